@@ -1,0 +1,1 @@
+"""A Connected Content proxy between Braze and Trustpilot."""

@@ -1,0 +1,28 @@
+"""Copies that are fresh, stale or gone; one flight per key; stores behind one small protocol.
+
+A look-up reads as: find the copy; fresh: answer it; stale: answer it and refresh in the background; gone: join
+the one flight for its key and wait for it, but only until the deadline.
+"""
+
+from proxy.cache.cache import Cache, Fresh, Held, Lookup
+from proxy.cache.entry import Entry, Key, Lifetimes
+from proxy.cache.flight import DeadlinePassed, Flights
+from proxy.cache.freshness import Freshness, State
+from proxy.cache.memory import MemoryStore
+from proxy.cache.store import Store
+
+__all__ = [
+    "Cache",
+    "DeadlinePassed",
+    "Entry",
+    "Flights",
+    "Fresh",
+    "Freshness",
+    "Held",
+    "Key",
+    "Lifetimes",
+    "Lookup",
+    "MemoryStore",
+    "State",
+    "Store",
+]

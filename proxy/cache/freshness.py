@@ -1,0 +1,31 @@
+"""How fresh an answer is that was made from one or several copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class State(IntEnum):
+    """What the ``X-Cache`` header says, from best to worst."""
+
+    HIT = 0
+    STALE = 1
+    MISS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """The state, age and remaining freshness of an answer. Times are seconds since the epoch."""
+
+    state: State
+    stored_at: float
+    fresh_until: float
+
+    def with_(self, other: Freshness) -> Freshness:
+        """Return the freshness of an answer made from both: the worse state, the older, the sooner to go."""
+        return Freshness(
+            max(self.state, other.state),
+            min(self.stored_at, other.stored_at),
+            min(self.fresh_until, other.fresh_until),
+        )

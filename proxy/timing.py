@@ -1,0 +1,29 @@
+"""Clocks and deadlines, passed in so that time can be shrunk and steered in tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Now = Callable[[], float]
+"""Seconds since the epoch. Wall time, because copies are shared between processes and machines."""
+
+Spawn = Callable[[Callable[[], None]], None]
+"""Runs a function beside the caller and returns at once."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment on the monotonic clock by which a request must be answered."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """Return the deadline that lies ``seconds`` from now."""
+        return cls(time.monotonic() + seconds)
+
+    def remaining(self) -> float:
+        """Return the seconds left, never less than 0."""
+        return max(0.0, self.at - time.monotonic())
