@@ -85,6 +85,11 @@ class Lookup:
         self._held = held
         self._flight = flight
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a copy already, so that :meth:`wait` returns at once."""
+        return self._held is not None
+
     def wait(self, deadline: Deadline) -> Held:
         """Return the copy, waiting for the flight until ``deadline``.
 

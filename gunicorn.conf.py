@@ -1,0 +1,23 @@
+"""gunicorn's settings: gevent workers for thousands of connections, and a stop that finishes what is under way."""
+
+import os
+import sys
+
+from proxy.settings import Settings, SettingsError
+
+try:
+    _settings = Settings.from_environment(os.environ)
+except SettingsError as error:
+    # Here and not only in the workers: one line per mistake instead of a worker's traceback.
+    sys.exit(str(error))
+
+bind = f"0.0.0.0:{_settings.port}"
+workers = _settings.workers
+worker_class = "gevent"
+worker_connections = 10_000
+backlog = 4096
+keepalive = 5
+timeout = 30
+graceful_timeout = 15
+limit_request_line = 8190
+loglevel = _settings.log_level

@@ -1,0 +1,1 @@
+"""What callers see: credentials, parameters, problems, and one module per group of endpoints."""

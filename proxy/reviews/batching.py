@@ -1,0 +1,59 @@
+"""Summaries asked within a few milliseconds of each other share one call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from proxy.trustpilot import SummaryCounts
+
+WINDOW_SECONDS = 0.005
+MOST_SKUS = 100
+
+
+class _Batch:
+    def __init__(self) -> None:
+        self.skus: list[str] = []
+        self.full = threading.Event()
+        self.done = threading.Event()
+        self.summaries: Mapping[str, SummaryCounts] = {}
+        self.error: Exception | None = None
+
+
+class SummaryBatches:
+    """Collects SKUs per business unit; the first to ask waits the window out and calls for all of them."""
+
+    def __init__(self, call: Callable[[str, Sequence[str]], Mapping[str, SummaryCounts]]) -> None:
+        self._call = call
+        self._lock = threading.Lock()
+        self._open: dict[str, _Batch] = {}
+
+    def summary(self, business_unit: str, sku: str) -> SummaryCounts | None:
+        """Return the summary of ``sku``, ``None`` when Trustpilot has none; raise what the shared call raised."""
+        with self._lock:
+            batch = self._open.get(business_unit)
+            leads = batch is None
+            if batch is None:
+                batch = self._open[business_unit] = _Batch()
+            batch.skus.append(sku)
+            if len(batch.skus) >= MOST_SKUS:
+                del self._open[business_unit]
+                batch.full.set()
+        if leads:
+            batch.full.wait(WINDOW_SECONDS)
+            self._run(business_unit, batch)
+        batch.done.wait()
+        if batch.error is not None:
+            raise batch.error
+        return batch.summaries.get(sku)
+
+    def _run(self, business_unit: str, batch: _Batch) -> None:
+        with self._lock:
+            if self._open.get(business_unit) is batch:
+                del self._open[business_unit]
+        try:
+            batch.summaries = self._call(business_unit, list(dict.fromkeys(batch.skus)))
+        except Exception as error:  # noqa: BLE001  # it is raised again in everyone who shares the call
+            batch.error = error
+        finally:
+            batch.done.set()

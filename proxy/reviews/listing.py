@@ -1,0 +1,153 @@
+"""A product's reviews, newest first, read page by page only as far as an answer needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy.cache import DeadlinePassed, Freshness, Lookup
+from proxy.reviews.page import Page, written_at
+from proxy.reviews.shelf import WHOLE, Shelf
+from proxy.reviews.view import Filter, View
+from proxy.timing import Deadline
+from proxy.trustpilot import RawReview, TrustpilotError
+
+MAX_PAGES = 10
+"""How deep one listing is read: its newest 1,000 reviews. Beyond, a rare filter would eat the quota."""
+
+Missing = TrustpilotError | DeadlinePassed
+"""Why something could not be had in time."""
+
+
+class Listing:
+    """The reviews of one SKU under Trustpilot's own filters, as far as they were read."""
+
+    def __init__(self, shelf: Shelf, sku: str, filters: Filter = WHOLE) -> None:
+        self.sku = sku
+        self.filters = filters
+        self.reviews: list[RawReview] = []
+        self.complete = False
+        self.freshness: list[Freshness] = []
+        self._shelf = shelf
+        self._pages = 0
+        self._lookup: Lookup | None = None
+
+    def reach(self) -> None:
+        """Look the next page up; :meth:`settle` waits for it."""
+        after = str(self.reviews[-1].get("id")) if self.reviews else ""
+        self._lookup = self._shelf.page(self.sku, self.filters, self._pages + 1, after)
+
+    def settle(self, deadline: Deadline) -> None:
+        """Wait for the page that was looked up. Raises :data:`Missing`."""
+        if self._lookup is None:
+            return
+        held = self._lookup.wait(deadline)
+        self._lookup = None
+        page = Page.decode(held.value)
+        self.freshness.append(held.freshness)
+        self.reviews += page.reviews
+        self._pages += 1
+        self.complete = page.complete or self._pages >= MAX_PAGES
+
+    def copy(self) -> Listing:
+        """Return a listing that can be read further while this one stays, as other searches may share it."""
+        copy = Listing(self._shelf, self.sku, self.filters)
+        copy.reviews, copy.freshness, copy._pages = list(self.reviews), list(self.freshness), self._pages
+        return copy
+
+    @property
+    def horizon(self) -> float:
+        """The moment up to which, from now backwards, every review is known (seconds since the epoch)."""
+        if self.complete:
+            return float("-inf")
+        dated = [moment for moment in map(written_at, self.reviews) if moment != float("-inf")]
+        return min(dated, default=float("inf"))
+
+
+@dataclass
+class Found:
+    """Reviews that a search found, whether there can be no more, and what it could not have."""
+
+    reviews: list[RawReview] = field(default_factory=list)
+    exhausted: bool = True
+    missing: Missing | None = None
+    freshness: list[Freshness] = field(default_factory=list)
+
+
+def newest(shelf: Shelf, bases: list[Listing], view: View, wanted: int, deadline: Deadline) -> Found:
+    """Find the newest ``wanted`` reviews that ``view`` accepts, in the order of Trustpilot's full list.
+
+    ``bases`` are the settled whole listings of the SKUs, in the order asked. Only where they are not enough to be
+    exact is more read: with Trustpilot's filters where the view has some, else the next page.
+    """
+    frontier = list(bases)
+    read: list[Listing] = list(bases)
+    found = Found()
+    while True:
+        matched = [review for review in _certain(frontier) if view.accepts(review)]
+        found.reviews = matched
+        found.exhausted = all(listing.complete for listing in frontier)
+        if len(matched) >= wanted or found.exhausted:
+            break
+        nearest = max(listing.horizon for listing in frontier)
+        blocking = [listing for listing in frontier if not listing.complete and listing.horizon == nearest]
+        further = {id(listing): _further(shelf, listing, view) for listing in blocking}
+        frontier = [new for old in frontier for new in further.get(id(old), [old])]
+        read += [listing for listings in further.values() for listing in listings if listing not in read]
+        try:
+            for listing in (listing for listings in further.values() for listing in listings):
+                listing.settle(deadline)
+        except (TrustpilotError, DeadlinePassed) as missing:
+            found.missing = missing
+            break
+    found.freshness = [freshness for listing in read for freshness in listing.freshness]
+    return found
+
+
+def highest(shelf: Shelf, bases: list[Listing], view: View, wanted: int, deadline: Deadline) -> Found:
+    """Find the ``wanted`` reviews with the most stars, newest first among equals: level by level."""
+    found = Found(freshness=[freshness for listing in bases for freshness in listing.freshness])
+    for stars in sorted(view.stars, reverse=True):
+        level = newest(shelf, bases, view.with_stars(stars), wanted - len(found.reviews), deadline)
+        found.reviews += level.reviews[: wanted - len(found.reviews)]
+        found.freshness += level.freshness
+        found.missing = level.missing
+        found.exhausted = level.exhausted
+        if level.missing or len(found.reviews) >= wanted:
+            break
+    return found
+
+
+def _further(shelf: Shelf, listing: Listing, view: View) -> list[Listing]:
+    """Look up what answers ``view`` where ``listing`` does not reach far enough."""
+    filters = view.filters
+    if listing.filters == WHOLE and filters != [WHOLE]:
+        listings = [Listing(shelf, listing.sku, one) for one in filters]
+    else:
+        listings = [listing.copy()]
+    for new in listings:
+        new.reach()
+    return listings
+
+
+def _certain(listings: list[Listing]) -> list[RawReview]:
+    """Merge ``listings`` newest first, up to where a page not yet read could still put a review in between."""
+    horizons = [listing.horizon for listing in listings]
+    entries = [
+        (written_at(review), place, review) for place, listing in enumerate(listings) for review in listing.reviews
+    ]
+    entries.sort(key=lambda entry: -entry[0])  # stable: equal moments stay in the order of SKUs, then Trustpilot's
+    certain: list[RawReview] = []
+    seen: set[str] = set()
+    for moment, place, review in entries:
+        for other, horizon in enumerate(horizons):
+            # In its own listing a review is certain as soon as it is read, unless it has no date to sort it by.
+            reached = moment >= horizon if other >= place else moment > horizon
+            if listings[other].complete or reached:
+                continue
+            return certain
+        name = review.get("id")
+        if name is None or name not in seen:
+            certain.append(review)
+        if name is not None:
+            seen.add(name)
+    return certain

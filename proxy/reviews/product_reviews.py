@@ -1,0 +1,230 @@
+"""What callers can ask about products, each as one method; every answer is had before the deadline or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from proxy.cache import Cache, DeadlinePassed, Freshness, State
+from proxy.reviews.batching import SummaryBatches
+from proxy.reviews.block import failed_block, product_block
+from proxy.reviews.listing import Found, Listing, Missing, highest, newest
+from proxy.reviews.page import Page
+from proxy.reviews.shelf import WHOLE, Shelf
+from proxy.reviews.summary import NOTHING, Summary
+from proxy.reviews.view import View
+from proxy.timing import Deadline, Now
+from proxy.trustpilot import RawReview, Trustpilot, TrustpilotError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The JSON object to send and how fresh it is."""
+
+    body: dict[str, Any]
+    freshness: Freshness
+
+
+class Unavailable(Exception):
+    """Nothing to answer with. ``late`` tells a deadline that passed from a Trustpilot that can't be had."""
+
+    def __init__(self, cause: Missing) -> None:
+        self.late = isinstance(cause, DeadlinePassed)
+        self.retry_after = 5 if isinstance(cause, DeadlinePassed) else cause.retry_after
+        late = "Trustpilot did not answer within the deadline, and no copy is held; the fetch goes on"
+        super().__init__(late if self.late else f"{cause}, and no copy is held")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which products are asked for: one business unit's SKUs, and the language of attribute names."""
+
+    business_unit: str
+    skus: tuple[str, ...]
+    locale: str | None = None
+
+
+class ProductReviews:
+    """Reads through the cache."""
+
+    def __init__(self, cache: Cache, trustpilot: Trustpilot, now: Now) -> None:
+        self._cache = cache
+        self._trustpilot = trustpilot
+        self._batches = SummaryBatches(trustpilot.batch_summaries)
+        self._now = now
+
+    def block(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
+        """Return the block of ``selection``'s SKUs, merged as variants. Raises :class:`Unavailable`."""
+        return self._prepare_block(selection, view)(deadline)
+
+    def blocks(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
+        """Return a block per SKU. Raises :class:`Unavailable` only when none could be had."""
+        # All look-ups start before any is waited for.
+        pending = [(sku, self._prepare_block(replace(selection, skus=(sku,)), view)) for sku in selection.skus]
+        products: list[dict[str, Any]] = []
+        freshness: list[Freshness] = []
+        failures: list[Unavailable] = []
+        for sku, finish in pending:
+            try:
+                answer = finish(deadline)
+            except Unavailable as failure:
+                failures.append(failure)
+                products.append(failed_block(sku, str(failure)))
+            else:
+                products.append(answer.body)
+                freshness.append(answer.freshness)
+        if not freshness:
+            raise next((failure for failure in failures if not failure.late), failures[0])
+        body = {
+            "found": any(block["found"] for block in products),
+            "count": len(products),
+            "products": products,
+        }
+        return Answer(body, self._joined(freshness, whole=not failures))
+
+    def summary(self, selection: Selection, deadline: Deadline) -> Answer:
+        """Return the stars of ``selection``'s SKUs merged. Raises :class:`Unavailable`."""
+        summary, freshness = self._merged_summary(selection, deadline)
+        body = {"sku": ",".join(selection.skus), "found": summary.total > 0, **summary.trimmed()}
+        return Answer(body, freshness)
+
+    def trustpilot_summary(self, selection: Selection, deadline: Deadline) -> Answer:
+        """Return the same in Trustpilot's own shape. Raises :class:`Unavailable`."""
+        summary, freshness = self._merged_summary(selection, deadline)
+        return Answer(summary.in_trustpilots_shape(), freshness)
+
+    def trustpilot_reviews(
+        self, selection: Selection, view: View, page: int, per_page: int, deadline: Deadline
+    ) -> tuple[list[RawReview], bool, Freshness]:
+        """Return a page in Trustpilot's own shape, and whether more follow. Raises :class:`Unavailable`."""
+        shelf = self._shelf(selection)
+        bases = _reached(shelf, selection)
+        failure = _settle(bases, deadline)
+        if failure is not None:
+            raise Unavailable(failure)
+        # An incomplete whole listing says itself that more follow; under filters one review more has to be seen.
+        wanted = page * per_page + (view.filters != [WHOLE])
+        found = newest(shelf, bases, view, wanted, deadline)
+        start, end = (page - 1) * per_page, page * per_page
+        shown = found.reviews[start:end]
+        if found.missing and not shown:
+            raise Unavailable(found.missing)
+        more = len(found.reviews) > end or not found.exhausted
+        return shown, more, self._joined(found.freshness, whole=found.missing is None)
+
+    def _prepare_block(self, selection: Selection, view: View) -> Callable[[Deadline], Answer]:
+        shelf = self._shelf(selection)
+        bases = _reached(shelf, selection)
+        return lambda deadline: self._finish_block(selection, view, shelf, bases, deadline)
+
+    def _finish_block(
+        self, selection: Selection, view: View, shelf: Shelf, bases: list[Listing], deadline: Deadline
+    ) -> Answer:
+        failure = _settle(bases, deadline)
+        settled = [listing for listing in bases if listing.freshness]
+        if not settled:
+            raise Unavailable(failure or DeadlinePassed())
+        # The summary of an incomplete page comes from Trustpilot; it is asked for while the reviews are searched.
+        summaries = [None if listing.complete else shelf.summary(listing.sku) for listing in settled]
+        search = highest if view.sort == "highest" else newest
+        found: Found = search(shelf, settled, view, view.limit, deadline)
+        reviews = found.reviews[: view.limit]
+        failure = failure or found.missing
+        if failure and not reviews:
+            # "No reviews" would be a guess: the ones asked for may be where nobody could look.
+            raise Unavailable(failure)
+        freshness = list(found.freshness)
+        summary: Summary | None = None
+        try:
+            parts = []
+            for listing, lookup in zip(settled, summaries, strict=True):
+                if lookup is None:
+                    parts.append(Summary.of_reviews(listing.reviews))
+                else:
+                    held = lookup.wait(deadline)
+                    freshness.append(held.freshness)
+                    parts.append(Summary.decode(held.value))
+            if len(settled) == len(bases):
+                summary = Summary.merged(parts)
+        except (TrustpilotError, DeadlinePassed):
+            # The contract's answer to this is a null summary beside the reviews, not a problem.
+            summary = None
+        whole = failure is None and summary is not None
+        body = product_block(",".join(selection.skus), summary, reviews, view)
+        return Answer(body, self._joined(freshness, whole=whole))
+
+    def _merged_summary(self, selection: Selection, deadline: Deadline) -> tuple[Summary, Freshness]:
+        shelf = self._shelf(selection)
+        summaries: list[Summary] = []
+        freshness: list[Freshness] = []
+        pending = []
+        for sku in selection.skus:
+            held = shelf.held_page(sku)
+            page = Page.decode(held.value) if held else None
+            counted = Summary.of_reviews(page.reviews) if page and page.complete else None
+            if held and counted and held.freshness.state is State.HIT:
+                summaries.append(counted)
+                freshness.append(held.freshness)
+                continue
+            lookup = shelf.summary(sku)
+            if held and counted and not lookup.is_ready:
+                # A stale page's count is answered at once; the summary just looked up refreshes it.
+                summaries.append(counted)
+                freshness.append(held.freshness)
+            else:
+                pending.append(lookup)
+        try:
+            for lookup in pending:
+                copy = lookup.wait(deadline)
+                summaries.append(Summary.decode(copy.value))
+                freshness.append(copy.freshness)
+        except (TrustpilotError, DeadlinePassed) as missing:
+            raise Unavailable(missing) from missing
+        return Summary.merged(summaries), self._joined(freshness, whole=True)
+
+    def _shelf(self, selection: Selection) -> Shelf:
+        return Shelf(self._cache, self._trustpilot, self._batches, selection.business_unit, selection.locale)
+
+    def _joined(self, parts: list[Freshness], *, whole: bool) -> Freshness:
+        """Join the freshness of all parts; an answer that lacks something is never better than stale."""
+        joined = parts[0]
+        for part in parts[1:]:
+            joined = joined.with_(part)
+        if whole:
+            return joined
+        return Freshness(max(joined.state, State.STALE), joined.stored_at, self._now())
+
+
+def empty_answer(selection: Selection, error: str) -> dict[str, Any]:
+    """Return the block that ``on_error=empty`` asks for."""
+    return failed_block(",".join(selection.skus), error)
+
+
+def empty_products(skus: Sequence[str], error: str) -> dict[str, Any]:
+    """Return the answer of ``/v1/products`` that ``on_error=empty`` asks for."""
+    return {"found": False, "count": len(skus), "products": [failed_block(sku, error) for sku in skus]}
+
+
+def empty_summary(selection: Selection, error: str) -> dict[str, Any]:
+    """Return the summary that ``on_error=empty`` asks for."""
+    return {"sku": ",".join(selection.skus), "found": False, **NOTHING.trimmed(), "error": error}
+
+
+def _reached(shelf: Shelf, selection: Selection) -> list[Listing]:
+    """Look all of the SKUs' newest pages up, before waiting for any."""
+    listings = [Listing(shelf, sku) for sku in selection.skus]
+    for listing in listings:
+        listing.reach()
+    return listings
+
+
+def _settle(listings: list[Listing], deadline: Deadline) -> Missing | None:
+    """Wait for all; return why some could not be had."""
+    failure: Missing | None = None
+    for listing in listings:
+        try:
+            listing.settle(deadline)
+        except (TrustpilotError, DeadlinePassed) as missing:
+            failure = missing
+    return failure

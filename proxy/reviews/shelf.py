@@ -1,0 +1,66 @@
+"""Where pages and summaries come from: the cache, and behind it Trustpilot. One key per thing that can be fetched."""
+
+from __future__ import annotations
+
+from proxy.cache import Cache, Fresh, Held, Key, Lookup
+from proxy.reviews.batching import SummaryBatches
+from proxy.reviews.page import Page
+from proxy.reviews.summary import NOTHING, Summary
+from proxy.reviews.view import Filter
+from proxy.trustpilot import Trustpilot
+
+WHOLE = Filter()
+
+
+class Shelf:
+    """Looks up one business unit's pages, in one language of attribute names, and its summaries."""
+
+    def __init__(
+        self, cache: Cache, trustpilot: Trustpilot, batches: SummaryBatches, business_unit: str, locale: str | None
+    ) -> None:
+        self._cache = cache
+        self._trustpilot = trustpilot
+        self._batches = batches
+        self._business_unit = business_unit
+        self._locale = locale
+
+    def page(self, sku: str, filters: Filter, number: int = 1, after: str = "") -> Lookup:
+        """Look page ``number`` up. ``after`` names the review before it.
+
+        Being part of the key, it keeps a page that was fetched behind an older page from being joined to a newer one,
+        with a gap between them.
+        """
+
+        def fetch() -> Fresh:
+            found = self._trustpilot.reviews(
+                self._business_unit,
+                sku,
+                stars=filters.stars,
+                language=filters.language,
+                locale=self._locale,
+                page=number,
+            )
+            page = Page(found.reviews, complete=not found.has_next)
+            return Fresh(page.encode(), found=bool(page.reviews))
+
+        return self._cache.look_up(self._page_key(sku, filters, number, after), fetch)
+
+    def summary(self, sku: str) -> Lookup:
+        """Look the summary up that Trustpilot itself makes."""
+
+        def fetch() -> Fresh:
+            counts = self._batches.summary(self._business_unit, sku)
+            summary = Summary.of_counts(counts) if counts else NOTHING
+            return Fresh(summary.encode(), found=bool(summary.total))
+
+        return self._cache.look_up(Key(self._product(sku), "summary"), fetch)
+
+    def held_page(self, sku: str) -> Held | None:
+        """Return the newest page if a copy is there, without fetching."""
+        return self._cache.peek(self._page_key(sku, WHOLE, 1, ""))
+
+    def _product(self, sku: str) -> str:
+        return f"{self._business_unit}/{sku}"
+
+    def _page_key(self, sku: str, filters: Filter, number: int, after: str) -> Key:
+        return Key(self._product(sku), f"page/{self._locale or '*'}/{filters.name}/{number}/{after}")

@@ -1,0 +1,91 @@
+"""A product's stars: how many of each, and their average to one decimal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from proxy.reviews.text import stars_icons
+from proxy.trustpilot import RawReview, SummaryCounts
+from proxy.trustpilot.reader import STAR_WORDS
+
+_NAMES = ("one_star", "two_stars", "three_stars", "four_stars", "five_stars")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """``stars`` counts reviews from one star to five; ``average`` has one decimal, ``None`` without reviews."""
+
+    average: float | None
+    total: int
+    stars: tuple[int, ...]
+
+    @classmethod
+    def of_reviews(cls, reviews: Iterable[RawReview]) -> Summary:
+        """Count a complete list of reviews."""
+        stars = [0, 0, 0, 0, 0]
+        for review in reviews:
+            stars[review["stars"] - 1] += 1
+        return cls(_mean(stars), sum(stars), tuple(stars))
+
+    @classmethod
+    def of_counts(cls, counts: SummaryCounts) -> Summary:
+        """Take over Trustpilot's own summary, its average rounded as ours is."""
+        average = _mean(counts.stars) if counts.average is None else _round(Decimal(repr(counts.average)))
+        return cls(average if counts.total else None, counts.total, counts.stars)
+
+    @classmethod
+    def merged(cls, summaries: list[Summary]) -> Summary:
+        """Return the summary of several variants as one product."""
+        if len(summaries) == 1:
+            return summaries[0]
+        stars = [sum(column) for column in zip(*(summary.stars for summary in summaries), strict=True)]
+        total = sum(summary.total for summary in summaries)
+        if sum(stars) == total:
+            return cls(_mean(stars), total, tuple(stars))
+        # Trustpilot's counts do not add up: its averages are then all there is to go by.
+        known = [(Decimal(repr(s.average)), s.total) for s in summaries if s.average is not None and s.total]
+        weight = sum(count for _, count in known)
+        average = _round(sum((a * n for a, n in known), Decimal(0)) / weight) if weight else None
+        return cls(average, total, tuple(stars))
+
+    def encode(self) -> bytes:
+        """Return the summary as JSON."""
+        return json.dumps([self.average, self.total, self.stars]).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Summary:
+        """Read what :meth:`encode` wrote."""
+        average, total, stars = json.loads(value)
+        return cls(average, total, tuple(stars))
+
+    def trimmed(self) -> dict[str, Any]:
+        """Return the contract's summary object."""
+        return {
+            "average": self.average,
+            "average_text": "" if self.average is None else f"{self.average:.1f}",
+            "stars_icons": "" if self.average is None else stars_icons(self.average),
+            "total": self.total,
+            "distribution": dict(reversed(list(zip(_NAMES, self.stars, strict=True)))),
+        }
+
+    def in_trustpilots_shape(self) -> dict[str, Any]:
+        """Return Trustpilot's own summary object."""
+        counts = {"total": self.total, **dict(zip(STAR_WORDS, self.stars, strict=True))}
+        return {"starsAverage": self.average or 0, "numberOfReviews": counts}
+
+
+NOTHING = Summary(None, 0, (0, 0, 0, 0, 0))
+
+
+def _mean(stars: Iterable[int]) -> float | None:
+    counted = list(enumerate(stars, start=1))
+    total = sum(count for _, count in counted)
+    return _round(Decimal(sum(star * count for star, count in counted)) / total) if total else None
+
+
+def _round(average: Decimal) -> float:
+    return float(average.quantize(Decimal("0.1"), ROUND_HALF_UP))

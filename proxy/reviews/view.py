@@ -1,0 +1,61 @@
+"""A view: which of a product's reviews a template wants, in which order, and how their text is made ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from proxy.reviews import text
+from proxy.trustpilot import RawReview
+
+ALL_STARS = frozenset({1, 2, 3, 4, 5})
+
+
+@dataclass(frozen=True)
+class View:
+    """The parameters of the contract's reads that choose and shape reviews."""
+
+    stars: frozenset[int] = ALL_STARS
+    languages: frozenset[str] = frozenset()
+    """ISO 639-1 codes in lower case; empty means all."""
+    limit: int = 3
+    sort: Literal["newest", "highest"] = "newest"
+    min_chars: int = 1
+    max_chars: int | None = None
+    html: bool = True
+
+    def accepts(self, review: RawReview) -> bool:
+        """Tell whether ``review`` passes the filters."""
+        return (
+            review["stars"] in self.stars
+            and (not self.languages or str(review.get("language")).lower() in self.languages)
+            and (self.min_chars <= 0 or len(text.clean(review.get("content"))) >= self.min_chars)
+        )
+
+    def with_stars(self, stars: int) -> View:
+        """Return the same view over one rating only."""
+        return replace(self, stars=frozenset({stars}))
+
+    @property
+    def filters(self) -> list[Filter]:
+        """Trustpilot's own filters that together list everything this view may accept.
+
+        One call takes several ratings but one language, so there is one filter per language.
+        """
+        stars = tuple(sorted(self.stars)) if self.stars != ALL_STARS else ()
+        if not self.languages:
+            return [Filter(stars)]
+        return [Filter(stars, language) for language in sorted(self.languages)]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Filters of a reviews call: no ratings means all, no language means all."""
+
+    stars: tuple[int, ...] = ()
+    language: str | None = None
+
+    @property
+    def name(self) -> str:
+        """A short name for cache keys."""
+        return f"{''.join(map(str, self.stars)) or '*'}.{self.language or '*'}"

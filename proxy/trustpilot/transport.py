@@ -1,0 +1,202 @@
+"""HTTP to Trustpilot: pooled connections, a bounded number at once, a total time and a size that nothing exceeds."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from proxy.trustpilot.errors import Busy, Malformed, TimedOut, Unreachable
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""A page of 100 long reviews with photos is well below 1 MB; more than this is not a page of reviews."""
+
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer. Header names are case-insensitive."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Sends requests. Safe to use from many threads or greenlets at once."""
+
+    def __init__(self, *, timeout: float, concurrency: int) -> None:
+        self._timeout = timeout
+        self._places = threading.BoundedSemaphore(concurrency)
+        self._session = requests.Session()
+        # An auth callable keeps requests from putting a .netrc's credentials in place of ours.
+        self._session.auth = lambda request: request
+        adapter = _SeverableAdapter(pool_connections=4, pool_maxsize=concurrency)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        params: list[tuple[str, str]] | None = None,
+        json: object = None,
+    ) -> Reply:
+        """Return the answer, whatever its status; redirects are not followed.
+
+        Raises :class:`Busy`, :class:`Unreachable`, :class:`TimedOut`, or :class:`Malformed` for a body over the cap.
+        """
+        started = time.monotonic()
+        if not self._places.acquire(timeout=self._timeout):
+            raise Busy("too many calls to Trustpilot are under way")
+        try:
+            return self._send(method, url, headers, params, json, started)
+        finally:
+            self._places.release()
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        params: list[tuple[str, str]] | None,
+        json: object,
+        started: float,
+    ) -> Reply:
+        left = max(0.001, self._timeout - (time.monotonic() - started))
+        with _Watch(left) as watch:
+            try:
+                response = self._session.request(
+                    method,
+                    url,
+                    params=params,
+                    json=json,
+                    headers=dict(headers),
+                    timeout=(left, left),
+                    stream=True,
+                    allow_redirects=False,
+                )
+                with response:
+                    body = _read(response)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                if watch.expired or _is_timeout(error):
+                    raise TimedOut("Trustpilot did not answer in time") from error
+                raise Unreachable("Trustpilot could not be reached") from error
+            # A body without a length ends quietly where the watch cut it off.
+            if watch.expired:
+                raise TimedOut("Trustpilot did not answer in time")
+        return Reply(response.status_code, response.headers, body)
+
+
+def _read(response: requests.Response) -> bytes:
+    """Read the decoded body as it arrives, so that a large one is left as soon as it passes the cap."""
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in response.iter_content(_CHUNK):
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise Malformed("Trustpilot's answer was too large")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """Tell whether ``error`` is a timeout under any of the names that requests and urllib3 wrap it in."""
+    while error is not None:
+        if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
+            return True
+        if any(isinstance(part, urllib3.exceptions.TimeoutError) for part in error.args):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+_current = threading.local()
+"""The watch over the call that this thread or greenlet is making."""
+
+
+class _Watch:
+    """Severs a call's connection when its total time is up.
+
+    Socket timeouts start anew with every byte, so they do not hold against a peer that drips.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.expired = False
+        self.socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._sever)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Watch:
+        _current.watch = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        _current.watch = None
+
+    def _sever(self) -> None:
+        self.expired = True
+        if self.socket is not None:
+            try:
+                self.socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                # Closed in the same moment: there is nothing left to sever.
+                return
+
+
+class _Severable:
+    """Tells the current watch which socket the call uses, as soon as there is one."""
+
+    sock: Any
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # mixed into urllib3's connections below
+        self._show()
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:  # a kept-alive connection does not connect again
+            self._show()
+        super().putrequest(*args, **kwargs)  # type: ignore[misc]  # as above
+
+    def _show(self) -> None:
+        watch: _Watch | None = getattr(_current, "watch", None)
+        if watch is not None:
+            watch.socket = self.sock
+            if watch.expired:
+                raise TimeoutError("the call's time was up before it was connected")
+
+
+class _SeverableHTTP(_Severable, HTTPConnection):
+    pass
+
+
+class _SeverableHTTPS(_Severable, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _SeverableHTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _SeverableHTTPS
+
+
+class _SeverableAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
