@@ -13,6 +13,14 @@ $(BIN)/.installed-test: setup.cfg pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[redis,preview,dev]'
 	@touch $@
 
+run: $(BIN)/.installed-run
+	@exec $(BIN)/flask --app wsgi demo
+
+# With your own Trustpilot account: copy .env.example to .env and fill it in.
+start: $(BIN)/.installed-run
+	@test -f .env || { echo "no .env: cp .env.example .env, then fill it in"; exit 2; }
+	@set -a; . ./.env; set +a; exec $(BIN)/gunicorn wsgi:app
+
 test: lint types tests
 
 lint: $(BIN)/.installed-test

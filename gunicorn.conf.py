@@ -3,7 +3,12 @@
 import os
 import sys
 
-from proxy.settings import Settings, SettingsError
+from gevent import monkey
+
+# Before proxy brings in urllib3: ssl must not be imported unpatched.
+monkey.patch_all()
+
+from proxy.settings import Settings, SettingsError  # noqa: E402  # after the patch, see above
 
 try:
     _settings = Settings.from_environment(os.environ)

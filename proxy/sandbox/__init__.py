@@ -1,0 +1,1 @@
+"""A local stand-in for Trustpilot with sample data, for first runs, demos and tests."""

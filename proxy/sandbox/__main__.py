@@ -1,0 +1,5 @@
+"""``python -m proxy.sandbox``."""
+
+from proxy.sandbox.command import sandbox
+
+sandbox()

@@ -1,0 +1,44 @@
+"""The memory store stays inside its bound, measured as the resident size of a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_FILL = """
+import gc, random, resource, time
+from proxy.cache import Entry, Key, MemoryStore
+from proxy.reviews.page import Page
+from proxy.sandbox.catalogue import product
+
+def resident():
+    with open('/proc/self/statm') as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+chance = random.Random(1)
+Page(product(chance, 100), True).encode()
+store = MemoryStore({mb} * 1024 * 1024)
+gc.collect()
+before = resident()
+for number in range(2000):
+    value = Page(product(chance, 100), True).encode()
+    store.put(Key(f'unit/SKU-{{number}}', 'page'), Entry(value, time.time(), time.time(), time.time()))
+    store.get(Key('unit/SKU-0', 'page'))
+gc.collect()
+kept = store.get(Key('unit/SKU-0', 'page')) is not None
+left = store.get(Key('unit/SKU-1', 'page')) is None
+print(resident() - before, store.held_bytes, len(store), int(kept), int(left))
+"""
+
+
+def test_2000_skus_with_100_reviews_stay_inside_the_bound() -> None:
+    for mb in (8, 64):
+        command = [sys.executable, "-c", _FILL.format(mb=mb)]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        grown, held, entries, kept, left = map(int, printed.split())
+        print(f"bound {mb} MiB: {entries} pages held, weighed {held:,} B, resident size grew by {grown:,} B")
+        assert held <= mb * 1024 * 1024
+        assert grown <= mb * 1024 * 1024
+        if entries < 2000:
+            assert kept, "what is used stays"
+            assert left, "what was used least leaves"

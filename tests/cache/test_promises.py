@@ -1,0 +1,117 @@
+"""The promises about time and calls, on real sockets."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.running import RunningProxy, RunningSandbox
+
+# Slack for a busy machine: the promise is the deadline plus 0.2 s.
+DEADLINE = 1.0
+
+
+def _bad_days() -> list[tuple[str, dict[str, Any], int]]:
+    return [
+        ("hang", {"seconds": 3}, 504),
+        ("drip", {"seconds": 0.05}, 504),
+        ("fail", {"status": 500}, 503),
+        ("rate_limit", {"retry_after": 17}, 503),
+        ("reset", {}, 503),
+        ("garbage", {}, 503),
+        ("html", {}, 503),
+        ("huge", {}, 503),
+        ("wrong_shape", {}, 503),
+        ("cut", {}, 503),
+    ]
+
+
+def test_300_concurrent_first_requests_with_different_filters_make_one_call(
+    sandbox: RunningSandbox, proxy: RunningProxy
+) -> None:
+    sandbox.behave("slow", seconds=0.5)
+    filters = [{"stars": n % 5 + 1, "limit": n % 20 + 1, "min_chars": n % 7} for n in range(300)]
+    with ThreadPoolExecutor(100) as callers:
+        answers = list(callers.map(lambda params: proxy.get("/v1/reviews", sku="CHAIR-01", **params), filters))
+    assert {answer.status_code for answer in answers} == {200}
+    assert sandbox.calls() == {"reviews": 1}
+
+
+@pytest.mark.parametrize(("mode", "how", "status"), _bad_days())
+def test_a_bad_day_without_a_copy_is_a_clear_problem_in_time(
+    sandbox: RunningSandbox, mode: str, how: dict[str, Any], status: int
+) -> None:
+    with RunningProxy(sandbox, DEADLINE_SECONDS=str(DEADLINE)) as proxy:
+        proxy.get("/readyz")
+        sandbox.behave(mode, **how)
+        started = time.monotonic()
+        answer = proxy.get("/v1/reviews", sku="TRUCK-01")
+        took = time.monotonic() - started
+        assert (answer.status_code, answer.json()["found"]) == (status, False), answer.text
+        assert took < DEADLINE + 0.2
+        assert int(answer.headers["Retry-After"]) >= 1
+        empty = proxy.get("/v1/reviews", sku="TRUCK-01", on_error="empty")
+        assert (empty.status_code, empty.json()["found"]) == (200, False)
+        assert empty.json()["error"]
+        sandbox.behave("ok")
+
+
+@pytest.mark.parametrize(("mode", "how", "status"), _bad_days())
+def test_a_bad_day_with_a_stale_copy_is_an_immediate_stale_200(
+    sandbox: RunningSandbox, mode: str, how: dict[str, Any], status: int
+) -> None:
+    with RunningProxy(sandbox, CACHE_FRESH_SECONDS="0.2", DEADLINE_SECONDS=str(DEADLINE)) as proxy:
+        good = proxy.get("/v1/reviews", sku="LAMP-01")
+        time.sleep(0.3)
+        sandbox.behave(mode, **how)
+        for _ in range(5):
+            answer = proxy.get("/v1/reviews", sku="LAMP-01")
+            assert (answer.status_code, answer.headers["X-Cache"]) == (200, "stale")
+            # Not a wait for Trustpilot: far from the deadline.
+            assert float(answer.headers["Server-Timing"].partition("dur=")[2]) < DEADLINE * 1000 / 2
+            assert answer.json() == good.json()
+        sandbox.behave("ok")
+
+
+def test_a_late_fetch_fills_the_cache(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, DEADLINE_SECONDS="0.3") as proxy:
+        sandbox.behave("slow", seconds=1, kinds=["reviews"])
+        assert proxy.get("/v1/reviews", sku="LAMP-01").status_code == 504
+        time.sleep(1.2)
+        answer = proxy.get("/v1/reviews", sku="LAMP-01")
+        assert (answer.status_code, answer.headers["X-Cache"]) == (200, "hit")
+        assert sandbox.calls() == {"reviews": 1}
+
+
+def test_a_call_that_drips_is_severed_after_its_total_time(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, UPSTREAM_TIMEOUT_SECONDS="0.5", UPSTREAM_CONCURRENCY="1") as proxy:
+        sandbox.behave("drip", seconds=0.05, times=1)
+        assert proxy.get("/v1/reviews", sku="LAMP-01").status_code == 503
+        # The only place is free again.
+        assert proxy.get("/v1/reviews", sku="LAMP-01").status_code == 200
+
+
+def test_a_product_without_reviews_is_remembered_for_its_own_time(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, CACHE_MISSING_SECONDS="0.5") as proxy:
+        answers = [proxy.get("/v1/reviews", sku="NEW-00") for _ in range(3)]
+        assert [answer.json()["found"] for answer in answers] == [False] * 3
+        assert sandbox.calls() == {"reviews": 1}
+        time.sleep(0.6)
+        assert proxy.get("/v1/reviews", sku="NEW-00").headers["X-Cache"] == "miss"
+
+
+def test_summaries_asked_together_share_one_call(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
+    skus = [f"{name}-01" for name in ("KETTLE", "LAMP", "SCARF", "MUG", "BIKE", "CHAIR")]
+    answer = proxy.get("/v1/summary", sku=",".join(skus))
+    assert answer.json()["found"]
+    assert sandbox.calls() == {"batch_summaries": 1}
+
+
+def test_reviews_come_without_a_summary_that_cannot_be_had(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
+    sandbox.behave("fail", kinds=["batch_summaries"])
+    answer = proxy.get("/v1/reviews", sku="TRUCK-01")
+    assert answer.status_code == 200
+    assert (answer.json()["summary"], answer.json()["count"]) == (None, 3)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.running import RunningProxy, RunningSandbox
+
+
+@pytest.fixture(scope="session")
+def started_sandbox() -> Iterator[RunningSandbox]:
+    with RunningSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(started_sandbox: RunningSandbox) -> RunningSandbox:
+    """The sandbox with its own catalogue, its best behaviour and no calls counted."""
+    started_sandbox.reset()
+    return started_sandbox
+
+
+@pytest.fixture
+def proxy(sandbox: RunningSandbox) -> Iterator[RunningProxy]:
+    """A running proxy with nothing held yet."""
+    with RunningProxy(sandbox) as proxy:
+        yield proxy
