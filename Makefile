@@ -5,12 +5,12 @@ BIN := .venv/bin
 
 $(BIN)/.installed-run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable .
 	@touch $@
 
 $(BIN)/.installed-test: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[redis,preview,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[redis,preview,dev]'
 	@touch $@
 
 run: $(BIN)/.installed-run

@@ -177,8 +177,10 @@ def _reset() -> None:
     """Close the caller's connection with a TCP reset."""
     connection: socket.socket = request.environ["sandbox.socket"]
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    # Not connection.close(): the server's own file on the socket would keep it open.
-    os.close(connection.detach())
+    # Not connection.close(): the server's own file on the socket would keep it open. The descriptor stays taken, by a
+    # socket that was never connected, so that what the server still writes goes to nobody else.
+    with socket.socket() as unconnected:
+        os.dup2(unconnected.fileno(), connection.fileno())
 
 
 def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
