@@ -1,50 +1,18 @@
-"""A Connected Content proxy between Braze and Trustpilot: :func:`create_app` wires the rooms together."""
+"""A Connected Content proxy between Braze and Trustpilot."""
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from flask import Flask
+if TYPE_CHECKING:
+    from flask import Flask
 
-from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
-from proxy.http.answers import register_headers
-from proxy.http.credentials import register_credentials
-from proxy.http.health import health
-from proxy.http.problems import register_problems
-from proxy.http.reads import reading
-from proxy.reviews import ProductReviews
-from proxy.settings import Settings, SettingsError
-from proxy.trustpilot import Transport, Trustpilot
-
-MEBIBYTE = 1024 * 1024
+    from proxy.settings import Settings
 
 
 def create_app(settings: Settings) -> Flask:
     """Return the proxy as a WSGI application."""
-    if settings.shared_store:
-        raise SettingsError(["CACHE_URL: the Redis store is not built yet; use memory://"])
-    app = Flask(__name__)
-    logging.getLogger("proxy").setLevel(settings.log_level.upper())
-    store = MemoryStore(int(settings.cache_max_mb * MEBIBYTE))
-    cache = Cache(
-        store,
-        Flights(_spawn),
-        Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds),
-        time.time,
-    )
-    transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency)
-    trustpilot = Trustpilot(transport, api_url=settings.api_url, api_key=settings.api_key)
-    register_headers(app)
-    register_credentials(app, settings)
-    register_problems(app)
-    app.register_blueprint(health(store))
-    app.register_blueprint(reading(ProductReviews(cache, trustpilot, time.time), settings, time.time))
-    return app
+    # Here and not above: the rooms that need neither Flask nor requests can be used without either.
+    from proxy.wiring import wire
 
-
-def _spawn(job: Callable[[], None]) -> None:
-    """Run ``job`` beside the caller: a thread, or a greenlet where gunicorn's gevent worker patched threads."""
-    threading.Thread(target=job, daemon=True).start()
+    return wire(settings)

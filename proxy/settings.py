@@ -149,6 +149,11 @@ class _Reader:
                 "PROXY_CREDENTIALS is not set: give name:secret pairs, or set PROXY_ALLOW_ANONYMOUS=true "
                 "to open reading to everyone"
             )
+        # Refused rather than ignored: who sets these relies on them.
+        if settings.shared_store:
+            self._mistakes.append("CACHE_URL: the Redis store is not built yet; use memory://")
+        if settings.allowed_networks:
+            self._mistakes.append("PROXY_ALLOWED_CIDRS: not built yet; restrict callers in front of the proxy")
         if settings.token_endpoint and not settings.api_secret:
             self._mistakes.append("TOKEN_ENDPOINT is true but TRUSTPILOT_API_SECRET is not set: no token can be had")
 

@@ -13,9 +13,10 @@ from proxy.reviews.listing import Found, Listing, Missing, highest, newest
 from proxy.reviews.page import Page
 from proxy.reviews.shelf import WHOLE, Shelf
 from proxy.reviews.summary import NOTHING, Summary
+from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import View
 from proxy.timing import Deadline, Now
-from proxy.trustpilot import RawReview, Trustpilot, TrustpilotError
+from proxy.trustpilot import RawReview, TrustpilotError
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Selection:
 class ProductReviews:
     """Reads through the cache."""
 
-    def __init__(self, cache: Cache, trustpilot: Trustpilot, now: Now) -> None:
+    def __init__(self, cache: Cache, trustpilot: Upstream, now: Now) -> None:
         self._cache = cache
         self._trustpilot = trustpilot
         self._batches = SummaryBatches(trustpilot.batch_summaries)

@@ -6,8 +6,8 @@ from proxy.cache import Cache, Fresh, Held, Key, Lookup
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.page import Page
 from proxy.reviews.summary import NOTHING, Summary
+from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import Filter
-from proxy.trustpilot import Trustpilot
 
 WHOLE = Filter()
 
@@ -16,7 +16,7 @@ class Shelf:
     """Looks up one business unit's pages, in one language of attribute names, and its summaries."""
 
     def __init__(
-        self, cache: Cache, trustpilot: Trustpilot, batches: SummaryBatches, business_unit: str, locale: str | None
+        self, cache: Cache, trustpilot: Upstream, batches: SummaryBatches, business_unit: str, locale: str | None
     ) -> None:
         self._cache = cache
         self._trustpilot = trustpilot

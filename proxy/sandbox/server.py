@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 import time
@@ -203,8 +204,6 @@ def serve(host: str, port: int) -> None:
     # Head and body leave in two writes; without this the second waits 40 ms for an acknowledgement.
     server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(f"Sandbox listening on http://{host}:{server.server_port}/v1", flush=True)
-    gevent.signal_handler(15, server.stop)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        server.stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        gevent.signal_handler(number, server.stop)
+    server.serve_forever()

@@ -1,8 +1,9 @@
-"""The only room that talks to Trustpilot: transport, client, reader, errors."""
+"""The only room that talks to Trustpilot: transport, client, reader, errors.
 
-from proxy.trustpilot.client import Trustpilot
+What is exported here needs no HTTP library; the client and its transport are wired in by ``proxy.wiring``.
+"""
+
 from proxy.trustpilot.errors import TrustpilotError
 from proxy.trustpilot.reader import RawReview, ReviewsPage, SummaryCounts
-from proxy.trustpilot.transport import Transport
 
-__all__ = ["RawReview", "ReviewsPage", "SummaryCounts", "Transport", "Trustpilot", "TrustpilotError"]
+__all__ = ["RawReview", "ReviewsPage", "SummaryCounts", "TrustpilotError"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from proxy import _spawn
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
 from proxy.http.parameters import Query, selection, view
 from proxy.reviews import ProductReviews
 from proxy.timing import Deadline
 from proxy.trustpilot import ReviewsPage, SummaryCounts
+from proxy.wiring import spawn
 from tests.reviews.model import catalogues, expected_ids, parameters
 from tests.running import RunningProxy, RunningSandbox
 
@@ -26,7 +27,14 @@ class FullList:
         self.products = products
 
     def reviews(
-        self, business_unit: str, sku: str, *, stars: tuple[int, ...], language: str | None, locale: None, page: int
+        self,
+        business_unit: str,
+        sku: str,
+        *,
+        stars: Sequence[int],
+        language: str | None,
+        locale: str | None,
+        page: int,
     ) -> ReviewsPage:
         matching = [
             review
@@ -35,14 +43,14 @@ class FullList:
         ]
         return ReviewsPage(matching[(page - 1) * 100 : page * 100], len(matching) > page * 100, 0)
 
-    def batch_summaries(self, business_unit: str, skus: list[str]) -> dict[str, SummaryCounts]:
+    def batch_summaries(self, business_unit: str, skus: Sequence[str]) -> dict[str, SummaryCounts]:
         return {}
 
 
 def _answer(full: FullList, params: dict[str, Any]) -> list[str]:
     clock = iter(range(10**6)).__next__
-    cache = Cache(MemoryStore(10**7), Flights(_spawn), Lifetimes(10**7, 10**7, 10**7), clock)
-    reviews = ProductReviews(cache, full, clock)  # type: ignore[arg-type]  # the two calls it makes
+    cache = Cache(MemoryStore(10**7), Flights(spawn), Lifetimes(10**7, 10**7, 10**7), clock)
+    reviews = ProductReviews(cache, full, clock)
     text = "&".join(f"{name}={value}" for name, value in params.items())
     query = Query.parse(f"sku={','.join(full.products)}&{text}".encode())
     found = reviews.block(selection(query, ("u",)), view(query), Deadline.after(10))

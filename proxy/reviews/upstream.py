@@ -1,0 +1,27 @@
+"""What this room needs of Trustpilot: two calls, however they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from proxy.trustpilot import ReviewsPage, SummaryCounts
+
+
+class Upstream(Protocol):
+    """Trustpilot's calls; each raises :class:`~proxy.trustpilot.TrustpilotError` when it can't be had."""
+
+    def reviews(
+        self,
+        business_unit: str,
+        sku: str,
+        *,
+        stars: Sequence[int],
+        language: str | None,
+        locale: str | None,
+        page: int,
+    ) -> ReviewsPage:
+        """Return a page of 100 reviews, newest first, under Trustpilot's own filters."""
+
+    def batch_summaries(self, business_unit: str, skus: Sequence[str]) -> Mapping[str, SummaryCounts]:
+        """Return the summaries of several products in one call."""

@@ -1,0 +1,49 @@
+"""The README's snippets work as they are printed, with only the host and the secret put in."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from proxy.braze.answers import MemoryAnswers
+from proxy.braze.credentials import BasicCredential
+from proxy.braze.rendering import Profile, render
+from tests.http.test_reads import Sockets
+from tests.running import SECRET, RunningProxy
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+HOST = "https://reviews.example.com"
+SNIPPETS = re.findall(r"```liquid\n(.*?)```", README, re.DOTALL)
+CURLS = re.findall(r"^    (curl .*)$", README, re.MULTILINE)
+
+
+def test_the_readme_has_snippets_to_test() -> None:
+    assert SNIPPETS
+    assert CURLS
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_each_liquid_snippet_renders_a_review(proxy: RunningProxy, snippet: str) -> None:
+    rendering = render(
+        snippet.replace(HOST, proxy.url),
+        Profile(event_properties={"item_sku": "TRUCK-01"}),
+        transport=Sockets(),
+        credentials={"reviews_proxy": BasicCredential("braze", SECRET)},
+        clock=time.time,
+        sleep=time.sleep,
+        cache=MemoryAnswers(time.time),
+    )
+    assert "Such a great toy truck, my kids really enjoy it!" in rendering.output
+    assert rendering.aborted is None
+
+
+@pytest.mark.parametrize("line", CURLS)
+def test_each_curl_line_finds_the_product(proxy: RunningProxy, line: str) -> None:
+    line = line.replace(HOST, proxy.url).replace("name:secret", f"braze:{SECRET}").replace(": secret", f": {SECRET}")
+    printed = subprocess.run([*shlex.split(line), "--silent"], capture_output=True, text=True, check=True, timeout=20)
+    assert '"found":true' in printed.stdout
