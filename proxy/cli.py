@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -22,8 +23,14 @@ _UNIT, _KEY, _SECRET = "66ea0530c0ffee0000000001", "sandbox-key", "demo-secret"
 def demo(port: int) -> None:
     """Run the sandbox and a proxy in front of it until Ctrl-C, and print what to try."""
     port = _free_port(port)
+    # Whatever stops the demo stops both servers: they run in sessions of their own and get one SIGTERM each, not the
+    # terminal's Ctrl-C as well, which gunicorn's workers take in the middle of their shutdown with a traceback.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     stand_in = subprocess.Popen(
-        [sys.executable, "-m", "proxy.sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "proxy.sandbox", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         _run_proxy(port, _address(stand_in))
@@ -44,7 +51,9 @@ def _run_proxy(port: int, api_url: str) -> None:
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "warning"),
     }
     options = ["--bind", f"127.0.0.1:{port}", "--no-control-socket"]
-    server = subprocess.Popen([sys.executable, "-m", "gunicorn", "wsgi:app", *options], env=environment)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "wsgi:app", *options], env=environment, start_new_session=True
+    )
     try:
         _await(port, server)
         click.echo(_greeting(f"http://127.0.0.1:{port}"))
@@ -52,7 +61,6 @@ def _run_proxy(port: int, api_url: str) -> None:
         if status:
             raise click.ClickException(f"the proxy stopped with status {status}")
     finally:
-        # Ctrl-C reaches the proxy by itself; after anything else it still has to go.
         if server.poll() is None:
             server.terminate()
             server.wait(20)
