@@ -1,0 +1,97 @@
+"""One Redis, asked in such a way that it can never hold up an answer.
+
+Every question has a short patience. After a failure Redis is left alone for a moment, so that a frozen one costs one
+short wait per moment and not one per request; then a single question finds out whether it is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 0.25
+"""How long one question may take. A healthy Redis needs less than a millisecond, and DEADLINE_SECONDS has to hold."""
+
+REST_SECONDS = 1.0
+_CONNECTIONS = 64
+_log = logging.getLogger(__name__)
+
+
+class RedisDown(Exception):
+    """Redis can't be had: not reachable, too slow, or refusing (full, read-only, loading)."""
+
+
+class RedisLink:
+    """Asks one Redis. Safe to use from many threads or greenlets at once."""
+
+    def __init__(self, url: str, *, patience: float = PATIENCE_SECONDS, rest: float = REST_SECONDS) -> None:
+        self.pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=patience,
+            socket_timeout=patience,
+            socket_connect_timeout=patience,
+            # The library's own retries would multiply the patience.
+            retry=Retry(NoBackoff(), 0),
+        )
+        self.client = redis.Redis(connection_pool=self.pool)
+        self._rest = rest
+        self._lock = threading.Lock()
+        self._down = False
+        self._resting_until = 0.0
+
+    def ask(self, work: Callable[[redis.Redis], T]) -> T:
+        """Return what ``work`` returns, given the client. Raises :class:`RedisDown`, at once while Redis rests."""
+        self._wait_its_turn()
+        try:
+            answer = work(self.client)
+        except redis.ResponseError as error:
+            # It answers, so there is no need to leave it alone; a full Redis still reads.
+            self._note_up()
+            raise RedisDown(f"Redis refused: {error}") from error
+        except redis.RedisError as error:
+            self._note_down(error)
+            raise RedisDown("Redis can't be reached") from error
+        self._note_up()
+        return answer
+
+    def is_reachable(self) -> bool:
+        """Tell whether Redis answers right now."""
+        try:
+            return bool(self.ask(lambda client: client.ping()))
+        except RedisDown:
+            return False
+
+    def _wait_its_turn(self) -> None:
+        with self._lock:
+            if not self._down:
+                return
+            now = time.monotonic()
+            if now < self._resting_until:
+                raise RedisDown("Redis can't be reached")
+            # This question is the one that finds out; the others go on resting meanwhile.
+            self._resting_until = now + self._rest
+
+    def _note_down(self, error: redis.RedisError) -> None:
+        with self._lock:
+            first, self._down = not self._down, True
+            self._resting_until = time.monotonic() + self._rest
+        if first:
+            _log.warning("Redis can't be reached, going on without it: %s", type(error).__name__)
+
+    def _note_up(self) -> None:
+        if not self._down:
+            return
+        with self._lock:
+            back, self._down = self._down, False
+        if back:
+            _log.warning("Redis is back")
