@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -149,9 +150,9 @@ class _Reader:
                 "PROXY_CREDENTIALS is not set: give name:secret pairs, or set PROXY_ALLOW_ANONYMOUS=true "
                 "to open reading to everyone"
             )
-        # Refused rather than ignored: who sets these relies on them.
-        if settings.shared_store:
-            self._mistakes.append("CACHE_URL: the Redis store is not built yet; use memory://")
+        if settings.shared_store and find_spec("redis") is None:
+            self._mistakes.append("CACHE_URL names a Redis, which needs the extra: pip install '.[redis]'")
+        # Refused rather than ignored: who sets this relies on it.
         if settings.allowed_networks:
             self._mistakes.append("PROXY_ALLOWED_CIDRS: not built yet; restrict callers in front of the proxy")
         if settings.token_endpoint and not settings.api_secret:

@@ -6,42 +6,91 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from flask import Flask
 
-from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
+from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
 from proxy.http.answers import register_headers
 from proxy.http.credentials import register_credentials
 from proxy.http.health import health
 from proxy.http.problems import register_problems
 from proxy.http.reads import reading
-from proxy.reviews import ProductReviews
+from proxy.http.updates import updating
+from proxy.reviews import ProductReviews, Updates
 from proxy.settings import Settings
+from proxy.trustpilot.breaker import Breaker
+from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.client import Trustpilot
+from proxy.trustpilot.counting import LimitsCounter, SharedCounter
+from proxy.trustpilot.gate import Gate
 from proxy.trustpilot.transport import Transport
 
 MEBIBYTE = 1024 * 1024
 
 
+@dataclass(frozen=True)
+class Proxy:
+    """The rooms behind the HTTP edge, for the app and for the commands."""
+
+    settings: Settings
+    store: Store
+    cache: Cache
+    budget: Budget
+    breaker: Breaker
+    reviews: ProductReviews
+
+
 def wire(settings: Settings) -> Flask:
-    """Return the proxy as a WSGI application."""
-    app = Flask(__name__)
+    """Return the proxy as a WSGI application; its rooms are in ``extensions["proxy"]``."""
     logging.getLogger("proxy").setLevel(settings.log_level.upper())
-    store = MemoryStore(int(settings.cache_max_mb * MEBIBYTE))
-    cache = Cache(
-        store,
-        Flights(spawn),
-        Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds),
-        time.time,
-    )
-    transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency)
-    trustpilot = Trustpilot(transport, api_url=settings.api_url, api_key=settings.api_key)
+    proxy = build(settings)
+    app = Flask(__name__)
+    app.extensions["proxy"] = proxy
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)
-    app.register_blueprint(health(store))
-    app.register_blueprint(reading(ProductReviews(cache, trustpilot, time.time), settings, time.time))
+    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker))
+    app.register_blueprint(reading(proxy.reviews, settings, time.time))
+    app.register_blueprint(updating(Updates(proxy.cache), settings))
     return app
+
+
+def build(settings: Settings) -> Proxy:
+    """Return the rooms behind the HTTP edge."""
+    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE), time.time)
+    own = LimitsCounter.in_memory()
+    store, counter = _shared(settings, near, own) if settings.shared_store else (near, own)
+    lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)
+    cache = Cache(store, Flights(spawn), lifetimes, time.time)
+    windows = (
+        Window("5 minutes", settings.calls_per_5_minutes, 300),
+        Window("hour", settings.calls_per_hour, 3600),
+    )
+    budget = Budget(counter, windows, time.time)
+    breaker = Breaker(time.monotonic)
+    transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency)
+    trustpilot = Trustpilot(transport, Gate(breaker, budget), api_url=settings.api_url, api_key=settings.api_key)
+    return Proxy(settings, store, cache, budget, breaker, ProductReviews(cache, trustpilot, time.time))
+
+
+def _shared(settings: Settings, near: MemoryStore, own: Counter) -> tuple[Store, Counter]:
+    """Return what the workers and machines share. Imported here: Redis is an extra."""
+    from proxy.cache.redis_store import RedisStore
+    from proxy.redis_link import RedisDown, RedisLink
+    from proxy.trustpilot.redis_counter import RedisCounter
+
+    link = RedisLink(settings.cache_url)
+    store = RedisStore(
+        link,
+        settings.cache_url,
+        near,
+        time.time,
+        spawn,
+        lease_seconds=settings.upstream_timeout_seconds + 2,
+        remember_seconds=max(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds),
+    )
+    return store, SharedCounter(RedisCounter(link), own, workers=settings.workers, down=RedisDown)
 
 
 def spawn(job: Callable[[], None]) -> None:

@@ -4,17 +4,18 @@ A look-up reads as: find the copy; fresh: answer it; stale: answer it and refres
 the one flight for its key and wait for it, but only until the deadline.
 """
 
-from proxy.cache.cache import Cache, Fresh, Held, Lookup
+from proxy.cache.cache import Cache, Fresh, Held, Lookup, Revised
 from proxy.cache.entry import Entry, Key, Lifetimes
 from proxy.cache.flight import DeadlinePassed, Flights
 from proxy.cache.freshness import Freshness, State
 from proxy.cache.memory import MemoryStore
-from proxy.cache.store import Store
+from proxy.cache.store import FailedElsewhere, Store, StoreDown
 
 __all__ = [
     "Cache",
     "DeadlinePassed",
     "Entry",
+    "FailedElsewhere",
     "Flights",
     "Fresh",
     "Freshness",
@@ -23,6 +24,8 @@ __all__ = [
     "Lifetimes",
     "Lookup",
     "MemoryStore",
+    "Revised",
     "State",
     "Store",
+    "StoreDown",
 ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from cachetools import TTLCache
 
 from proxy.cache.entry import Entry, Key, Lifetimes
 from proxy.cache.flight import Flight, Flights
@@ -28,7 +32,23 @@ class Held:
     freshness: Freshness
 
 
-Fetch = Callable[[], Fresh]
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """What to hold in place of a copy. ``refresh``: serve it as stale, so that the next read has it fetched anew."""
+
+    value: bytes
+    refresh: bool
+
+
+class Fetch(Protocol):
+    """Gets what is to be held. ``urgent``: somebody waits for it, as there is no copy to answer with."""
+
+    def __call__(self, *, urgent: bool) -> Fresh:
+        """Return what was fetched, or raise why it could not be."""
+
+
+SETBACK_SECONDS = 1.0
+"""After a failed refresh its key is left alone this long: a copy is held, so nobody needs the next attempt sooner."""
 
 
 class Cache:
@@ -39,20 +59,21 @@ class Cache:
         self._flights = flights
         self._lifetimes = lifetimes
         self._now = now
+        self._setbacks: TTLCache[Key, bool] = TTLCache(10_000, SETBACK_SECONDS, timer=now)
+        self._setbacks_lock = threading.Lock()
+        store.when_changed(flights.ground)
 
     def look_up(self, key: Key, fetch: Fetch) -> Lookup:
         """Find the copy for ``key``; where it is stale or gone, see to it that ``fetch`` is under way.
 
         Returns at once: look several keys up first, then wait for them, and their fetches run side by side.
         """
-        now = self._now()
-        entry = self._store.get(key)
-        if entry is None or entry.is_gone(now):
-            return Lookup(None, self._fly(key, fetch))
-        if entry.is_fresh(now):
-            return Lookup(_held(entry, State.HIT), None)
-        self._fly(key, fetch)
-        return Lookup(_held(entry, State.STALE), None)
+        held = self.peek(key)
+        if held is None:
+            return Lookup(None, self._fly(key, fetch, urgent=True))
+        if held.freshness.state is State.STALE and not self._is_set_back(key):
+            self._fly(key, fetch, urgent=False)
+        return Lookup(held, None)
 
     def peek(self, key: Key) -> Held | None:
         """Return the copy for ``key`` if there is one that is not gone; never fetch."""
@@ -63,19 +84,49 @@ class Cache:
         return _held(entry, State.HIT if entry.is_fresh(now) else State.STALE)
 
     def forget(self, product: str) -> None:
-        """Drop all copies of ``product``, also those that are just being fetched."""
-        self._flights.ground(product)
+        """Drop all copies of ``product``, also those that are just being fetched. Raises :class:`StoreDown`."""
         self._store.forget(product)
 
-    def _fly(self, key: Key, fetch: Fetch) -> Flight[Entry]:
-        def job(flight: Flight[Entry]) -> Entry:
-            fresh = fetch()
+    def revise(self, product: str, change: Callable[[str, Held], Revised | None]) -> None:
+        """Put all copies of ``product`` through ``change``, which gets a part's name and its copy.
+
+        ``None`` drops the copy. What is just being fetched is not held. Raises :class:`StoreDown`.
+        """
+
+        def changed(part: str, entry: Entry) -> Entry | None:
+            now = self._now()
+            revised = change(part, _held(entry, State.HIT if entry.is_fresh(now) else State.STALE))
+            if revised is None:
+                return None
+            fresh_until = min(entry.fresh_until, now) if revised.refresh else entry.fresh_until
+            return replace(entry, value=revised.value, fresh_until=fresh_until)
+
+        self._store.revise(product, changed)
+
+    def _fly(self, key: Key, fetch: Fetch, *, urgent: bool) -> Flight[Entry]:
+        def job() -> Entry:
+            lease = self._store.take(key)
+            if isinstance(lease, Entry):
+                return lease
+            try:
+                fresh = fetch(urgent=urgent)
+            except Exception as error:
+                lease.give_up(error)
+                self._set_back(key)
+                raise
             entry = self._lifetimes.entry(fresh.value, found=fresh.found, now=self._now())
-            if not flight.grounded:
-                self._store.put(key, entry)
+            lease.bring(entry)
             return entry
 
         return self._flights.join(key, job)
+
+    def _set_back(self, key: Key) -> None:
+        with self._setbacks_lock:
+            self._setbacks[key] = True
+
+    def _is_set_back(self, key: Key) -> bool:
+        with self._setbacks_lock:
+            return key in self._setbacks
 
 
 class Lookup:
@@ -93,7 +144,7 @@ class Lookup:
     def wait(self, deadline: Deadline) -> Held:
         """Return the copy, waiting for the flight until ``deadline``.
 
-        Raises :class:`DeadlinePassed`, or what the fetch raised.
+        Raises :class:`DeadlinePassed`, what the fetch raised, or :class:`FailedElsewhere`.
         """
         if self._held is None:
             assert self._flight is not None, "a look-up has a copy or a flight"  # noqa: S101  # an invariant

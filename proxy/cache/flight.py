@@ -26,8 +26,6 @@ class Flight(Generic[T]):
         self._landed = threading.Event()
         self._result: T | None = None
         self._error: Exception | None = None
-        self.grounded = False
-        """Set when the product was forgotten meanwhile: what this flight brings is already out of date."""
 
     def land(self, result: T) -> None:
         """Hand ``result`` to everyone who waits."""
@@ -56,7 +54,7 @@ class Flights(Generic[T]):
         self._lock = threading.Lock()
         self._under_way: dict[Key, Flight[T]] = {}
 
-    def join(self, key: Key, job: Callable[[Flight[T]], T]) -> Flight[T]:
+    def join(self, key: Key, job: Callable[[], T]) -> Flight[T]:
         """Return the flight for ``key``, starting one with ``job`` when none is under way."""
         with self._lock:
             flight = self._under_way.get(key)
@@ -67,14 +65,14 @@ class Flights(Generic[T]):
         return flight
 
     def ground(self, product: str) -> None:
-        """Let nobody join the flights for ``product`` any more, and tell them that they come too late."""
+        """Let nobody join the flights for ``product`` any more: what they bring is already out of date."""
         with self._lock:
             for key in [key for key in self._under_way if key.product == product]:
-                self._under_way.pop(key).grounded = True
+                del self._under_way[key]
 
-    def _fly(self, key: Key, flight: Flight[T], job: Callable[[Flight[T]], T]) -> None:
+    def _fly(self, key: Key, flight: Flight[T], job: Callable[[], T]) -> None:
         try:
-            result = job(flight)
+            result = job()
         except Exception as error:  # noqa: BLE001  # it is raised again in every caller that waits
             self._close(key, flight)
             flight.crash(error)

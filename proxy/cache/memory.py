@@ -9,6 +9,8 @@ from collections.abc import Callable
 from cachetools import LRUCache
 
 from proxy.cache.entry import Entry, Key
+from proxy.cache.store import Change
+from proxy.timing import Now
 
 _OVERHEAD = 520
 """Bytes a held entry costs beside its value and its key's text: the entry, its three floats, the key tuple,
@@ -23,9 +25,12 @@ def weight(key: Key, entry: Entry) -> int:
 class MemoryStore:
     """Holds entries up to ``max_bytes`` in all, in this process only."""
 
-    def __init__(self, max_bytes: int, report_eviction: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, max_bytes: int, now: Now, report_eviction: Callable[[], None] = lambda: None) -> None:
+        self._now = now
         self._lock = threading.Lock()
         self._entries = _Entries(max_bytes, report_eviction)
+        self._leases: dict[str, set[MemoryLease]] = {}
+        self._listeners: list[Callable[[str], None]] = []
 
     def get(self, key: Key) -> Entry | None:
         """Return the entry held for ``key`` and mark it as used."""
@@ -35,18 +40,55 @@ class MemoryStore:
 
     def put(self, key: Key, entry: Entry) -> None:
         """Hold ``entry``; one that is larger than the whole store is not held."""
-        size = weight(key, entry)
         with self._lock:
-            if size > self._entries.maxsize:
-                self._entries.pop(key, None)
-            else:
-                self._entries[key] = (size, entry)
+            self._put(key, entry)
+
+    def take(self, key: Key) -> MemoryLease | Entry:
+        """Return the right to fetch ``key``, or the entry that landed while the caller was on its way here."""
+        entry = self.get(key)
+        if entry is not None and entry.is_fresh(self._now()):
+            return entry
+        return self.lease(key)
+
+    def lease(self, key: Key) -> MemoryLease:
+        """Return the right to put ``key`` until its product is forgotten or revised."""
+        lease = MemoryLease(self, key)
+        with self._lock:
+            self._leases.setdefault(key.product, set()).add(lease)
+        return lease
+
+    def land(self, lease: MemoryLease, entry: Entry | None) -> None:
+        """End ``lease``, holding ``entry`` unless the lease was voided meanwhile."""
+        product = lease.key.product
+        with self._lock:
+            leases = self._leases.get(product, set())
+            valid = lease in leases
+            leases.discard(lease)
+            if not leases:
+                self._leases.pop(product, None)
+            if valid and entry is not None:
+                self._put(lease.key, entry)
 
     def forget(self, product: str) -> None:
-        """Drop every part of ``product``."""
+        """Drop every part of ``product``, also those that are just being fetched."""
+        self.revise(product, lambda _part, _entry: None)
+
+    def revise(self, product: str, change: Change) -> None:
+        """Put every held part of ``product`` through ``change``; what is just being fetched is not held."""
         with self._lock:
+            self._leases.pop(product, None)
             for key in [key for key in self._entries if key.product == product]:
-                del self._entries[key]
+                revised = change(key.part, self._entries[key][1])
+                if revised is None:
+                    self._entries.pop(key, None)
+                else:
+                    self._put(key, revised)
+        for listener in self._listeners:
+            listener(product)
+
+    def when_changed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each product that is forgotten or revised."""
+        self._listeners.append(listener)
 
     def is_reachable(self) -> bool:
         """Memory always is."""
@@ -59,6 +101,33 @@ class MemoryStore:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def _put(self, key: Key, entry: Entry) -> None:
+        size = weight(key, entry)
+        if size > self._entries.maxsize:
+            self._entries.pop(key, None)
+        else:
+            self._entries[key] = (size, entry)
+
+
+class MemoryLease:
+    """The right to fetch one key. One process's flights see to it that only one holds it."""
+
+    def __init__(self, store: MemoryStore, key: Key) -> None:
+        self.key = key
+        self._store = store
+
+    def bring(self, entry: Entry) -> None:
+        """Hold ``entry``, unless its product was forgotten since the lease was taken."""
+        self._store.land(self, entry)
+
+    def give_up(self, error: Exception) -> None:
+        """Hold nothing. Those who wait in this process wait for the flight, not for the lease."""
+        self.drop()
+
+    def drop(self) -> None:
+        """Hold nothing."""
+        self._store.land(self, None)
 
 
 class _Entries(LRUCache[Key, tuple[int, Entry]]):

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from proxy.cache.entry import Entry, Key
+
+Change = Callable[[str, Entry], Entry | None]
+"""Gets a part's name and its entry; returns the entry to hold instead, or ``None`` to drop the part."""
+
+
+class StoreDown(Exception):
+    """The shared store can't be had, so others who share it could not be told."""
+
+
+class FailedElsewhere(Exception):
+    """The fetch that another process made for all of us failed. ``retry_after`` is in whole seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Lease(Protocol):
+    """The right to fetch one key. Among all who share a store one flight at a time holds it."""
+
+    def bring(self, entry: Entry) -> None:
+        """Hold ``entry``, unless its product changed since the lease was taken; wake all who wait for it."""
+
+    def give_up(self, error: Exception) -> None:
+        """Wake all who wait, with the reason why there is nothing to bring."""
 
 
 class Store(Protocol):
@@ -13,11 +39,26 @@ class Store(Protocol):
     def get(self, key: Key) -> Entry | None:
         """Return the entry held for ``key``, gone or not, or ``None``."""
 
-    def put(self, key: Key, entry: Entry) -> None:
-        """Hold ``entry`` for ``key`` in place of what was held."""
+    def take(self, key: Key) -> Lease | Entry:
+        """Return the right to fetch ``key``, or the fresh entry that makes fetching needless.
+
+        Waits while another process fetches it. Raises :class:`FailedElsewhere` when that fetch fails.
+        """
 
     def forget(self, product: str) -> None:
-        """Drop every part of ``product``."""
+        """Drop every part of ``product``, also those that are just being fetched.
+
+        Raises :class:`StoreDown` when that could only be done in this process.
+        """
+
+    def revise(self, product: str, change: Change) -> None:
+        """Put every held part of ``product`` through ``change``; what is just being fetched is not held.
+
+        Raises :class:`StoreDown` when that could only be done in this process.
+        """
+
+    def when_changed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each product that is forgotten or revised, here or by another process."""
 
     def is_reachable(self) -> bool:
         """Tell whether the store can be used right now, for ``/readyz``."""

@@ -6,9 +6,11 @@ from flask import Blueprint, Response, jsonify
 
 from proxy.cache import Store
 from proxy.http.problems import problem
+from proxy.trustpilot.breaker import Breaker
+from proxy.trustpilot.budget import Budget
 
 
-def health(store: Store) -> Blueprint:
+def health(store: Store, budget: Budget, breaker: Breaker) -> Blueprint:
     """Return the two endpoints that are open to everyone."""
     endpoints = Blueprint("health", __name__)
 
@@ -19,7 +21,8 @@ def health(store: Store) -> Blueprint:
     @endpoints.get("/readyz")
     def ready() -> Response:
         if not store.is_reachable():
-            return problem(503, "the store can't be reached")
-        return jsonify(status="ready")
+            return problem(503, "the store can't be reached; answers come from this worker's memory meanwhile")
+        calls = {use.window.name: {"used": use.used, "limit": use.window.calls} for use in budget.uses()}
+        return jsonify(status="ready", trustpilot="paused" if breaker.is_open else "calling", calls=calls)
 
     return endpoints

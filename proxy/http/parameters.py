@@ -83,7 +83,7 @@ class Query:
 def selection(query: Query, business_units: tuple[str, ...], name: str = "sku") -> Selection:
     """Read which products are asked for."""
     return Selection(
-        business_unit=_business_unit(query, business_units),
+        business_unit=business_unit(query, business_units),
         skus=skus(query, name),
         locale=locale(query),
     )
@@ -161,7 +161,8 @@ def paging(query: Query) -> tuple[int, int]:
     return page, per_page
 
 
-def _business_unit(query: Query, configured: Iterable[str]) -> str:
+def business_unit(query: Query, configured: Iterable[str]) -> str:
+    """Read which business unit is meant; without the parameter, the first configured one."""
     units = tuple(configured)
     return query.one("business_unit", _one_of(*units), units[0], "takes a configured business unit")
 

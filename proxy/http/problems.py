@@ -9,6 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from proxy.cache import StoreDown
 from proxy.http.parameters import BadParameter
 from proxy.reviews import Unavailable
 
@@ -38,8 +39,15 @@ def register_problems(app: Flask) -> None:
         lambda error: problem(400, str(error)),
     )
     app.register_error_handler(Unavailable, unavailable)
+    app.register_error_handler(StoreDown, _store_down)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _bug)
+
+
+def _store_down(error: StoreDown) -> Response:
+    response = problem(503, f"done in this worker only, send it again: {error}")
+    response.headers["Retry-After"] = "5"
+    return response
 
 
 def _http(error: HTTPException) -> Response:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from proxy.trustpilot import SummaryCounts
 
@@ -11,9 +12,17 @@ WINDOW_SECONDS = 0.005
 MOST_SKUS = 100
 
 
+class BatchCall(Protocol):
+    """The call that a batch makes."""
+
+    def __call__(self, business_unit: str, skus: Sequence[str], *, urgent: bool) -> Mapping[str, SummaryCounts]:
+        """Return the summaries of several products."""
+
+
 class _Batch:
     def __init__(self) -> None:
         self.skus: list[str] = []
+        self.urgent = False
         self.full = threading.Event()
         self.done = threading.Event()
         self.summaries: Mapping[str, SummaryCounts] = {}
@@ -23,19 +32,23 @@ class _Batch:
 class SummaryBatches:
     """Collects SKUs per business unit; the first to ask waits the window out and calls for all of them."""
 
-    def __init__(self, call: Callable[[str, Sequence[str]], Mapping[str, SummaryCounts]]) -> None:
+    def __init__(self, call: BatchCall) -> None:
         self._call = call
         self._lock = threading.Lock()
         self._open: dict[str, _Batch] = {}
 
-    def summary(self, business_unit: str, sku: str) -> SummaryCounts | None:
-        """Return the summary of ``sku``, ``None`` when Trustpilot has none; raise what the shared call raised."""
+    def summary(self, business_unit: str, sku: str, *, urgent: bool) -> SummaryCounts | None:
+        """Return the summary of ``sku``, ``None`` when Trustpilot has none; raise what the shared call raised.
+
+        The call is urgent when one of those who share it is.
+        """
         with self._lock:
             batch = self._open.get(business_unit)
             leads = batch is None
             if batch is None:
                 batch = self._open[business_unit] = _Batch()
             batch.skus.append(sku)
+            batch.urgent |= urgent
             if len(batch.skus) >= MOST_SKUS:
                 del self._open[business_unit]
                 batch.full.set()
@@ -52,7 +65,7 @@ class SummaryBatches:
             if self._open.get(business_unit) is batch:
                 del self._open[business_unit]
         try:
-            batch.summaries = self._call(business_unit, list(dict.fromkeys(batch.skus)))
+            batch.summaries = self._call(business_unit, list(dict.fromkeys(batch.skus)), urgent=batch.urgent)
         except Exception as error:  # noqa: BLE001  # it is raised again in everyone who shares the call
             batch.error = error
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from proxy.cache import DeadlinePassed, Freshness, Lookup
+from proxy.cache import DeadlinePassed, FailedElsewhere, Freshness, Lookup
 from proxy.reviews.page import Page, written_at
 from proxy.reviews.shelf import WHOLE, Shelf
 from proxy.reviews.view import Filter, View
@@ -14,8 +14,10 @@ from proxy.trustpilot import RawReview, TrustpilotError
 MAX_PAGES = 10
 """How deep one listing is read: its newest 1,000 reviews. Beyond, a rare filter would eat the quota."""
 
-Missing = TrustpilotError | DeadlinePassed
+Missing = TrustpilotError | DeadlinePassed | FailedElsewhere
 """Why something could not be had in time."""
+
+MISSING = (TrustpilotError, DeadlinePassed, FailedElsewhere)
 
 
 class Listing:
@@ -96,7 +98,7 @@ def newest(shelf: Shelf, bases: list[Listing], view: View, wanted: int, deadline
         try:
             for listing in (listing for listings in further.values() for listing in listings):
                 listing.settle(deadline)
-        except (TrustpilotError, DeadlinePassed) as missing:
+        except MISSING as missing:
             found.missing = missing
             break
     found.freshness = [freshness for listing in read for freshness in listing.freshness]

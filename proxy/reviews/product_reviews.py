@@ -9,14 +9,14 @@ from typing import Any
 from proxy.cache import Cache, DeadlinePassed, Freshness, State
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.block import failed_block, product_block
-from proxy.reviews.listing import Found, Listing, Missing, highest, newest
+from proxy.reviews.listing import MISSING, Found, Listing, Missing, highest, newest
 from proxy.reviews.page import Page
 from proxy.reviews.shelf import WHOLE, Shelf
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import View
 from proxy.timing import Deadline, Now
-from proxy.trustpilot import RawReview, TrustpilotError
+from proxy.trustpilot import RawReview
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class ProductReviews:
                     parts.append(Summary.decode(held.value))
             if len(settled) == len(bases):
                 summary = Summary.merged(parts)
-        except (TrustpilotError, DeadlinePassed):
+        except MISSING:
             # The contract's answer to this is a null summary beside the reviews, not a problem.
             summary = None
         whole = failure is None and summary is not None
@@ -180,7 +180,7 @@ class ProductReviews:
                 copy = lookup.wait(deadline)
                 summaries.append(Summary.decode(copy.value))
                 freshness.append(copy.freshness)
-        except (TrustpilotError, DeadlinePassed) as missing:
+        except MISSING as missing:
             raise Unavailable(missing) from missing
         return Summary.merged(summaries), self._joined(freshness, whole=True)
 
@@ -226,6 +226,6 @@ def _settle(listings: list[Listing], deadline: Deadline) -> Missing | None:
     for listing in listings:
         try:
             listing.settle(deadline)
-        except (TrustpilotError, DeadlinePassed) as missing:
+        except MISSING as missing:
             failure = missing
     return failure

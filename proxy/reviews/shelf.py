@@ -10,6 +10,22 @@ from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import Filter
 
 WHOLE = Filter()
+_SUMMARY = "summary"
+
+
+def product_name(business_unit: str, sku: str) -> str:
+    """Return the name under which all parts of a product are held."""
+    return f"{business_unit}/{sku}"
+
+
+def is_summary(part: str) -> bool:
+    """Tell whether ``part`` is Trustpilot's own summary."""
+    return part == _SUMMARY
+
+
+def is_newest_page(part: str) -> bool:
+    """Tell whether ``part`` is the newest page, all stars and languages, in any language of attribute names."""
+    return part.startswith("page/") and part.split("/")[2:] == [WHOLE.name, "1", ""]
 
 
 class Shelf:
@@ -31,7 +47,7 @@ class Shelf:
         with a gap between them.
         """
 
-        def fetch() -> Fresh:
+        def fetch(*, urgent: bool) -> Fresh:
             found = self._trustpilot.reviews(
                 self._business_unit,
                 sku,
@@ -39,6 +55,7 @@ class Shelf:
                 language=filters.language,
                 locale=self._locale,
                 page=number,
+                urgent=urgent,
             )
             page = Page(found.reviews, complete=not found.has_next)
             return Fresh(page.encode(), found=bool(page.reviews))
@@ -48,19 +65,18 @@ class Shelf:
     def summary(self, sku: str) -> Lookup:
         """Look the summary up that Trustpilot itself makes."""
 
-        def fetch() -> Fresh:
-            counts = self._batches.summary(self._business_unit, sku)
+        def fetch(*, urgent: bool) -> Fresh:
+            counts = self._batches.summary(self._business_unit, sku, urgent=urgent)
             summary = Summary.of_counts(counts) if counts else NOTHING
             return Fresh(summary.encode(), found=bool(summary.total))
 
-        return self._cache.look_up(Key(self._product(sku), "summary"), fetch)
+        return self._cache.look_up(Key(product_name(self._business_unit, sku), _SUMMARY), fetch)
 
     def held_page(self, sku: str) -> Held | None:
         """Return the newest page if a copy is there, without fetching."""
         return self._cache.peek(self._page_key(sku, WHOLE, 1, ""))
 
-    def _product(self, sku: str) -> str:
-        return f"{self._business_unit}/{sku}"
-
     def _page_key(self, sku: str, filters: Filter, number: int, after: str) -> Key:
-        return Key(self._product(sku), f"page/{self._locale or '*'}/{filters.name}/{number}/{after}")
+        return Key(
+            product_name(self._business_unit, sku), f"page/{self._locale or '*'}/{filters.name}/{number}/{after}"
+        )

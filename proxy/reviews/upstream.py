@@ -20,8 +20,14 @@ class Upstream(Protocol):
         language: str | None,
         locale: str | None,
         page: int,
+        urgent: bool,
     ) -> ReviewsPage:
-        """Return a page of 100 reviews, newest first, under Trustpilot's own filters."""
+        """Return a page of 100 reviews, newest first, under Trustpilot's own filters.
 
-    def batch_summaries(self, business_unit: str, skus: Sequence[str]) -> Mapping[str, SummaryCounts]:
+        ``urgent``: somebody waits, as no copy is held. Other calls are the first to be given up.
+        """
+
+    def batch_summaries(
+        self, business_unit: str, skus: Sequence[str], *, urgent: bool
+    ) -> Mapping[str, SummaryCounts]:
         """Return the summaries of several products in one call."""

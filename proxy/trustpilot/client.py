@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
-from proxy.trustpilot.errors import Failing, NotFound, RateLimited, Refused
-from proxy.trustpilot.reader import ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews
-from proxy.trustpilot.transport import Reply, Transport
-
-PER_PAGE = 100
-"""The most Trustpilot hands out per call."""
+from proxy.trustpilot.errors import NotFound
+from proxy.trustpilot.gate import Gate
+from proxy.trustpilot.reader import PER_PAGE, ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews
+from proxy.trustpilot.transport import Transport
 
 _log = logging.getLogger(__name__)
 
@@ -21,8 +17,9 @@ _log = logging.getLogger(__name__)
 class Trustpilot:
     """Trustpilot's public API, called with the proxy's key."""
 
-    def __init__(self, transport: Transport, *, api_url: str, api_key: str) -> None:
+    def __init__(self, transport: Transport, gate: Gate, *, api_url: str, api_key: str) -> None:
         self._transport = transport
+        self._gate = gate
         self._api_url = api_url
         self._headers = {"apikey": api_key, "Accept": "application/json"}
 
@@ -35,6 +32,7 @@ class Trustpilot:
         language: str | None,
         locale: str | None,
         page: int,
+        urgent: bool,
     ) -> ReviewsPage:
         """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
 
@@ -48,51 +46,27 @@ class Trustpilot:
             params.append(("locale", locale))
         url = f"{self._api_url}/product-reviews/business-units/{quote(business_unit, safe='')}/reviews"
         try:
-            reply = _sound(self._transport.send("GET", url, headers=self._headers, params=params))
+            found = self._gate.call(
+                lambda: self._transport.send("GET", url, headers=self._headers, params=params),
+                lambda body: read_reviews(body, PER_PAGE),
+                urgent=urgent,
+            )
         except NotFound:
             _log.warning("Trustpilot answered 404 for reviews of business unit %s", business_unit)
             return ReviewsPage([], has_next=False, malformed=0)
-        found = read_reviews(reply.body, PER_PAGE)
         if found.malformed:
             _log.warning("dropped %d malformed reviews of business unit %s", found.malformed, business_unit)
         return found
 
-    def batch_summaries(self, business_unit: str, skus: Sequence[str]) -> dict[str, SummaryCounts]:
+    def batch_summaries(self, business_unit: str, skus: Sequence[str], *, urgent: bool) -> dict[str, SummaryCounts]:
         """Return the summaries of ``skus`` in one call; a product without reviews may be missing."""
         url = f"{self._api_url}/product-reviews/business-units/{quote(business_unit, safe='')}/batch-summaries"
         try:
-            reply = _sound(self._transport.send("POST", url, headers=self._headers, json={"skus": list(skus)}))
+            return self._gate.call(
+                lambda: self._transport.send("POST", url, headers=self._headers, json={"skus": list(skus)}),
+                read_batch_summaries,
+                urgent=urgent,
+            )
         except NotFound:
             _log.warning("Trustpilot answered 404 for summaries of business unit %s", business_unit)
             return {}
-        return read_batch_summaries(reply.body)
-
-
-def _sound(reply: Reply) -> Reply:
-    """Return ``reply`` if it is a 200, else raise what its status means."""
-    if reply.status == 200:
-        return reply
-    wait = _retry_after(reply.headers.get("Retry-After"))
-    if reply.status in (401, 403):
-        raise Refused("Trustpilot refuses the proxy's API key", retry_after=wait)
-    if reply.status == 404:
-        raise NotFound("Trustpilot does not know this", retry_after=wait)
-    if reply.status == 429:
-        raise RateLimited("Trustpilot's rate limit is reached", retry_after=wait)
-    raise Failing(f"Trustpilot answered {reply.status}", retry_after=wait)
-
-
-def _retry_after(value: str | None, default: int = 30) -> int:
-    """Read a ``Retry-After`` in either of its forms; at least 1 second and at most an hour."""
-    if value is None:
-        return default
-    if value.strip().isdecimal():
-        seconds = int(value.strip()[:6])
-    else:
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return default
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = int((moment - datetime.now(UTC)).total_seconds())
-    return min(max(seconds, 1), 3600)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 
 class TrustpilotError(Exception):
-    """Trustpilot could not be had. ``retry_after`` is when asking again may help, in whole seconds."""
+    """Trustpilot could not be had.
 
-    def __init__(self, message: str, *, retry_after: int = 30) -> None:
+    ``told`` is Trustpilot's own ``Retry-After`` in seconds, if it sent one. ``retry_after`` is when asking again may
+    help, in whole seconds.
+    """
+
+    def __init__(self, message: str, *, retry_after: int = 30, told: int | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.told = told
+        self.retry_after = retry_after if told is None else told
 
 
 class Unreachable(TrustpilotError):
@@ -20,7 +25,7 @@ class TimedOut(TrustpilotError):
 
 
 class Busy(TrustpilotError):
-    """All ``UPSTREAM_CONCURRENCY`` places stayed taken."""
+    """All places for calls stayed taken; no call was made."""
 
 
 class Failing(TrustpilotError):
@@ -35,9 +40,21 @@ class Refused(TrustpilotError):
     """A 401 or 403: the proxy's own credentials are wrong."""
 
 
+class Rejected(TrustpilotError):
+    """Another 4xx: Trustpilot works, but not for this request."""
+
+
 class NotFound(TrustpilotError):
     """A 404."""
 
 
 class Malformed(TrustpilotError):
     """An answer that is not what the documentation promises."""
+
+
+class Paused(TrustpilotError):
+    """The breaker is open; no call was made."""
+
+
+class BudgetSpent(TrustpilotError):
+    """The call budget is used up; no call was made."""

@@ -14,6 +14,9 @@ RawReview = dict[str, Any]
 """One review in Trustpilot's own shape. ``stars`` is an integer from 1 to 5, ``content`` a string or absent,
 ``createdAt`` a date that can be read or absent; anything else may be missing or of any type."""
 
+PER_PAGE = 100
+"""The most Trustpilot hands out per call."""
+
 STAR_WORDS = ("oneStar", "twoStars", "threeStars", "fourStars", "fiveStars")
 
 
@@ -37,14 +40,14 @@ class SummaryCounts:
 
 def read_reviews(body: bytes, per_page: int) -> ReviewsPage:
     """Read the answer of a reviews call. Raises :class:`Malformed`."""
-    answer = _object(body)
+    answer = read_object(body)
     raw = answer.get("productReviews")
     if not isinstance(raw, list):
         raise Malformed("Trustpilot's answer holds no list of reviews")
     links = answer.get("links")
     if links is not None and not isinstance(links, list):
         raise Malformed("Trustpilot's answer holds no list of links")
-    sound = [review for review in raw if _is_sound(review)]
+    sound = [review for review in raw if is_sound(review)]
     if raw and not sound:
         raise Malformed("Trustpilot's answer holds no review that can be read")
     if links is None:
@@ -57,7 +60,7 @@ def read_reviews(body: bytes, per_page: int) -> ReviewsPage:
 
 def read_batch_summaries(body: bytes) -> dict[str, SummaryCounts]:
     """Read the answer of a batch-summaries call, by SKU. Raises :class:`Malformed`."""
-    summaries = _object(body).get("summaries")
+    summaries = read_object(body).get("summaries")
     if not isinstance(summaries, list):
         raise Malformed("Trustpilot's answer holds no list of summaries")
     return {
@@ -76,13 +79,14 @@ def created_at(review: RawReview) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object, nothing looser than JSON. Raises :class:`Malformed`."""
     try:
         answer = json.loads(body, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_scrubbed)
     except (ValueError, RecursionError) as error:
-        raise Malformed("Trustpilot's answer is not JSON") from error
+        raise Malformed("what Trustpilot sent is not JSON") from error
     if not isinstance(answer, dict):
-        raise Malformed("Trustpilot's answer is not a JSON object")
+        raise Malformed("what Trustpilot sent is not a JSON object")
     return answer
 
 
@@ -105,7 +109,8 @@ def _utf8(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _is_sound(review: object) -> bool:
+def is_sound(review: object) -> bool:
+    """Tell whether ``review`` is what :data:`RawReview` promises."""
     if not isinstance(review, dict):
         return False
     stars = review.get("stars")

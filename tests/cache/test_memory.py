@@ -17,7 +17,7 @@ def resident():
 
 chance = random.Random(1)
 Page(product(chance, 100), True).encode()
-store = MemoryStore({mb} * 1024 * 1024)
+store = MemoryStore({mb} * 1024 * 1024, time.time)
 gc.collect()
 before = resident()
 for number in range(2000):

@@ -1,0 +1,93 @@
+"""The way every call to Trustpilot takes: a place, the breaker, the budget, the call, and what it tells."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from proxy.trustpilot.breaker import Breaker
+from proxy.trustpilot.budget import Budget
+from proxy.trustpilot.errors import (
+    BudgetSpent,
+    Busy,
+    Failing,
+    NotFound,
+    RateLimited,
+    Refused,
+    Rejected,
+    TrustpilotError,
+)
+from proxy.trustpilot.retry_after import seconds_told
+from proxy.trustpilot.transport import Reply
+
+T = TypeVar("T")
+
+REFRESHES_AT_ONCE = 8
+"""When Trustpilot hangs, this many calls are lost finding out. Two in a second are already more than the hourly
+budget allows for refreshing, so they need no more places."""
+
+
+class Gate:
+    """Makes calls while they are affordable and Trustpilot answers them."""
+
+    def __init__(self, breaker: Breaker, budget: Budget, *, refreshes: int = REFRESHES_AT_ONCE) -> None:
+        self._breaker = breaker
+        self._budget = budget
+        self._refreshes = threading.BoundedSemaphore(refreshes)
+
+    def call(self, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
+        """Return what ``read`` makes of a 200's body. ``urgent``: somebody waits for it, as no copy is held.
+
+        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. :class:`Paused`, :class:`BudgetSpent` and
+        :class:`Busy` mean that no call was made.
+        """
+        with self._place(urgent=urgent):
+            attempt = self._breaker.admit()
+            try:
+                self._budget.take(urgent=urgent)
+                answer = read(sound(send()).body)
+            except (NotFound, Rejected):
+                # Trustpilot works; this request is what is wrong.
+                attempt.succeeded()
+                raise
+            except (BudgetSpent, Busy):
+                attempt.withdrawn()
+                raise
+            except TrustpilotError as error:
+                attempt.failed(error)
+                raise
+            except BaseException:
+                attempt.withdrawn()
+                raise
+            attempt.succeeded()
+            return answer
+
+    @contextmanager
+    def _place(self, *, urgent: bool) -> Iterator[None]:
+        if urgent:
+            yield
+            return
+        if not self._refreshes.acquire(blocking=False):
+            raise Busy("too many refreshes are under way")
+        try:
+            yield
+        finally:
+            self._refreshes.release()
+
+
+def sound(reply: Reply) -> Reply:
+    """Return ``reply`` if it is a 200, else raise what its status means."""
+    if reply.status == 200:
+        return reply
+    told = seconds_told(reply.headers.get("Retry-After"))
+    if reply.status in (401, 403):
+        raise Refused("Trustpilot refuses the proxy's API key", told=told)
+    if reply.status == 404:
+        raise NotFound("Trustpilot does not know this", told=told)
+    if reply.status == 429:
+        raise RateLimited("Trustpilot's rate limit is reached", told=told)
+    if 400 <= reply.status < 500 and reply.status != 408:
+        raise Rejected(f"Trustpilot rejects this request with {reply.status}", told=told)
+    raise Failing(f"Trustpilot answered {reply.status}", told=told)
