@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.running import RunningProxy, RunningSandbox
+from tests.running import RunningProxy, RunningRedis, RunningSandbox
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +25,10 @@ def proxy(sandbox: RunningSandbox) -> Iterator[RunningProxy]:
     """A running proxy with nothing held yet."""
     with RunningProxy(sandbox) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RunningRedis]:
+    """A Redis with nothing in it."""
+    with RunningRedis() as server:
+        yield server

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -41,6 +43,10 @@ class Process:
     def _drain(self) -> None:
         assert self._process.stdout is not None
         self.log.extend(self._process.stdout)
+
+    def signal(self, number: int) -> None:
+        """Send a signal; a process that has ended takes none."""
+        self._process.send_signal(number)
 
     def stop(self) -> int:
         self._process.terminate()
@@ -107,3 +113,45 @@ class RunningProxy(Process):
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, headers={"X-Api-Key": SECRET}, timeout=20)
+
+
+class RunningRedis:
+    """A real Redis that holds its data in memory only, on a port that stays its own over a restart."""
+
+    def __init__(self) -> None:
+        self._port = _free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._server = self._started()
+
+    def _started(self) -> Process:
+        options = ["--bind", "127.0.0.1", "--port", str(self._port), "--save", "", "--appendonly", "no"]
+        return Process(["redis-server", *options], os.environ, r"(Ready to accept connections)")
+
+    def kill(self) -> None:
+        """End it at once; what it held is gone."""
+        self._server.signal(signal.SIGKILL)
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again, empty, at the same address."""
+        self._server = self._started()
+
+    def freeze(self) -> None:
+        """Keep its connections open and answer nothing."""
+        self._server.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on after :meth:`freeze`."""
+        self._server.signal(signal.SIGCONT)
+
+    def __enter__(self) -> RunningRedis:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
