@@ -12,8 +12,9 @@ import sys
 import click
 
 from proxy.sandbox.command import sandbox
+from proxy.warming.command import warm
 
-__all__ = ["demo", "sandbox"]
+__all__ = ["demo", "sandbox", "warm"]
 
 _UNIT, _KEY, _SECRET = "66ea0530c0ffee0000000001", "sandbox-key", "demo-secret"
 

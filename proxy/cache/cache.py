@@ -75,6 +75,13 @@ class Cache:
             self._fly(key, fetch, urgent=False)
         return Lookup(held, None)
 
+    def renew(self, key: Key, fetch: Fetch) -> Lookup:
+        """Find a fresh copy for ``key``, or see to it that ``fetch`` is under way: a stale one is not enough."""
+        held = self.peek(key)
+        if held is not None and held.freshness.state is State.HIT:
+            return Lookup(held, None)
+        return Lookup(None, self._fly(key, fetch, urgent=False))
+
     def peek(self, key: Key) -> Held | None:
         """Return the copy for ``key`` if there is one that is not gone; never fetch."""
         now = self._now()
@@ -111,7 +118,8 @@ class Cache:
             try:
                 fresh = fetch(urgent=urgent)
             except Exception as error:
-                lease.give_up(error)
+                # A refresh is the first to be refused. Who waits elsewhere without a copy may still fetch it.
+                lease.give_up(error if urgent else None)
                 self._set_back(key)
                 raise
             entry = self._lifetimes.entry(fresh.value, found=fresh.found, now=self._now())

@@ -47,11 +47,9 @@ GIVE_UP = """
 if redis.call('GET', KEYS[1]) == ARGV[1] .. ':' .. ARGV[2] then
     redis.call('DEL', KEYS[1])
 end
-if ARGV[3] ~= '' then
-    redis.call('PUBLISH', KEYS[2], ARGV[3])
-end
+redis.call('PUBLISH', KEYS[2], ARGV[3])
 """
-"""KEYS lease, channel; ARGV since, token, notice (or nothing to tell)."""
+"""KEYS lease, channel; ARGV since, token, notice."""
 
 CHANGE = """
 local clock = redis.call('TIME')

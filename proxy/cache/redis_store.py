@@ -168,10 +168,11 @@ class RedisStore:
             return True
 
     def release(self, lease: RedisLease, error: Exception | None) -> None:
-        """Give a lease back; with ``error``, tell the others that nothing comes."""
+        """Give a lease back; with ``error``, tell those who wait that nothing comes."""
         name = self._lease_name(lease.key)
-        notice = b""
-        if error is not None:
+        if error is None:
+            notice = Notice("landed", name, self._me).encode()
+        else:
             # Only errors that know when to ask again are made to be shown; another one's text may be anything.
             wait = getattr(error, "retry_after", None)
             reason = "Trustpilot could not be had" if wait is None else str(error)
@@ -333,7 +334,7 @@ class RedisLease:
         else:
             self.near.drop()
 
-    def give_up(self, error: Exception) -> None:
-        """Wake all who wait, with the reason."""
+    def give_up(self, error: Exception | None) -> None:
+        """Wake all who wait, with the reason; ``None`` lets them try themselves."""
         self.near.drop()
         self._store.release(self, error)

@@ -29,8 +29,8 @@ class Lease(Protocol):
     def bring(self, entry: Entry) -> None:
         """Hold ``entry``, unless its product changed since the lease was taken; wake all who wait for it."""
 
-    def give_up(self, error: Exception) -> None:
-        """Wake all who wait, with the reason why there is nothing to bring."""
+    def give_up(self, error: Exception | None) -> None:
+        """Wake all who wait, with the reason why there is nothing to bring; ``None`` lets them try themselves."""
 
 
 class Store(Protocol):

@@ -95,14 +95,15 @@ def skus(query: Query, name: str = "sku") -> tuple[str, ...]:
     if not parts:
         raise BadParameter(name, None, f"required; give one SKU, or up to {MOST_SKUS} separated by commas")
     for part in parts:
-        _check_sku(name, part)
+        check_sku(name, part)
     unique = tuple(dict.fromkeys(parts))
     if len(unique) > MOST_SKUS:
         raise BadParameter(name, None, f"{len(unique)} SKUs given; takes at most {MOST_SKUS}")
     return unique
 
 
-def _check_sku(name: str, sku: str) -> None:
+def check_sku(name: str, sku: str) -> None:
+    """Raise :class:`BadParameter` for what can't be a SKU."""
     rendered_to_nothing = "the Liquid variable rendered to nothing; takes a SKU such as TRUCK-01"
     if not sku:
         raise BadParameter(name, sku, f"an empty SKU: {rendered_to_nothing}")

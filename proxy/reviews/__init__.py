@@ -1,7 +1,7 @@
 """The product's heart: a page of reviews, the views over it, and the trimmed shape that templates use."""
 
-from proxy.reviews.product_reviews import Answer, ProductReviews, Selection, Unavailable
+from proxy.reviews.product_reviews import Answer, ProductReviews, Selection, Unavailable, Warmed
 from proxy.reviews.updates import Updates
 from proxy.reviews.view import View
 
-__all__ = ["Answer", "ProductReviews", "Selection", "Unavailable", "Updates", "View"]
+__all__ = ["Answer", "ProductReviews", "Selection", "Unavailable", "Updates", "View", "Warmed"]

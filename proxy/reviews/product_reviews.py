@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 from proxy.cache import Cache, DeadlinePassed, Freshness, State
@@ -25,6 +26,14 @@ class Answer:
 
     body: dict[str, Any]
     freshness: Freshness
+
+
+class Warmed(Enum):
+    """What warming a product came to."""
+
+    FETCHED = "fetched"
+    FRESH_ALREADY = "fresh already"
+    WITHOUT_REVIEWS = "without reviews"
 
 
 class Unavailable(Exception):
@@ -113,6 +122,23 @@ class ProductReviews:
             raise Unavailable(found.missing)
         more = len(found.reviews) > end or not found.exhausted
         return shown, more, self._joined(found.freshness, whole=found.missing is None)
+
+    def warm(self, business_unit: str, sku: str, deadline: Deadline) -> Warmed:
+        """See to it that ``sku``'s newest page, and its summary where the page is not all, are fresh.
+
+        Raises what kept them from being fetched: :data:`~proxy.reviews.listing.Missing`.
+        """
+        shelf = Shelf(self._cache, self._trustpilot, self._batches, business_unit, None, renew=True)
+        newest_page = shelf.page(sku, WHOLE)
+        fresh = newest_page.is_ready
+        page = Page.decode(newest_page.wait(deadline).value)
+        if not page.complete:
+            summary = shelf.summary(sku)
+            fresh = fresh and summary.is_ready
+            summary.wait(deadline)
+        if not page.reviews:
+            return Warmed.WITHOUT_REVIEWS
+        return Warmed.FRESH_ALREADY if fresh else Warmed.FETCHED
 
     def _prepare_block(self, selection: Selection, view: View) -> Callable[[Deadline], Answer]:
         shelf = self._shelf(selection)

@@ -32,9 +32,18 @@ class Shelf:
     """Looks up one business unit's pages, in one language of attribute names, and its summaries."""
 
     def __init__(
-        self, cache: Cache, trustpilot: Upstream, batches: SummaryBatches, business_unit: str, locale: str | None
+        self,
+        cache: Cache,
+        trustpilot: Upstream,
+        batches: SummaryBatches,
+        business_unit: str,
+        locale: str | None,
+        *,
+        renew: bool = False,
     ) -> None:
+        """``renew``: a stale copy is not enough."""
         self._cache = cache
+        self._look_up = cache.renew if renew else cache.look_up
         self._trustpilot = trustpilot
         self._batches = batches
         self._business_unit = business_unit
@@ -60,7 +69,7 @@ class Shelf:
             page = Page(found.reviews, complete=not found.has_next)
             return Fresh(page.encode(), found=bool(page.reviews))
 
-        return self._cache.look_up(self._page_key(sku, filters, number, after), fetch)
+        return self._look_up(self._page_key(sku, filters, number, after), fetch)
 
     def summary(self, sku: str) -> Lookup:
         """Look the summary up that Trustpilot itself makes."""
@@ -70,7 +79,7 @@ class Shelf:
             summary = Summary.of_counts(counts) if counts else NOTHING
             return Fresh(summary.encode(), found=bool(summary.total))
 
-        return self._cache.look_up(Key(product_name(self._business_unit, sku), _SUMMARY), fetch)
+        return self._look_up(Key(product_name(self._business_unit, sku), _SUMMARY), fetch)
 
     def held_page(self, sku: str) -> Held | None:
         """Return the newest page if a copy is there, without fetching."""

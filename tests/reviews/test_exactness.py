@@ -35,6 +35,7 @@ class FullList:
         language: str | None,
         locale: str | None,
         page: int,
+        urgent: bool,
     ) -> ReviewsPage:
         matching = [
             review
@@ -43,13 +44,13 @@ class FullList:
         ]
         return ReviewsPage(matching[(page - 1) * 100 : page * 100], len(matching) > page * 100, 0)
 
-    def batch_summaries(self, business_unit: str, skus: Sequence[str]) -> dict[str, SummaryCounts]:
+    def batch_summaries(self, business_unit: str, skus: Sequence[str], *, urgent: bool) -> dict[str, SummaryCounts]:
         return {}
 
 
 def _answer(full: FullList, params: dict[str, Any]) -> list[str]:
     clock = iter(range(10**6)).__next__
-    cache = Cache(MemoryStore(10**7), Flights(spawn), Lifetimes(10**7, 10**7, 10**7), clock)
+    cache = Cache(MemoryStore(10**7, clock), Flights(spawn), Lifetimes(10**7, 10**7, 10**7), clock)
     reviews = ProductReviews(cache, full, clock)
     text = "&".join(f"{name}={value}" for name, value in params.items())
     query = Query.parse(f"sku={','.join(full.products)}&{text}".encode())
