@@ -13,8 +13,9 @@ from proxy.cache.store import Change
 from proxy.timing import Now
 
 _OVERHEAD = 900
-"""Bytes a held entry costs beside its value and its key's text: the entry, its three floats, the key tuple,
-and its places in the cache's two dictionaries, with what the allocator loses between them. Measured by ``tests/cache/test_memory.py``."""
+"""Bytes a held entry costs beside its value and its key's text: the entry, its three floats, the key tuple, its
+places in the cache's two dictionaries, and what the allocator loses between them. Measured by
+``tests/cache/test_memory.py``."""
 
 
 def weight(key: Key, entry: Entry) -> int:

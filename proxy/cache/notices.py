@@ -43,7 +43,7 @@ class Notice:
             match json.loads(data if isinstance(data, bytes) else b""):
                 case ["landed" | "failed" | "changed" as what, str(name), str(sender), str(reason), int(wait)]:
                     return cls(what, name, sender, reason, wait)
-        except ValueError:
+        except (ValueError, RecursionError):
             _log.warning("something that is no notice was published on %s", CHANNEL)
         return None
 

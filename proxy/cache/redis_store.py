@@ -50,6 +50,7 @@ class RedisStore:
         *,
         lease_seconds: float,
         remember_seconds: float,
+        trust_seconds: float = TRUST_SECONDS,
     ) -> None:
         """``lease_seconds``: longer than any fetch. ``remember_seconds``: as long as the oldest copy may live."""
         self._link = link
@@ -58,7 +59,7 @@ class RedisStore:
         self._lease_ms = math.ceil(lease_seconds * 1000)
         self._remember_ms = math.ceil(remember_seconds * 1000)
         self._me = uuid.uuid4().hex
-        self._trusted: TTLCache[Key, bool] = TTLCache(200_000, TRUST_SECONDS, timer=time.monotonic)
+        self._trusted: TTLCache[Key, bool] = TTLCache(200_000, trust_seconds, timer=time.monotonic)
         self._lock = threading.Lock()
         self._notices = Notices(url, spawn, on_change=self._heard_change, on_gap=self._distrust)
         client = link.client
@@ -146,26 +147,22 @@ class RedisStore:
         """Hold what ``lease`` brings and tell the others; tell whether the product is still the same."""
         names = [*self._names(lease.key), CHANNEL]
         notice = Notice("landed", names[0], self._me).encode()
+        arguments: list[str | int | bytes] = [
+            lease.since,
+            lease.token,
+            lease.key.part,
+            pack(entry),
+            self._ms_left(entry),
+            notice,
+            _MOST_PARTS,
+        ]
         try:
-            return bool(
-                self._link.ask(
-                    lambda _: self._bring(
-                        names,
-                        [
-                            lease.since,
-                            lease.token,
-                            lease.key.part,
-                            pack(entry),
-                            self._ms_left(entry),
-                            notice,
-                            _MOST_PARTS,
-                        ],
-                    )
-                )
-            )
+            held = bool(self._link.ask(lambda _: self._bring(names, arguments)))
         except RedisDown:
             self.release(lease, None)
             return True
+        self._trust(lease.key)
+        return held
 
     def release(self, lease: RedisLease, error: Exception | None) -> None:
         """Give a lease back; with ``error``, tell those who wait that nothing comes."""
