@@ -11,12 +11,13 @@ import sys
 
 import click
 
+from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.command import sandbox
 from proxy.warming.command import warm
 
 __all__ = ["demo", "sandbox", "warm"]
 
-_UNIT, _KEY, _SECRET = "66ea0530c0ffee0000000001", "sandbox-key", "demo-secret"
+_SECRET = "demo-secret"  # noqa: S105  # guards sample data on loopback
 
 
 @click.command("demo")
@@ -46,8 +47,11 @@ def _run_proxy(port: int, api_url: str) -> None:
     environment = {
         **os.environ,
         "TRUSTPILOT_API_URL": api_url,
-        "TRUSTPILOT_API_KEY": _KEY,
-        "TRUSTPILOT_BUSINESS_UNIT_ID": _UNIT,
+        "TRUSTPILOT_INVITATIONS_URL": api_url,
+        "TRUSTPILOT_API_KEY": API_KEY,
+        "TRUSTPILOT_API_SECRET": API_SECRET,
+        "TRUSTPILOT_BUSINESS_UNIT_ID": BUSINESS_UNIT,
+        "TRUSTPILOT_BUSINESS_USER_ID": "demo-user",
         "PROXY_CREDENTIALS": f"demo:{_SECRET}",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "warning"),
     }

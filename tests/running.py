@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,13 +10,18 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
+from urllib.parse import quote
 
 import requests
 
-UNIT = "66ea0530c0ffee0000000001"
+from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UNIT
+
+UNIT = BUSINESS_UNIT
 SECRET = "test-secret"
 
 
@@ -29,7 +35,8 @@ class Process:
         )
         self.pid = self._process.pid
         self.url = self._await(listening)
-        threading.Thread(target=self._drain, daemon=True).start()
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
 
     def _await(self, listening: str) -> str:
         assert self._process.stdout is not None
@@ -37,7 +44,8 @@ class Process:
             self.log.append(line)
             if found := re.search(listening, line):
                 return found[1]
-        self.stop()
+        self._process.kill()
+        self._wait()
         raise AssertionError("the server did not start:\n" + "".join(self.log))
 
     def _drain(self) -> None:
@@ -49,14 +57,24 @@ class Process:
         self._process.send_signal(number)
 
     def stop(self) -> int:
+        """Ask the process to end; return its exit status."""
         self._process.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end, which is forced after a grace time; return the exit status. ``log`` is then whole."""
+        status = self._wait()
+        self._reader.join(20)
+        return status
+
+    def _wait(self) -> int:
         try:
             return self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -65,25 +83,109 @@ class Process:
         self.stop()
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call to the sandbox: when (seconds since 1970), which, the SKUs it is about, its query parameters."""
+
+    at: float
+    kind: str
+    skus: Sequence[str]
+    query: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the sandbox has been asked since it was reset."""
+
+    total: int
+    by_kind: Mapping[str, int]
+    most_at_once: int
+    most_at_once_by_kind: Mapping[str, int]
+    under_way: int
+    calls: Sequence[Call]
+
+
 class RunningSandbox(Process):
-    """The stand-in for Trustpilot."""
+    """The stand-in for Trustpilot, and its control plane as methods. A refusal is a ValueError with what it said."""
+
+    business_unit = BUSINESS_UNIT
+    second_business_unit = SECOND_BUSINESS_UNIT
+    api_key = API_KEY
+    api_secret = API_SECRET
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "proxy.sandbox", "--port", "0"]
-        super().__init__(command, os.environ, r"listening on (http://\S+)/v1")
+        super().__init__(command, os.environ, r"Sandbox listening on (http://\S+)/v1$")
+        self.api_url = f"{self.url}/v1"
 
-    def behave(self, mode: str, **how: Any) -> None:
-        requests.put(f"{self.url}/_sandbox/behaviour", json={"mode": mode, **how}, timeout=5).raise_for_status()
-
-    def calls(self) -> dict[str, int]:
-        by_kind: dict[str, int] = requests.get(f"{self.url}/_sandbox/calls", timeout=5).json()["by_kind"]
-        return by_kind
+    def behave(
+        self,
+        mode: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        skus: Sequence[str] | None = None,
+        times: int | None = None,
+        seconds: float | None = None,
+        status: int | None = None,
+        retry_after: int | str | None = None,
+        shape: str | None = None,
+    ) -> None:
+        """Answer this way from now on, instead of any way told before."""
+        told = {"kinds": kinds, "skus": skus, "times": times, "seconds": seconds, "status": status}
+        self.control("PUT", "/behaviour", {"mode": mode, **told, "retry_after": retry_after, "shape": shape})
 
     def reset(self) -> None:
-        requests.post(f"{self.url}/_sandbox/reset", timeout=5).raise_for_status()
+        """Make it as if just started; who is kept waiting is disconnected."""
+        self.control("POST", "/reset")
 
-    def put_product(self, sku: str, reviews: list[Any]) -> None:
-        requests.put(f"{self.url}/_sandbox/products/{sku}", json=reviews, timeout=5).raise_for_status()
+    def calls(self) -> Counter[str]:
+        """Return how many calls of each kind there were."""
+        return Counter(self.ledger().by_kind)
+
+    def ledger(self) -> Ledger:
+        """Return all it knows about the calls."""
+        told = self.control("GET", "/calls").json()
+        return Ledger(**{**told, "calls": [Call(**call) for call in told["calls"]]})
+
+    def put_product(self, sku: str, reviews: Sequence[object], *, business_unit: str = BUSINESS_UNIT) -> None:
+        """Set the reviews of a SKU, in any order."""
+        path = f"/products/{quote(sku, safe='')}?business_unit={business_unit}"
+        self.control("PUT", path, list(reviews))
+
+    def generate(self, products: int, reviews: int, prefix: str = "SKU-") -> list[str]:
+        """Add many believable products; return their SKUs."""
+        asked = {"products": products, "reviews": reviews, "prefix": prefix}
+        skus: list[str] = self.control("POST", "/generate", asked).json()["skus"]
+        return skus
+
+    def limit(self, calls: int, seconds: float) -> None:
+        """Answer 429 beyond so many calls in so many seconds."""
+        self.control("PUT", "/limit", {"calls": calls, "seconds": seconds})
+
+    def unlimit(self) -> None:
+        """Lift the limit."""
+        self.control("PUT", "/limit", None)
+
+    def tokens_last(self, seconds: int, *, as_number: bool = False) -> None:
+        """Set what tokens handed out from now on last, and how ``expires_in`` is written."""
+        self.control("PUT", "/token", {"seconds": seconds, "as_number": as_number})
+
+    def revoke_tokens(self) -> None:
+        """Make every token handed out so far worthless."""
+        self.control("POST", "/token/revoke")
+
+    def invitations(self) -> list[dict[str, Any]]:
+        """Return what was stored: ``{"at", "business_unit", "business_user_id", "body"}`` each."""
+        stored: list[dict[str, Any]] = self.control("GET", "/invitations").json()
+        return stored
+
+    def control(self, method: str, path: str, payload: object = None) -> requests.Response:
+        """Make one call to the control plane."""
+        # Not requests' own JSON, which refuses NaN.
+        answer = requests.request(method, f"{self.url}/_sandbox{path}", data=json.dumps(payload), timeout=20)
+        if not answer.ok:
+            raise ValueError(answer.text)
+        return answer
 
 
 class RunningProxy(Process):
@@ -92,24 +194,19 @@ class RunningProxy(Process):
     def __init__(self, sandbox: RunningSandbox, **settings: str) -> None:
         environment = {
             **os.environ,
-            "TRUSTPILOT_API_KEY": "sandbox-key",
+            "TRUSTPILOT_API_URL": sandbox.api_url,
+            "TRUSTPILOT_INVITATIONS_URL": sandbox.api_url,
+            "TRUSTPILOT_API_KEY": sandbox.api_key,
+            "TRUSTPILOT_API_SECRET": sandbox.api_secret,
             "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT,
-            "TRUSTPILOT_API_URL": f"{sandbox.url}/v1",
+            "TRUSTPILOT_BUSINESS_USER_ID": "test-user",
             "PROXY_CREDENTIALS": f"braze:{SECRET}",
             **settings,
         }
-        command = [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "wsgi:app",
-            "--bind",
-            "127.0.0.1:0",
-            "--no-control-socket",
-            "--keep-alive",
-            "1",
-        ]
-        super().__init__(command, environment, r"Listening at: (http://\S+)")
+        options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", "1"]
+        super().__init__(
+            [sys.executable, "-m", "gunicorn", "wsgi:app", *options], environment, r"Listening at: (http://\S+)"
+        )
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, headers={"X-Api-Key": SECRET}, timeout=20)

@@ -9,19 +9,22 @@ _FILL = """
 import gc, random, resource, time
 from proxy.cache import Entry, Key, MemoryStore
 from proxy.reviews.page import Page
-from proxy.sandbox.catalogue import product
+from proxy.sandbox.composing import compose, usual_ratings
 
 def resident():
     with open('/proc/self/statm') as statm:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
+def page():
+    return Page(compose(chance, languages=['en', 'fr', 'ja'], ratings=usual_ratings(chance, 100)), True).encode()
+
 chance = random.Random(1)
-Page(product(chance, 100), True).encode()
+page()
 store = MemoryStore({mb} * 1024 * 1024, time.time)
 gc.collect()
 before = resident()
 for number in range(2000):
-    value = Page(product(chance, 100), True).encode()
+    value = page()
     store.put(Key(f'unit/SKU-{{number}}', 'page'), Entry(value, time.time(), time.time(), time.time()))
     store.get(Key('unit/SKU-0', 'page'))
 gc.collect()

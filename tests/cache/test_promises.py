@@ -25,7 +25,7 @@ def _bad_days() -> list[tuple[str, dict[str, Any], int]]:
         ("html", {}, 503),
         ("huge", {}, 503),
         ("wrong_shape", {}, 503),
-        ("cut", {}, 503),
+        ("truncated", {}, 503),
     ]
 
 

@@ -1,0 +1,172 @@
+"""The control plane under ``/_sandbox/``: what has been called, how to answer, what to sell.
+
+It has no credentials and never misbehaves. Products belong to the first business unit, or to the one named by
+``?business_unit=``. Whatever it can't use is a 400 with ``{"message": …}`` that says why.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import BadRequest
+
+from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
+from proxy.sandbox.answers import json_answer
+from proxy.sandbox.behaviour import Behaviour, Behaviours, Kind, Mode, Shape
+from proxy.sandbox.products import Products
+from proxy.sandbox.stand_in import Limit, StandIn
+
+_Takes = tuple[str, Callable[[Any], bool]]
+"""What a member takes, in words, and whether a value is such."""
+
+
+def _whole(least: int, most: int) -> _Takes:
+    return f"a whole number from {least} to {most}", lambda given: type(given) is int and least <= given <= most
+
+
+def _texts(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(each, str) for each in given)
+
+
+def _fits_into_a_header(given: Any) -> bool:
+    """RFC 9110 allows seconds and dates in Retry-After, and servers send nonsense."""
+    return type(given) is int or (isinstance(given, str) and given.isascii() and given.isprintable())
+
+
+_SECONDS: _Takes = ("seconds, from 0 to 86400", lambda given: type(given) in (int, float) and 0 <= given <= 86_400)
+_BEHAVIOUR: Mapping[str, _Takes] = {
+    "mode": (f"one of {', '.join(Mode)}", lambda given: given in list(Mode)),
+    "kinds": (f"a list of {', '.join(Kind)}", lambda given: _texts(given) and set(given) <= set(Kind)),
+    "skus": ("a list of SKUs", _texts),
+    "times": _whole(1, 10**9),
+    "seconds": _SECONDS,
+    "status": _whole(300, 599),
+    "retry_after": ("seconds or text that fits into a header", _fits_into_a_header),
+    "shape": (f"one of {', '.join(Shape)}", lambda given: given in list(Shape)),
+}
+_LIMIT = {"calls": _whole(0, 10**9), "seconds": _SECONDS}
+_GENERATE: Mapping[str, _Takes] = {
+    "products": _whole(1, 200_000),
+    "reviews": _whole(0, 10_000),
+    "prefix": ("text", lambda given: isinstance(given, str)),
+}
+_TOKEN: Mapping[str, _Takes] = {
+    "seconds": _whole(0, 10**7),
+    "as_number": ("true or false", lambda given: isinstance(given, bool)),
+}
+
+
+def control_plane(state: StandIn) -> Blueprint:
+    """Return the control plane as a blueprint."""
+    control = Blueprint("control", __name__, url_prefix="/_sandbox")
+
+    @control.get("/")
+    def overview() -> Response:
+        return json_answer(_overview(state))
+
+    @control.get("/calls")
+    def calls() -> Response:
+        return json_answer(state.ledger.written_up())
+
+    @control.post("/reset")
+    def reset() -> Response:
+        state.reset()
+        return json_answer({})
+
+    @control.put("/behaviour")
+    def behaviour() -> Response:
+        given = _given()
+        told = [_members(each, _BEHAVIOUR, "mode") for each in (given if isinstance(given, list) else [given])]
+        state.behaviours = Behaviours(map(Behaviour.told, told))
+        return json_answer({})
+
+    @control.put("/limit")
+    def limit() -> Response:
+        given = _given()
+        state.limit = None if given is None else Limit(**_members(given, _LIMIT, "calls", "seconds"))
+        return json_answer({})
+
+    @control.put("/products/<path:sku>")
+    def put_product(sku: str) -> Response:
+        reviews = _given()
+        if not isinstance(reviews, list):
+            raise BadRequest(f"a product takes a JSON list of reviews, not {reviews!r:.80}")
+        _products(state).put(sku, reviews)
+        return json_answer({})
+
+    @control.post("/generate")
+    def generate() -> Response:
+        told = _members(_given(), _GENERATE, "products", "reviews")
+        return json_answer({"skus": _products(state).generate(**told)})
+
+    @control.put("/token")
+    def token() -> Response:
+        for name, value in _members(_given(), _TOKEN).items():
+            setattr(state.tokens, name, value)
+        return json_answer({})
+
+    @control.post("/token/revoke")
+    def revoke() -> Response:
+        state.tokens.revoke()
+        return json_answer({})
+
+    @control.get("/invitations")
+    def invitations() -> Response:
+        return json_answer(list(state.invitations))
+
+    return control
+
+
+def _given() -> object:
+    """Return the request's JSON, whatever its content type says: a control plane should not need curl flags."""
+    try:
+        given: object = json.loads(request.get_data())
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body takes JSON: {error}") from error
+    return given
+
+
+def _members(given: object, takes: Mapping[str, _Takes], *required: str) -> dict[str, Any]:
+    """Return the members of a JSON object, those that are null left out."""
+    if not isinstance(given, dict):
+        raise BadRequest(f"the body takes a JSON object with {', '.join(takes)}, not {given!r:.80}")
+    members = {name: value for name, value in given.items() if value is not None}
+    for name in (*members, *required):
+        if name not in takes:
+            raise BadRequest(f"there is no {name}; the body takes {', '.join(takes)}")
+        what, fits = takes[name]
+        if not fits(members.get(name)):
+            raise BadRequest(f"{name} takes {what}, not {members.get(name)!r:.80}")
+    return members
+
+
+def _products(state: StandIn) -> Products:
+    unit = request.args.get("business_unit", BUSINESS_UNIT)
+    if unit not in state.units:
+        raise BadRequest(f"business_unit takes one of {', '.join(state.units)}, not {unit}")
+    return state.units[unit]
+
+
+def _overview(state: StandIn) -> dict[str, object]:
+    return {
+        "what": "A local stand-in for Trustpilot with sample data.",
+        "api_url": f"{request.host_url}v1",
+        "api_key": API_KEY,
+        "api_secret": API_SECRET,
+        "business_units": {unit: products.sizes() for unit, products in state.units.items()},
+        "behaviour": [asdict(behaviour) for behaviour in state.behaviours],
+        "limit": {"calls": state.limit.calls, "seconds": state.limit.seconds} if state.limit else None,
+        "control": {
+            "GET /_sandbox/calls": "what has been called",
+            "POST /_sandbox/reset": "as on the first day",
+            "PUT /_sandbox/behaviour": {name: f"takes {what}" for name, (what, _) in _BEHAVIOUR.items()},
+            "PUT /_sandbox/limit": {"calls": 833, "seconds": 300},
+            "PUT /_sandbox/products/{sku}": ["reviews, in any order"],
+            "POST /_sandbox/generate": {"products": 2000, "reviews": 100, "prefix": "SKU-"},
+            "PUT /_sandbox/token": {"seconds": 360000, "as_number": False},
+            "POST /_sandbox/token/revoke": None,
+            "GET /_sandbox/invitations": "what has been sent",
+        },
+    }
