@@ -191,7 +191,7 @@ class RunningSandbox(Process):
 class RunningProxy(Process):
     """The proxy under gunicorn. Extra settings are the contract's variables."""
 
-    def __init__(self, sandbox: RunningSandbox, **settings: str) -> None:
+    def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
         environment = {
             **os.environ,
             "TRUSTPILOT_API_URL": sandbox.api_url,
@@ -203,7 +203,7 @@ class RunningProxy(Process):
             "PROXY_CREDENTIALS": f"braze:{SECRET}",
             **settings,
         }
-        options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", "1"]
+        options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", str(keep_alive)]
         super().__init__(
             [sys.executable, "-m", "gunicorn", "wsgi:app", *options], environment, r"Listening at: (http://\S+)"
         )

@@ -1,0 +1,155 @@
+"""Trustpilot's quota and bad days under load: real gunicorns, a real Redis, the sandbox as Trustpilot."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from proxy.trustpilot.breaker import INTERVAL_SECONDS, RUN
+from proxy.trustpilot.gate import REFRESHES_AT_ONCE
+from tests.load import Callers, percentile
+from tests.running import RunningProxy, RunningRedis, RunningSandbox
+
+
+def _reviews(sku: str) -> str:
+    return f"/v1/reviews?sku={sku}"
+
+
+@pytest.mark.parametrize(("masters", "workers"), [(1, 2), (2, 1)])
+def test_500_first_requests_for_one_sku_make_one_call_over_workers_and_masters(
+    sandbox: RunningSandbox, redis_server: RunningRedis, masters: int, workers: int
+) -> None:
+    upstream = 0.5
+    [sku] = sandbox.generate(1, 100)
+    with ExitStack() as started:
+        proxies = [
+            started.enter_context(
+                RunningProxy(
+                    sandbox,
+                    keep_alive=30,
+                    CACHE_URL=redis_server.url,
+                    WEB_CONCURRENCY=str(workers),
+                    DEADLINE_SECONDS="5",
+                )
+            )
+            for _ in range(masters)
+        ]
+        many = started.enter_context(Callers(500))
+        # Connected before, so that all ask while the one call is under way.
+        many.all_at_once(proxies, ["/healthz"] * 500)
+        sandbox.behave("slow", seconds=upstream, kinds=["reviews"])
+        answers = many.all_at_once(proxies, [_reviews(sku)] * 500)
+    assert Counter(answer.status for answer in answers) == {200: 500}
+    assert sandbox.calls() == {"reviews": 1}
+    added = [answer.served - upstream for answer in answers if answer.cache == "miss"]
+    print(
+        f"{masters} masters x {workers} workers: {len(added)} waited; added to the upstream's {upstream} s:"
+        f" median {percentile(added, 0.5) * 1000:.0f} ms, p99 {percentile(added, 0.99) * 1000:.0f} ms"
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_1000_skus_against_a_limit_of_833_make_833_calls_and_later_all_are_stale(
+    sandbox: RunningSandbox, request: pytest.FixtureRequest, workers: int
+) -> None:
+    skus = sandbox.generate(1000, 2)
+    settings = {"CACHE_FRESH_SECONDS": "300", "WEB_CONCURRENCY": str(workers), "DEADLINE_SECONDS": "5"}
+    if workers > 1:
+        settings["CACHE_URL"] = request.getfixturevalue("redis_server").url
+    with RunningProxy(sandbox, keep_alive=30, **settings) as proxy, Callers(100) as callers:
+        first = callers.all_at_once([proxy], [_reviews(sku) for sku in skus])
+        assert Counter(answer.status for answer in first) == {200: 833, 503: 167}
+        assert sandbox.calls() == {"reviews": 833}
+        # True: when the oldest call leaves the window of 300 s, not sooner and not much later.
+        assert {270 <= answer.retry_after <= 300 for answer in first if answer.status == 503} == {True}
+        assert proxy.get("/readyz").json()["calls"]["5 minutes"] == {"used": 833, "limit": 833}
+
+
+def test_with_copies_held_a_spent_budget_is_answered_stale(
+    sandbox: RunningSandbox, redis_server: RunningRedis
+) -> None:
+    skus = sandbox.generate(100, 2)
+    settings = {
+        "CACHE_URL": redis_server.url,
+        "WEB_CONCURRENCY": "2",
+        "CACHE_FRESH_SECONDS": "1",
+        "TRUSTPILOT_CALLS_PER_5_MINUTES": "110",
+        "DEADLINE_SECONDS": "5",
+    }
+    with RunningProxy(sandbox, keep_alive=30, **settings) as proxy, Callers(100) as callers:
+        assert {a.status for a in callers.all_at_once([proxy], [_reviews(sku) for sku in skus])} == {200}
+        time.sleep(1.1)
+        again = callers.all_at_once([proxy], [_reviews(sku) for sku in skus] * 3)
+        assert Counter((answer.status, answer.cache) for answer in again) == {(200, "stale"): 300}
+        # 80 % of the window were used by the first round, so nothing was refreshed; the rest serves what has no copy.
+        assert sandbox.calls() == {"reviews": 100}
+        rest = callers.all_at_once([proxy], [_reviews(f"OTHER-{n}") for n in range(20)])
+        assert Counter(answer.status for answer in rest) == {200: 10, 503: 10}
+        assert sandbox.calls() == {"reviews": 110}
+
+
+def test_an_outage_under_load_costs_a_handful_of_calls_and_no_answer(sandbox: RunningSandbox) -> None:
+    outage = 11.0
+    skus = sandbox.generate(100, 5)
+    with (
+        RunningProxy(sandbox, keep_alive=30, CACHE_FRESH_SECONDS="2", TRUSTPILOT_CALLS_PER_5_MINUTES="9999") as proxy,
+        Callers(100) as callers,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        callers.all_at_once([proxy], [_reviews(sku) for sku in skus])
+        load = beside.submit(
+            callers.steadily, 200, outage + 9, lambda number: proxy.url + _reviews(skus[number % len(skus)])
+        )
+        time.sleep(2)
+        sandbox.behave("fail", status=503)
+        began = time.time()
+        time.sleep(outage)
+        during = sum(call.at > began for call in sandbox.ledger().calls)
+        sandbox.behave("ok")
+        ended = time.monotonic()
+        answers = load.result()
+    assert Counter(answer.status for answer in answers) == {200: len(answers)}
+    fresh_again = min(answer.at for answer in answers if answer.at > ended and answer.cache == "hit") - ended
+    print(f"outage of {outage:.0f} s: {during} calls; the first fresh answer came {fresh_again:.1f} s after its end")
+    # Those that were under way together when it began, then one per interval.
+    assert during <= RUN + REFRESHES_AT_ONCE + outage / INTERVAL_SECONDS
+    assert fresh_again <= INTERVAL_SECONDS + 1
+    last = [answer for answer in answers if answer.at > ended + INTERVAL_SECONDS + 1]
+    assert sum(answer.cache == "hit" for answer in last) > len(last) / 2
+
+
+@pytest.mark.parametrize("harm", ["kill", "freeze"])
+def test_a_redis_that_goes_away_under_load_is_not_noticed_by_callers(
+    sandbox: RunningSandbox, redis_server: RunningRedis, harm: str
+) -> None:
+    skus = sandbox.generate(50, 5)
+    settings = {"CACHE_URL": redis_server.url, "WEB_CONCURRENCY": "2"}
+    with (
+        RunningProxy(sandbox, keep_alive=30, **settings) as proxy,
+        Callers(100) as callers,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        for _ in range(4):
+            callers.all_at_once([proxy], [_reviews(sku) for sku in skus])
+        load = beside.submit(callers.steadily, 100, 10, lambda number: proxy.url + _reviews(skus[number % len(skus)]))
+        time.sleep(1)
+        if harm == "kill":
+            redis_server.kill()
+            time.sleep(5)
+            redis_server.start()
+        else:
+            redis_server.freeze()
+            time.sleep(5)
+            redis_server.thaw()
+        answers = load.result()
+        assert Counter(answer.status for answer in answers) == {200: len(answers)}
+        assert max(answer.took for answer in answers) < 2
+        # One flight over both workers again.
+        sandbox.behave("slow", seconds=0.5)
+        before = sandbox.calls()["reviews"]
+        callers.all_at_once([proxy], [_reviews("LAMP-01")] * 100)
+        assert sandbox.calls()["reviews"] - before == 1
