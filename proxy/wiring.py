@@ -47,6 +47,7 @@ def wire(settings: Settings) -> Flask:
     proxy = build(settings)
     app = Flask(__name__)
     app.extensions["proxy"] = proxy
+    app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)

@@ -188,22 +188,27 @@ class RunningSandbox(Process):
         return answer
 
 
+def proxy_environment(sandbox: RunningSandbox, **settings: str) -> dict[str, str]:
+    """Return the environment of a proxy in front of ``sandbox``."""
+    return {
+        **os.environ,
+        "TRUSTPILOT_API_URL": sandbox.api_url,
+        "TRUSTPILOT_INVITATIONS_URL": sandbox.api_url,
+        "TRUSTPILOT_API_KEY": sandbox.api_key,
+        "TRUSTPILOT_API_SECRET": sandbox.api_secret,
+        "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT,
+        "TRUSTPILOT_BUSINESS_USER_ID": "test-user",
+        "PROXY_CREDENTIALS": f"braze:{SECRET}",
+        **settings,
+    }
+
+
 class RunningProxy(Process):
     """The proxy under gunicorn. Extra settings are the contract's variables."""
 
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
-        environment = {
-            **os.environ,
-            "TRUSTPILOT_API_URL": sandbox.api_url,
-            "TRUSTPILOT_INVITATIONS_URL": sandbox.api_url,
-            "TRUSTPILOT_API_KEY": sandbox.api_key,
-            "TRUSTPILOT_API_SECRET": sandbox.api_secret,
-            "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT,
-            "TRUSTPILOT_BUSINESS_USER_ID": "test-user",
-            "PROXY_CREDENTIALS": f"braze:{SECRET}",
-            **settings,
-        }
         options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", str(keep_alive)]
+        environment = proxy_environment(sandbox, **settings)
         super().__init__(
             [sys.executable, "-m", "gunicorn", "wsgi:app", *options], environment, r"Listening at: (http://\S+)"
         )

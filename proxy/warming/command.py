@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import threading
@@ -87,13 +88,18 @@ def _run(skus: list[str], source: Warm) -> tuple[Tally, bool]:
 
     before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with tqdm(total=len(skus), unit=" SKUs", disable=None, dynamic_ncols=True) as bar:
+        # Not tqdm's own guess, which shows nothing in a terminal that does not tell its size.
+        columns, lines = shutil.get_terminal_size()
+        with tqdm(total=len(skus), unit=" SKUs", disable=None, ncols=columns, nrows=lines) as bar:
+            told: set[str] = set()
 
             def waiting(not_yet: NotYet) -> None:
-                bar.set_postfix_str(f"waiting {not_yet.seconds:.0f} s: {not_yet}")
+                if str(not_yet) not in told:
+                    told.add(str(not_yet))
+                    bar.write(f"Waiting {not_yet.seconds:.0f} s: {not_yet}", file=sys.stderr)
 
             def progressed() -> None:
-                bar.set_postfix_str("", refresh=False)
+                told.clear()
                 bar.update()
 
             return warm_all(skus, source, stop=stop, progressed=progressed, waiting=waiting), stop.is_set()

@@ -1,0 +1,151 @@
+"""``flask --app wsgi warm`` as a person runs it: in a terminal, with Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.warming.run import AT_ONCE
+from tests.running import RunningProxy, RunningRedis, RunningSandbox, proxy_environment
+
+WARM = [sys.executable, "-m", "flask", "--app", "wsgi", "warm"]
+
+
+class Terminal:
+    """A command in a pseudo-terminal, and what it showed."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._screen, end = pty.openpty()
+        self.process = subprocess.Popen(command, env=environment, stdin=end, stdout=end, stderr=end)
+        os.close(end)
+        self.shown = ""
+
+    def read_until(self, pattern: str) -> None:
+        while not re.search(pattern, self.shown):
+            try:
+                self.shown += os.read(self._screen, 4096).decode()
+            except OSError:  # what a terminal answers once its last user is gone
+                raise AssertionError(f"ended before {pattern!r} was shown:\n{self.shown}") from None
+
+    def read_rest(self) -> int:
+        """Return the exit status."""
+        while True:
+            try:
+                self.shown += os.read(self._screen, 4096).decode()
+            except OSError:  # as above
+                break
+        os.close(self._screen)
+        return self.process.wait(20)
+
+
+def _warm(environment: dict[str, str], *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*WARM, *arguments], env=environment, input=given, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def environment(sandbox: RunningSandbox, redis_server: RunningRedis) -> dict[str, str]:
+    return proxy_environment(sandbox, CACHE_URL=redis_server.url)
+
+
+def test_500_skus_with_an_interruption_cost_500_calls(
+    sandbox: RunningSandbox, redis_server: RunningRedis, environment: dict[str, str], tmp_path: Path
+) -> None:
+    skus = sandbox.generate(500, 3)
+    sandbox.behave("slow", seconds=0.02)
+    file = tmp_path / "send.csv"
+    file.write_text("name;sku\n" + "".join(f"Product;{sku}\n" for sku in skus))
+    first = Terminal([*WARM, str(file)], environment)
+    # The bar as it is drawn: share, counts, time gone and left, rate.
+    first.read_until(r"\d+%\|.*\| 1\d\d/500 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ SKUs/s\]")
+    first.process.send_signal(signal.SIGINT)
+    assert first.read_rest() == 130
+    assert "Stopped. The same command goes on from here." in first.shown
+    assert "Traceback" not in first.shown
+    paid = sandbox.calls()["reviews"]
+    assert 100 <= paid < 500
+    assert f"{paid} fetched, 0 fresh already, 0 without reviews, 0 failed, {500 - paid} left" in first.shown
+    second = Terminal([*WARM, str(file)], environment)
+    assert second.read_rest() == 0
+    assert f"{500 - paid} fetched, {paid} fresh already, 0 without reviews, 0 failed" in second.shown
+    assert sandbox.calls() == {"reviews": 500}
+    with RunningProxy(sandbox, CACHE_URL=redis_server.url, WEB_CONCURRENCY="1") as proxy:
+        assert proxy.get("/v1/reviews", sku=skus[123]).headers["X-Cache"] == "hit"
+    assert sandbox.calls() == {"reviews": 500}
+
+
+def test_what_it_ends_with_names_each_outcome(sandbox: RunningSandbox, environment: dict[str, str]) -> None:
+    sandbox.behave("fail", status=400, skus=["MUG-01"])
+    asked = "LAMP-01\nNEW-00\nMUG-01\nBLENDER-450\n{{item}}\n"
+    done = _warm(environment, "-", given=asked)
+    assert done.returncode == 1
+    assert "2 fetched, 0 fresh already, 1 without reviews, 2 failed" in done.stdout
+    assert "MUG-01: Trustpilot rejects this request with 400" in done.stdout
+    assert "{{item}}: sku is '{{item}}': unrendered Liquid" in done.stdout
+    # The page of 450 is not all of it, so that its summary was fetched too.
+    assert sandbox.calls() == {"reviews": 4, "batch_summaries": 1}
+    assert "%" not in done.stderr, "no bar outside a terminal"
+
+
+def test_it_keeps_to_80_percent_of_the_budget_and_says_what_it_waits_for(
+    sandbox: RunningSandbox, environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "skus"
+    file.write_text("\n".join(sandbox.generate(20, 2)))
+    terminal = Terminal([*WARM, str(file)], {**environment, "TRUSTPILOT_CALLS_PER_5_MINUTES": "10"})
+    terminal.read_until(r"Waiting \d+ s: the budget of 10 calls per 5 minutes is used up")
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.read_rest() == 130
+    assert "8 fetched" in terminal.shown
+    assert sandbox.calls() == {"reviews": 8}
+
+
+def test_with_memory_it_goes_through_the_running_proxy(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox) as proxy:
+        environment = proxy_environment(sandbox)
+        alone = _warm(environment, "-", given="LAMP-01\n")
+        assert alone.returncode == 2
+        assert "--through" in alone.stderr
+        for counts in ("1 fetched, 0 fresh already", "0 fetched, 1 fresh already"):
+            done = _warm(environment, "-", "--through", proxy.url, given="LAMP-01\nNEW-00\n")
+            assert (done.returncode, done.stdout.startswith(counts)) == (0, True), done.stdout
+        assert proxy.get("/v1/reviews", sku="LAMP-01").headers["X-Cache"] == "hit"
+    assert sandbox.calls() == {"reviews": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "says"),
+    [
+        (["-"], "", "holds no SKU"),
+        (["-"], "a,b\n1,2\n", "no column 'sku'; the first line has: a, b; choose one with --column"),
+        (["no-such-file"], "", "No such file"),
+        (["-", "--business-unit", "x"], "A", "configured business unit"),
+    ],
+)
+def test_what_it_can_not_use_is_named(
+    environment: dict[str, str], arguments: list[str], given: str, says: str
+) -> None:
+    done = _warm(environment, *arguments, given=given)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_an_outage_is_waited_out_and_costs_what_opened_the_breaker(
+    sandbox: RunningSandbox, environment: dict[str, str]
+) -> None:
+    skus = sandbox.generate(30, 2)
+    # As many as go at once, so that no success comes between the failures.
+    failing = AT_ONCE
+    sandbox.behave("fail", status=503, times=failing)
+    done = _warm(environment, "-", given="\n".join(skus))
+    assert f"{30 - failing} fetched, 0 fresh already, 0 without reviews, {failing} failed" in done.stdout
+    assert "Waiting" in done.stderr
+    assert sandbox.calls()["reviews"] == 30
