@@ -1,7 +1,9 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test lint types tests format start
+.PHONY: run test lint types tests format start system
 PYTHON ?= python3
 BIN := .venv/bin
+# Debian packages that the tests need, each with the command it brings.
+DEBIAN := redis-server:redis-server docker-compose:docker-compose
 
 $(BIN)/.installed-run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -12,6 +14,12 @@ $(BIN)/.installed-test: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[redis,preview,dev]'
 	@touch $@
+
+system:
+	@missing=""; for pair in $(DEBIAN); do command -v "$${pair#*:}" >/dev/null || missing="$$missing $${pair%%:*}"; done; \
+	test -z "$$missing" || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
+	|| { echo "the tests need these, please install them:$$missing"; exit 1; }
 
 run: $(BIN)/.installed-run
 	@exec $(BIN)/flask --app wsgi demo
@@ -30,7 +38,7 @@ lint: $(BIN)/.installed-test
 types: $(BIN)/.installed-test
 	@$(BIN)/mypy
 
-tests: $(BIN)/.installed-test
+tests: $(BIN)/.installed-test system
 	@$(BIN)/python -m pytest
 
 format: $(BIN)/.installed-test
