@@ -1,6 +1,9 @@
+import os
+
 import pytest
 
 from proxy.settings import Settings, SettingsError
+from tests.running import RunningProxy, RunningSandbox
 
 GOOD = {
     "TRUSTPILOT_API_KEY": "key-text",
@@ -60,3 +63,18 @@ def test_all_mistakes_are_told_at_once_and_no_secret_with_them() -> None:
     assert "hush" not in str(error.value)
     assert "very-secret" not in repr(Settings.from_environment(GOOD))
     assert "key-text" not in repr(Settings.from_environment(GOOD))
+
+
+def test_workers_default_to_one_with_memory_and_one_per_core_with_redis() -> None:
+    cores = os.cpu_count()
+    assert Settings.from_environment(GOOD).workers == 1
+    assert Settings.from_environment({**GOOD, "CACHE_URL": "redis://localhost"}).workers == cores
+    assert Settings.from_environment({**GOOD, "CACHE_URL": "redis://localhost", "WEB_CONCURRENCY": "7"}).workers == 7
+
+
+@pytest.mark.parametrize(("workers", "warned"), [("1", False), ("2", True)])
+def test_the_start_warns_what_several_workers_without_a_shared_store_cost(
+    sandbox: RunningSandbox, workers: str, warned: bool
+) -> None:
+    with RunningProxy(sandbox, WEB_CONCURRENCY=workers) as proxy:
+        assert ("each worker pays" in "".join(proxy.log)) is warned
