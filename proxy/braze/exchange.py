@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from proxy.braze import mistakes as found
 from proxy.braze import rules
 from proxy.braze.answers import AnswerCache, Question
+from proxy.braze.channel import Channel
 from proxy.braze.credentials import Credentials
 from proxy.braze.errors import BoundReachedError
 from proxy.braze.mistakes import Mistake, MistakeKind, Wanted
@@ -71,18 +72,21 @@ class Exchange:
         clock: Callable[[], float],
         cache: AnswerCache,
         wanted: Wanted,
+        channel: Channel | None,
     ) -> None:
         self._transport = transport
         self._credentials = credentials
         self._clock = clock
         self._cache = cache
         self._wanted = wanted
+        self._channel = channel
         self._redaction = Redaction()
         self._settled: dict[tuple[int, Question], _Heard] = {}
         self._attempts: dict[tuple[int, Question], int] = {}
         self._calls: list[CallRecord] = []
         self._mistakes: list[Mistake] = []
         self._to_retry: list[int] = []
+        self._inserted: list[tuple[Asked, str, object]] = []
 
     @property
     def calls(self) -> tuple[CallRecord, ...]:
@@ -104,6 +108,7 @@ class Exchange:
         self._calls.clear()
         self._mistakes.clear()
         self._to_retry.clear()
+        self._inserted.clear()
 
     def give_up(self) -> str:
         """Record that the retries are used up; return the reason the message is aborted with."""
@@ -113,6 +118,13 @@ class Exchange:
             outcome = f"{record.outcome}; failed {record.attempts} times, so the message is aborted"
             self._calls[index] = replace(record, outcome=outcome)
         return f"Connected Content: {outcome}"
+
+    def note_output(self, output: str) -> None:
+        """Look in the finished message for what can only be seen there."""
+        if self._channel is not None and self._channel.is_html:
+            for asked, url, value in self._inserted:
+                variable = asked.save or DEFAULT_VARIABLE
+                self._mistakes += found.unescaped_text(variable, value, url, output, asked.line)
 
     def note_abort(self) -> None:
         """Record that the template aborted although ``:retry`` would have tried again.
@@ -133,6 +145,9 @@ class Exchange:
         """
         if len(self._calls) >= rules.CALLS_PER_RENDER:
             raise BoundReachedError(f"more than {rules.CALLS_PER_RENDER} calls in one message", token=None)
+        if asked.retry and self._channel is not None and not self._channel.retries:
+            self._mistakes.append(found.retry_not_available(asked.line))
+            asked = replace(asked, retry=False)
         try:
             ready = outgoing(asked, self._credentials)
         except NotSentError as err:
@@ -147,6 +162,8 @@ class Exchange:
         if heard is None:
             heard = self._heard(asked, request, position)
         self._record(asked, ready, heard, self._attempts.get(position, 0))
+        if heard.verdict.succeeded:
+            self._inserted.append((asked, request.url, heard.verdict.value or heard.verdict.text))
         return heard.verdict
 
     def _heard(self, asked: Asked, request: Request, position: tuple[int, Question]) -> _Heard:

@@ -11,6 +11,7 @@ from proxy.braze import rules
 from proxy.braze.abort import MessageAbortedError
 from proxy.braze.answers import AnswerCache
 from proxy.braze.attributes import PERSON
+from proxy.braze.channel import Channel
 from proxy.braze.context import BrazeContext
 from proxy.braze.credentials import Credentials
 from proxy.braze.errors import (
@@ -86,13 +87,14 @@ def render(
     clock: Callable[[], float],
     sleep: Callable[[float], object],
     cache: AnswerCache,
+    channel: Channel | None = None,
 ) -> Rendering:
     """Render ``template`` for ``person`` as Braze would send it.
 
     ``clock`` and ``sleep`` are in seconds; ``sleep`` is called between retries only. A call with ``:retry``
     that fails puts the whole message back, as Braze does: it is rendered again up to five times, with the
     calls that went well keeping their answers, and then aborted (Braze: Use retry logic for Connected
-    Content).
+    Content). ``channel`` applies what Braze does differently there; None is any channel.
 
     Raises:
         TemplateError: the Liquid is wrong, with the line.
@@ -107,6 +109,7 @@ def render(
         clock=clock,
         cache=cache,
         wanted=_wanted(parsed, variables),
+        channel=channel,
     )
     for retry in range(rules.RETRIES + 1):
         if retry:
@@ -118,6 +121,7 @@ def render(
             exchange.note_abort()
             return Rendering("", abort.reason, exchange.calls, exchange.mistakes)
         if not exchange.to_retry:
+            exchange.note_output(output)
             return Rendering(output, None, exchange.calls, exchange.mistakes)
     reason = exchange.give_up()
     return Rendering("", reason, exchange.calls, exchange.mistakes)
