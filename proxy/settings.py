@@ -6,6 +6,7 @@ wrong deployment is put right in one go.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import re
@@ -155,6 +156,12 @@ class _Reader:
         # Refused rather than ignored: who sets this relies on it.
         if settings.allowed_networks:
             self._mistakes.append("PROXY_ALLOWED_CIDRS: not built yet; restrict callers in front of the proxy")
+        if settings.preview and importlib.util.find_spec("liquid") is None:
+            self._mistakes.append("PREVIEW is true but python-liquid is not installed: pip install '.[preview]'")
+        if settings.preview and not settings.credentials and not self._value("PROXY_CREDENTIALS"):
+            self._mistakes.append(
+                "PREVIEW is true but PROXY_CREDENTIALS is not set: it renders for known callers only"
+            )
         if settings.token_endpoint and not settings.api_secret:
             self._mistakes.append("TOKEN_ENDPOINT is true but TRUSTPILOT_API_SECRET is not set: no token can be had")
 

@@ -17,6 +17,7 @@ from proxy.http.health import health
 from proxy.http.problems import register_problems
 from proxy.http.reads import reading
 from proxy.http.updates import updating
+from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.settings import Settings
 from proxy.trustpilot.breaker import Breaker
@@ -54,6 +55,11 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(updating(Updates(proxy.cache), settings))
+    app.cli.add_command(preview_command(app, settings, spawn))
+    if settings.preview:
+        from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
+
+        app.register_blueprint(preview_page(app, settings, spawn))
     return app
 
 
