@@ -1,6 +1,6 @@
 """The calls of one rendering: each one sent, judged by Braze's rules, and recorded for a debugger to show."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from proxy.braze import mistakes as found
@@ -9,11 +9,12 @@ from proxy.braze.answers import AnswerCache, Question
 from proxy.braze.channel import Channel
 from proxy.braze.credentials import Credentials
 from proxy.braze.errors import BoundReachedError
+from proxy.braze.escaping import Inserted
 from proxy.braze.mistakes import Mistake, MistakeKind, Wanted
 from proxy.braze.outgoing import Asked, NotSentError, Outgoing, outgoing
 from proxy.braze.redaction import Redaction
 from proxy.braze.verdict import DEFAULT_VARIABLE, Verdict, judged, too_late, without_answer
-from proxy.braze.wire import Request, Response, Transport, TransportError
+from proxy.braze.wire import RefusedError, Request, Response, Transport, TransportError
 
 BODY_SHOWN_CHARACTERS = 20_000
 
@@ -55,6 +56,7 @@ class _Heard:
     answer: Response | None = None
     seconds: float | None = None
     from_cache: bool = False
+    refused: bool = False
 
 
 class Exchange:
@@ -86,7 +88,7 @@ class Exchange:
         self._calls: list[CallRecord] = []
         self._mistakes: list[Mistake] = []
         self._to_retry: list[int] = []
-        self._inserted: list[tuple[Asked, str, object]] = []
+        self._inserted: list[Inserted] = []
 
     @property
     def calls(self) -> tuple[CallRecord, ...]:
@@ -119,12 +121,14 @@ class Exchange:
             self._calls[index] = replace(record, outcome=outcome)
         return f"Connected Content: {outcome}"
 
-    def note_output(self, output: str) -> None:
-        """Look in the finished message for what can only be seen there."""
-        if self._channel is not None and self._channel.is_html:
-            for asked, url, value in self._inserted:
-                variable = asked.save or DEFAULT_VARIABLE
-                self._mistakes += found.unescaped_text(variable, value, url, output, asked.line)
+    @property
+    def inserted(self) -> tuple[Inserted, ...]:
+        """What came of each call of this pass, in the order they were made."""
+        return tuple(self._inserted)
+
+    def note_mistakes(self, mistakes: Iterable[Mistake]) -> None:
+        """Record what can only be seen in the finished message."""
+        self._mistakes += mistakes
 
     def note_abort(self) -> None:
         """Record that the template aborted although ``:retry`` would have tried again.
@@ -162,8 +166,7 @@ class Exchange:
         if heard is None:
             heard = self._heard(asked, request, position)
         self._record(asked, ready, heard, self._attempts.get(position, 0))
-        if heard.verdict.succeeded:
-            self._inserted.append((asked, request.url, heard.verdict.value or heard.verdict.text))
+        self._inserted.append(Inserted(asked, request.url, heard.verdict))
         return heard.verdict
 
     def _heard(self, asked: Asked, request: Request, position: tuple[int, Question]) -> _Heard:
@@ -173,8 +176,9 @@ class Exchange:
         if cached is not None:
             heard = _Heard(judged(cached, asked.save), cached, from_cache=True)
         else:
-            self._attempts[position] = self._attempts.get(position, 0) + 1
             heard = self._sent(request, asked.save)
+            if not heard.refused:
+                self._attempts[position] = self._attempts.get(position, 0) + 1
             if heard.answer is not None and heard.verdict.succeeded and seconds is not None:
                 self._cache.put(question, heard.answer, seconds)
         if not (asked.retry and heard.verdict.failed):
@@ -186,7 +190,8 @@ class Exchange:
         try:
             answer = self._transport.send(request)
         except TransportError as err:
-            return _Heard(without_answer(err), seconds=self._clock() - started)
+            refused = isinstance(err, RefusedError)
+            return _Heard(without_answer(err), seconds=None if refused else self._clock() - started, refused=refused)
         seconds = self._clock() - started
         if seconds > rules.ANSWER_SECONDS:
             return _Heard(too_late(), answer, seconds)
@@ -250,5 +255,6 @@ class Exchange:
                 outcome=verdict.outcome,
             )
         )
+        self._inserted.append(Inserted(asked, asked.url, None))
         self._mistakes.append(Mistake(MistakeKind.NOT_SENT, asked.line, f"the call is not sent: {reason}."))
         return verdict

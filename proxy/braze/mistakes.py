@@ -2,11 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from proxy.braze import rules
 from proxy.braze.markup import output_end
@@ -15,12 +13,6 @@ from proxy.braze.wire import Response
 _PROBLEM = "application/problem+json"
 _FILLED_PARAMETER = re.compile(r"[?&]([^=&?#{}\s]+)=(?=\{\{)")
 _SKU_NAMES = frozenset({"sku", "skus"})
-_NEEDS_ESCAPING = re.compile(r"[<>]|&(?!#?\w{1,32};)")
-# Words with a space between them, long enough not to be in a message by chance.
-_PROSE = re.compile(r"(?=.{12})\S+\s+\S", re.DOTALL)
-# The contract: these addresses escape their text for HTML unless told otherwise.
-_ESCAPING_PATHS = frozenset({"/v1/reviews", "/v1/products", "/v1/summary"})
-_VALUES_LOOKED_AT = 300
 
 
 class MistakeKind(StrEnum):
@@ -142,46 +134,3 @@ def retry_not_available(line: int) -> Mistake:
     """Tell of ``:retry`` in an in-app message (Braze: Use retry logic for Connected Content)."""
     message = ":retry does nothing here: Braze has no retries for in-app messages. Leave it out."
     return Mistake(MistakeKind.RETRY_NOT_AVAILABLE, line, message)
-
-
-def unescaped_text(variable: str, value: object, url: str, output: str, line: int) -> list[Mistake]:
-    """Find text of an answer that stands in an HTML ``output`` without having been escaped.
-
-    Braze escapes nothing, so text that holds ``<`` breaks the e-mail, and text that could hold it may do so
-    with the next review. The worse of the two is told, once per call.
-    """
-    plain = not _is_escaped(url)
-    cure = "leave out format=text, or add | escape" if "format=text" in url else "add | escape"
-    advice: list[Mistake] = []
-    candidates = ((p, t.strip()) for p, t in _texts(variable, value) if _NEEDS_ESCAPING.search(t) or _PROSE.search(t))
-    for path, text in islice(candidates, _VALUES_LOOKED_AT):
-        if text not in output:
-            continue
-        found = _NEEDS_ESCAPING.search(text)
-        if found:
-            message = f"{{{{{path}}}}} holds {found[0]} and stands in the e-mail's HTML unescaped: {cure}."
-            return [Mistake(MistakeKind.UNESCAPED_TEXT, line, message)]
-        if plain and not advice:
-            message = (
-                f"{{{{{path}}}}} is plain text in the e-mail's HTML; a review with < or & would break it: {cure}."
-            )
-            advice.append(Mistake(MistakeKind.UNESCAPED_TEXT, line, message))
-    return advice
-
-
-def _is_escaped(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.path in _ESCAPING_PATHS and parse_qs(parts.query).get("format") != ["text"]
-
-
-def _texts(path: str, value: object) -> Iterator[tuple[str, str]]:
-    """Yield every text in a JSON value with the path a template reads it by."""
-    waiting = [(path, value)]
-    while waiting:
-        path, value = waiting.pop()
-        if isinstance(value, str):
-            yield path, value
-        elif isinstance(value, dict):
-            waiting += reversed([(f"{path}.{key}", inside) for key, inside in value.items()])
-        elif isinstance(value, list):
-            waiting += reversed([(f"{path}[{at}]", inside) for at, inside in enumerate(value)])

@@ -1,7 +1,7 @@
 """Rendering a message as Braze would, with a record of every call it makes."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from liquid import BoundTemplate
@@ -12,7 +12,7 @@ from proxy.braze.abort import MessageAbortedError
 from proxy.braze.answers import AnswerCache
 from proxy.braze.attributes import PERSON
 from proxy.braze.channel import Channel
-from proxy.braze.context import BrazeContext
+from proxy.braze.context import BrazeContext, Calls
 from proxy.braze.credentials import Credentials
 from proxy.braze.errors import (
     TemplateBoundError,
@@ -22,6 +22,7 @@ from proxy.braze.errors import (
     line_of,
     line_reached,
 )
+from proxy.braze.escaping import Inserted, MarkedAnswers
 from proxy.braze.exchange import CallRecord, Exchange
 from proxy.braze.liquid import braze_environment
 from proxy.braze.mistakes import Mistake, Wanted
@@ -121,7 +122,8 @@ def render(
             exchange.note_abort()
             return Rendering("", abort.reason, exchange.calls, exchange.mistakes)
         if not exchange.to_retry:
-            exchange.note_output(output)
+            if channel is not None and channel.is_html:
+                exchange.note_mistakes(_unescaped(template, parsed, variables, exchange.inserted))
             return Rendering(output, None, exchange.calls, exchange.mistakes)
     reason = exchange.give_up()
     return Rendering("", reason, exchange.calls, exchange.mistakes)
@@ -142,7 +144,7 @@ def parse(template: str) -> BoundTemplate:
         raise _syntax_error(err, template) from err
 
 
-def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, object], exchange: Exchange) -> str:
+def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, object], exchange: Calls) -> str:
     context = BrazeContext(parsed, variables, exchange)
     buffer = context.get_buffer()
     try:
@@ -161,6 +163,17 @@ def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, obje
             raise
         raise failure from err
     return buffer.getvalue()
+
+
+def _unescaped(
+    template: str, parsed: BoundTemplate, variables: Mapping[str, object], calls: Iterable[Inserted]
+) -> list[Mistake]:
+    marked = MarkedAnswers(calls)
+    try:
+        return marked.mistakes(_one_pass(template, parsed, variables, marked))
+    except (MessageAbortedError, TemplateError):
+        # The marks took it another way, so nothing can be said about the way it really went.
+        return []
 
 
 def _syntax_error(error: LiquidError, template: str) -> TemplateError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,7 +105,10 @@ def _json() -> dict[str, Any]:
         abort(415, "send application/json")
     if request.content_length is None or request.content_length > _BODY_BYTES:
         abort(413)
-    given = request.get_json()
+    try:
+        given = json.loads(request.get_data())
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is not JSON, or is nested too deeply") from None
     if not isinstance(given, dict):
         raise BadRequest("send a JSON object")
     return given

@@ -129,21 +129,16 @@ def _sku(choices: Choices) -> str:
 
 
 def _block(choices: Choices, variable: str) -> str:
-    layouts = _HTML if choices.channel.is_html else _TEXT
-    shown = layouts[choices.kind]
+    is_html = choices.channel.is_html
+    shown = (_HTML if is_html else _TEXT)[choices.kind]
     if choices.fallback == "abort":
-        # First, so that nothing is wasted on a message that is not sent.
-        start = f"{{% unless {variable}.found %}}{{% abort_message('no reviews') %}}{{% endunless %}}\n"
-        return start + shown
-    otherwise = ""
-    if choices.fallback == "text" and choices.fallback_text.strip():
-        text = choices.fallback_text.strip()
-        otherwise = (
-            f"{{% else %}}\n<p>{html.escape(text)}</p>\n" if choices.channel.is_html else f"{{%- else -%}}\n{text}\n"
-        )
-    if choices.channel.is_html:
-        return f"{{% if {variable}.found %}}\n{shown}\n{otherwise}{{% endif %}}"
-    return f"{{%- if {variable}.found -%}}\n{shown}\n{otherwise}{{%- endif -%}}"
+        return f"{{% unless {variable}.found %}}{{% abort_message('no reviews') %}}{{% endunless %}}\n{shown}"
+    # In a text message every line break is seen; in HTML none is.
+    opened, closed = ("{%", "%}") if is_html else ("{%-", "-%}")
+    lines = [f"{opened} if {variable}.found {closed}", shown]
+    if choices.fallback == "text" and (text := choices.fallback_text.strip()):
+        lines += [f"{opened} else {closed}", f"<p>{html.escape(text)}</p>" if is_html else text]
+    return "\n".join([*lines, f"{opened} endif {closed}"])
 
 
 _STARS = (
@@ -158,14 +153,17 @@ _QUOTES = """\
 </blockquote>
 {{% endfor %}}"""
 _HTML = {
-    "product": "{% if product.summary %}"
-    + _STARS.format("product.summary")
-    + "{% endif %}\n"
-    + _QUOTES.format("product"),
-    "products": "{% for product in cart.products %}{% if product.found %}\n<h3>{{ product.sku | escape }}</h3>\n"
-    + _QUOTES.format("product")
-    + "\n{% endif %}{% endfor %}",
-    "stars": _STARS.format("rating"),
+    kind: f'<div style="font-family:Arial,sans-serif;line-height:1.5;color:#1f2933">\n{inside}\n</div>'
+    for kind, inside in {
+        "product": "{% if product.summary %}"
+        + _STARS.format("product.summary")
+        + "{% endif %}\n"
+        + _QUOTES.format("product"),
+        "products": "{% for product in cart.products %}{% if product.found %}\n<h3>{{ product.sku | escape }}</h3>\n"
+        + _QUOTES.format("product")
+        + "\n{% endif %}{% endfor %}",
+        "stars": _STARS.format("rating"),
+    }.items()
 }
 # Plain quotes and hyphens: the typographic ones would take an SMS out of GSM-7.
 _TEXT = {

@@ -166,7 +166,9 @@ def test_without_an_answer_nothing_is_inserted(world: World, error: TransportErr
     world.steps = [error]
     rendering = world.render("[{% connected_content https://x.test %}]")
     assert rendering.output == "[]"
-    assert outcome in rendering.calls[0].outcome
+    (call,) = rendering.calls
+    assert outcome in call.outcome
+    assert call.attempts == (0 if isinstance(error, RefusedError) else 1)
 
 
 def test_an_empty_answer_is_no_failure(world: World) -> None:

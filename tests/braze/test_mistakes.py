@@ -107,7 +107,7 @@ DROP_IN = "https://x.test/v1/product-reviews/business-units/b/reviews?sku=A"
 @pytest.mark.parametrize(
     ("url", "read", "message"),
     [
-        ("https://x.test/v1/reviews?format=text", "{{r.reviews[0].content | strip}}", "holds & and stands"),
+        ("https://x.test/v1/reviews?format=text", "{{r.reviews[0].content | strip | truncate: 9}}", "holds & and"),
         (
             "https://x.test/v1/reviews?format=text",
             "{{r.reviews[0].author}}",
@@ -131,7 +131,7 @@ def test_text_that_stands_in_html_unescaped_is_found(world: World, url: str, rea
     ("url", "read"),
     [
         ("https://x.test/v1/reviews", "{{r.reviews[0].author}}"),
-        (DROP_IN, "{{r.reviews[0].content | escape}}"),
+        (DROP_IN, "{{r.reviews[0].author | escape}}{{r.reviews[0].content | strip | escape}}"),
         (DROP_IN, "{{r.reviews[0].content | strip | truncate: 5 | escape}}"),
         (DROP_IN, "{{r.reviews | size}}"),
     ],
