@@ -67,6 +67,7 @@ def page(browser: Browser, previewing: Previewing) -> Iterator[Page]:
         permissions=["clipboard-read", "clipboard-write"],
     )
     page = context.new_page()
+    page.set_default_timeout(15_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(previewing.url + "/preview")

@@ -267,13 +267,14 @@ function setState(kind, text, more = "") {
 function show(result) {
   showMistakes(result.mistakes);
   const count = result.mistakes.length;
+  const look = `${count === 1 ? "one thing needs" : `${count} things need`} a look`;
+  const where = count ? ` ${capital(look)}, explained at the lines in step 2.` : "";
   const states = {
     ready: count
-      ? ["check", `Braze would send this, but ${count === 1 ? "one thing needs" : `${count} things need`} a look.`,
-         "They are explained at their lines in step 2."]
+      ? ["check", `Braze would send this, but ${look}.`, "Explained at the lines in step 2."]
       : ["ready", "Braze would send this.", ""],
-    aborted: ["aborted", "Braze would not send this message.", `Reason: ${result.reason}`],
-    blank: ["blank", "The message would be blank.", result.reason],
+    aborted: ["aborted", "Braze would not send this message.", `Reason: ${result.reason}.${where}`],
+    blank: ["blank", "The message would be blank.", result.reason + where],
     broken: ["broken", "Braze could not read this template.", `Line ${result.mistakes.at(-1)?.line}: ${result.reason}`],
   };
   setState(...states[result.state]);
