@@ -76,12 +76,13 @@ def test_an_empty_sku_is_explained_at_its_line_and_at_its_call(page: Page) -> No
     told = state(page, "blank")
     assert "The message would be blank." in told
     assert "2 things need a look" in told
-    expected = "Sku= arrives empty: {{event_properties.${item_sku} | url_param_escape}} rendered to nothing"
+    expected = "sku= arrives empty: {{event_properties.${item_sku} | url_param_escape}} rendered to nothing"
     assert expected in page.inner_text("#body-mistakes")
     assert expected in page.inner_text(".call .mistakes")
     assert page.inner_text("#gutter .marked") == "1"
     page.locator("#body-mistakes button").first.click()
     assert page.evaluate("document.activeElement.id") == "body"
+    assert page.evaluate("[document.activeElement.selectionStart, document.activeElement.scrollTop]") == [0, 0]
     page.screenshot(path=artefact("preview-empty-sku.png"), full_page=True)
 
 

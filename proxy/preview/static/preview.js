@@ -221,6 +221,8 @@ function goToLine(field, line) {
   const from = lines.slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0);
   field.focus();
   field.setSelectionRange(from, from + (lines[line - 1] || "").length);
+  field.scrollLeft = 0;
+  field.scrollTop = (line - 2) * Number.parseFloat(getComputedStyle(field).lineHeight);
 }
 
 function showMistakes(mistakes) {
@@ -379,7 +381,8 @@ function pretty(text) {
   return value === null ? text : JSON.stringify(value, null, 2);
 }
 
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+// Only words: the name of a parameter or of an option stays as it is written.
+const capital = (text) => (/^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);
 
 // ---- Copying
 
