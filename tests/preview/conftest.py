@@ -23,8 +23,8 @@ FLAGS = (
 class Previewing(RunningProxy):
     """A proxy with ``PREVIEW=true``."""
 
-    def __init__(self, sandbox: RunningSandbox) -> None:
-        super().__init__(sandbox, PREVIEW="true")
+    def __init__(self, sandbox: RunningSandbox, **settings: str) -> None:
+        super().__init__(sandbox, PREVIEW="true", **settings)
 
     def ask(self, path: str, **body: Any) -> Any:
         answer = requests.post(self.url + path, json=body, headers={"X-Api-Key": SECRET}, timeout=30)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.braze.endpoint import Endpoint, running_endpoint
+from tests.braze.endpoint import running_endpoint
 from tests.braze.test_seed import REVIEWS, SAMPLE
-from tests.running import SECRET, RunningProxy, RunningSandbox
+from tests.running import SECRET, RunningSandbox
 
 from .conftest import Previewing
 
@@ -91,28 +91,19 @@ def test_the_lengths_of_push_and_sms_are_told(previewing: Previewing) -> None:
     assert previewing.render("★", "sms")["length"]["encoding"] == "UCS-2"
 
 
-def test_the_seeds_reviews_snippet_works_character_for_character() -> None:
-    """Host, business unit and key as they stand there; a proxy that knows those answers it."""
+def test_the_seeds_reviews_snippet_works_character_for_character(sandbox: RunningSandbox) -> None:
+    """Host, business unit and key as they stand there: a proxy that is set up with them answers."""
     with running_endpoint() as trustpilot:
         path = "/v1/product-reviews/business-units/66ea0530xxxxxx/reviews"
         trustpilot.says(path, SAMPLE + "}", content_type="application/json")
-        with SeedsProxy(trustpilot) as proxy:
+        settings = {
+            "TRUSTPILOT_API_URL": f"{trustpilot.url}/v1",
+            "TRUSTPILOT_BUSINESS_UNIT_ID": "66ea0530xxxxxx",
+            "PROXY_CREDENTIALS": f"braze:{SECRET},seed:xxxxx",
+        }
+        with Previewing(sandbox, **settings) as proxy:
             result = proxy.render(REVIEWS + "{{result.productReviews[0].content | escape}}", data=TRUCK)
+            sample = proxy.render(SAMPLE)
     assert result["body"].strip() == "Such a great toy truck, my kids really enjoy it!"
     assert result["mistakes"] == []
-
-
-class SeedsProxy(Previewing):
-    """A proxy set up with the placeholders of the seed's snippets."""
-
-    def __init__(self, trustpilot: Endpoint) -> None:
-        settings = {"TRUSTPILOT_BUSINESS_UNIT_ID": "66ea0530xxxxxx", "PREVIEW": "true"}
-        pairs = f"braze:{SECRET},seed:xxxxx,API_KEY:API_SECRET"
-        RunningProxy.__init__(self, _Url(trustpilot.url), PROXY_CREDENTIALS=pairs, **settings)
-
-
-class _Url(RunningSandbox):
-    """Stands where a sandbox is asked for its address only."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
+    assert (sample["body"], sample["calls"]) == (SAMPLE, [])
