@@ -1,4 +1,4 @@
-"""The README's snippets work as they are printed, with only the host and the secret put in."""
+"""The snippets of the README and of docs/ work as they are printed, with only the host and the secret put in."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ import pytest
 
 from proxy.braze.answers import MemoryAnswers
 from proxy.braze.credentials import BasicCredential
-from proxy.braze.rendering import Profile, render
+from proxy.braze.rendering import Profile, parse, render
 from tests.http.test_reads import Sockets
 from tests.running import SECRET, RunningProxy
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGES = "\n".join(page.read_text() for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
 HOST = "https://reviews.example.com"
-SNIPPETS = re.findall(r"```liquid\n(.*?)```", README, re.DOTALL)
-CURLS = re.findall(r"^    (curl .*)$", README, re.MULTILINE)
+SNIPPETS = re.findall(r"```liquid\n(.*?)```", PAGES, re.DOTALL)
+INLINE = re.findall(r"`(\{%.*?%\})`", PAGES)
+CURLS = re.findall(r"^    (curl .*)$", PAGES, re.MULTILINE)
 
 
-def test_the_readme_has_snippets_to_test() -> None:
+def test_there_are_snippets_to_test() -> None:
     assert SNIPPETS
+    assert INLINE
     assert CURLS
+
+
+@pytest.mark.parametrize("snippet", INLINE)
+def test_each_piece_of_liquid_within_a_sentence_can_be_read(snippet: str) -> None:
+    parse(snippet)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)

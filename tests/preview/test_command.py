@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.running import SECRET, UNIT, RunningSandbox
 
 from .test_message import TAG, TRUCK
 
+DOCS = (Path(__file__).parents[2] / "docs" / "preview.md").read_text()
 ABORTS = TAG + "{% unless product.found %}{% abort_message('no review') %}{% endunless %}"
 
 
@@ -67,3 +69,12 @@ def test_it_fails_when_nothing_would_be_sent(
     assert status == 1
     assert told in printed
     assert "Traceback" not in printed
+
+
+def test_the_documented_command_and_files_work_as_printed(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    template, data = (re.findall(rf"```{kind}\n(.*?)```", DOCS, re.DOTALL)[0] for kind in ("liquid", "json"))
+    command = re.findall(r"^    flask (--app wsgi preview message.liquid --data person.json.*)$", DOCS, re.MULTILINE)
+    options = command[0].split("person.json")[1].split()
+    status, printed = run(sandbox, tmp_path, template, data, *options)
+    assert status == 0
+    assert "Ann, they say: Such a great toy truck, my kids really enjoy it!" in printed

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
+import requests
 
 from proxy.braze import rules
+from proxy.braze.channel import Channel
 from proxy.braze.wire import NoAnswerInTimeError, RefusedError, Request
 from proxy.preview.inside import Inside
+from proxy.preview.message import Message, preview
+from proxy.settings import Credential
 from proxy.wiring import spawn
 from tests.braze.endpoint import running_endpoint
-from tests.running import RunningSandbox
+from tests.braze.test_seed import TOKEN
+from tests.running import SECRET, RunningSandbox
 
 from .conftest import Previewing
 
@@ -118,9 +125,14 @@ def test_the_proxys_names_are_called(previewing: Previewing, name: str) -> None:
 def test_a_call_leaves_the_request_that_asked_for_it_alone(previewing: Previewing) -> None:
     """Each call is a request of its own inside the app, with its own id and its own timing."""
     tag = "{% connected_content https://reviews.example.com/v1/summary?sku=TRUCK-01 :basic_auth a :save r %}"
-    inside = previewing.render(tag + "{{r.total}}")["calls"][0]["response_headers"]["X-Request-Id"]
-    again = previewing.render(tag + "{{r.total}}")["calls"][0]["response_headers"]["X-Request-Id"]
-    assert inside != again
+    answer = requests.post(
+        f"{previewing.url}/preview/render",
+        json={"channel": "sms", "body": tag + "{{r.total}}"},
+        headers={"X-Api-Key": SECRET, "X-Request-Id": "the-page"},
+        timeout=10,
+    )
+    assert answer.headers["X-Request-Id"] == "the-page"
+    assert answer.json()["calls"][0]["response_headers"]["X-Request-Id"] != "the-page"
 
 
 def test_a_slow_trustpilot_is_shown_as_braze_would_see_it(previewing: Previewing, sandbox: RunningSandbox) -> None:
@@ -130,6 +142,21 @@ def test_a_slow_trustpilot_is_shown_as_braze_would_see_it(previewing: Previewing
     assert (result["state"], result["body"]) == ("ready", "on")
     assert result["calls"][0]["status"] == 504
     assert "did not answer" in result["mistakes"][0]["message"]
+
+
+def test_the_token_drop_in_is_the_one_post_let_through() -> None:
+    """The seed's first snippet; the address answers where ``TOKEN_ENDPOINT`` is on."""
+
+    def app(environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
+        start("200 OK", [("Content-Type", "application/json")])
+        form = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        return [json.dumps({"access_token": f"{environ['PATH_INFO']} {form.decode()}"}).encode()]
+
+    message = Message(Channel.EMAIL, TOKEN)
+    result = preview(message, Inside(app, (), spawn), Credential("braze", SECRET))
+    path = "/v1/oauth/oauth-business-users-for-applications/accesstoken"
+    assert result.body.strip() == f"{path} grant_type=client_credentials"
+    assert result.calls[0]["request_headers"]["Authorization"] == "Basic ***"
 
 
 def asked(url: str = "https://reviews.example.com/v1/x", seconds: float = rules.ANSWER_SECONDS) -> Request:
