@@ -5,7 +5,6 @@ There is no socket here at all, so no spelling of an address reaches another hos
 
 from __future__ import annotations
 
-import contextvars
 import gzip
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -61,8 +60,8 @@ class Inside:
             except Exception as error:  # noqa: BLE001  # handed to the caller, who raises it
                 answer.set_exception(error)
 
-        # A context of its own: the app must not take this call for a part of the request that asked for it.
-        self.spawn(lambda: contextvars.Context().run(job))
+        # Beside the caller and not in it: the app must not take this call for a part of the request that asked.
+        self.spawn(job)
         try:
             response = answer.result(min(left, request.timeout_seconds))
         except TooLate as error:
