@@ -166,6 +166,9 @@ class Exchange:
         if heard is None:
             heard = self._heard(asked, request, position)
         self._record(asked, ready, heard, self._attempts.get(position, 0))
+        if heard.refused:
+            message = self._redaction.text(heard.verdict.outcome)
+            self._mistakes.append(Mistake(MistakeKind.NOT_SENT, asked.line, f"{message}."))
         self._inserted.append(Inserted(asked, request.url, heard.verdict))
         return heard.verdict
 

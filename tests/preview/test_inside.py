@@ -88,6 +88,7 @@ def test_a_refused_host_is_named_with_what_may_stand_there(previewing: Previewin
     result = previewing.render("{% connected_content https://api.shop.test/v1/x :save r %}")
     assert "api.shop.test is not its name" in result["calls"][0]["outcome"]
     assert "reviews.example.com or api.trustpilot.com" in result["calls"][0]["outcome"]
+    assert [(mistake["kind"], mistake["line"]) for mistake in result["mistakes"]] == [("not-sent", 1)]
 
 
 def test_redirects_are_not_followed(previewing: Previewing) -> None:

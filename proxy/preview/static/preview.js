@@ -151,12 +151,12 @@ function start(name) {
 }
 
 function edited() {
-  if (following) {
-    following = false;
+  following = false;
+  if ($("ready").value !== "edited") {
     const option = [...$("ready").options].find((one) => one.value === "edited")
       || $("ready").appendChild(element("option", { value: "edited", textContent: "Your own text" }));
     $("ready").value = option.value;
-    $("ready-about").textContent = "No longer follows the choices above; choose “The tag built above” to go back.";
+    $("ready-about").textContent = "Your text no longer follows the choices above; choose “The tag built above” to go back.";
   }
   drawGutter([]);
   renderSoon();
@@ -170,7 +170,7 @@ function addRow(group, name, value) {
     select,
     element("input", { className: "name", value: name, "aria-label": "Name", spellcheck: false }),
     element("input", { className: "value", value, "aria-label": `Value of ${name || "the new name"}`, spellcheck: false }),
-    element("button", { type: "button", textContent: "Remove", "aria-label": `Remove ${name || "this value"}` }));
+    element("button", { type: "button", textContent: "✕", "aria-label": `Remove ${name || "this value"}` }));
   row.querySelector("button").addEventListener("click", () => {
     const next = row.nextElementSibling?.querySelector("button") || $("add-row");
     row.remove();
@@ -325,7 +325,8 @@ const SHOWN = {
 const lengths = (text) => element("p", { className: "length", textContent: text });
 
 function shownCall(call, mistakes) {
-  const own = mistakes.filter((one) => one.part === call.part && one.line === call.line);
+  // Why a call is not sent is its outcome already.
+  const own = mistakes.filter((one) => one.part === call.part && one.line === call.line && one.kind !== "not-sent");
   const headers = call.response_headers || {};
   const facts = [
     element("span", { className: "status", textContent: call.status ?? (call.attempts ? "no answer" : "not sent") }),
