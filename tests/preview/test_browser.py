@@ -156,6 +156,9 @@ def test_hostile_text_runs_nothing_and_asks_no_one(
     assert {request for request in refused if evil.url in request and "csp" not in request.lower()} == set()
     assert opened == []
     assert page.url == f"{previewing.url}/preview"
+    frame = page.locator(".mail iframe")
+    assert frame.get_attribute("sandbox") == ""
+    assert "default-src 'none'; img-src https: data:; style-src" in (frame.get_attribute("srcdoc") or "")
 
 
 def show_hostile(page: Page) -> None:
@@ -182,12 +185,6 @@ def show_raw(page: Page, sku: str, channel: str) -> None:
     with page.expect_response(lambda answer: f" by {channel}" in (answer.request.post_data or "") and answer.ok):
         page.fill("#body", body)
     expect(page.locator(".call .url").last).to_contain_text(sku)
-
-
-def test_the_frame_has_no_scripts_no_origin_and_a_policy_of_its_own(page: Page) -> None:
-    frame = page.locator(".mail iframe")
-    assert frame.get_attribute("sandbox") == ""
-    assert "default-src 'none'; img-src https: data:; style-src" in (frame.get_attribute("srcdoc") or "")
 
 
 class Keyboard:
@@ -271,16 +268,21 @@ def test_it_is_accessible(
             page.wait_for_selector("#state.check" if name == "mistakes" else "#state.ready")
             page.screenshot(path=artefact(f"preview-{name}-{width}-{scheme}.png"), full_page=True)
             assert serious(page) == [], name
+            assert fits(page), name
+        other: Literal["light", "dark"] = "light" if scheme == "dark" else "dark"
+        page.emulate_media(color_scheme=other)
+        page.screenshot(path=artefact(f"preview-mistakes-{width}-{other}.png"), full_page=True)
 
 
-@pytest.mark.parametrize("width", [1280, 390, 360])
-def test_nothing_is_wider_than_the_screen(browser: Browser, previewing: Previewing, width: int) -> None:
-    scheme: Literal["light", "dark"] = "dark" if width == 1280 else "light"
-    with visit(browser, previewing, width, scheme) as page:
-        page.screenshot(path=artefact(f"preview-email-{width}-{scheme}.png"), full_page=True)
+def test_nothing_is_wider_than_a_small_phone(browser: Browser, previewing: Previewing) -> None:
+    with visit(browser, previewing, 360, "light") as page:
         fill(page, "{% connected_content https://reviews.example.com/v1/reviews?sku=" + "A" * 300 + " :save r %}x")
         page.get_by_text("Headers and body").click()
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert fits(page)
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 @contextmanager
