@@ -51,7 +51,8 @@ def test_each_liquid_snippet_renders_a_review(proxy: RunningProxy, snippet: str)
 
 
 @pytest.mark.parametrize("line", CURLS)
-def test_each_curl_line_finds_the_product(proxy: RunningProxy, line: str) -> None:
+def test_each_curl_line_is_answered_and_a_read_finds_the_product(proxy: RunningProxy, line: str) -> None:
     line = line.replace(HOST, proxy.url).replace("name:secret", f"braze:{SECRET}").replace(": secret", f": {SECRET}")
-    printed = subprocess.run([*shlex.split(line), "--silent"], capture_output=True, text=True, check=True, timeout=20)
-    assert '"found":true' in printed.stdout
+    command = [*shlex.split(line), "--silent", "--fail"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert '"found":true' in printed.stdout or "POST" in command

@@ -21,10 +21,7 @@ FLAGS = (
 
 
 class Previewing(RunningProxy):
-    """A proxy with ``PREVIEW=true``."""
-
-    def __init__(self, sandbox: RunningSandbox, **settings: str) -> None:
-        super().__init__(sandbox, PREVIEW="true", **settings)
+    """A proxy with ``PREVIEW=true``, and its two questions."""
 
     def ask(self, path: str, **body: Any) -> Any:
         answer = requests.post(self.url + path, json=body, headers={"X-Api-Key": SECRET}, timeout=30)
@@ -38,7 +35,7 @@ class Previewing(RunningProxy):
 @pytest.fixture(scope="session")
 def started_previewing(started_sandbox: RunningSandbox) -> Iterator[Previewing]:
     started_sandbox.reset()
-    with Previewing(started_sandbox) as proxy:
+    with Previewing(started_sandbox, PREVIEW="true") as proxy:
         yield proxy
 
 

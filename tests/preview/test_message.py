@@ -96,12 +96,13 @@ def test_the_seeds_reviews_snippet_works_character_for_character(sandbox: Runnin
     with running_endpoint() as trustpilot:
         path = "/v1/product-reviews/business-units/66ea0530xxxxxx/reviews"
         trustpilot.says(path, SAMPLE + "}", content_type="application/json")
-        settings = {
-            "TRUSTPILOT_API_URL": f"{trustpilot.url}/v1",
-            "TRUSTPILOT_BUSINESS_UNIT_ID": "66ea0530xxxxxx",
-            "PROXY_CREDENTIALS": f"braze:{SECRET},seed:xxxxx",
-        }
-        with Previewing(sandbox, **settings) as proxy:
+        with Previewing(
+            sandbox,
+            PREVIEW="true",
+            TRUSTPILOT_API_URL=f"{trustpilot.url}/v1",
+            TRUSTPILOT_BUSINESS_UNIT_ID="66ea0530xxxxxx",
+            PROXY_CREDENTIALS=f"braze:{SECRET},seed:xxxxx",
+        ) as proxy:
             result = proxy.render(REVIEWS + "{{result.productReviews[0].content | escape}}", data=TRUCK)
             sample = proxy.render(SAMPLE)
     assert result["body"].strip() == "Such a great toy truck, my kids really enjoy it!"
