@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from proxy.invitations.ledger import Ledger
 from proxy.timing import Deadline
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
-from proxy.trustpilot.invitations import Verdict
+from proxy.trustpilot.verdict import Verdict
 
 REMEMBERED_SECONDS = 86_400.0
 REASON_SECONDS = 60.0

@@ -9,7 +9,7 @@ from proxy.invitations.checks import read_invitation
 from proxy.invitations.once import Once, Outcome
 from proxy.invitations.sameness import sameness
 from proxy.timing import Deadline
-from proxy.trustpilot.invitations import Verdict
+from proxy.trustpilot.verdict import Verdict
 
 WAITING_SECONDS = 1.0
 """How much longer than a whole sending a delivery waits for another one of the same invitation."""

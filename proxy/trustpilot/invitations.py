@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from proxy.timing import Deadline
@@ -12,24 +11,9 @@ from proxy.trustpilot.errors import Failing, OutcomeUnknown, RateLimited, Refuse
 from proxy.trustpilot.retry_after import seconds_told
 from proxy.trustpilot.token import Token, Tokens
 from proxy.trustpilot.transport import Reply, Sender
+from proxy.trustpilot.verdict import Verdict
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Trustpilot's final word on an invitation: a 2xx, or a 4xx that sending it again would not change.
-
-    ``body`` is JSON or empty.
-    """
-
-    status: int
-    body: bytes
-
-    @property
-    def accepted(self) -> bool:
-        """Whether Trustpilot took the invitation."""
-        return 200 <= self.status < 300
 
 
 class InvitationApi:
@@ -53,10 +37,12 @@ class InvitationApi:
         token = self._tokens.token(deadline)
         reply = self._sent(business_unit, body, token, deadline)
         if reply.status == 401:
-            renewed = self._tokens.renew(token, deadline)
-            reply = self._sent(business_unit, body, renewed, deadline)
+            token = self._tokens.renew(token, deadline)
+            reply = self._sent(business_unit, body, token, deadline)
             if reply.status == 401:
-                self._tokens.distrust(renewed)
+                self._tokens.distrust(token)
+        if reply.status != 401:
+            self._tokens.trust(token)
         return _judged(reply)
 
     def _sent(self, business_unit: str, body: bytes, token: Token, deadline: Deadline) -> Reply:

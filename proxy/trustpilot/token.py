@@ -34,8 +34,8 @@ UNTOLD_SECONDS = 3600.0
 """How long a token is held when its answer does not say. A wrong guess costs one 401, after which it is renewed."""
 
 LONGEST_SECONDS = 30 * 86_400.0
-DISTRUST_SECONDS = 60.0
-"""After a brand-new token was refused, no other is fetched for this long: it is not the token that is wrong."""
+DISTRUST_SECONDS = 10.0
+"""After a new token was refused too, no other is fetched for this long: it is not the token that is wrong."""
 
 _ONLY = Key("token", "")
 _PAUSE_SECONDS = 0.05
@@ -133,6 +133,11 @@ class Tokens:
     def distrust(self, renewed: Token) -> None:
         """Note that a token was refused although it was new, so that it is not renewed again and again."""
         self._distrusted = (renewed, self._now() + DISTRUST_SECONDS)
+
+    def trust(self, token: Token) -> None:
+        """Note that a token was taken; should it be refused later, it is renewed."""
+        if self._distrusted is not None and self._distrusted[0] == token:
+            self._distrusted = None
 
     def _bring(self) -> Token:
         while not self._shelf.begin():
