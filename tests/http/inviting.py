@@ -47,7 +47,7 @@ def served_here(sandbox: RunningSandbox, **settings: str) -> Iterator[ServedHere
         **settings,
     }
     server = make_server("127.0.0.1", 0, create_app(Settings.from_environment(environment)), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield ServedHere(f"http://127.0.0.1:{server.port}")
