@@ -120,6 +120,9 @@ def _read(response: requests.Response) -> bytes:
 def _is_timeout(error: BaseException | None) -> bool:
     """Tell whether ``error`` is a timeout under any of the names that requests and urllib3 wrap it in."""
     while error is not None:
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            # A refused connection, which urllib3 counts among the timeouts.
+            return isinstance(error.__cause__, TimeoutError)
         if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
             return True
         if any(isinstance(part, urllib3.exceptions.TimeoutError) for part in error.args):

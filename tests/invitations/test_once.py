@@ -189,7 +189,7 @@ def test_what_makes_two_deliveries_the_same() -> None:
         business_unit: str = "unit", header: str | None = None, secret: bytes = b"s", **changed: object
     ) -> str | None:
         body = {"consumerEmail": "ada@example.com", "referenceNumber": "7", **changed}
-        return sameness(unit, body, header, secret).key
+        return sameness(business_unit, body, header, secret).key
 
     alike = [key(), key(consumerEmail="Ada@Example.com"), key(referenceNumber=7), key(consumerName="Ada")]
     assert len(set(alike)) == 1
