@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.running import SECRET, UNIT, RunningSandbox
+from tests.running import UNIT, RunningSandbox, proxy_environment
 
 
 def check(sandbox: RunningSandbox, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "TRUSTPILOT_API_URL": sandbox.api_url,
-        "TRUSTPILOT_API_KEY": sandbox.api_key,
-        "TRUSTPILOT_API_SECRET": sandbox.api_secret,
-        "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT,
-        "TRUSTPILOT_BUSINESS_USER_ID": "test-user",
-        "PROXY_CREDENTIALS": f"braze:{SECRET}",
-        **settings,
-    }
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "check"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=proxy_environment(sandbox, **settings), capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_right_credentials_are_told_to_work(sandbox: RunningSandbox) -> None:

@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from proxy import create_app
 from proxy.settings import Settings
-from tests.running import SECRET, UNIT, RunningSandbox
+from tests.running import SECRET, RunningSandbox, proxy_environment
 
 _numbers = count(1)
 
@@ -36,17 +36,8 @@ class ServedHere:
 @contextmanager
 def served_here(sandbox: RunningSandbox, **settings: str) -> Iterator[ServedHere]:
     """Serve a proxy on a free port until the block ends; it starts faster than one under gunicorn."""
-    environment = {
-        "TRUSTPILOT_API_URL": sandbox.api_url,
-        "TRUSTPILOT_INVITATIONS_URL": sandbox.api_url,
-        "TRUSTPILOT_API_KEY": sandbox.api_key,
-        "TRUSTPILOT_API_SECRET": sandbox.api_secret,
-        "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT,
-        "TRUSTPILOT_BUSINESS_USER_ID": "test-user",
-        "PROXY_CREDENTIALS": f"braze:{SECRET}",
-        **settings,
-    }
-    server = make_server("127.0.0.1", 0, create_app(Settings.from_environment(environment)), threaded=True)
+    app = create_app(Settings.from_environment(proxy_environment(sandbox, **settings)))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -14,14 +14,13 @@ from tests.http.inviting import invite, invite_at_once, order
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 
 
-def two_workers(sandbox: RunningSandbox, redis_server: RunningRedis, **settings: str) -> RunningProxy:
+def two_workers(sandbox: RunningSandbox, redis_server: RunningRedis, timeout: str = "10") -> RunningProxy:
     return RunningProxy(
         sandbox,
         CACHE_URL=redis_server.url,
         WEB_CONCURRENCY="2",
         LOG_LEVEL="debug",
-        UPSTREAM_CONCURRENCY="64",
-        **settings,
+        UPSTREAM_TIMEOUT_SECONDS=timeout,
     )
 
 
@@ -99,7 +98,7 @@ def test_a_worker_killed_while_sending_holds_the_retry_up_for_a_moment_only(
     sandbox: RunningSandbox, redis_server: RunningRedis
 ) -> None:
     sandbox.behave("hang", kinds=["invitations"], times=1)
-    with two_workers(sandbox, redis_server, UPSTREAM_TIMEOUT_SECONDS="1.5") as proxy:
+    with two_workers(sandbox, redis_server, timeout="1.5") as proxy:
         body = order()
         sending = threading.Thread(target=_invited, args=(proxy, body))
         sending.start()
