@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.http.inviting import invite, order, served_here
+from tests.http.inviting import Served, invite, order, served_here
 from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
 
 DROP_IN = f"/v1/private/business-units/{UNIT}/email-invitations"
@@ -31,6 +31,13 @@ def started_inviter(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
 @pytest.fixture
 def inviter(sandbox: RunningSandbox, started_inviter: RunningProxy) -> RunningProxy:
     return started_inviter
+
+
+@pytest.fixture
+def fresh(sandbox: RunningSandbox) -> Iterator[Served]:
+    """A proxy that has no token yet."""
+    with served_here(sandbox) as proxy:
+        yield proxy
 
 
 @pytest.mark.parametrize("path", ["/v1/invitations", DROP_IN])
@@ -183,12 +190,12 @@ def test_trustpilots_own_refusal_is_relayed_and_not_remembered(
     assert invite(inviter, body).status_code == 202
 
 
-def test_the_token_is_fetched_once_and_renewed_after_a_401(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
+def test_the_token_is_fetched_once_and_renewed_after_a_401(sandbox: RunningSandbox, fresh: Served) -> None:
     for _ in range(3):
-        assert invite(proxy, order()).status_code == 202
+        assert invite(fresh, order()).status_code == 202
     assert sandbox.calls()["token"] == 1
     sandbox.revoke_tokens()
-    assert invite(proxy, order()).status_code == 202
+    assert invite(fresh, order()).status_code == 202
     assert sandbox.calls() == {"token": 2, "invitations": 5}
 
 
@@ -214,10 +221,10 @@ def test_a_wrong_secret_is_a_502_that_blames_the_proxy(sandbox: RunningSandbox) 
 
 
 def test_tokens_that_are_refused_although_new_are_not_fetched_over_and_over(
-    sandbox: RunningSandbox, proxy: RunningProxy
+    sandbox: RunningSandbox, fresh: Served
 ) -> None:
     sandbox.behave("fail", kinds=["invitations"], status=401)
-    assert [invite(proxy, order()).status_code for _ in range(5)] == [502] * 5
+    assert [invite(fresh, order()).status_code for _ in range(5)] == [502] * 5
     assert sandbox.calls()["token"] == 2
 
 

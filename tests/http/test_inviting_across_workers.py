@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from tests.http.inviting import invite, invite_at_once, order
+from tests.http.inviting import invite, invite_at_once, order, served_here
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 
 
@@ -67,9 +67,9 @@ def test_a_token_revoked_midway_costs_one_renewal_and_no_invitation(
 
 def test_a_second_proxy_knows_what_the_first_one_sent(sandbox: RunningSandbox, redis_server: RunningRedis) -> None:
     body = order()
-    with two_workers(sandbox, redis_server) as first:
+    with served_here(sandbox, CACHE_URL=redis_server.url) as first:
         assert invite(first, body).status_code == 202
-    with two_workers(sandbox, redis_server) as second:
+    with served_here(sandbox, CACHE_URL=redis_server.url) as second:
         assert invite(second, body).headers["Idempotency-Replayed"] == "true"
         assert invite(second, order()).status_code == 202
     assert sandbox.calls() == {"token": 1, "invitations": 2}
@@ -98,7 +98,7 @@ def test_a_worker_killed_while_sending_holds_the_retry_up_for_a_moment_only(
     sandbox: RunningSandbox, redis_server: RunningRedis
 ) -> None:
     sandbox.behave("hang", kinds=["invitations"], times=1)
-    with two_workers(sandbox, redis_server, timeout="1.5") as proxy:
+    with two_workers(sandbox, redis_server, timeout="1") as proxy:
         body = order()
         sending = threading.Thread(target=_invited, args=(proxy, body))
         sending.start()
