@@ -14,9 +14,12 @@ from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
 from proxy.http.answers import register_headers
 from proxy.http.credentials import register_credentials
 from proxy.http.health import health
+from proxy.http.invitations import handing_out, inviting
 from proxy.http.problems import register_problems
 from proxy.http.reads import reading
 from proxy.http.updates import updating
+from proxy.invitations import Invitations, Once
+from proxy.invitations.ledger import Ledger, MemoryLedger
 from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.settings import Settings
@@ -25,7 +28,9 @@ from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.client import Trustpilot
 from proxy.trustpilot.counting import LimitsCounter, SharedCounter
 from proxy.trustpilot.gate import Gate
-from proxy.trustpilot.transport import Transport
+from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
+from proxy.trustpilot.transport import Sender, Transport
 
 MEBIBYTE = 1024 * 1024
 
@@ -40,6 +45,15 @@ class Proxy:
     budget: Budget
     breaker: Breaker
     reviews: ProductReviews
+    inviting: Inviting | None
+
+
+@dataclass(frozen=True)
+class Inviting:
+    """What there is with an API secret only."""
+
+    tokens: Tokens
+    invitations: Invitations
 
 
 def wire(settings: Settings) -> Flask:
@@ -60,6 +74,9 @@ def wire(settings: Settings) -> Flask:
         from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
 
         app.register_blueprint(preview_page(app, settings, spawn))
+    app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
+    if proxy.inviting and settings.token_endpoint:
+        app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
     return app
 
 
@@ -78,7 +95,43 @@ def build(settings: Settings) -> Proxy:
     breaker = Breaker(time.monotonic)
     transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency)
     trustpilot = Trustpilot(transport, Gate(breaker, budget), api_url=settings.api_url, api_key=settings.api_key)
-    return Proxy(settings, store, cache, budget, breaker, ProductReviews(cache, trustpilot, time.time))
+    reviews = ProductReviews(cache, trustpilot, time.time)
+    return Proxy(settings, store, cache, budget, breaker, reviews, _inviting(settings, transport))
+
+
+def _inviting(settings: Settings, sender: Sender) -> Inviting | None:
+    if settings.api_secret is None:
+        return None
+    grant = Grant(
+        sender,
+        api_url=settings.api_url,
+        api_key=settings.api_key,
+        api_secret=settings.api_secret,
+        now=time.time,
+    )
+    shelf, ledger = (
+        _shared_by_inviting(settings) if settings.shared_store else (Alone(), MemoryLedger(time.monotonic))
+    )
+    tokens = Tokens(grant.fetch, shelf, Flights(spawn), time.time)
+    api = InvitationApi(
+        sender, tokens, invitations_url=settings.invitations_url, business_user=settings.business_user_id
+    )
+    seconds = settings.upstream_timeout_seconds
+    once = Once(ledger, time.sleep, claim_seconds=seconds + 5)
+    return Inviting(tokens, Invitations(api, once, secret=settings.api_secret, seconds=seconds))
+
+
+def _shared_by_inviting(settings: Settings) -> tuple[Shelf, Ledger]:
+    """Return what the workers and machines share. Imported here: Redis is an extra."""
+    from proxy.invitations.redis_ledger import PATIENCE_SECONDS, RedisLedger
+    from proxy.redis_link import RedisLink
+    from proxy.trustpilot.redis_shelf import RedisShelf
+
+    # A link of its own: nobody renders a message meanwhile, so this one may wait for Redis longer.
+    link = RedisLink(settings.cache_url, patience=PATIENCE_SECONDS)
+    account = f"{settings.api_url} {settings.api_key}"
+    shelf = RedisShelf(link, account, time.time, turn_seconds=settings.upstream_timeout_seconds + 2)
+    return shelf, RedisLedger(link)
 
 
 def _shared(settings: Settings, near: MemoryStore, own: Counter) -> tuple[Store, Counter]:

@@ -24,6 +24,9 @@ from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UN
 UNIT = BUSINESS_UNIT
 SECRET = "test-secret"
 
+_LEAK = re.compile(r"[\w.+-]+@[\w-]+\.\w|Bearer|Basic |access_token|(?<!request )\b[0-9a-f]{32}\b")
+"""What looks like an address, a credential or one of the sandbox's tokens. Request ids look like these too."""
+
 
 class Process:
     """A server process. ``log`` is what it printed."""
@@ -209,9 +212,18 @@ class RunningProxy(Process):
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
         options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", str(keep_alive)]
         environment = proxy_environment(sandbox, **settings)
+        names = ("TRUSTPILOT_API_KEY", "TRUSTPILOT_API_SECRET")
+        self._secrets = [SECRET, *(environment[name] for name in names if environment[name])]
         super().__init__(
             [sys.executable, "-m", "gunicorn", "wsgi:app", *options], environment, r"Listening at: (http://\S+)"
         )
+
+    def wait(self) -> int:
+        """As :meth:`Process.wait`; fails when the log holds a secret, a token or an e-mail address."""
+        status = super().wait()
+        leaks = [line for line in self.log if _LEAK.search(line) or any(secret in line for secret in self._secrets)]
+        assert leaks == [], "secrets or addresses in the log"
+        return status
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, headers={"X-Api-Key": SECRET}, timeout=20)
