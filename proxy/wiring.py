@@ -27,7 +27,7 @@ from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.client import Trustpilot
 from proxy.trustpilot.counting import LimitsCounter, SharedCounter
-from proxy.trustpilot.gate import Gate
+from proxy.trustpilot.gate import BudgetedSender, Gate
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
 from proxy.trustpilot.transport import Sender, Transport
@@ -96,7 +96,8 @@ def build(settings: Settings) -> Proxy:
     transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency)
     trustpilot = Trustpilot(transport, Gate(breaker, budget), api_url=settings.api_url, api_key=settings.api_key)
     reviews = ProductReviews(cache, trustpilot, time.time)
-    return Proxy(settings, store, cache, budget, breaker, reviews, _inviting(settings, transport))
+    inviting = _inviting(settings, BudgetedSender(transport, budget))
+    return Proxy(settings, store, cache, budget, breaker, reviews, inviting)
 
 
 def _inviting(settings: Settings, sender: Sender) -> Inviting | None:

@@ -297,3 +297,13 @@ def test_a_body_over_the_cap_is_a_413(sandbox: RunningSandbox, inviter: RunningP
     )
     assert (answer.status_code, "262144 bytes" in answer.json()["detail"]) == (413, True)
     assert sandbox.calls() == {}
+
+
+def test_invitations_count_against_the_call_budget_and_are_not_sent_beyond_it(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, TRUSTPILOT_CALLS_PER_5_MINUTES="3") as proxy:
+        # One call of the three is the token's.
+        answers = [invite(proxy, order()) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [202, 202, 503, 503]
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 300
+        assert "budget of 3 calls per 5 minutes is used up" in answers[-1].json()["detail"]
+        assert sandbox.calls() == {"token": 1, "invitations": 2}
