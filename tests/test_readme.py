@@ -17,7 +17,12 @@ from tests.http.test_reads import Sockets
 from tests.running import SECRET, RunningProxy
 
 ROOT = Path(__file__).parents[1]
-PAGES = "\n".join(page.read_text() for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
+# The snippets about inviting answer no reviews: tests/test_docs_invitations.py renders and sends them.
+PAGES = "\n".join(
+    page.read_text()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if page.name != "invitations.md"
+)
 HOST = "https://reviews.example.com"
 SNIPPETS = re.findall(r"```liquid\n(.*?)```", PAGES, re.DOTALL)
 INLINE = re.findall(r"`(\{%.*?%\})`", PAGES)
