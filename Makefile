@@ -43,7 +43,7 @@ types: $(BIN)/.installed-test
 	@$(BIN)/mypy
 
 tests: $(BIN)/.installed-test $(AXE) system
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(BIN)/.installed-test
 	@$(BIN)/ruff check --fix .

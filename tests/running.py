@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -34,7 +35,12 @@ class Process:
     def __init__(self, command: list[str], environment: Mapping[str, str], listening: str) -> None:
         self.log: list[str] = []
         self._process = subprocess.Popen(
-            command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         self.pid = self._process.pid
         self.url = self._await(listening)
@@ -64,6 +70,12 @@ class Process:
         self._process.terminate()
         return self.wait()
 
+    def end(self) -> None:
+        """End the process and those it started at once: a graceful stop takes gunicorn a second or two."""
+        with contextlib.suppress(ProcessLookupError):  # stopped already
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
     def wait(self) -> int:
         """Wait for the end, which is forced after a grace time; return the exit status. ``log`` is then whole."""
         status = self._wait()
@@ -83,7 +95,7 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self.stop()
+        self.end()
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,10 @@ def _not_confirmed(error: TrustpilotError) -> Response:
 
 
 def _http(error: HTTPException) -> Response:
-    response = problem(error.code or 500, _DETAILS.get(error.code or 500, error.description or ""))
+    told = error.description or ""
+    # What an endpoint said itself is more than what is said of any error of this kind.
+    general = told == type(error).description
+    response = problem(error.code or 500, _DETAILS.get(error.code or 500, told) if general else told)
     allowed = error.get_response().headers.get("Allow")
     if allowed:
         response.headers["Allow"] = allowed
@@ -104,7 +107,9 @@ def _http(error: HTTPException) -> Response:
 
 _DETAILS = {
     404: "there is nothing at this address; reading starts at /v1/reviews?sku=…",
+    413: "the request body is too large",
     414: "the URL is too long",
+    415: "the body takes Content-Type: application/json",
 }
 
 
