@@ -256,16 +256,17 @@ def test_it_is_accessible(
     browser: Browser, previewing: Previewing, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     with visit(browser, previewing, width, scheme) as page:
-        checks: dict[str, Callable[[], None]] = {
-            "email": lambda: None,
-            "push": lambda: page.locator("input[value=push]").check(),
-            "mistakes": lambda: fill(
-                page, "{% connected_content https://reviews.example.com/v1/reviews?sku= :save r %}x"
+        checks: dict[str, tuple[Callable[[], None], str]] = {
+            "email": (lambda: None, "#message .mail"),
+            "push": (lambda: page.locator("input[value=push]").check(), "#message .phone"),
+            "mistakes": (
+                lambda: fill(page, "{% connected_content https://reviews.example.com/v1/reviews?sku= :save r %}x"),
+                "#state.check",
             ),
         }
-        for name, prepare in checks.items():
+        for name, (prepare, shown) in checks.items():
             prepare()
-            page.wait_for_selector("#state.check" if name == "mistakes" else "#state.ready")
+            page.wait_for_selector(shown)
             page.screenshot(path=artefact(f"preview-{name}-{width}-{scheme}.png"), full_page=True)
             assert serious(page) == [], name
             assert fits(page), name

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 import requests
 
+from proxy import create_app
 from proxy.braze import rules
 from proxy.braze.channel import Channel
 from proxy.braze.wire import NoAnswerInTimeError, RefusedError, Request
 from proxy.preview.inside import Inside
 from proxy.preview.message import Message, preview
-from proxy.settings import Credential
+from proxy.settings import Credential, Settings
 from proxy.wiring import spawn
 from tests.braze.endpoint import running_endpoint
 from tests.braze.test_seed import TOKEN
-from tests.running import SECRET, RunningSandbox
+from tests.running import SECRET, RunningSandbox, proxy_environment
 
 from .conftest import Previewing
 
@@ -145,19 +145,16 @@ def test_a_slow_trustpilot_is_shown_as_braze_would_see_it(previewing: Previewing
     assert "did not answer" in result["mistakes"][0]["message"]
 
 
-def test_the_token_drop_in_is_the_one_post_let_through() -> None:
-    """The seed's first snippet; the address answers where ``TOKEN_ENDPOINT`` is on."""
-
-    def app(environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
-        start("200 OK", [("Content-Type", "application/json")])
-        form = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-        return [json.dumps({"access_token": f"{environ['PATH_INFO']} {form.decode()}"}).encode()]
-
-    message = Message(Channel.EMAIL, TOKEN)
-    result = preview(message, Inside(app, (), spawn), Credential("braze", SECRET))
-    path = "/v1/oauth/oauth-business-users-for-applications/accesstoken"
-    assert result.body.strip() == f"{path} grant_type=client_credentials"
+def test_the_token_drop_in_is_the_one_post_let_through(sandbox: RunningSandbox) -> None:
+    """The seed's first snippet, against the real endpoint; what the page shows of the call holds no token."""
+    app = create_app(Settings.from_environment(proxy_environment(sandbox, TOKEN_ENDPOINT="true")))
+    template = TOKEN.replace("API_KEY:API_SECRET", f"braze:{SECRET}")
+    result = preview(Message(Channel.EMAIL, template), Inside(app, (), spawn), Credential("braze", SECRET))
+    assert result.calls[0]["status"] == 200
     assert result.calls[0]["request_headers"]["Authorization"] == "Basic ***"
+    token = result.body.strip()
+    assert len(token) > 20
+    assert token not in json.dumps(result.calls)
 
 
 def asked(url: str = "https://reviews.example.com/v1/x", seconds: float = rules.ANSWER_SECONDS) -> Request:
