@@ -73,6 +73,8 @@ class Settings:
     preview: bool = False
     log_level: str = "info"
     port: int = 8000
+    drain_seconds: float = 0
+    """From SIGTERM, when ``/readyz`` turns, until no more connections are taken."""
     web_concurrency: int | None = None
     """Worker processes; ``None`` leaves the choice to the store (see :meth:`workers`)."""
 
@@ -80,6 +82,13 @@ class Settings:
     def shared_store(self) -> bool:
         """Whether several workers share one cache."""
         return not self.cache_url.startswith("memory:")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen: keys, secrets, and the shared store's password."""
+        password = urlsplit(self.cache_url).password
+        known = (self.api_key, self.api_secret, password, *(pair.secret for pair in self.credentials))
+        return tuple(secret for secret in known if secret)
 
     @property
     def workers(self) -> int:
@@ -136,6 +145,7 @@ class _Reader:
             preview=self._read("PREVIEW", _boolean, default=False),
             log_level=self._read("LOG_LEVEL", _log_level, defaults.log_level),
             port=self._read("PORT", _port, defaults.port),
+            drain_seconds=self._read("PROXY_DRAIN_SECONDS", _not_negative, defaults.drain_seconds),
             web_concurrency=self._read("WEB_CONCURRENCY", _count, None),
         )
         self._check_together(settings)
@@ -152,9 +162,6 @@ class _Reader:
             )
         if settings.shared_store and find_spec("redis") is None:
             self._mistakes.append("CACHE_URL names a Redis, which needs the extra: pip install '.[redis]'")
-        # Refused rather than ignored: who sets this relies on it.
-        if settings.allowed_networks:
-            self._mistakes.append("PROXY_ALLOWED_CIDRS: not built yet; restrict callers in front of the proxy")
         if settings.token_endpoint and not settings.api_secret:
             self._mistakes.append("TOKEN_ENDPOINT is true but TRUSTPILOT_API_SECRET is not set: no token can be had")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -14,10 +15,18 @@ from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
 from proxy.http.answers import register_headers
 from proxy.http.credentials import register_credentials
 from proxy.http.health import health
+from proxy.http.metrics import measuring
+from proxy.http.networks import AllowedNetworks
 from proxy.http.problems import register_problems
 from proxy.http.reads import reading
 from proxy.http.updates import updating
+from proxy.observing import lines
+from proxy.observing.layer import Observing
+from proxy.observing.metrics import Metrics
+from proxy.observing.sampling import Sampling
+from proxy.reporting import Report, to_all, unheard
 from proxy.reviews import ProductReviews, Updates
+from proxy.serving import leaving
 from proxy.settings import Settings
 from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget, Counter, Window
@@ -35,6 +44,8 @@ class Proxy:
 
     settings: Settings
     store: Store
+    near: MemoryStore
+    """This process's own memory: ``store`` itself, or what stands in front of it."""
     cache: Cache
     budget: Budget
     breaker: Breaker
@@ -44,24 +55,46 @@ class Proxy:
 def wire(settings: Settings) -> Flask:
     """Return the proxy as a WSGI application; its rooms are in ``extensions["proxy"]``."""
     logging.getLogger("proxy").setLevel(settings.log_level.upper())
-    proxy = build(settings)
+    metrics = Metrics(shared_budget=settings.shared_store)
+    proxy = build(settings, to_all(metrics.hear, lines.hear), metrics.evicted)
     app = Flask(__name__)
     app.extensions["proxy"] = proxy
     app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)
-    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker))
+    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker, leaving.is_set))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(updating(Updates(proxy.cache), settings))
+    _watch(app, proxy, metrics)
     return app
 
 
-def build(settings: Settings) -> Proxy:
-    """Return the rooms behind the HTTP edge."""
-    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE), time.time)
+def _watch(app: Flask, proxy: Proxy, metrics: Metrics) -> None:
+    """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
+
+    def sample() -> None:
+        near = proxy.near
+        metrics.sample(entries=len(near), held_bytes=near.held_bytes, uses=proxy.budget.uses())
+
+    sampling = Sampling(sample, spawn)
+    report = to_all(metrics.hear, lines.hear, sampling.hear)
+    app.register_blueprint(measuring(metrics.text, sampling.now))
+    # gunicorn's worker reports here what never reached the app.
+    app.extensions["report"] = report
+    settings = proxy.settings
+    allowed = AllowedNetworks(app.wsgi_app, settings.allowed_networks, settings.trusted_hops)
+    app.wsgi_app = Observing(allowed, report)  # type: ignore[method-assign]  # Flask's documented place for layers
+
+
+def build(settings: Settings, report: Report = unheard, evicted: Callable[[], None] = lambda: None) -> Proxy:
+    """Return the rooms behind the HTTP edge. ``report`` hears what they tell.
+
+    ``evicted`` is called for each copy that had to leave memory.
+    """
+    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE), time.time, evicted)
     own = LimitsCounter.in_memory()
-    store, counter = _shared(settings, near, own) if settings.shared_store else (near, own)
+    store, counter = _shared(settings, near, own, report) if settings.shared_store else (near, own)
     lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)
     cache = Cache(store, Flights(spawn), lifetimes, time.time)
     windows = (
@@ -69,19 +102,22 @@ def build(settings: Settings) -> Proxy:
         Window("hour", settings.calls_per_hour, 3600),
     )
     budget = Budget(counter, windows, time.time)
-    breaker = Breaker(time.monotonic)
-    transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency)
-    trustpilot = Trustpilot(transport, Gate(breaker, budget), api_url=settings.api_url, api_key=settings.api_key)
-    return Proxy(settings, store, cache, budget, breaker, ProductReviews(cache, trustpilot, time.time))
+    breaker = Breaker(time.monotonic, report=report)
+    transport = Transport(
+        timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
+    )
+    gate = Gate(breaker, budget, report=report)
+    trustpilot = Trustpilot(transport, gate, api_url=settings.api_url, api_key=settings.api_key, report=report)
+    return Proxy(settings, store, near, cache, budget, breaker, ProductReviews(cache, trustpilot, time.time))
 
 
-def _shared(settings: Settings, near: MemoryStore, own: Counter) -> tuple[Store, Counter]:
+def _shared(settings: Settings, near: MemoryStore, own: Counter, report: Report) -> tuple[Store, Counter]:
     """Return what the workers and machines share. Imported here: Redis is an extra."""
     from proxy.cache.redis_store import RedisStore
     from proxy.redis_link import RedisDown, RedisLink
     from proxy.trustpilot.redis_counter import RedisCounter
 
-    link = RedisLink(settings.cache_url)
+    link = RedisLink(settings.cache_url, report=report)
     store = RedisStore(
         link,
         settings.cache_url,
@@ -96,4 +132,6 @@ def _shared(settings: Settings, near: MemoryStore, own: Counter) -> tuple[Store,
 
 def spawn(job: Callable[[], None]) -> None:
     """Run ``job`` beside the caller: a thread, or a greenlet where gunicorn's gevent worker patched threads."""
-    threading.Thread(target=job, daemon=True).start()
+    # In a copy of the caller's context, so that a call's log line names the request it is made for.
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(job,), daemon=True).start()
