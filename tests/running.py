@@ -213,6 +213,17 @@ class RunningProxy(Process):
             [sys.executable, "-m", "gunicorn", "wsgi:app", *options], environment, r"Listening at: (http://\S+)"
         )
 
+    def connection(self) -> socket.socket:
+        """Open a connection and send nothing yet."""
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=20)
+
+    def raw(self, sent: bytes) -> bytes:
+        """Send bytes as they are; return all that comes back."""
+        with self.connection() as connection:
+            connection.sendall(sent)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
+
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, headers={"X-Api-Key": SECRET}, timeout=20)
 
