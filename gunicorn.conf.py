@@ -52,6 +52,11 @@ def when_ready(_server: Any) -> None:
     leaving.begin_on_sigterm()
 
 
+def pre_exec(server: Any) -> None:
+    """Let a new master (USR2) count on."""
+    metrics_files.hand_over(server)
+
+
 def child_exit(_server: Any, worker: Any) -> None:
     """Take an ended worker's levels out of the metrics."""
     metrics_files.forget_worker(worker.pid)

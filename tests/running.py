@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -66,6 +67,10 @@ class Process:
         status = self._wait()
         self._reader.join(20)
         return status
+
+    def wait_for_first_master(self) -> int:
+        """Wait for the process that was started, while others that it started live on."""
+        return self._process.wait(20)
 
     def _wait(self) -> int:
         try:
@@ -209,9 +214,9 @@ class RunningProxy(Process):
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
         options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", str(keep_alive)]
         environment = proxy_environment(sandbox, **settings)
-        super().__init__(
-            [sys.executable, "-m", "gunicorn", "wsgi:app", *options], environment, r"Listening at: (http://\S+)"
-        )
+        # The script and not the module: started that way, gunicorn can't start itself again on USR2.
+        script = str(Path(sys.executable).with_name("gunicorn"))
+        super().__init__([sys.executable, script, "wsgi:app", *options], environment, r"Listening at: (http://\S+)")
 
     def connection(self) -> socket.socket:
         """Open a connection and send nothing yet."""

@@ -18,6 +18,11 @@ def prepare() -> None:
     _made.append(True)
 
 
+def hand_over(master: Any) -> None:
+    """Let the master that takes over count on in the same files: gunicorn starts it with the first environment."""
+    master.cfg.env_orig[_VARIABLE] = os.environ[_VARIABLE]
+
+
 def forget_worker(pid: int) -> None:
     """Take a worker's levels out; what it counted stays."""
     from prometheus_client import multiprocess  # not above: the directory has to be there first
