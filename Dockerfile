@@ -2,7 +2,7 @@ FROM python:3.11-slim
 WORKDIR /app
 COPY setup.cfg pyproject.toml README.md LICENSE wsgi.py gunicorn.conf.py ./
 COPY proxy ./proxy
-RUN pip install --no-cache-dir '.[redis]' && useradd --system --no-create-home proxy
+RUN pip install --no-cache-dir '.[redis,preview]' && useradd --system --no-create-home proxy
 USER proxy
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s \

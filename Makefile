@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command it brings.
-DEBIAN := redis-server:redis-server docker-compose:docker-compose
+DEBIAN := redis-server:redis-server docker-compose:docker-compose chromium:chromium
+AXE := .venv/npm/node_modules/axe-core/axe.min.js
 
 $(BIN)/.installed-run: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -20,6 +21,9 @@ system:
 	test -z "$$missing" || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
 	|| { echo "the tests need these, please install them:$$missing"; exit 1; }
+
+$(AXE): | $(BIN)/.installed-test
+	@npm install --silent --no-save --no-package-lock --no-fund --no-audit --prefix .venv/npm axe-core
 
 run: $(BIN)/.installed-run
 	@exec $(BIN)/flask --app wsgi demo
@@ -38,8 +42,8 @@ lint: $(BIN)/.installed-test
 types: $(BIN)/.installed-test
 	@$(BIN)/mypy
 
-tests: $(BIN)/.installed-test system
-	@$(BIN)/python -m pytest
+tests: $(BIN)/.installed-test $(AXE) system
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(BIN)/.installed-test
 	@$(BIN)/ruff check --fix .

@@ -11,11 +11,12 @@ import sys
 
 import click
 
+from proxy.checking import check
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.command import sandbox
 from proxy.warming.command import warm
 
-__all__ = ["demo", "sandbox", "warm"]
+__all__ = ["check", "demo", "sandbox", "warm"]
 
 _SECRET = "demo-secret"  # noqa: S105  # guards sample data on loopback
 

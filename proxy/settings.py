@@ -162,6 +162,12 @@ class _Reader:
             )
         if settings.shared_store and find_spec("redis") is None:
             self._mistakes.append("CACHE_URL names a Redis, which needs the extra: pip install '.[redis]'")
+        if settings.preview and find_spec("liquid") is None:
+            self._mistakes.append("PREVIEW is true but python-liquid is not installed: pip install '.[preview]'")
+        if settings.preview and not settings.credentials and not self._value("PROXY_CREDENTIALS"):
+            self._mistakes.append(
+                "PREVIEW is true but PROXY_CREDENTIALS is not set: it renders for known callers only"
+            )
         if settings.token_endpoint and not settings.api_secret:
             self._mistakes.append("TOKEN_ENDPOINT is true but TRUSTPILOT_API_SECRET is not set: no token can be had")
 

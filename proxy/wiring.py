@@ -15,15 +15,19 @@ from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
 from proxy.http.answers import register_headers
 from proxy.http.credentials import register_credentials
 from proxy.http.health import health
+from proxy.http.invitations import handing_out, inviting
 from proxy.http.metrics import measuring
 from proxy.http.networks import AllowedNetworks
 from proxy.http.problems import register_problems
 from proxy.http.reads import reading
 from proxy.http.updates import updating
+from proxy.invitations import Invitations, Once
+from proxy.invitations.ledger import Ledger, MemoryLedger
 from proxy.observing import lines
 from proxy.observing.layer import Observing
 from proxy.observing.metrics import Metrics
 from proxy.observing.sampling import Sampling
+from proxy.preview.command import preview_command
 from proxy.reporting import Report, to_all, unheard
 from proxy.reviews import ProductReviews, Updates
 from proxy.serving import leaving
@@ -32,8 +36,10 @@ from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.client import Trustpilot
 from proxy.trustpilot.counting import LimitsCounter, SharedCounter
-from proxy.trustpilot.gate import Gate
-from proxy.trustpilot.transport import Transport
+from proxy.trustpilot.gate import BudgetedSender, Gate
+from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
+from proxy.trustpilot.transport import Sender, Transport
 
 MEBIBYTE = 1024 * 1024
 
@@ -50,6 +56,15 @@ class Proxy:
     budget: Budget
     breaker: Breaker
     reviews: ProductReviews
+    inviting: Inviting | None
+
+
+@dataclass(frozen=True)
+class Inviting:
+    """What there is with an API secret only."""
+
+    tokens: Tokens
+    invitations: Invitations
 
 
 def wire(settings: Settings) -> Flask:
@@ -66,6 +81,14 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker, leaving.is_set))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(updating(Updates(proxy.cache), settings))
+    app.cli.add_command(preview_command(app, settings, spawn))
+    if settings.preview:
+        from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
+
+        app.register_blueprint(preview_page(app, settings, spawn))
+    app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
+    if proxy.inviting and settings.token_endpoint:
+        app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
     _watch(app, proxy, metrics)
     return app
 
@@ -108,7 +131,44 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     )
     gate = Gate(breaker, budget, report=report)
     trustpilot = Trustpilot(transport, gate, api_url=settings.api_url, api_key=settings.api_key, report=report)
-    return Proxy(settings, store, near, cache, budget, breaker, ProductReviews(cache, trustpilot, time.time))
+    reviews = ProductReviews(cache, trustpilot, time.time)
+    inviting = _inviting(settings, BudgetedSender(transport, budget), report)
+    return Proxy(settings, store, near, cache, budget, breaker, reviews, inviting)
+
+
+def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | None:
+    if settings.api_secret is None:
+        return None
+    grant = Grant(
+        sender,
+        api_url=settings.api_url,
+        api_key=settings.api_key,
+        api_secret=settings.api_secret,
+        now=time.time,
+    )
+    shelf, ledger = (
+        _shared_by_inviting(settings, report) if settings.shared_store else (Alone(), MemoryLedger(time.monotonic))
+    )
+    tokens = Tokens(grant.fetch, shelf, Flights(spawn), time.time)
+    api = InvitationApi(
+        sender, tokens, invitations_url=settings.invitations_url, business_user=settings.business_user_id
+    )
+    seconds = settings.upstream_timeout_seconds
+    once = Once(ledger, time.sleep, claim_seconds=seconds + 5)
+    return Inviting(tokens, Invitations(api, once, secret=settings.api_secret, seconds=seconds))
+
+
+def _shared_by_inviting(settings: Settings, report: Report) -> tuple[Shelf, Ledger]:
+    """Return what the workers and machines share. Imported here: Redis is an extra."""
+    from proxy.invitations.redis_ledger import PATIENCE_SECONDS, RedisLedger
+    from proxy.redis_link import RedisLink
+    from proxy.trustpilot.redis_shelf import RedisShelf
+
+    # A link of its own: nobody renders a message meanwhile, so this one may wait for Redis longer.
+    link = RedisLink(settings.cache_url, patience=PATIENCE_SECONDS, report=report)
+    account = f"{settings.api_url} {settings.api_key}"
+    shelf = RedisShelf(link, account, time.time, turn_seconds=settings.upstream_timeout_seconds + 2)
+    return shelf, RedisLedger(link)
 
 
 def _shared(settings: Settings, near: MemoryStore, own: Counter, report: Report) -> tuple[Store, Counter]:

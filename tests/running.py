@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -25,6 +26,9 @@ from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UN
 UNIT = BUSINESS_UNIT
 SECRET = "test-secret"
 
+_LEAK = re.compile(r"[\w.+-]+@[\w-]+\.\w|Bearer|Basic |access_token|(?<!request )\b[0-9a-f]{32}\b")
+"""What looks like an address, a credential or one of the sandbox's tokens. Request ids look like these too."""
+
 
 class Process:
     """A server process. ``log`` is what it printed."""
@@ -32,7 +36,12 @@ class Process:
     def __init__(self, command: list[str], environment: Mapping[str, str], listening: str) -> None:
         self.log: list[str] = []
         self._process = subprocess.Popen(
-            command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         self.pid = self._process.pid
         self.url = self._await(listening)
@@ -62,6 +71,12 @@ class Process:
         self._process.terminate()
         return self.wait()
 
+    def end(self) -> None:
+        """End the process and those it started at once: a graceful stop takes gunicorn a second or two."""
+        with contextlib.suppress(ProcessLookupError):  # stopped already
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
     def wait(self) -> int:
         """Wait for the end, which is forced after a grace time; return the exit status. ``log`` is then whole."""
         status = self._wait()
@@ -85,7 +100,7 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self.stop()
+        self.end()
 
 
 @dataclass(frozen=True)
@@ -214,6 +229,8 @@ class RunningProxy(Process):
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
         options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", str(keep_alive)]
         environment = proxy_environment(sandbox, **settings)
+        names = ("TRUSTPILOT_API_KEY", "TRUSTPILOT_API_SECRET")
+        self._secrets = [SECRET, *(environment[name] for name in names if environment[name])]
         # The script and not the module: started that way, gunicorn can't start itself again on USR2.
         script = str(Path(sys.executable).with_name("gunicorn"))
         super().__init__([sys.executable, script, "wsgi:app", *options], environment, r"Listening at: (http://\S+)")
@@ -228,6 +245,13 @@ class RunningProxy(Process):
         with self.connection() as connection:
             connection.sendall(sent)
             return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    def wait(self) -> int:
+        """As :meth:`Process.wait`; fails when the log holds a secret, a token or an e-mail address."""
+        status = super().wait()
+        leaks = [line for line in self.log if _LEAK.search(line) or any(secret in line for secret in self._secrets)]
+        assert leaks == [], "secrets or addresses in the log"
+        return status
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, headers={"X-Api-Key": SECRET}, timeout=20)

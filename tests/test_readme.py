@@ -1,4 +1,4 @@
-"""The README's snippets work as they are printed, with only the host and the secret put in."""
+"""The snippets of the README and of docs/ work as they are printed, with only the host and the secret put in."""
 
 from __future__ import annotations
 
@@ -12,19 +12,32 @@ import pytest
 
 from proxy.braze.answers import MemoryAnswers
 from proxy.braze.credentials import BasicCredential
-from proxy.braze.rendering import Profile, render
+from proxy.braze.rendering import Profile, parse, render
 from tests.http.test_reads import Sockets
 from tests.running import SECRET, RunningProxy
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+# The snippets about inviting answer no reviews: tests/test_docs_invitations.py renders and sends them.
+PAGES = "\n".join(
+    page.read_text()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if page.name != "invitations.md"
+)
 HOST = "https://reviews.example.com"
-SNIPPETS = re.findall(r"```liquid\n(.*?)```", README, re.DOTALL)
-CURLS = re.findall(r"^    (curl .*)$", README, re.MULTILINE)
+SNIPPETS = re.findall(r"```liquid\n(.*?)```", PAGES, re.DOTALL)
+INLINE = re.findall(r"`(\{%.*?%\})`", PAGES)
+CURLS = re.findall(r"^    (curl .*)$", PAGES, re.MULTILINE)
 
 
-def test_the_readme_has_snippets_to_test() -> None:
+def test_there_are_snippets_to_test() -> None:
     assert SNIPPETS
+    assert INLINE
     assert CURLS
+
+
+@pytest.mark.parametrize("snippet", INLINE)
+def test_each_piece_of_liquid_within_a_sentence_can_be_read(snippet: str) -> None:
+    parse(snippet)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
@@ -43,7 +56,8 @@ def test_each_liquid_snippet_renders_a_review(proxy: RunningProxy, snippet: str)
 
 
 @pytest.mark.parametrize("line", CURLS)
-def test_each_curl_line_finds_the_product(proxy: RunningProxy, line: str) -> None:
+def test_each_curl_line_is_answered_and_a_read_finds_the_product(proxy: RunningProxy, line: str) -> None:
     line = line.replace(HOST, proxy.url).replace("name:secret", f"braze:{SECRET}").replace(": secret", f": {SECRET}")
-    printed = subprocess.run([*shlex.split(line), "--silent"], capture_output=True, text=True, check=True, timeout=20)
-    assert '"found":true' in printed.stdout
+    command = [*shlex.split(line), "--silent", "--fail"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert '"found":true' in printed.stdout or "POST" in command

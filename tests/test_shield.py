@@ -117,8 +117,9 @@ def test_an_outage_under_load_costs_a_handful_of_calls_and_no_answer(sandbox: Ru
     print(f"outage of {outage:.0f} s: {during} calls; the first fresh answer came {fresh_again:.1f} s after its end")
     # Those that were under way together when it began, then one per interval.
     assert during <= RUN + REFRESHES_AT_ONCE + outage / INTERVAL_SECONDS
-    assert fresh_again <= INTERVAL_SECONDS + 1
-    last = [answer for answer in answers if answer.at > ended + INTERVAL_SECONDS + 1]
+    # The interval, the second that a key is left alone after a failure, and a busy machine.
+    assert fresh_again <= INTERVAL_SECONDS + 3
+    last = [answer for answer in answers if answer.at > ended + INTERVAL_SECONDS + 3]
     assert sum(answer.cache == "hit" for answer in last) > len(last) / 2
 
 

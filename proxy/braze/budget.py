@@ -22,6 +22,7 @@ class Budget:
 
     iterations: int = rules.LOOP_ITERATIONS
     filter_calls: int = rules.FILTER_CALLS
+    filter_input: int = rules.FILTER_INPUT
 
     def spend_iterations(self, count: int) -> None:
         """Take ``count`` turns of a loop from what is left."""
@@ -38,6 +39,9 @@ class Budget:
                 raise BoundReachedError(f"more than {rules.FILTER_CALLS} filters applied", token=token)
             if any(map(_too_large, (*values, *named.values()))) or _work(name, values) > rules.FILTER_WORK:
                 raise BoundReachedError(f"the filter '{name}' is given too much to work on", token=token)
+            self.filter_input -= sum(map(_size, values))
+            if self.filter_input < 0:
+                raise BoundReachedError("the filters together are given too much to work on", token=token)
             try:
                 return function(*values, **named)
             except LiquidError:
@@ -59,6 +63,13 @@ def _too_large(value: object) -> bool:
     if isinstance(value, (list, tuple, Mapping)):
         return len(value) > rules.FILTER_ITEMS
     return False
+
+
+def _size(value: object) -> int:
+    """Return a rough size of what a filter reads; an item of a list takes as long as some twenty characters."""
+    if isinstance(value, str):
+        return len(value)
+    return 20 * len(value) if isinstance(value, (list, tuple, Mapping)) else 0
 
 
 def _work(name: str, values: tuple[object, ...]) -> int:

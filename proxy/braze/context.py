@@ -1,12 +1,22 @@
 """The state of one rendering, carried through the Liquid library's own context."""
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from liquid import BoundTemplate, RenderContext
 from liquid.token import Token
 
 from proxy.braze.budget import Budget
-from proxy.braze.exchange import Exchange
+from proxy.braze.outgoing import Asked
+from proxy.braze.verdict import Verdict
+
+
+class Calls(Protocol):
+    """Makes the calls of a rendering."""
+
+    def call(self, asked: Asked) -> Verdict:
+        """Make one call and return what becomes of its answer."""
+        ...
 
 
 class BrazeContext(RenderContext):
@@ -14,7 +24,7 @@ class BrazeContext(RenderContext):
 
     __slots__ = ("budget", "exchange")
 
-    def __init__(self, template: BoundTemplate, variables: Mapping[str, object], exchange: Exchange) -> None:
+    def __init__(self, template: BoundTemplate, variables: Mapping[str, object], exchange: Calls) -> None:
         super().__init__(template, globals=variables)
         self.budget = Budget()
         self.exchange = exchange

@@ -1,18 +1,20 @@
 """The calls of one rendering: each one sent, judged by Braze's rules, and recorded for a debugger to show."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from proxy.braze import mistakes as found
 from proxy.braze import rules
 from proxy.braze.answers import AnswerCache, Question
+from proxy.braze.channel import Channel
 from proxy.braze.credentials import Credentials
 from proxy.braze.errors import BoundReachedError
+from proxy.braze.escaping import Inserted
 from proxy.braze.mistakes import Mistake, MistakeKind, Wanted
 from proxy.braze.outgoing import Asked, NotSentError, Outgoing, outgoing
 from proxy.braze.redaction import Redaction
 from proxy.braze.verdict import DEFAULT_VARIABLE, Verdict, judged, too_late, without_answer
-from proxy.braze.wire import Request, Response, Transport, TransportError
+from proxy.braze.wire import RefusedError, Request, Response, Transport, TransportError
 
 BODY_SHOWN_CHARACTERS = 20_000
 
@@ -54,6 +56,7 @@ class _Heard:
     answer: Response | None = None
     seconds: float | None = None
     from_cache: bool = False
+    refused: bool = False
 
 
 class Exchange:
@@ -71,18 +74,21 @@ class Exchange:
         clock: Callable[[], float],
         cache: AnswerCache,
         wanted: Wanted,
+        channel: Channel | None,
     ) -> None:
         self._transport = transport
         self._credentials = credentials
         self._clock = clock
         self._cache = cache
         self._wanted = wanted
+        self._channel = channel
         self._redaction = Redaction()
         self._settled: dict[tuple[int, Question], _Heard] = {}
         self._attempts: dict[tuple[int, Question], int] = {}
         self._calls: list[CallRecord] = []
         self._mistakes: list[Mistake] = []
         self._to_retry: list[int] = []
+        self._inserted: list[Inserted] = []
 
     @property
     def calls(self) -> tuple[CallRecord, ...]:
@@ -104,6 +110,7 @@ class Exchange:
         self._calls.clear()
         self._mistakes.clear()
         self._to_retry.clear()
+        self._inserted.clear()
 
     def give_up(self) -> str:
         """Record that the retries are used up; return the reason the message is aborted with."""
@@ -113,6 +120,15 @@ class Exchange:
             outcome = f"{record.outcome}; failed {record.attempts} times, so the message is aborted"
             self._calls[index] = replace(record, outcome=outcome)
         return f"Connected Content: {outcome}"
+
+    @property
+    def inserted(self) -> tuple[Inserted, ...]:
+        """What came of each call of this pass, in the order they were made."""
+        return tuple(self._inserted)
+
+    def note_mistakes(self, mistakes: Iterable[Mistake]) -> None:
+        """Record what can only be seen in the finished message."""
+        self._mistakes += mistakes
 
     def note_abort(self) -> None:
         """Record that the template aborted although ``:retry`` would have tried again.
@@ -133,6 +149,9 @@ class Exchange:
         """
         if len(self._calls) >= rules.CALLS_PER_RENDER:
             raise BoundReachedError(f"more than {rules.CALLS_PER_RENDER} calls in one message", token=None)
+        if asked.retry and self._channel is not None and not self._channel.retries:
+            self._mistakes.append(found.retry_not_available(asked.line))
+            asked = replace(asked, retry=False)
         try:
             ready = outgoing(asked, self._credentials)
         except NotSentError as err:
@@ -147,6 +166,10 @@ class Exchange:
         if heard is None:
             heard = self._heard(asked, request, position)
         self._record(asked, ready, heard, self._attempts.get(position, 0))
+        if heard.refused:
+            message = self._redaction.text(heard.verdict.outcome)
+            self._mistakes.append(Mistake(MistakeKind.NOT_SENT, asked.line, f"{message}."))
+        self._inserted.append(Inserted(asked, request.url, heard.verdict))
         return heard.verdict
 
     def _heard(self, asked: Asked, request: Request, position: tuple[int, Question]) -> _Heard:
@@ -156,8 +179,9 @@ class Exchange:
         if cached is not None:
             heard = _Heard(judged(cached, asked.save), cached, from_cache=True)
         else:
-            self._attempts[position] = self._attempts.get(position, 0) + 1
             heard = self._sent(request, asked.save)
+            if not heard.refused:
+                self._attempts[position] = self._attempts.get(position, 0) + 1
             if heard.answer is not None and heard.verdict.succeeded and seconds is not None:
                 self._cache.put(question, heard.answer, seconds)
         if not (asked.retry and heard.verdict.failed):
@@ -169,7 +193,8 @@ class Exchange:
         try:
             answer = self._transport.send(request)
         except TransportError as err:
-            return _Heard(without_answer(err), seconds=self._clock() - started)
+            refused = isinstance(err, RefusedError)
+            return _Heard(without_answer(err), seconds=None if refused else self._clock() - started, refused=refused)
         seconds = self._clock() - started
         if seconds > rules.ANSWER_SECONDS:
             return _Heard(too_late(), answer, seconds)
@@ -233,5 +258,6 @@ class Exchange:
                 outcome=verdict.outcome,
             )
         )
+        self._inserted.append(Inserted(asked, asked.url, None))
         self._mistakes.append(Mistake(MistakeKind.NOT_SENT, asked.line, f"the call is not sent: {reason}."))
         return verdict

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from urllib.parse import quote
 
 from liquid import Environment
@@ -56,6 +57,11 @@ def number_with_delimiter(value: object) -> str:
     """Return a number with commas between thousands; anything else as it is."""
     whole, point, fraction = _text(value).partition(".")
     return f"{int(whole):,}{point}{fraction}" if whole.lstrip("-").isdecimal() else _text(value)
+
+
+def money(value: object) -> object:
+    """Return a number with two decimals and no currency; text stays, as Braze wants ``plus: 0`` before (Filters)."""
+    return f"{value:.2f}" if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) else value
 
 
 def md5(value: object) -> str:
@@ -112,6 +118,7 @@ BRAZES: Mapping[str, Callable[..., object]] = {
     "json_escape": json_escape,
     "base64_encode": base64_encode,
     "number_with_delimiter": number_with_delimiter,
+    "money": money,
     "md5": md5,
     "sha1": sha1,
     "sha2": sha2,

@@ -28,6 +28,8 @@ class MistakeKind(StrEnum):
     NOT_SENT = "not-sent"
     NOT_JSON = "not-json"
     ABORT_BEFORE_RETRY = "abort-before-retry"
+    RETRY_NOT_AVAILABLE = "retry-not-available"
+    UNESCAPED_TEXT = "unescaped-text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +128,9 @@ def _problem_detail(answer: Response) -> str:
         return f"the answer is {answer.status} and calls itself a problem, but can't be read."
     told = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else None
     return f"the answer is {answer.status}: {told}" if told else f"the answer is {answer.status}."
+
+
+def retry_not_available(line: int) -> Mistake:
+    """Tell of ``:retry`` in an in-app message (Braze: Use retry logic for Connected Content)."""
+    message = ":retry does nothing here: Braze has no retries for in-app messages. Leave it out."
+    return Mistake(MistakeKind.RETRY_NOT_AVAILABLE, line, message)

@@ -1,7 +1,7 @@
 """Rendering a message as Braze would, with a record of every call it makes."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from liquid import BoundTemplate
@@ -11,7 +11,8 @@ from proxy.braze import rules
 from proxy.braze.abort import MessageAbortedError
 from proxy.braze.answers import AnswerCache
 from proxy.braze.attributes import PERSON
-from proxy.braze.context import BrazeContext
+from proxy.braze.channel import Channel
+from proxy.braze.context import BrazeContext, Calls
 from proxy.braze.credentials import Credentials
 from proxy.braze.errors import (
     TemplateBoundError,
@@ -21,6 +22,7 @@ from proxy.braze.errors import (
     line_of,
     line_reached,
 )
+from proxy.braze.escaping import Inserted, MarkedAnswers
 from proxy.braze.exchange import CallRecord, Exchange
 from proxy.braze.liquid import braze_environment
 from proxy.braze.mistakes import Mistake, Wanted
@@ -86,13 +88,14 @@ def render(
     clock: Callable[[], float],
     sleep: Callable[[float], object],
     cache: AnswerCache,
+    channel: Channel | None = None,
 ) -> Rendering:
     """Render ``template`` for ``person`` as Braze would send it.
 
     ``clock`` and ``sleep`` are in seconds; ``sleep`` is called between retries only. A call with ``:retry``
     that fails puts the whole message back, as Braze does: it is rendered again up to five times, with the
     calls that went well keeping their answers, and then aborted (Braze: Use retry logic for Connected
-    Content).
+    Content). ``channel`` applies what Braze does differently there; None is any channel.
 
     Raises:
         TemplateError: the Liquid is wrong, with the line.
@@ -107,6 +110,7 @@ def render(
         clock=clock,
         cache=cache,
         wanted=_wanted(parsed, variables),
+        channel=channel,
     )
     for retry in range(rules.RETRIES + 1):
         if retry:
@@ -118,6 +122,8 @@ def render(
             exchange.note_abort()
             return Rendering("", abort.reason, exchange.calls, exchange.mistakes)
         if not exchange.to_retry:
+            if channel is not None and channel.is_html:
+                exchange.note_mistakes(_unescaped(template, parsed, variables, exchange.inserted))
             return Rendering(output, None, exchange.calls, exchange.mistakes)
     reason = exchange.give_up()
     return Rendering("", reason, exchange.calls, exchange.mistakes)
@@ -138,7 +144,7 @@ def parse(template: str) -> BoundTemplate:
         raise _syntax_error(err, template) from err
 
 
-def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, object], exchange: Exchange) -> str:
+def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, object], exchange: Calls) -> str:
     context = BrazeContext(parsed, variables, exchange)
     buffer = context.get_buffer()
     try:
@@ -157,6 +163,17 @@ def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, obje
             raise
         raise failure from err
     return buffer.getvalue()
+
+
+def _unescaped(
+    template: str, parsed: BoundTemplate, variables: Mapping[str, object], calls: Iterable[Inserted]
+) -> list[Mistake]:
+    marked = MarkedAnswers(calls)
+    try:
+        return marked.mistakes(_one_pass(template, parsed, variables, marked))
+    except (MessageAbortedError, TemplateError):
+        # The marks took it another way, so nothing can be said about the way it really went.
+        return []
 
 
 def _syntax_error(error: LiquidError, template: str) -> TemplateError:

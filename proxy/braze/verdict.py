@@ -7,8 +7,8 @@ from http import HTTPStatus
 from proxy.braze import rules
 from proxy.braze.wire import (
     BodyTooLargeError,
-    HostRefusedError,
     NoAnswerInTimeError,
+    RefusedError,
     Response,
     TransportError,
 )
@@ -62,7 +62,7 @@ def without_answer(error: TransportError) -> Verdict:
     match error:
         case BodyTooLargeError():
             return _too_large()
-        case HostRefusedError():
+        case RefusedError():
             return Verdict(f"refused, nothing was sent: {error}")
         case NoAnswerInTimeError():
             return too_late()

@@ -55,8 +55,8 @@ class BodyTooLargeError(TransportError):
     """The body is larger than ``max_body_bytes``; reading stopped there."""
 
 
-class HostRefusedError(TransportError):
-    """The transport does not go to that host, and sent nothing."""
+class RefusedError(TransportError):
+    """The transport does not make that call, and sent nothing."""
 
 
 class Transport(Protocol):
@@ -69,7 +69,7 @@ class Transport(Protocol):
         ``max_body_bytes`` while reading, and must return the body decoded from gzip.
 
         Raises:
-            NoAnswerInTimeError, NoConnectionError, BodyTooLargeError, HostRefusedError: no answer, and why. A
+            NoAnswerInTimeError, NoConnectionError, BodyTooLargeError, RefusedError: no answer, and why. A
                 host that can't exist, or an answer that is not HTTP, is a NoConnectionError.
 
         """

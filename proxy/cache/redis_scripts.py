@@ -66,13 +66,16 @@ redis.call('PUBLISH', KEYS[3], ARGV[2])
 """KEYS copies, changed, channel; ARGV ms to live, notice, then part and frame in turn for what stays."""
 
 RETURN = """
-if redis.call('EXISTS', KEYS[2]) == 1 then
+local frame = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+local changed = redis.call('GET', KEYS[2]) or ''
+if frame ~= ARGV[4] or changed ~= ARGV[5] then
     return 0
 end
-redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[3])
 end
 return 1
 """
-"""KEYS copies, changed; ARGV part, frame, ms to live. For a copy that Redis lost and a process still has."""
+"""KEYS copies, changed; ARGV part, frame, ms to live, and what was seen there before: a frame and a moment, or empty.
+For a copy that Redis lost, or could not take, and a process still has."""

@@ -76,17 +76,9 @@ class RedisStore:
         if near is not None and near.is_fresh(self._now()) and self._is_trusted(key):
             return near
         try:
-            found, changed = self._ask(key)
+            return self._ask(key)
         except RedisDown:
             return near
-        if found is not None or near is None:
-            return found
-        if changed:
-            # Forgotten by somebody while this process was not listening.
-            self._near.forget(key.product)
-            return None
-        self._give_back(key, near)
-        return near
 
     def take(self, key: Key) -> Lease | Entry:
         """Return the right to fetch ``key``, or the fresh entry that somebody else brought.
@@ -113,6 +105,8 @@ class RedisStore:
         """Drop every part of ``product`` for everyone. Raises :class:`StoreDown` when only this process could."""
         self._near.forget(product)
         self._change_for_all(product, {})
+        # Once more: a read between the two took the old copy from Redis.
+        self._near.forget(product)
 
     def revise(self, product: str, change: Change) -> None:
         """Put every held part of ``product`` through ``change``, for everyone.
@@ -196,13 +190,13 @@ class RedisStore:
         if notice.what == "failed":
             raise FailedElsewhere(notice.reason, retry_after=notice.retry_after)
         try:
-            found, _ = self._ask(key)
+            found = self._ask(key)
         except RedisDown:
             return None
         return found if found is not None and found.is_fresh(self._now()) else None
 
-    def _ask(self, key: Key) -> tuple[Entry | None, bool]:
-        """Return what Redis holds, keeping it near, and whether the product was changed lately."""
+    def _ask(self, key: Key) -> Entry | None:
+        """Return the better of what Redis holds and what is near, and keep it near."""
         # Leased before asking: if the product changes meanwhile, what was read is not kept.
         lease = self._near.lease(key)
         try:
@@ -210,13 +204,29 @@ class RedisStore:
         except RedisDown:
             lease.drop()
             raise
-        entry = self._read(key, frame)
-        if entry is None:
+        found = self._read(key, frame)
+        # Looked up only now: a fetch may have landed while Redis was asked.
+        near = self._near.get(key)
+        if near is not None and self._is_better(near, found, changed):
             lease.drop()
-        else:
+            self._give_back(key, near, frame if found else None, changed)
+            return near
+        if found is not None:
             self._trust(key)
-            lease.bring(entry)
-        return entry, changed is not None
+            lease.bring(found)
+            return found
+        lease.drop()
+        if near is not None:
+            # Forgotten by somebody while this process was not listening.
+            self._near.forget(key.product)
+        return None
+
+    def _is_better(self, near: Entry, found: Entry | None, changed: bytes | None) -> bool:
+        """Tell whether ``near`` is what Redis would hold had it taken it: newer, and fetched after any change."""
+        began_after = near.stored_at - self._lease_ms / 1000
+        if changed is not None and not (changed.isdigit() and began_after > int(changed) / 1_000_000):
+            return False
+        return found is None or near.stored_at > found.stored_at
 
     def _frame(self, client: redis.Redis, key: Key) -> tuple[bytes | None, bytes | None]:
         pipeline = client.pipeline(transaction=False)
@@ -268,13 +278,16 @@ class RedisStore:
         except RedisDown as down:
             raise StoreDown(str(down)) from down
 
-    def _give_back(self, key: Key, entry: Entry) -> None:
+    def _give_back(self, key: Key, entry: Entry, frame: bytes | None, changed: bytes | None) -> None:
+        """Put ``entry`` into Redis, if it still holds there what was seen: ``frame`` and ``changed``."""
+        # Even where Redis does not take it: it was asked, and knows nothing better.
+        self._trust(key)
         names = [self._copies(key.product), self._changed(key.product)]
+        seen = [frame or b"", changed or b""]
         try:
-            self._link.ask(lambda _: self._return(names, [key.part, pack(entry), self._ms_left(entry)]))
+            self._link.ask(lambda _: self._return(names, [key.part, pack(entry), self._ms_left(entry), *seen]))
         except RedisDown:
             return
-        self._trust(key)
 
     def _heard_change(self, notice: Notice) -> None:
         if notice.sender != self._me:

@@ -31,14 +31,20 @@ def register_credentials(app: Flask, settings: Settings) -> None:
 
 
 def is_known(asked: Request, credentials: tuple[Credential, ...]) -> bool:
-    """Tell whether the request shows one of ``credentials``; takes as long for a near miss as for a far one."""
+    """Tell whether the request shows one of ``credentials``."""
+    return caller(asked, credentials) is not None
+
+
+def caller(asked: Request, credentials: tuple[Credential, ...]) -> Credential | None:
+    """Return which of ``credentials`` the request shows; takes as long for a near miss as for a far one."""
     shown = list(_shown(asked))
-    known = False
+    known: Credential | None = None
     for name, secret in shown:
         for credential in credentials:
             same_secret = _same(secret, credential.secret)
             same_name = name is None or _same(name, credential.name)
-            known |= same_secret and same_name
+            if same_secret and same_name:
+                known = credential
     return known
 
 

@@ -7,12 +7,16 @@ class TrustpilotError(Exception):
     """Trustpilot could not be had.
 
     ``told`` is Trustpilot's own ``Retry-After`` in seconds, if it sent one. ``retry_after`` is when asking again may
-    help, in whole seconds.
+    help, in whole seconds. ``received`` is true when Trustpilot may have read the request and acted on it although no
+    answer says so.
     """
 
-    def __init__(self, message: str, *, retry_after: int = 30, told: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: int = 30, told: int | None = None, received: bool = False
+    ) -> None:
         super().__init__(message)
         self.told = told
+        self.received = received
         self.retry_after = retry_after if told is None else told
 
 
@@ -58,3 +62,7 @@ class Paused(TrustpilotError):
 
 class BudgetSpent(TrustpilotError):
     """The call budget is used up; no call was made."""
+
+
+class OutcomeUnknown(TrustpilotError):
+    """An invitation went out and nothing says what became of it."""

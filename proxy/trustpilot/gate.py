@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ from proxy.trustpilot.errors import (
 )
 from proxy.trustpilot.reports import AnswerMalformed, CallNotMade
 from proxy.trustpilot.retry_after import seconds_told
-from proxy.trustpilot.transport import Reply
+from proxy.trustpilot.transport import Reply, Sender
 
 T = TypeVar("T")
 
@@ -97,6 +97,25 @@ class Gate:
             yield
         finally:
             self._refreshes.release()
+
+
+class BudgetedSender:
+    """Makes the private calls, token and invitations, within the budget.
+
+    They pass no breaker: a token is asked for once in days, and a failed invitation comes again from Braze, which
+    waits longer each time. A pause would only make those fail that Trustpilot could have taken by then.
+    """
+
+    def __init__(self, sender: Sender, budget: Budget) -> None:
+        self._sender = sender
+        self._budget = budget
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, timeout: float | None = None
+    ) -> Reply:
+        """Return the answer, whatever its status. Raises :class:`BudgetSpent` when no call could be made."""
+        self._budget.take(urgent=True)
+        return self._sender.send(method, url, headers=headers, data=data, timeout=timeout)
 
 
 def sound(reply: Reply) -> Reply:

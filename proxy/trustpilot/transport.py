@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 import urllib3
@@ -34,6 +34,15 @@ class Reply:
     body: bytes
 
 
+class Sender(Protocol):
+    """What the calls with a body of their own need; a :class:`Transport`, or a guard around one."""
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, timeout: float | None = None
+    ) -> Reply:
+        """Return the answer, whatever its status; see :meth:`Transport.send`."""
+
+
 class Transport:
     """Sends requests. Safe to use from many threads or greenlets at once."""
 
@@ -56,16 +65,22 @@ class Transport:
         headers: Mapping[str, str],
         params: list[tuple[str, str]] | None = None,
         json: object = None,
+        data: bytes | None = None,
+        timeout: float | None = None,
     ) -> Reply:
         """Return the answer, whatever its status; redirects are not followed.
 
-        Raises :class:`Busy`, :class:`Unreachable`, :class:`TimedOut`, or :class:`Malformed` for a body over the cap.
+        The body is ``json``, or ``data`` as it is. ``timeout`` shortens the total time, in seconds. Raises
+        :class:`Busy`, :class:`Unreachable`, :class:`TimedOut`, or :class:`Malformed` for a body over the cap; their
+        ``received`` tells whether Trustpilot may have acted on the request all the same.
         """
-        started = time.monotonic()
-        if not self._places.acquire(timeout=self._timeout):
+        until = time.monotonic() + min(self._timeout, self._timeout if timeout is None else timeout)
+        if not self._places.acquire(timeout=max(0.0, until - time.monotonic())):
             raise Busy("too many calls to Trustpilot are under way")
         try:
-            return self._reported(url, lambda: self._send(method, url, headers, params, json, started))
+            request = {"params": params, "json": json, "data": data, "headers": dict(headers)}
+            left = max(0.001, until - time.monotonic())
+            return self._reported(url, lambda: self._send(method, url, request, left))
         finally:
             self._places.release()
 
@@ -84,37 +99,28 @@ class Transport:
             self._report(CallEnded(kind, outcome, time.monotonic() - started, size))
         return reply
 
-    def _send(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        params: list[tuple[str, str]] | None,
-        json: object,
-        started: float,
-    ) -> Reply:
-        left = max(0.001, self._timeout - (time.monotonic() - started))
+    def _send(self, method: str, url: str, request: dict[str, Any], left: float) -> Reply:
         with _Watch(left) as watch:
             try:
                 response = self._session.request(
                     method,
                     url,
-                    params=params,
-                    json=json,
-                    headers=dict(headers),
                     timeout=(left, left),
                     stream=True,
                     allow_redirects=False,
+                    **request,
                 )
                 with response:
                     body = _read(response)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                # Without a connection nothing was sent. With one, even a reset may come after the request was read.
+                received = watch.socket is not None
                 if watch.expired or _is_timeout(error):
-                    raise TimedOut("Trustpilot did not answer in time") from error
-                raise Unreachable("Trustpilot could not be reached") from error
+                    raise TimedOut("Trustpilot did not answer in time", received=received) from error
+                raise Unreachable("Trustpilot could not be reached", received=received) from error
             # A body without a length ends quietly where the watch cut it off.
             if watch.expired:
-                raise TimedOut("Trustpilot did not answer in time")
+                raise TimedOut("Trustpilot did not answer in time", received=True)
         return Reply(response.status_code, response.headers, body)
 
 
@@ -125,7 +131,7 @@ def _read(response: requests.Response) -> bytes:
     for chunk in response.iter_content(_CHUNK):
         size += len(chunk)
         if size > MAX_BODY_BYTES:
-            raise Malformed("Trustpilot's answer was too large")
+            raise Malformed("Trustpilot's answer was too large", received=True)
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -133,6 +139,9 @@ def _read(response: requests.Response) -> bytes:
 def _is_timeout(error: BaseException | None) -> bool:
     """Tell whether ``error`` is a timeout under any of the names that requests and urllib3 wrap it in."""
     while error is not None:
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
+            # A refused connection, which urllib3 counts among the timeouts.
+            return isinstance(error.__cause__, TimeoutError)
         if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
             return True
         if any(isinstance(part, urllib3.exceptions.TimeoutError) for part in error.args):
@@ -193,9 +202,9 @@ class _Severable:
     def _show(self) -> None:
         watch: _Watch | None = getattr(_current, "watch", None)
         if watch is not None:
-            watch.socket = self.sock
             if watch.expired:
                 raise TimeoutError("the call's time was up before it was connected")
+            watch.socket = self.sock
 
 
 class _SeverableHTTP(_Severable, HTTPConnection):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxy.braze.answers import AnswerCache, MemoryAnswers
+from proxy.braze.channel import Channel
 from proxy.braze.credentials import Credentials
 from proxy.braze.rendering import Profile, Rendering, render
 from proxy.braze.wire import Request, Response, TransportError
@@ -44,7 +45,11 @@ class World:
         self.now += seconds
 
     def render(
-        self, template: str, person: Profile | None = None, credentials: Credentials | None = None
+        self,
+        template: str,
+        person: Profile | None = None,
+        credentials: Credentials | None = None,
+        channel: Channel | None = None,
     ) -> Rendering:
         return render(
             template,
@@ -54,4 +59,5 @@ class World:
             clock=lambda: self.now,
             sleep=self.sleep,
             cache=self.cache,
+            channel=channel,
         )

@@ -8,9 +8,9 @@ import pytest
 from proxy.braze import rules
 from proxy.braze.rendering import Rendering
 from proxy.braze.wire import (
-    HostRefusedError,
     NoAnswerInTimeError,
     NoConnectionError,
+    RefusedError,
     Response,
     TransportError,
 )
@@ -158,7 +158,7 @@ def test_an_answer_that_came_too_late_does_not_count(world: World, takes: float,
     [
         (NoAnswerInTimeError("slow"), "no answer within 2 seconds"),
         (NoConnectionError("name unknown"), "no connection (name unknown)"),
-        (HostRefusedError("only this proxy is called"), "refused, nothing was sent: only this proxy"),
+        (RefusedError("only this proxy is called"), "refused, nothing was sent: only this proxy"),
     ],
 )
 def test_without_an_answer_nothing_is_inserted(world: World, error: TransportError, outcome: str) -> None:
@@ -166,7 +166,9 @@ def test_without_an_answer_nothing_is_inserted(world: World, error: TransportErr
     world.steps = [error]
     rendering = world.render("[{% connected_content https://x.test %}]")
     assert rendering.output == "[]"
-    assert outcome in rendering.calls[0].outcome
+    (call,) = rendering.calls
+    assert outcome in call.outcome
+    assert call.attempts == (0 if isinstance(error, RefusedError) else 1)
 
 
 def test_an_empty_answer_is_no_failure(world: World) -> None:

@@ -62,6 +62,8 @@ GROW = "{% for i in (1..40) %}{% assign a = a | FILTER: a %}{% endfor %}"
         "{% assign a = 'xxxxxxxxxxxxxxxx' %}{{ a" + " | replace: 'x', 'xxxxxxxxxxxxxxxx'" * 9 + " }}",
         "{% assign a = ${long} | split: '' | join: ${long} %}",
         "{{ ${many} | uniq | size }}",
+        "{% for i in (1..9000) %}{% assign a = ${many} | sort: 'n' %}{% endfor %}",
+        "{% for i in (1..9000) %}{% assign a = ${long} | sha2 %}{% endfor %}",
         "{{ ${long} | strip_html }}",
         "{% for i in (1..50) %}{% assign a = ${long} | append: i %}" + "{{ a }}" * 3 + "{% endfor %}",
         "{% for i in (1..9000) %}{{ i | plus: 1 | plus: 1 | plus: 1 }}{% endfor %}",

@@ -27,10 +27,14 @@ from .memory import World
         ("'hey<&>hi' | url_param_escape", "hey%3C%26%3Ehi"),
         ("123456 | number_with_delimiter", "123,456"),
         ("${hash} | property_accessor: 'a'", "42"),
+        ("145 | money", "145.00"),
+        ("145 | divided_by: 100.00 | money", "1.45"),
+        ("17.8 | money", "17.80"),
+        ("'350000.25' | plus: 0 | money", "350000.25"),
     ],
 )
 def test_the_examples_of_the_documentation(world: World, expression: str, output: str) -> None:
-    """Braze: Advanced filters."""
+    """Braze: Advanced filters; Filters, "Money filters"."""
     person = Profile(attributes={"hash": {"a": 42, "b": 0}})
     assert world.render("{{ " + expression + " }}", person).output == output
 
@@ -43,6 +47,8 @@ def test_the_examples_of_the_documentation(world: World, expression: str, output
         ("5 | url_param_escape", "5"),
         ("-1234567.891 | number_with_delimiter", "-1,234,567.891"),
         ("'about 5' | number_with_delimiter", "about 5"),
+        ("'about 5' | money", "about 5"),
+        ("nothing | money", ""),
         ("${hash} | property_accessor: ${key}", "1"),
         ("${hash} | property_accessor: 'none'", ""),
         ("'text' | property_accessor: 'a'", ""),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from proxy.braze.channel import Channel
 from proxy.braze.mistakes import MistakeKind
 from proxy.braze.rendering import Profile
 
@@ -97,3 +98,52 @@ def test_a_problem_tells_its_detail(world: World, body: str, message: str) -> No
     world.steps = [answer(400, body, content_type="application/problem+json; charset=utf-8")]
     mistakes = told(world, "{% connected_content https://x.test :save r %}")
     assert mistakes == [(MistakeKind.PROBLEM, 1, message)]
+
+
+REVIEWS = json.dumps({"reviews": [{"content": " Good & cheap, <b>buy</b> ", "author": "Ann of the Hill"}]})
+DROP_IN = "https://x.test/v1/product-reviews/business-units/b/reviews?sku=A"
+
+
+@pytest.mark.parametrize(
+    ("url", "read", "message"),
+    [
+        ("https://x.test/v1/reviews?format=text", "{{r.reviews[0].content | strip | truncate: 9}}", "holds & and"),
+        (
+            "https://x.test/v1/reviews?format=text",
+            "{{r.reviews[0].author}}",
+            "leave out format=text, or add | escape",
+        ),
+        ("https://x.test/v1/reviews", "<p>{{r.reviews[0].content}}</p>", "{{r.reviews[0].content}} holds &"),
+        (DROP_IN, "{{r.reviews[0].author}}", "is plain text in the e-mail's HTML"),
+    ],
+)
+def test_text_that_stands_in_html_unescaped_is_found(world: World, url: str, read: str, message: str) -> None:
+    """Braze: Filters, "escape": Liquid escapes only what is told to; the contract: ``format``."""
+    world.steps = [answer(200, REVIEWS)]
+    template = "\n{% connected_content " + url + " :save r %}" + read
+    (mistake,) = world.render(template, channel=Channel.EMAIL).mistakes
+    assert (mistake.kind, mistake.line) == (MistakeKind.UNESCAPED_TEXT, 2)
+    assert message in mistake.message
+    assert world.render(template, channel=Channel.SMS).mistakes == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("https://x.test/v1/reviews", "{{r.reviews[0].author}}"),
+        (DROP_IN, "{{r.reviews[0].author | escape}}{{r.reviews[0].content | strip | escape}}"),
+        (DROP_IN, "{{r.reviews[0].content | strip | truncate: 5 | escape}}"),
+        (DROP_IN, "{{r.reviews | size}}"),
+    ],
+)
+def test_escaped_text_in_html_is_no_mistake(world: World, url: str, read: str) -> None:
+    """Braze: Filters, "escape"; the contract: ``format`` is ``html`` where nothing else is asked."""
+    world.steps = [answer(200, REVIEWS)]
+    assert world.render("{% connected_content " + url + " :save r %}" + read, channel=Channel.EMAIL).mistakes == ()
+
+
+def test_text_inserted_in_place_is_looked_at_too(world: World) -> None:
+    """Braze: Local Connected Content variables: text replaces the tag."""
+    world.steps = [answer(200, "one < two and three")]
+    (mistake,) = world.render("{% connected_content https://x.test %}", channel=Channel.EMAIL).mistakes
+    assert "{{connected}} holds <" in mistake.message

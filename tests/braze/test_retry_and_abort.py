@@ -3,6 +3,7 @@
 import pytest
 
 from proxy.braze.abort import NO_REASON
+from proxy.braze.channel import Channel
 from proxy.braze.errors import TemplateError
 from proxy.braze.mistakes import MistakeKind
 from proxy.braze.wire import NoAnswerInTimeError, NoConnectionError, Response, TransportError
@@ -111,3 +112,12 @@ def test_a_reason_is_quoted_text(world: World, written: str) -> None:
     """Braze: Abort Connected Content: the reason must be a string and cannot contain Liquid."""
     with pytest.raises(TemplateError, match="line 2: abort_message takes a reason in quotes"):
         world.render("\n{% abort_message" + written + " %}")
+
+
+def test_an_in_app_message_is_not_retried_and_told_so(world: World) -> None:
+    """Braze: Use retry logic for Connected Content, "How retries work": not for in-app messages."""
+    world.steps = [answer(500)]
+    rendering = world.render("on" + RETRY, channel=Channel.IN_APP)
+    assert (rendering.output, rendering.aborted) == ("on", None)
+    assert len(world.sent) == 1
+    assert [mistake.kind for mistake in rendering.mistakes] == [MistakeKind.RETRY_NOT_AVAILABLE]

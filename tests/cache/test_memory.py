@@ -19,12 +19,13 @@ def page():
     return Page(compose(chance, languages=['en', 'fr', 'ja'], ratings=usual_ratings(chance, 100)), True).encode()
 
 chance = random.Random(1)
-page()
+# Composing is slow; of every sample many products are made, each with bytes of its own.
+samples = [page() for _ in range(200)]
 store = MemoryStore({mb} * 1024 * 1024, time.time)
 gc.collect()
 before = resident()
 for number in range(2000):
-    value = page()
+    value = samples[number % 200] + number.to_bytes(2)
     store.put(Key(f'unit/SKU-{{number}}', 'page'), Entry(value, time.time(), time.time(), time.time()))
     store.get(Key('unit/SKU-0', 'page'))
 gc.collect()

@@ -129,6 +129,22 @@ def test_forgetting_reaches_the_memory_of_all_workers_and_fetches_under_way(redi
     assert (one.fetches, other.fetches, third.fetches) == (1, 1, 1)
 
 
+def test_a_read_in_the_middle_of_a_purge_does_not_bring_the_old_copy_back(
+    redis_server: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(redis_server)
+    worker.read(b"old")
+    change_for_all = worker.store._change_for_all
+
+    def with_a_read_before(product: str, parts: dict[str, Entry]) -> None:
+        assert worker.read() == b"old"
+        change_for_all(product, parts)
+
+    monkeypatch.setattr(worker.store, "_change_for_all", with_a_read_before)
+    worker.cache.forget(KEY.product)
+    assert worker.read(b"new") == b"new"
+
+
 def test_a_revision_reaches_all_workers_and_needs_no_fetch(redis_server: RunningRedis) -> None:
     one, other = Worker(redis_server), Worker(redis_server)
     assert one.read(b"old") == other.read() == b"old"
@@ -225,6 +241,33 @@ def test_a_full_redis_is_done_without(redis_server: RunningRedis) -> None:
     one.store._distrust()
     assert one.read() == b"one"
     assert Worker(redis_server).read() == b"one"
+
+
+@pytest.mark.parametrize("refusing", ["full", "a replica"])
+def test_a_redis_that_takes_nothing_has_a_stale_copy_fetched_once_and_gets_it_later(
+    redis_server: RunningRedis, refusing: str
+) -> None:
+    worker = Worker(redis_server, trust_seconds=0.05)
+    worker.cache._lifetimes = Lifetimes(0.1, 86_400, 300)
+    worker.read(b"old")
+    worker.cache._lifetimes = Lifetimes(900, 86_400, 300)
+    time.sleep(0.1)
+    server = _held(redis_server)
+    if refusing == "full":
+        server.config_set("maxmemory", "1")
+    else:
+        server.replicaof("127.0.0.1", 1)
+    assert worker.read(b"new") == b"old"
+    _eventually(lambda: worker.read(b"newer") == b"new")
+    for _ in range(5):
+        time.sleep(0.1)  # no longer trusted, so that Redis is asked, which still holds the old one
+        assert worker.read(b"newer") == b"new"
+    assert worker.fetches == 2
+    server.config_set("maxmemory", "0")
+    server.replicaof("NO", "ONE")
+    time.sleep(0.1)
+    worker.read()
+    assert Worker(redis_server).read(b"newer") == b"new"
 
 
 def test_parts_of_one_product_do_not_grow_without_end(redis_server: RunningRedis) -> None:

@@ -1,0 +1,92 @@
+"""``flask --app wsgi check``: tries the configured credentials against Trustpilot, a line for each."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import click
+
+from proxy.settings import Settings, SettingsError
+from proxy.trustpilot.errors import Refused, TrustpilotError
+from proxy.trustpilot.token import Grant
+from proxy.trustpilot.transport import Transport
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was tried, what came of it, and what to do."""
+
+    works: bool
+    text: str
+
+
+@click.command("check")
+def check() -> None:
+    """Try the configured credentials against Trustpilot; costs a call per business unit and one for a token."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=1)
+    works = True
+    for finding in findings(settings, transport):
+        click.echo(f"{'ok ' if finding.works else 'NOT'} {finding.text}")
+        works &= finding.works
+    if not works:
+        sys.exit(1)
+
+
+def findings(settings: Settings, transport: Transport) -> Iterator[Finding]:
+    """Try one thing after the other."""
+    for unit in settings.business_units:
+        yield _reviews(settings, transport, unit)
+    if settings.api_secret is None:
+        yield Finding(works=True, text="token: not tried; to send invitations set TRUSTPILOT_API_SECRET")
+        return
+    yield _token(settings, transport, settings.api_secret)
+    if settings.business_user_id is None:
+        yield Finding(
+            works=False,
+            text="business user: not set, and Trustpilot asks for one; set TRUSTPILOT_BUSINESS_USER_ID to the id on "
+            "an admin's profile page",
+        )
+
+
+def _reviews(settings: Settings, transport: Transport, unit: str) -> Finding:
+    what = f"reviews of business unit {unit}"
+    url = f"{settings.api_url}/product-reviews/business-units/{quote(unit, safe='')}/reviews"
+    params = [("sku", "connected-content-proxy-check"), ("perPage", "1")]
+    try:
+        status = transport.send("GET", url, headers={"apikey": settings.api_key}, params=params).status
+    except TrustpilotError as error:
+        return Finding(works=False, text=f"{what}: {error}; check TRUSTPILOT_API_URL and the network")
+    if status == 200:
+        return Finding(works=True, text=f"{what}: work")
+    return Finding(works=False, text=f"{what}: Trustpilot answered {status}; {_ADVICE.get(status, _LATER)}")
+
+
+_LATER = "try again in 15 minutes, then ask Trustpilot's support"
+_ADVICE = {
+    401: "check TRUSTPILOT_API_KEY",
+    403: "check that the key of TRUSTPILOT_API_KEY may read product reviews",
+    404: "check TRUSTPILOT_BUSINESS_UNIT_ID and TRUSTPILOT_API_URL",
+    429: "too many calls; try again in 15 minutes",
+}
+
+
+def _token(settings: Settings, transport: Transport, secret: str) -> Finding:
+    grant = Grant(transport, api_url=settings.api_url, api_key=settings.api_key, api_secret=secret, now=time.time)
+    try:
+        token = grant.fetch()
+    except Refused as error:
+        advice = "check TRUSTPILOT_API_SECRET, and that it belongs to TRUSTPILOT_API_KEY"
+        return Finding(works=False, text=f"token: {error}; {advice}")
+    except TrustpilotError as error:
+        return Finding(works=False, text=f"token: {error}; check TRUSTPILOT_API_URL, or try again in 15 minutes")
+    hours = (token.expires_at - time.time()) / 3600
+    return Finding(works=True, text=f"token: works, lasts {hours:.0f} hours")

@@ -1,0 +1,70 @@
+"""``flask --app wsgi preview TEMPLATE``: the same in a terminal."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask import Flask
+
+from proxy.settings import Credential, Settings
+
+if TYPE_CHECKING:
+    from proxy.preview.message import Preview
+
+_CHANNELS = ("email", "push", "sms", "in-app")
+
+
+def preview_command(app: Flask, settings: Settings, spawn: Callable[[Callable[[], None]], None]) -> click.Command:
+    """Return the command; it needs the configured ``app``, not a running server."""
+
+    @click.command("preview")
+    @click.argument("template", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.option("--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="the person, as JSON")
+    @click.option("--channel", type=click.Choice(_CHANNELS), default="email", show_default=True)
+    def command(template: Path, data: Path | None, channel: str) -> None:
+        """Render TEMPLATE as Braze would; exit status 1 when nothing would be sent."""
+        if importlib.util.find_spec("liquid") is None:
+            raise click.ClickException("python-liquid is missing: pip install '.[preview]'")
+        from proxy.braze.channel import Channel
+        from proxy.preview.inside import Inside
+        from proxy.preview.message import Message, preview
+        from proxy.preview.person import BadPerson, person
+
+        try:
+            given = person(json.loads(data.read_text("utf-8")) if data else {})
+        except (BadPerson, ValueError) as error:
+            raise click.ClickException(f"{data}: {error}") from error
+        message = Message(Channel(channel), template.read_text("utf-8"), person=given)
+        # Without credentials the app answers reading without one, whatever is shown.
+        own = settings.credentials[0] if settings.credentials else Credential("preview", "none")
+        result = preview(message, Inside(app, (), spawn, {"REMOTE_ADDR": "127.0.0.1"}), own)
+        click.echo(_printed(result))
+        sys.exit(0 if result.state == "ready" else 1)
+
+    return command
+
+
+def _printed(result: Preview) -> str:
+    lines = [result.body.strip()] if result.state == "ready" else [f"Not sent ({result.state}): {result.reason}"]
+    for call in result.calls:
+        lines += ["", *_call(call)]
+    for mistake in result.mistakes:
+        lines += ["", f"Line {mistake['line']}: {mistake['message']}"]
+    return "\n".join(lines)
+
+
+def _call(call: dict[str, Any]) -> list[str]:
+    told = [f"{call['method']} {call['url']}", f"  {call['outcome']}"]
+    if call["status"] is not None:
+        cached = (call["response_headers"] or {}).get("X-Cache", "-")
+        told.append(
+            f"  status {call['status']}, {call['duration_ms'] or 0:.0f} ms, X-Cache {cached}, "
+            f"{call['body_bytes']:,} of 1,048,576 bytes"
+        )
+    return told

@@ -1,0 +1,127 @@
+"""A message previewed: its parts rendered, its calls, its mistakes, and what becomes of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from proxy.braze.answers import MemoryAnswers
+from proxy.braze.channel import Channel
+from proxy.braze.credentials import BasicCredential, Credentials, TokenCredential
+from proxy.braze.errors import TemplateError
+from proxy.braze.rendering import Profile, render
+from proxy.braze.wire import Transport
+from proxy.preview.lengths import push_length, sms_length
+from proxy.settings import Credential
+
+_NAMED = re.compile(r":(basic_auth|auth_credentials)\s+([^\s:%{]+)")
+_SEEN = re.compile(r"<(img|video|hr|table)\b", re.IGNORECASE)
+_UNSEEN = re.compile(r"<(style|script|title|head)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>|&nbsp;", re.IGNORECASE | re.DOTALL)
+
+_FRAME = (
+    '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; img-src https: data:; style-src 'unsafe-inline'\">"
+    '<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width">'
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is previewed. ``title`` is an e-mail's subject, a push's title or an in-app message's header."""
+
+    channel: Channel
+    body: str
+    title: str = ""
+    person: Profile = field(default_factory=Profile)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What became of a message.
+
+    ``state`` is ``ready``, ``aborted``, ``blank`` or ``broken``; ``reason`` says why it is not ``ready``.
+    ``calls`` and ``mistakes`` are those of the rendering as JSON objects, each with the ``part`` of the
+    message (``title`` or ``body``) it belongs to.
+    """
+
+    state: str
+    reason: str = ""
+    title: str = ""
+    body: str = ""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    mistakes: list[dict[str, Any]] = field(default_factory=list)
+
+    def shown(self, channel: Channel) -> dict[str, Any]:
+        """Return all of it as JSON, with the frame an e-mail is shown in and the lengths of other messages."""
+        shown = asdict(self) | {"channel": channel.value}
+        if channel is Channel.EMAIL:
+            shown["frame"] = _FRAME + self.body
+        elif channel is Channel.SMS:
+            shown["length"] = sms_length(self.body.strip())
+        else:
+            shown["length"] = push_length(self.title.strip(), self.body.strip())
+        return shown
+
+
+def preview(message: Message, transport: Transport, caller: Credential) -> Preview:
+    """Render ``message``; whatever stored credential a tag names, ``caller``'s own is shown in its place.
+
+    The names are known to Braze only, so a wrong one can't be noticed here. Retries are made without Braze's
+    waits between them.
+    """
+    # One for the whole message, as Braze's cache is shared by all its parts.
+    cache = MemoryAnswers(time.monotonic)
+    outputs: dict[str, str] = {}
+    calls: list[dict[str, Any]] = []
+    mistakes: list[dict[str, Any]] = []
+    for part, template in _parts(message).items():
+        try:
+            rendering = render(
+                template,
+                message.person,
+                transport=transport,
+                credentials=_credentials(template, caller),
+                clock=time.monotonic,
+                sleep=lambda _: None,
+                cache=cache,
+                # A subject is no HTML, and nothing else sets an e-mail apart.
+                channel=None if part == "title" and message.channel.is_html else message.channel,
+            )
+        except TemplateError as error:
+            mistakes.append({"part": part, "kind": "template", "line": error.line, "message": error.message})
+            return Preview("broken", error.message, calls=calls, mistakes=mistakes)
+        calls += [{"part": part, **asdict(call)} for call in rendering.calls]
+        mistakes += [{"part": part, **asdict(mistake)} for mistake in rendering.mistakes]
+        if rendering.aborted is not None:
+            return Preview("aborted", rendering.aborted, calls=calls, mistakes=mistakes)
+        outputs[part] = rendering.output
+    state, reason = _state(message.channel, outputs["body"])
+    return Preview(state, reason, outputs.get("title", ""), outputs["body"], calls, mistakes)
+
+
+def _parts(message: Message) -> Mapping[str, str]:
+    if message.channel is Channel.SMS or not message.title:
+        return {"body": message.body}
+    return {"title": message.title, "body": message.body}
+
+
+def _credentials(template: str, caller: Credential) -> Credentials:
+    stored: dict[str, BasicCredential | TokenCredential] = {}
+    for option, name in _NAMED.findall(template):
+        if option == "basic_auth":
+            stored[name] = BasicCredential(caller.name, caller.secret)
+        else:
+            stored[name] = TokenCredential({"X-Api-Key": caller.secret})
+    return stored
+
+
+def _state(channel: Channel, body: str) -> tuple[str, str]:
+    text = body
+    if channel.is_html and not _SEEN.search(body):
+        text = _UNSEEN.sub("", body)
+    if text.strip():
+        return "ready", ""
+    return "blank", "Nothing is left of the message: every part of it rendered to nothing."

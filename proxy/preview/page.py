@@ -1,0 +1,148 @@
+"""``/preview``: one page, and the three JSON endpoints it is made of."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Flask, Response, abort, jsonify, request
+from werkzeug.exceptions import BadRequest
+
+from proxy.braze.channel import Channel
+from proxy.http.credentials import caller
+from proxy.preview.inside import Inside, Spawn
+from proxy.preview.message import Message, preview
+from proxy.preview.person import BadPerson, person
+from proxy.preview.ready import HOST, READY
+from proxy.preview.tag import BadChoices, Choices, build
+from proxy.settings import Settings
+
+_BODY_BYTES = 512 * 1024
+# Inline styles and https images are the e-mail's, whose frame inherits this policy besides its own; scripts are
+# this page's file only, and the frame is sandboxed without any.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' https: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
+    """Return the page and its endpoints. ``app`` is what a template's calls are made to."""
+    page = Blueprint("preview", __name__, url_prefix="/preview", static_folder="static", static_url_path="/static")
+
+    @page.after_request
+    def guard(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    @page.get("", strict_slashes=False)
+    def show() -> Response:
+        return page.send_static_file("preview.html")
+
+    @page.get("/ready")
+    def ready() -> Response:
+        """Return what the page starts from: ready templates, with the address Braze reaches this proxy by."""
+        host = _host()
+        templates = [
+            {
+                "name": one.name,
+                "label": one.label,
+                "about": one.about,
+                "channel": one.channel.value,
+                "title": one.title,
+                "body": one.template().replace(HOST, host),
+                "data": one.data,
+            }
+            for one in READY
+        ]
+        return jsonify(templates=templates, host=host, host_is_example=host == HOST)
+
+    @page.post("/tag")
+    def tag() -> Response:
+        """Return the tag and the block for the choices made, or what is wrong with which of them."""
+        given = _json()
+        filters = given.get("filters", {})
+        if not isinstance(filters, dict):
+            raise BadRequest("filters must be an object of parameters and their values")
+        texts = ("kind", "source", "sku", "credential", "fallback", "fallback_text")
+        choices = Choices(
+            channel=_channel(given),
+            host=_host(),
+            filters={name: _text(filters, name) for name in filters},
+            **{name: _text(given, name) for name in texts if name in given},
+        )
+        try:
+            built = build(choices)
+        except BadChoices as error:
+            return jsonify(mistakes=error.mistakes)
+        return jsonify(tag=built.tag, block=built.block)
+
+    @page.post("/render")
+    def rendered() -> Response:
+        """Return the message, its calls and its mistakes."""
+        given = _json()
+        known = caller(request, settings.credentials)
+        if known is None:
+            abort(401)  # the app's own check comes first; this keeps a change there from opening the preview
+        try:
+            previewed = person(given.get("data", {}))
+        except BadPerson as error:
+            raise BadRequest(str(error)) from error
+        message = Message(_channel(given), _text(given, "body"), _text(given, "title"), previewed)
+        transport = Inside(app, (request.host,), spawn, _environ())
+        return jsonify(preview(message, transport, known).shown(message.channel))
+
+    return page
+
+
+def _json() -> dict[str, Any]:
+    # Only JSON: another site's page can't send that without asking first, which nothing here allows.
+    if request.mimetype != "application/json":
+        abort(415, "send application/json")
+    if request.content_length is None or request.content_length > _BODY_BYTES:
+        abort(413)
+    try:
+        given = json.loads(request.get_data())
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is not JSON, or is nested too deeply") from None
+    if not isinstance(given, dict):
+        raise BadRequest("send a JSON object")
+    return given
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name, "")
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} must be text")
+    return value
+
+
+def _channel(given: Mapping[str, Any]) -> Channel:
+    try:
+        return Channel(_text(given, "channel"))
+    except ValueError:
+        raise BadRequest(f"channel takes {', '.join(Channel)}") from None
+
+
+def _host() -> str:
+    """Return the address to write into tags: the one this page was called by, unless Braze could not call it."""
+    name = request.host.rpartition(":")[0] or request.host
+    if name == "localhost" or _is_private(name) or request.host != name:
+        return HOST
+    return f"https://{request.host}"
+
+
+def _is_private(name: str) -> bool:
+    try:
+        return not ipaddress.ip_address(name.strip("[]")).is_global
+    except ValueError:
+        return False
+
+
+def _environ() -> dict[str, str]:
+    """Return what a call made inside takes over from the request that asked for it: who asked."""
+    return {"REMOTE_ADDR": request.remote_addr or ""}

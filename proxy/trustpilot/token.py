@@ -1,0 +1,220 @@
+"""Access tokens of the client-credentials grant: fetched once for everyone, held until shortly before they expire.
+
+Trustpilot: "Authentication". Tokens last about 100 hours, and asking again before that invites a 429.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxy.cache import DeadlinePassed, Flights, Key
+from proxy.timing import Deadline, Now
+from proxy.trustpilot.errors import Failing, Malformed, RateLimited, Refused, TimedOut
+from proxy.trustpilot.retry_after import seconds_told
+from proxy.trustpilot.transport import Reply, Sender
+
+PATH = "/oauth/oauth-business-users-for-applications/accesstoken"
+
+MOST_EARLY_SECONDS = 4200
+"""How long before its end a token is renewed, at most. A template may cache the token it is handed for an hour (the
+seed's snippet does), so it gets one that holds longer than that."""
+
+EARLY_SHARE = 0.1
+"""Of a token that lasts shorter than usual, the last part in which it is renewed."""
+
+UNTOLD_SECONDS = 3600.0
+"""How long a token is held when its answer does not say. A wrong guess costs one 401, after which it is renewed."""
+
+LONGEST_SECONDS = 30 * 86_400.0
+DISTRUST_SECONDS = 10.0
+"""After a new token was refused too, no other is fetched for this long: it is not the token that is wrong."""
+
+_ONLY = Key("token", "")
+_PAUSE_SECONDS = 0.05
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Token:
+    """An access token. Moments are seconds since the epoch."""
+
+    text: str = field(repr=False)
+    renew_at: float
+    expires_at: float
+
+    def is_fresh(self, now: float) -> bool:
+        """Tell whether the token need not be renewed yet."""
+        return now < self.renew_at
+
+
+class Shelf(Protocol):
+    """Where processes leave tokens for each other. None of its methods raises."""
+
+    def read(self) -> Token | None:
+        """Return the token that lies there."""
+
+    def put(self, token: Token) -> None:
+        """Leave a token in place of what lies there."""
+
+    def drop(self, refused: Token) -> None:
+        """Take ``refused`` away if it still lies there."""
+
+    def begin(self) -> bool:
+        """Take the turn to fetch; False while another process has it."""
+
+    def end(self) -> None:
+        """Give the turn back."""
+
+
+class Alone:
+    """The shelf of a process that shares with no other."""
+
+    def read(self) -> Token | None:
+        """Return nothing."""
+        return None
+
+    def put(self, token: Token) -> None:
+        """Leave nothing."""
+
+    def drop(self, refused: Token) -> None:
+        """Take nothing away."""
+
+    def begin(self) -> bool:
+        """Take the turn."""
+        return True
+
+    def end(self) -> None:
+        """Give it back."""
+
+
+class Tokens:
+    """Hands out the proxy's token. One fetch is under way at a time, here and wherever the shelf is shared."""
+
+    def __init__(self, fetch: Callable[[], Token], shelf: Shelf, flights: Flights[Token], now: Now) -> None:
+        self._fetch = fetch
+        self._shelf = shelf
+        self._flights = flights
+        self._now = now
+        self._held: Token | None = None
+        self._distrusted: tuple[Token, float] | None = None
+
+    def token(self, deadline: Deadline) -> Token:
+        """Return a token. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
+        held = self._held
+        if held is not None and held.is_fresh(self._now()):
+            return held
+        try:
+            return self._flights.join(_ONLY, self._bring).wait(deadline)
+        except DeadlinePassed:
+            raise TimedOut("Trustpilot did not hand out an access token in time") from None
+
+    def renew(self, refused: Token, deadline: Deadline) -> Token:
+        """Return another token than ``refused``: the one that others have fetched meanwhile, or a new one.
+
+        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        """
+        if self._distrusted is not None:
+            distrusted, until = self._distrusted
+            if refused == distrusted and self._now() < until:
+                raise Refused("Trustpilot refuses new access tokens too")
+        if self._held == refused:
+            self._held = None
+        self._shelf.drop(refused)
+        return self.token(deadline)
+
+    def distrust(self, renewed: Token) -> None:
+        """Note that a token was refused although it was new, so that it is not renewed again and again."""
+        self._distrusted = (renewed, self._now() + DISTRUST_SECONDS)
+
+    def trust(self, token: Token) -> None:
+        """Note that a token was taken; should it be refused later, it is renewed."""
+        if self._distrusted is not None and self._distrusted[0] == token:
+            self._distrusted = None
+
+    def _bring(self) -> Token:
+        while not self._shelf.begin():
+            if shelved := self._shelved():
+                return shelved
+            time.sleep(_PAUSE_SECONDS)
+        try:
+            return self._shelved() or self._fetched()
+        finally:
+            self._shelf.end()
+
+    def _shelved(self) -> Token | None:
+        shelved = self._shelf.read()
+        if shelved is None or not shelved.is_fresh(self._now()):
+            return None
+        self._held = shelved
+        return shelved
+
+    def _fetched(self) -> Token:
+        token = self._held = self._fetch()
+        self._shelf.put(token)
+        _log.info("fetched an access token that lasts %.0f s", token.expires_at - self._now())
+        return token
+
+
+class Grant:
+    """Fetches tokens for the proxy's key and secret."""
+
+    def __init__(self, sender: Sender, *, api_url: str, api_key: str, api_secret: str, now: Now) -> None:
+        self._sender = sender
+        self._url = api_url + PATH
+        self._headers = {
+            "Authorization": "Basic " + b64encode(f"{api_key}:{api_secret}".encode()).decode(),
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+        }
+        self._now = now
+
+    def fetch(self) -> Token:
+        """Return a new token. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
+        asked_at = self._now()
+        reply = self._sender.send("POST", self._url, headers=self._headers, data=b"grant_type=client_credentials")
+        return read_token(_sound(reply).body, asked_at)
+
+
+def _sound(reply: Reply) -> Reply:
+    told = seconds_told(reply.headers.get("Retry-After"))
+    if reply.status == 200:
+        return reply
+    # RFC 6749, 5.2: wrong client credentials are a 401, or a 400.
+    if reply.status in (400, 401, 403):
+        raise Refused(f"Trustpilot refuses the proxy's API key and secret with {reply.status}", told=told)
+    if reply.status == 429:
+        raise RateLimited("Trustpilot hands out no more access tokens for now", told=told)
+    raise Failing(f"Trustpilot answered {reply.status} when asked for an access token", told=told)
+
+
+def read_token(body: bytes, asked_at: float) -> Token:
+    """Read Trustpilot's answer; ``expires_in`` is a number or a text of seconds. Raises :class:`Malformed`."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Malformed("Trustpilot's answer about the access token is not JSON") from None
+    text = answer.get("access_token") if isinstance(answer, dict) else None
+    if not isinstance(text, str) or not re.fullmatch(r"[\x21-\x7e]{1,8192}", text):
+        raise Malformed("Trustpilot's answer holds no access token")
+    lasts = _seconds(answer.get("expires_in"))
+    early = min(MOST_EARLY_SECONDS, lasts * EARLY_SHARE)
+    return Token(text, asked_at + lasts - early, asked_at + lasts)
+
+
+def _seconds(told: object) -> float:
+    try:
+        seconds = float(told) if isinstance(told, int | float | str) and not isinstance(told, bool) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        _log.warning("Trustpilot does not say how long its access token lasts; holding it for %.0f s", UNTOLD_SECONDS)
+        return UNTOLD_SECONDS
+    return min(max(seconds, 0.0), LONGEST_SECONDS)

@@ -1,0 +1,78 @@
+"""``flask --app wsgi preview``, as a terminal runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import SECRET, UNIT, RunningSandbox
+
+from .test_message import TAG, TRUCK
+
+DOCS = (Path(__file__).parents[2] / "docs" / "preview.md").read_text()
+ABORTS = TAG + "{% unless product.found %}{% abort_message('no review') %}{% endunless %}"
+
+
+def run(sandbox: RunningSandbox, folder: Path, template: str, data: object, *options: str) -> tuple[int, str]:
+    (folder / "message.liquid").write_text(template)
+    (folder / "data.json").write_text(data if isinstance(data, str) else json.dumps(data))
+    environment = {
+        **os.environ,
+        "TRUSTPILOT_API_KEY": "sandbox-key",
+        "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT,
+        "TRUSTPILOT_API_URL": f"{sandbox.url}/v1",
+        "PROXY_CREDENTIALS": f"braze:{SECRET}",
+    }
+    files = [str(folder / "message.liquid"), "--data", str(folder / "data.json")]
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", "preview", *files, *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_it_prints_the_message_and_its_calls(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    status, printed = run(sandbox, tmp_path, TAG + "{{product.reviews[0].content}}", TRUCK, "--channel", "push")
+    assert status == 0
+    message, _, calls = printed.partition("\n\n")
+    assert message == "Such a great toy truck, my kids really enjoy it!"
+    assert "GET https://reviews.example.com/v1/reviews?sku=TRUCK-01&limit=1" in calls
+    assert "JSON: saved as {{product}}" in calls
+    assert "X-Cache miss" in calls
+    assert SECRET not in printed
+
+
+@pytest.mark.parametrize(
+    ("template", "data", "told"),
+    [
+        (ABORTS, {"event_properties": {"item_sku": "NEW-00"}}, "Not sent (aborted): no review"),
+        ("\n{% if x %}", TRUCK, "Line 2: {% if %} is never closed"),
+        (TAG, {}, "sku= arrives empty"),
+        ("x", {"event": {}}, "data.json: event is not known"),
+    ],
+)
+def test_it_fails_when_nothing_would_be_sent(
+    sandbox: RunningSandbox, tmp_path: Path, template: str, data: object, told: str
+) -> None:
+    status, printed = run(sandbox, tmp_path, template, data)
+    assert status == 1
+    assert told in printed
+    assert "Traceback" not in printed
+
+
+def test_the_documented_command_and_files_work_as_printed(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    template, data = (re.findall(rf"```{kind}\n(.*?)```", DOCS, re.DOTALL)[0] for kind in ("liquid", "json"))
+    command = re.findall(r"^    flask (--app wsgi preview message.liquid --data person.json.*)$", DOCS, re.MULTILINE)
+    options = command[0].split("person.json")[1].split()
+    status, printed = run(sandbox, tmp_path, template, data, *options)
+    assert status == 0
+    assert "Ann, they say: Such a great toy truck, my kids really enjoy it!" in printed

@@ -1,0 +1,175 @@
+"""A template's calls go to this proxy's own app and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import time
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import pytest
+import requests
+
+from proxy.braze import rules
+from proxy.braze.channel import Channel
+from proxy.braze.wire import NoAnswerInTimeError, RefusedError, Request
+from proxy.preview.inside import Inside
+from proxy.preview.message import Message, preview
+from proxy.settings import Credential
+from proxy.wiring import spawn
+from tests.braze.endpoint import running_endpoint
+from tests.braze.test_seed import TOKEN
+from tests.running import SECRET, RunningSandbox
+
+from .conftest import Previewing
+
+ELSEWHERE = [
+    "http://169.254.169.254/",
+    "http://169.254.169.254/v1/reviews?sku=A",
+    "https://169.254.169.254:80/v1/x",
+    "http://2852039166/v1/x",
+    "http://0xA9FEA9FE/v1/x",
+    "http://0251.0376.0251.0376/v1/x",
+    "http://[::ffff:169.254.169.254]/v1/x",
+    "http://[::ffff:a9fe:a9fe]/v1/x",
+    "http://①⑥⑨.②⑤④.①⑥⑨.②⑤④/v1/x",
+    "http://169。254。169。254/v1/x",
+    "http://metadata.google.internal/v1/x",
+    "http://reviews.example.com@169.254.169.254/v1/x",
+    "http://reviews.example.com%40169.254.169.254/v1/x",
+    "http://169.254.169.254#@reviews.example.com/v1/x",
+    "http://169.254.169.254?@reviews.example.com/v1/x",
+    "http://169.254.169.254\\@reviews.example.com/",
+    "http://reviews.example.com\\.evil.test/v1/x",
+    "http://reviews.example.com.evil.test/v1/x",
+    "http://evil.test/https://reviews.example.com/v1/x",
+    "http://reviews.example.com:8080/v1/x",
+    "http://reviews.example.com:443/v1/x",
+    "http://reviews.example.com./v1/x",
+    "{{ 'http://169.254' | append: '.169.254/v1/x' }}",
+    "file:///etc/passwd",
+    "FILE:/etc/passwd",
+    "ftp://reviews.example.com/v1/x",
+    "gopher://127.0.0.1:6379/_INFO",
+    "javascript:alert(1)",
+    "data:text/plain,x",
+    "//169.254.169.254/v1/x",
+    "http:169.254.169.254/v1/x",
+    "http:///169.254.169.254/v1/x",
+    "http://127.0.0.1:PORT/v1/x",
+    "http://localhost:PORT/v1/x",
+    "http://127.1:PORT/v1/x",
+    "http://2130706433:PORT/v1/x",
+    "http://0:PORT/v1/x",
+    "http://[::1]:PORT/v1/x",
+    "https://reviews.example.com/preview/ready",
+    "https://reviews.example.com/v1/../preview/ready",
+    "https://reviews.example.com/metrics",
+    "https://reviews.example.com//169.254.169.254/",
+]
+
+
+def test_no_spelling_of_another_address_is_called(previewing: Previewing) -> None:
+    assert len(ELSEWHERE) >= 30
+    with running_endpoint() as endpoint:
+        port = endpoint.url.rpartition(":")[2]
+        for url in ELSEWHERE:
+            tag = "[{% connected_content " + url.replace("PORT", port) + " :basic_auth a %}]"
+            result = previewing.render(tag)
+            (call,) = result["calls"]
+            assert result["body"] == "[]", url
+            assert call["status"] in (None, 404), url
+            if call["status"] is None:
+                assert call["outcome"].startswith(("refused, nothing was sent", "not sent")), url
+                assert call["attempts"] == 0
+        assert endpoint.received == []
+
+
+def test_a_refused_host_is_named_with_what_may_stand_there(previewing: Previewing) -> None:
+    result = previewing.render("{% connected_content https://api.shop.test/v1/x :save r %}")
+    assert "api.shop.test is not its name" in result["calls"][0]["outcome"]
+    assert "reviews.example.com or api.trustpilot.com" in result["calls"][0]["outcome"]
+    assert [(mistake["kind"], mistake["line"]) for mistake in result["mistakes"]] == [("not-sent", 1)]
+
+
+def test_redirects_are_not_followed(previewing: Previewing) -> None:
+    """Braze: Make a Connected Content call, "Things to know"."""
+    tag = "[{% connected_content https://reviews.example.com/v1//reviews?sku=TRUCK-01 :basic_auth a %}]"
+    result = previewing.render(tag)
+    assert result["body"] == "[]"
+    assert result["calls"][0]["outcome"].startswith("redirect not followed")
+
+
+@pytest.mark.parametrize(
+    ("address", "because"),
+    [
+        ("https://reviews.example.com/v1/invitations", "it would invite a customer"),
+        ("https://invitations-api.trustpilot.com/v1/private/business-units/b/email-invitations", "invite a customer"),
+        ("https://reviews.example.com/v1/cache/purge?sku=A", "a preview only reads"),
+    ],
+)
+def test_nothing_that_writes_is_sent(previewing: Previewing, address: str, because: str) -> None:
+    result = previewing.render("{% connected_content " + address + ' :method post :body {"a": 1} %}on')
+    (call,) = result["calls"]
+    assert "not sent from a preview" in call["outcome"]
+    assert because in call["outcome"]
+    assert call["status"] is None
+
+
+@pytest.mark.parametrize("name", ["OWN", "reviews.example.com", "REVIEWS.example.com:443", "api.trustpilot.com"])
+def test_the_proxys_names_are_called(previewing: Previewing, name: str) -> None:
+    name = name.replace("OWN", previewing.url.removeprefix("http://"))
+    scheme = "http" if "127." in name else "https"
+    tag = f"{{% connected_content {scheme}://{name}/v1/summary?sku=TRUCK-01 :auth_credentials reviews_proxy %}}"
+    assert previewing.render(tag + "{{connected.total}}")["body"] == "153"
+
+
+def test_a_call_leaves_the_request_that_asked_for_it_alone(previewing: Previewing) -> None:
+    """Each call is a request of its own inside the app, with its own id and its own timing."""
+    tag = "{% connected_content https://reviews.example.com/v1/summary?sku=TRUCK-01 :basic_auth a :save r %}"
+    answer = requests.post(
+        f"{previewing.url}/preview/render",
+        json={"channel": "sms", "body": tag + "{{r.total}}"},
+        headers={"X-Api-Key": SECRET, "X-Request-Id": "the-page"},
+        timeout=10,
+    )
+    assert answer.headers["X-Request-Id"] == "the-page"
+    assert answer.json()["calls"][0]["response_headers"]["X-Request-Id"] != "the-page"
+
+
+def test_a_slow_trustpilot_is_shown_as_braze_would_see_it(previewing: Previewing, sandbox: RunningSandbox) -> None:
+    sandbox.behave("hang", seconds=3)
+    tag = "{% connected_content https://reviews.example.com/v1/reviews?sku=LAMP-03 :basic_auth a :save r %}"
+    result = previewing.render("on" + tag)
+    assert (result["state"], result["body"]) == ("ready", "on")
+    assert result["calls"][0]["status"] == 504
+    assert "did not answer" in result["mistakes"][0]["message"]
+
+
+def test_the_token_drop_in_is_the_one_post_let_through() -> None:
+    """The seed's first snippet; the address answers where ``TOKEN_ENDPOINT`` is on."""
+
+    def app(environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
+        start("200 OK", [("Content-Type", "application/json")])
+        form = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        return [json.dumps({"access_token": f"{environ['PATH_INFO']} {form.decode()}"}).encode()]
+
+    message = Message(Channel.EMAIL, TOKEN)
+    result = preview(message, Inside(app, (), spawn), Credential("braze", SECRET))
+    path = "/v1/oauth/oauth-business-users-for-applications/accesstoken"
+    assert result.body.strip() == f"{path} grant_type=client_credentials"
+    assert result.calls[0]["request_headers"]["Authorization"] == "Basic ***"
+
+
+def asked(url: str = "https://reviews.example.com/v1/x", seconds: float = rules.ANSWER_SECONDS) -> Request:
+    return Request("GET", url, {}, None, seconds, rules.BODY_BYTES)
+
+
+def test_an_answer_is_waited_for_two_seconds_and_all_of_them_fifteen() -> None:
+    def never(_environ: object, _start: object) -> list[bytes]:
+        time.sleep(1)
+        return []
+
+    with pytest.raises(NoAnswerInTimeError):
+        Inside(never, (), spawn).send(asked(seconds=0.05))
+    with pytest.raises(RefusedError, match="15 seconds"):
+        Inside(never, (), spawn, until=time.monotonic() - 1).send(asked())

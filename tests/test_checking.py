@@ -1,0 +1,57 @@
+"""The check command as the person who sets the proxy up runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.running import UNIT, RunningSandbox, proxy_environment
+
+
+def check(sandbox: RunningSandbox, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "check"]
+    return subprocess.run(
+        command, env=proxy_environment(sandbox, **settings), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_right_credentials_are_told_to_work(sandbox: RunningSandbox) -> None:
+    done = check(sandbox)
+    assert done.stdout.splitlines() == [
+        f"ok  reviews of business unit {UNIT}: work",
+        "ok  token: works, lasts 100 hours",
+    ]
+    assert done.returncode == 0
+
+
+WRONG = [
+    ({"TRUSTPILOT_API_KEY": "hush"}, "Trustpilot answered 401; check TRUSTPILOT_API_KEY"),
+    ({"TRUSTPILOT_API_SECRET": "hush"}, "token: Trustpilot refuses the proxy's API key and secret with 401; check"),
+    ({"TRUSTPILOT_BUSINESS_UNIT_ID": "nobody"}, "Trustpilot answered 404; check TRUSTPILOT_BUSINESS_UNIT_ID"),
+    ({"TRUSTPILOT_BUSINESS_USER_ID": ""}, "business user: not set"),
+    ({"TRUSTPILOT_API_URL": "http://127.0.0.1:1/v1"}, "could not be reached; check TRUSTPILOT_API_URL"),
+]
+
+
+@pytest.mark.parametrize(("setting", "line"), WRONG)
+def test_what_does_not_work_is_told_with_what_to_do(
+    sandbox: RunningSandbox, setting: dict[str, str], line: str
+) -> None:
+    done = check(sandbox, **setting)
+    assert line in done.stdout
+    assert done.returncode == 1
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_without_a_secret_the_token_is_not_tried(sandbox: RunningSandbox) -> None:
+    done = check(sandbox, TRUSTPILOT_API_SECRET="")
+    assert "token: not tried" in done.stdout
+    assert done.returncode == 0
+
+
+def test_a_wrong_setting_is_one_line(sandbox: RunningSandbox) -> None:
+    done = check(sandbox, PORT="x")
+    assert "PORT='x'" in done.stderr
+    assert "Traceback" not in done.stderr

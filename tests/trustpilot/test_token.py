@@ -1,0 +1,189 @@
+"""Reading, holding and sharing access tokens; the clock and the fetch are the test's own."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from proxy.cache import Flights
+from proxy.redis_link import RedisLink
+from proxy.timing import Deadline
+from proxy.trustpilot.errors import Failing, Malformed, Refused, TimedOut
+from proxy.trustpilot.redis_shelf import RedisShelf
+from proxy.trustpilot.token import DISTRUST_SECONDS, UNTOLD_SECONDS, Alone, Shelf, Token, Tokens, read_token
+from proxy.wiring import spawn
+from tests.running import RunningRedis
+
+
+class Trustpilot:
+    """Hands out numbered tokens that last ``lasting`` seconds of a clock that the test moves."""
+
+    def __init__(self, lasting: float = 1000) -> None:
+        self.now = time.time()
+        self.lasting = lasting
+        self.fetched = 0
+        self.failures = 0
+        self.takes = 0.0
+
+    def fetch(self) -> Token:
+        self.fetched += 1
+        time.sleep(self.takes)
+        if self.failures:
+            self.failures -= 1
+            raise Failing("down")
+        answer = json.dumps({"access_token": f"token-{self.fetched}", "expires_in": self.lasting})
+        return read_token(answer.encode(), self.now)
+
+    def tokens(self, shelf: Shelf | None = None) -> Tokens:
+        return Tokens(self.fetch, shelf or Alone(), Flights(spawn), lambda: self.now)
+
+    def shelf(self, server: RunningRedis) -> RedisShelf:
+        return RedisShelf(RedisLink(server.url, patience=2), "account", lambda: self.now, turn_seconds=5)
+
+
+def soon() -> Deadline:
+    return Deadline.after(10)
+
+
+@pytest.mark.parametrize("lasting", [360_000, "360000", "360000.0", 360_000.0])
+def test_expires_in_is_a_number_or_text_and_the_token_is_renewed_shortly_before(lasting: object) -> None:
+    token = read_token(json.dumps({"access_token": "t", "expires_in": lasting}).encode(), 1000)
+    assert (token.expires_at, token.renew_at) == (361_000, 356_800)
+
+
+@pytest.mark.parametrize("lasting", [None, "soon", "", True, [], float("inf"), float("nan")])
+def test_an_expiry_that_cannot_be_read_is_taken_for_an_hour(lasting: object) -> None:
+    token = read_token(json.dumps({"access_token": "t", "expires_in": lasting}).encode(), 0)
+    assert token.expires_at == UNTOLD_SECONDS
+
+
+@pytest.mark.parametrize("lasting", [-5, 0, "0"])
+def test_a_token_that_lasts_no_time_is_not_held(lasting: object) -> None:
+    assert not read_token(json.dumps({"access_token": "t", "expires_in": lasting}).encode(), 0).is_fresh(0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"access_token": 7}',
+        b'{"access_token": ""}',
+        b'{"access_token": "a\\nb"}',
+    ],
+)
+def test_an_answer_without_a_token_is_malformed(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        read_token(body, 0)
+
+
+def test_a_token_never_shows_itself() -> None:
+    assert "hush" not in repr(Token("hush", 1, 2))
+
+
+def test_a_token_is_held_until_shortly_before_it_expires() -> None:
+    trustpilot = Trustpilot(lasting=1000)
+    tokens = trustpilot.tokens()
+    assert tokens.token(soon()).text == "token-1"
+    trustpilot.now += 899
+    assert tokens.token(soon()).text == "token-1"
+    trustpilot.now += 2
+    assert tokens.token(soon()).text == "token-2"
+
+
+def test_all_who_ask_at_once_share_one_fetch_and_its_failure() -> None:
+    trustpilot = Trustpilot()
+    trustpilot.takes, trustpilot.failures = 0.5, 1
+    tokens = trustpilot.tokens()
+    with ThreadPoolExecutor(10) as callers:
+        failed = list(callers.map(lambda _: _failure(tokens), range(10)))
+    assert failed == ["down"] * 10
+    assert trustpilot.fetched == 1
+    assert tokens.token(soon()).text == "token-2"
+
+
+def _failure(tokens: Tokens) -> str:
+    with pytest.raises(Failing) as error:
+        tokens.token(soon())
+    return str(error.value)
+
+
+def test_who_cannot_wait_leaves_and_the_token_still_comes() -> None:
+    trustpilot = Trustpilot()
+    trustpilot.takes = 0.3
+    tokens = trustpilot.tokens()
+    with pytest.raises(TimedOut):
+        tokens.token(Deadline.after(0.01))
+    assert tokens.token(soon()).text == "token-1"
+    assert trustpilot.fetched == 1
+
+
+def test_a_refused_token_is_renewed_once_however_many_were_refused_with_it() -> None:
+    trustpilot = Trustpilot()
+    tokens = trustpilot.tokens()
+    refused = tokens.token(soon())
+    assert [tokens.renew(refused, soon()).text for _ in range(5)] == ["token-2"] * 5
+
+
+def test_a_new_token_that_is_refused_too_is_not_renewed_for_a_while() -> None:
+    trustpilot = Trustpilot()
+    tokens = trustpilot.tokens()
+    renewed = tokens.renew(tokens.token(soon()), soon())
+    tokens.distrust(renewed)
+    with pytest.raises(Refused):
+        tokens.renew(renewed, soon())
+    trustpilot.now += DISTRUST_SECONDS
+    assert tokens.renew(renewed, soon()).text == "token-3"
+
+
+def test_a_token_that_works_after_all_is_renewed_as_any_other() -> None:
+    trustpilot = Trustpilot()
+    tokens = trustpilot.tokens()
+    token = tokens.token(soon())
+    tokens.distrust(token)
+    tokens.trust(token)
+    assert tokens.renew(token, soon()).text == "token-2"
+
+
+def test_processes_share_a_token_over_redis(redis_server: RunningRedis) -> None:
+    trustpilot = Trustpilot()
+    trustpilot.takes = 0.2
+    processes = [trustpilot.tokens(trustpilot.shelf(redis_server)) for _ in range(4)]
+    with ThreadPoolExecutor(4) as callers:
+        texts = list(callers.map(lambda tokens: tokens.token(soon()).text, processes))
+    assert texts == ["token-1"] * 4
+    assert trustpilot.fetched == 1
+    refused = processes[0].token(soon())
+    with ThreadPoolExecutor(4) as callers:
+        texts = list(callers.map(lambda tokens: tokens.renew(refused, soon()).text, processes))
+    assert texts == ["token-2"] * 4
+
+
+def test_the_turn_of_a_process_that_died_ends_by_itself(redis_server: RunningRedis) -> None:
+    trustpilot = Trustpilot()
+    link = RedisLink(redis_server.url, patience=2)
+    dead = RedisShelf(link, "account", lambda: trustpilot.now, turn_seconds=0.3)
+    assert dead.begin()
+    assert not trustpilot.shelf(redis_server).begin()
+    assert trustpilot.tokens(trustpilot.shelf(redis_server)).token(soon()).text == "token-1"
+
+
+def test_without_redis_each_process_fetches_its_own(redis_server: RunningRedis) -> None:
+    trustpilot = Trustpilot()
+    first, second = (trustpilot.tokens(trustpilot.shelf(redis_server)) for _ in range(2))
+    redis_server.kill()
+    assert [first.token(soon()).text, second.token(soon()).text] == ["token-1", "token-2"]
+    assert first.renew(first.token(soon()), soon()).text == "token-3"
+
+
+def test_other_accounts_tokens_are_not_taken(redis_server: RunningRedis) -> None:
+    trustpilot = Trustpilot()
+    trustpilot.tokens(trustpilot.shelf(redis_server)).token(soon())
+    other = RedisShelf(RedisLink(redis_server.url), "another", lambda: trustpilot.now, turn_seconds=5)
+    assert other.read() is None
