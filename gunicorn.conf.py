@@ -9,24 +9,32 @@ from gevent import monkey
 # Before proxy brings in urllib3: ssl must not be imported unpatched.
 monkey.patch_all()
 
-from proxy.settings import Settings, SettingsError  # noqa: E402  # after the patch, see above
+from proxy.observing.log_format import log_config  # noqa: E402  # after the patch, see above
+from proxy.serving import leaving, metrics_files  # noqa: E402  # as above
+from proxy.serving.configuration import reload_settings  # noqa: E402  # as above
+from proxy.settings import SettingsError  # noqa: E402  # as above
 
 try:
-    _settings = Settings.from_environment(os.environ)
+    _settings = reload_settings(os.environ)
 except SettingsError as error:
     # Here and not only in the workers: one line per mistake instead of a worker's traceback.
     sys.exit(str(error))
 
+metrics_files.prepare()
+
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.workers
-worker_class = "gevent"
+worker_class = "proxy.serving.worker.Worker"
 worker_connections = 10_000
 backlog = 4096
 keepalive = 5
 timeout = 30
-graceful_timeout = 15
+graceful_timeout = int(15 + _settings.drain_seconds)
 limit_request_line = 8190
+limit_request_fields = 64
+limit_request_field_size = 8190
 loglevel = _settings.log_level
+logconfig_dict = log_config(_settings.log_level, _settings.secrets, terminal=sys.stderr.isatty())
 
 
 def on_starting(server: Any) -> None:
@@ -37,3 +45,23 @@ def on_starting(server: Any) -> None:
             "whole call budget for itself, and a purge or webhook reaches one of them; use redis:// or one worker",
             _settings.workers,
         )
+
+
+def when_ready(_server: Any) -> None:
+    """Have ``/readyz`` turn before anything else when the stop comes."""
+    leaving.begin_on_sigterm()
+
+
+def pre_exec(server: Any) -> None:
+    """Let a new master (USR2) count on."""
+    metrics_files.hand_over(server)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Take an ended worker's levels out of the metrics."""
+    metrics_files.forget_worker(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    metrics_files.remove(server)

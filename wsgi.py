@@ -4,9 +4,10 @@ import os
 import sys
 
 from proxy import create_app
-from proxy.settings import Settings, SettingsError
+from proxy.serving.configuration import current_settings
+from proxy.settings import SettingsError
 
 try:
-    app = create_app(Settings.from_environment(os.environ))
+    app = create_app(current_settings(os.environ))
 except SettingsError as error:
     sys.exit(str(error))

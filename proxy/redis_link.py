@@ -16,6 +16,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from proxy.reporting import RedisFailed, Report, unheard
+
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 0.25
@@ -33,7 +35,15 @@ class RedisDown(Exception):
 class RedisLink:
     """Asks one Redis. Safe to use from many threads or greenlets at once."""
 
-    def __init__(self, url: str, *, patience: float = PATIENCE_SECONDS, rest: float = REST_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        rest: float = REST_SECONDS,
+        report: Report = unheard,
+    ) -> None:
+        self._report = report
         self.pool = redis.BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
@@ -57,9 +67,11 @@ class RedisLink:
         except redis.ResponseError as error:
             # It answers, so there is no need to leave it alone; a full Redis still reads.
             self._note_up()
+            self._report(RedisFailed(refused=True))
             raise RedisDown(f"Redis refused: {error}") from error
         except redis.RedisError as error:
             self._note_down(error)
+            self._report(RedisFailed(refused=False))
             raise RedisDown("Redis can't be reached") from error
         self._note_up()
         return answer

@@ -6,7 +6,6 @@ wrong deployment is put right in one go.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 import re
@@ -74,6 +73,8 @@ class Settings:
     preview: bool = False
     log_level: str = "info"
     port: int = 8000
+    drain_seconds: float = 0
+    """From SIGTERM, when ``/readyz`` turns, until no more connections are taken."""
     web_concurrency: int | None = None
     """Worker processes; ``None`` leaves the choice to the store (see :meth:`workers`)."""
 
@@ -81,6 +82,13 @@ class Settings:
     def shared_store(self) -> bool:
         """Whether several workers share one cache."""
         return not self.cache_url.startswith("memory:")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen: keys, secrets, and the shared store's password."""
+        password = urlsplit(self.cache_url).password
+        known = (self.api_key, self.api_secret, password, *(pair.secret for pair in self.credentials))
+        return tuple(secret for secret in known if secret)
 
     @property
     def workers(self) -> int:
@@ -137,6 +145,7 @@ class _Reader:
             preview=self._read("PREVIEW", _boolean, default=False),
             log_level=self._read("LOG_LEVEL", _log_level, defaults.log_level),
             port=self._read("PORT", _port, defaults.port),
+            drain_seconds=self._read("PROXY_DRAIN_SECONDS", _not_negative, defaults.drain_seconds),
             web_concurrency=self._read("WEB_CONCURRENCY", _count, None),
         )
         self._check_together(settings)
@@ -153,10 +162,7 @@ class _Reader:
             )
         if settings.shared_store and find_spec("redis") is None:
             self._mistakes.append("CACHE_URL names a Redis, which needs the extra: pip install '.[redis]'")
-        # Refused rather than ignored: who sets this relies on it.
-        if settings.allowed_networks:
-            self._mistakes.append("PROXY_ALLOWED_CIDRS: not built yet; restrict callers in front of the proxy")
-        if settings.preview and importlib.util.find_spec("liquid") is None:
+        if settings.preview and find_spec("liquid") is None:
             self._mistakes.append("PREVIEW is true but python-liquid is not installed: pip install '.[preview]'")
         if settings.preview and not settings.credentials and not self._value("PROXY_CREDENTIALS"):
             self._mistakes.append(

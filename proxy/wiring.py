@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -15,13 +16,21 @@ from proxy.http.answers import register_headers
 from proxy.http.credentials import register_credentials
 from proxy.http.health import health
 from proxy.http.invitations import handing_out, inviting
+from proxy.http.metrics import measuring
+from proxy.http.networks import AllowedNetworks
 from proxy.http.problems import register_problems
 from proxy.http.reads import reading
 from proxy.http.updates import updating
 from proxy.invitations import Invitations, Once
 from proxy.invitations.ledger import Ledger, MemoryLedger
+from proxy.observing import lines
+from proxy.observing.layer import Observing
+from proxy.observing.metrics import Metrics
+from proxy.observing.sampling import Sampling
 from proxy.preview.command import preview_command
+from proxy.reporting import Report, to_all, unheard
 from proxy.reviews import ProductReviews, Updates
+from proxy.serving import leaving
 from proxy.settings import Settings
 from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget, Counter, Window
@@ -41,6 +50,8 @@ class Proxy:
 
     settings: Settings
     store: Store
+    near: MemoryStore
+    """This process's own memory: ``store`` itself, or what stands in front of it."""
     cache: Cache
     budget: Budget
     breaker: Breaker
@@ -59,14 +70,15 @@ class Inviting:
 def wire(settings: Settings) -> Flask:
     """Return the proxy as a WSGI application; its rooms are in ``extensions["proxy"]``."""
     logging.getLogger("proxy").setLevel(settings.log_level.upper())
-    proxy = build(settings)
+    metrics = Metrics(shared_budget=settings.shared_store)
+    proxy = build(settings, to_all(metrics.hear, lines.hear), metrics.evicted)
     app = Flask(__name__)
     app.extensions["proxy"] = proxy
     app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)
-    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker))
+    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker, leaving.is_set))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(updating(Updates(proxy.cache), settings))
     app.cli.add_command(preview_command(app, settings, spawn))
@@ -77,14 +89,35 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
+    _watch(app, proxy, metrics)
     return app
 
 
-def build(settings: Settings) -> Proxy:
-    """Return the rooms behind the HTTP edge."""
-    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE), time.time)
+def _watch(app: Flask, proxy: Proxy, metrics: Metrics) -> None:
+    """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
+
+    def sample() -> None:
+        near = proxy.near
+        metrics.sample(entries=len(near), held_bytes=near.held_bytes, uses=proxy.budget.uses())
+
+    sampling = Sampling(sample, spawn)
+    report = to_all(metrics.hear, lines.hear, sampling.hear)
+    app.register_blueprint(measuring(metrics.text, sampling.now))
+    # gunicorn's worker reports here what never reached the app.
+    app.extensions["report"] = report
+    settings = proxy.settings
+    allowed = AllowedNetworks(app.wsgi_app, settings.allowed_networks, settings.trusted_hops)
+    app.wsgi_app = Observing(allowed, report)  # type: ignore[method-assign]  # Flask's documented place for layers
+
+
+def build(settings: Settings, report: Report = unheard, evicted: Callable[[], None] = lambda: None) -> Proxy:
+    """Return the rooms behind the HTTP edge. ``report`` hears what they tell.
+
+    ``evicted`` is called for each copy that had to leave memory.
+    """
+    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE), time.time, evicted)
     own = LimitsCounter.in_memory()
-    store, counter = _shared(settings, near, own) if settings.shared_store else (near, own)
+    store, counter = _shared(settings, near, own, report) if settings.shared_store else (near, own)
     lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)
     cache = Cache(store, Flights(spawn), lifetimes, time.time)
     windows = (
@@ -92,15 +125,18 @@ def build(settings: Settings) -> Proxy:
         Window("hour", settings.calls_per_hour, 3600),
     )
     budget = Budget(counter, windows, time.time)
-    breaker = Breaker(time.monotonic)
-    transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency)
-    trustpilot = Trustpilot(transport, Gate(breaker, budget), api_url=settings.api_url, api_key=settings.api_key)
+    breaker = Breaker(time.monotonic, report=report)
+    transport = Transport(
+        timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
+    )
+    gate = Gate(breaker, budget, report=report)
+    trustpilot = Trustpilot(transport, gate, api_url=settings.api_url, api_key=settings.api_key, report=report)
     reviews = ProductReviews(cache, trustpilot, time.time)
-    inviting = _inviting(settings, BudgetedSender(transport, budget))
-    return Proxy(settings, store, cache, budget, breaker, reviews, inviting)
+    inviting = _inviting(settings, BudgetedSender(transport, budget), report)
+    return Proxy(settings, store, near, cache, budget, breaker, reviews, inviting)
 
 
-def _inviting(settings: Settings, sender: Sender) -> Inviting | None:
+def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | None:
     if settings.api_secret is None:
         return None
     grant = Grant(
@@ -111,7 +147,7 @@ def _inviting(settings: Settings, sender: Sender) -> Inviting | None:
         now=time.time,
     )
     shelf, ledger = (
-        _shared_by_inviting(settings) if settings.shared_store else (Alone(), MemoryLedger(time.monotonic))
+        _shared_by_inviting(settings, report) if settings.shared_store else (Alone(), MemoryLedger(time.monotonic))
     )
     tokens = Tokens(grant.fetch, shelf, Flights(spawn), time.time)
     api = InvitationApi(
@@ -122,26 +158,26 @@ def _inviting(settings: Settings, sender: Sender) -> Inviting | None:
     return Inviting(tokens, Invitations(api, once, secret=settings.api_secret, seconds=seconds))
 
 
-def _shared_by_inviting(settings: Settings) -> tuple[Shelf, Ledger]:
+def _shared_by_inviting(settings: Settings, report: Report) -> tuple[Shelf, Ledger]:
     """Return what the workers and machines share. Imported here: Redis is an extra."""
     from proxy.invitations.redis_ledger import PATIENCE_SECONDS, RedisLedger
     from proxy.redis_link import RedisLink
     from proxy.trustpilot.redis_shelf import RedisShelf
 
     # A link of its own: nobody renders a message meanwhile, so this one may wait for Redis longer.
-    link = RedisLink(settings.cache_url, patience=PATIENCE_SECONDS)
+    link = RedisLink(settings.cache_url, patience=PATIENCE_SECONDS, report=report)
     account = f"{settings.api_url} {settings.api_key}"
     shelf = RedisShelf(link, account, time.time, turn_seconds=settings.upstream_timeout_seconds + 2)
     return shelf, RedisLedger(link)
 
 
-def _shared(settings: Settings, near: MemoryStore, own: Counter) -> tuple[Store, Counter]:
+def _shared(settings: Settings, near: MemoryStore, own: Counter, report: Report) -> tuple[Store, Counter]:
     """Return what the workers and machines share. Imported here: Redis is an extra."""
     from proxy.cache.redis_store import RedisStore
     from proxy.redis_link import RedisDown, RedisLink
     from proxy.trustpilot.redis_counter import RedisCounter
 
-    link = RedisLink(settings.cache_url)
+    link = RedisLink(settings.cache_url, report=report)
     store = RedisStore(
         link,
         settings.cache_url,
@@ -156,4 +192,6 @@ def _shared(settings: Settings, near: MemoryStore, own: Counter) -> tuple[Store,
 
 def spawn(job: Callable[[], None]) -> None:
     """Run ``job`` beside the caller: a thread, or a greenlet where gunicorn's gevent worker patched threads."""
-    threading.Thread(target=job, daemon=True).start()
+    # In a copy of the caller's context, so that a call's log line names the request it is made for.
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(job,), daemon=True).start()

@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -81,6 +82,10 @@ class Process:
         status = self._wait()
         self._reader.join(20)
         return status
+
+    def wait_for_first_master(self) -> int:
+        """Wait for the process that was started, while others that it started live on."""
+        return self._process.wait(20)
 
     def _wait(self) -> int:
         try:
@@ -226,9 +231,20 @@ class RunningProxy(Process):
         environment = proxy_environment(sandbox, **settings)
         names = ("TRUSTPILOT_API_KEY", "TRUSTPILOT_API_SECRET")
         self._secrets = [SECRET, *(environment[name] for name in names if environment[name])]
-        super().__init__(
-            [sys.executable, "-m", "gunicorn", "wsgi:app", *options], environment, r"Listening at: (http://\S+)"
-        )
+        # The script and not the module: started that way, gunicorn can't start itself again on USR2.
+        script = str(Path(sys.executable).with_name("gunicorn"))
+        super().__init__([sys.executable, script, "wsgi:app", *options], environment, r"Listening at: (http://\S+)")
+
+    def connection(self) -> socket.socket:
+        """Open a connection and send nothing yet."""
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=20)
+
+    def raw(self, sent: bytes) -> bytes:
+        """Send bytes as they are; return all that comes back."""
+        with self.connection() as connection:
+            connection.sendall(sent)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
 
     def wait(self) -> int:
         """As :meth:`Process.wait`; fails when the log holds a secret, a token or an e-mail address."""

@@ -36,7 +36,6 @@ def test_the_defaults_are_the_contracts() -> None:
         ("PROXY_ALLOW_ANONYMOUS", "maybe"),
         ("PROXY_ALLOWED_CIDRS", "10.0.0.0/99"),
         ("PROXY_TRUSTED_HOPS", "-1"),
-        ("PROXY_ALLOWED_CIDRS", "10.0.0.0/8"),
         ("CACHE_URL", "mysql://x"),
         ("CACHE_FRESH_SECONDS", "soon"),
         ("CACHE_STALE_SECONDS", "nan"),

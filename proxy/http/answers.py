@@ -30,12 +30,16 @@ def answer(body: dict[str, Any], freshness: Freshness | None, now: Now, ignored:
     return response
 
 
+def request_id(given: str) -> str:
+    """Return the id that the caller gave, if it is fit to be shown and logged, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
 def register_headers(app: Flask) -> None:
     """Give every answer its request id, its timing, and the header that keeps browsers from guessing types."""
 
     def start() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        g.request_id = request_id(request.headers.get("X-Request-Id", ""))
         g.started = time.monotonic()
 
     def finish(response: Response) -> Response:

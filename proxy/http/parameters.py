@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
+from proxy.http.values import Choice, ListParameter, Parameter, Several, Whole, Written
 from proxy.reviews import Selection, View
 from proxy.reviews.view import ALL_STARS
 
@@ -16,6 +17,9 @@ T = TypeVar("T")
 
 MOST_SKUS = 20
 LONGEST_SKU = 200
+FURTHEST = 1000
+"""How far the drop-in URL can be paged through, in reviews."""
+
 _NOT_UTF8 = "\ufffd"
 
 
@@ -55,17 +59,17 @@ class Query:
         names = [quote(name, safe="")[:100] for name in self.given if name not in self._read]
         return ", ".join(names[:20])
 
-    def one(self, name: str, parse: Callable[[str], T], default: T, takes: str) -> T:
-        """Return the parsed value of ``name``; ``parse`` raises ``ValueError`` for a wrong one."""
-        values = self._values(name)
+    def one(self, parameter: Parameter[T]) -> T:
+        """Return the value of ``parameter``, or its default."""
+        values = self._values(parameter.name)
         if not values:
-            return default
+            return parameter.default
         if len(values) > 1:
-            raise BadParameter(name, None, f"given {len(values)} times; {takes}")
+            raise BadParameter(parameter.name, None, f"given {len(values)} times; {parameter.takes.words}")
         try:
-            return parse(values[0].strip())
+            return parameter.make(parameter.takes.read(values[0].strip()))
         except ValueError:
-            raise BadParameter(name, values[0], takes) from None
+            raise BadParameter(parameter.name, values[0], parameter.takes.words) from None
 
     def many(self, name: str) -> list[str]:
         """Return the values of ``name``, comma-separated or repeated, in the order given."""
@@ -107,7 +111,7 @@ def check_sku(name: str, sku: str) -> None:
     rendered_to_nothing = "the Liquid variable rendered to nothing; takes a SKU such as TRUCK-01"
     if not sku:
         raise BadParameter(name, sku, f"an empty SKU: {rendered_to_nothing}")
-    if "{{" in sku or "${" in sku or "{%" in sku or "}}" in sku:
+    if any(mark in sku for mark in _UNRENDERED):
         raise BadParameter(name, sku, f"unrendered Liquid: {rendered_to_nothing}")
     if len(sku) > LONGEST_SKU:
         raise BadParameter(name, sku, f"{len(sku)} characters long; a SKU takes at most {LONGEST_SKU}")
@@ -118,88 +122,123 @@ def check_sku(name: str, sku: str) -> None:
 def view(query: Query) -> View:
     """Read the parameters that choose and shape reviews."""
     stars, languages = filters(query)
-    sort: Literal["newest", "highest"] = query.one("sort", _sort, "newest", "takes newest or highest")
     return View(
         stars=stars,
         languages=languages,
-        limit=query.one("limit", _within(1, 20), 3, "takes a whole number from 1 to 20"),
-        sort=sort,
-        min_chars=query.one("min_chars", _within(0, 10_000), 1, "takes a whole number from 0 to 10000"),
-        max_chars=query.one("max_chars", _max_chars, None, "takes a whole number from 20 to 2000"),
-        html=query.one("format", _one_of("html", "text"), "html", "takes html or text") == "html",
+        limit=query.one(LIMIT),
+        sort=query.one(SORT),
+        min_chars=query.one(MIN_CHARS),
+        max_chars=query.one(MAX_CHARS),
+        html=query.one(FORMAT),
     )
 
 
 def filters(query: Query) -> tuple[frozenset[int], frozenset[str]]:
     """Read ``stars`` and ``language``."""
-    stars = query.many("stars")
-    for star in stars:
-        if star not in ("1", "2", "3", "4", "5"):
-            raise BadParameter("stars", star, "takes whole numbers from 1 to 5, such as 5 or 4,5")
-    languages = query.many("language")
-    for language in languages:
-        if not re.fullmatch(r"[A-Za-z]{2}", language):
-            raise BadParameter("language", language, "takes ISO 639-1 codes of two letters, such as en or en,fr")
+    stars, languages = _listed(query, STARS), _listed(query, LANGUAGE)
     return frozenset(map(int, stars)) or ALL_STARS, frozenset(language.lower() for language in languages)
 
 
 def locale(query: Query) -> str | None:
     """Read the language of attribute names."""
-    return query.one("locale", _locale, None, "takes a locale such as en-US or da")
+    return query.one(LOCALE)
 
 
 def on_error_empty(query: Query) -> bool:
     """Read whether a Trustpilot that can't be had is answered as an empty 200."""
-    return query.one("on_error", _one_of("error", "empty"), "error", "takes error or empty") == "empty"
+    return query.one(ON_ERROR)
 
 
 def paging(query: Query) -> tuple[int, int]:
     """Read ``page`` and ``perPage`` of the drop-in URL; together they reach the newest 1,000 reviews."""
-    page = query.one("page", _within(1, 1000), 1, "takes a whole number from 1")
-    per_page = query.one("perPage", _within(1, 100), 20, "takes a whole number from 1 to 100")
-    if page * per_page > 1000:
-        raise BadParameter("page", str(page), "reaches too far; the newest 1000 reviews can be paged through")
+    page, per_page = query.one(PAGE), query.one(PER_PAGE)
+    if page * per_page > FURTHEST:
+        raise BadParameter("page", str(page), f"reaches too far; the newest {FURTHEST} reviews can be paged through")
     return page, per_page
 
 
 def business_unit(query: Query, configured: Iterable[str]) -> str:
     """Read which business unit is meant; without the parameter, the first configured one."""
-    units = tuple(configured)
-    return query.one("business_unit", _one_of(*units), units[0], "takes a configured business unit")
+    return query.one(of_business_units(tuple(configured)))
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in choices:
-            raise ValueError
-        return value
+def of_business_units(configured: tuple[str, ...]) -> Parameter[str]:
+    """Return the parameter that takes a configured business unit."""
+    takes = Choice(configured, "takes a configured business unit")
+    return Parameter("business_unit", "another configured business unit", takes, configured[0], str)
 
-    return parse
+
+def _listed(query: Query, parameter: ListParameter) -> list[str]:
+    values = query.many(parameter.name)
+    for value in values:
+        try:
+            parameter.takes.read(value)
+        except ValueError:
+            raise BadParameter(parameter.name, value, parameter.takes.words) from None
+    return values
 
 
 def _sort(value: str) -> Literal["newest", "highest"]:
-    if value == "newest":
-        return "newest"
-    if value == "highest":
-        return "highest"
-    raise ValueError
+    return "highest" if value == "highest" else "newest"
 
 
-def _within(least: int, most: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
-            raise ValueError
-        return int(value)
-
-    return parse
+def _locale(value: str) -> str:
+    language, _, country = value.replace("_", "-").partition("-")
+    return f"{language.lower()}-{country.upper()}" if country else language.lower()
 
 
-def _max_chars(value: str) -> int | None:
-    return _within(20, 2000)(value)
+_UNRENDERED = ("{{", "${", "{%", "}}")
+_SKU_CHARACTER = r"[^\s,\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]"
+_SKU_INSIDE = r"[^,\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]"
+_SKUS = Several(
+    rf"{_SKU_CHARACTER}(?:{_SKU_INSIDE}{{0,{LONGEST_SKU - 2}}}{_SKU_CHARACTER})?",
+    f"give one SKU, or up to {MOST_SKUS} separated by commas",
+    MOST_SKUS,
+    "|".join(map(re.escape, _UNRENDERED)),
+)
 
-
-def _locale(value: str) -> str | None:
-    match = re.fullmatch(r"([A-Za-z]{2})(?:[-_]([A-Za-z]{2}))?", value)
-    if not match:
-        raise ValueError
-    return match[1].lower() + (f"-{match[2].upper()}" if match[2] else "")
+SKU = ListParameter("sku", f"one SKU, or up to {MOST_SKUS} merged as variants of one product", _SKUS, required=True)
+SKUS = ListParameter("skus", f"up to {MOST_SKUS} SKUs, a block for each", _SKUS, required=True)
+STARS = ListParameter(
+    "stars", "only these ratings", Several("[1-5]", "takes whole numbers from 1 to 5, such as 5 or 4,5")
+)
+LANGUAGE = ListParameter(
+    "language",
+    "only reviews in these languages",
+    Several("[A-Za-z]{2}", "takes ISO 639-1 codes of two letters, such as en or en,fr"),
+)
+LIMIT = Parameter("limit", "how many reviews", Whole(1, 20), 3, int)
+SORT: Parameter[Literal["newest", "highest"]] = Parameter(
+    "sort",
+    "newest first, or the most stars first and then the newest",
+    Choice(("newest", "highest"), "takes newest or highest"),
+    "newest",
+    _sort,
+)
+MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", Whole(0, 10_000), 1, int)
+MAX_CHARS: Parameter[int | None] = Parameter(
+    "max_chars", "cut the text at a word boundary, ending in …", Whole(20, 2000), None, int
+)
+FORMAT: Parameter[bool] = Parameter(
+    "format",
+    "html: escaped, safe in an e-mail; text: plain, for push, SMS and in-app",
+    Choice(("html", "text"), "takes html or text"),
+    default=True,
+    make=lambda word: bool(word == "html"),
+)
+LOCALE: Parameter[str | None] = Parameter(
+    "locale",
+    "language of attribute names, passed to Trustpilot",
+    Written("[A-Za-z]{2}(?:[-_][A-Za-z]{2})?", "takes a locale such as en-US or da"),
+    None,
+    _locale,
+)
+ON_ERROR: Parameter[bool] = Parameter(
+    "on_error",
+    "empty: answer 200 with found: false and error when Trustpilot can't be had",
+    Choice(("error", "empty"), "takes error or empty"),
+    default=False,
+    make=lambda word: bool(word == "empty"),
+)
+PAGE = Parameter("page", "which page", Whole(1, FURTHEST), 1, int)
+PER_PAGE = Parameter("perPage", "reviews per page", Whole(1, 100), 20, int)

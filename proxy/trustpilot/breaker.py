@@ -6,8 +6,10 @@ import logging
 import math
 import threading
 
+from proxy.reporting import Report, unheard
 from proxy.timing import Now
 from proxy.trustpilot.errors import Paused, TrustpilotError
+from proxy.trustpilot.reports import BreakerTurned
 
 RUN = 5
 """Failures in a row that open the breaker."""
@@ -44,8 +46,11 @@ class Breaker:
     ``now`` is any clock in seconds that never goes back.
     """
 
-    def __init__(self, now: Now, *, run: int = RUN, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(
+        self, now: Now, *, run: int = RUN, interval: float = INTERVAL_SECONDS, report: Report = unheard
+    ) -> None:
         self._now = now
+        self._report = report
         self._run = run
         self._interval = interval
         self._lock = threading.Lock()
@@ -79,6 +84,7 @@ class Breaker:
                 return
             self._failures, self._open_until, self._probing = 0, None, False
         if closes:
+            self._report(BreakerTurned(is_open=False))
             _log.warning("Trustpilot answers again: calls go on")
 
     def _note_failure(self, error: TrustpilotError, *, probes: bool) -> None:
@@ -93,6 +99,7 @@ class Breaker:
             self._open_until = max(self._open_until or 0, self._now() + pause)
             self._reason = str(error)
         if not was_open:
+            self._report(BreakerTurned(is_open=True))
             _log.warning("calls to Trustpilot are paused for %.0f s: %s", pause, error)
 
     def _note_nothing(self, *, probes: bool) -> None:

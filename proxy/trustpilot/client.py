@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from proxy.reporting import Report, unheard
 from proxy.trustpilot.errors import NotFound
 from proxy.trustpilot.gate import Gate
 from proxy.trustpilot.reader import PER_PAGE, ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews
+from proxy.trustpilot.reports import ReviewsDropped
 from proxy.trustpilot.transport import Transport
 
 _log = logging.getLogger(__name__)
@@ -17,9 +19,12 @@ _log = logging.getLogger(__name__)
 class Trustpilot:
     """Trustpilot's public API, called with the proxy's key."""
 
-    def __init__(self, transport: Transport, gate: Gate, *, api_url: str, api_key: str) -> None:
+    def __init__(
+        self, transport: Transport, gate: Gate, *, api_url: str, api_key: str, report: Report = unheard
+    ) -> None:
         self._transport = transport
         self._gate = gate
+        self._report = report
         self._api_url = api_url
         self._headers = {"apikey": api_key, "Accept": "application/json"}
 
@@ -55,6 +60,7 @@ class Trustpilot:
             _log.warning("Trustpilot answered 404 for reviews of business unit %s", business_unit)
             return ReviewsPage([], has_next=False, malformed=0)
         if found.malformed:
+            self._report(ReviewsDropped(found.malformed))
             _log.warning("dropped %d malformed reviews of business unit %s", found.malformed, business_unit)
         return found
 

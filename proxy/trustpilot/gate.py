@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
+from proxy.reporting import Report, unheard
 from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget
 from proxy.trustpilot.errors import (
     BudgetSpent,
     Busy,
     Failing,
+    Malformed,
     NotFound,
+    Paused,
     RateLimited,
     Refused,
     Rejected,
     TrustpilotError,
 )
+from proxy.trustpilot.reports import AnswerMalformed, CallNotMade
 from proxy.trustpilot.retry_after import seconds_told
 from proxy.trustpilot.transport import Reply, Sender
 
@@ -32,9 +36,17 @@ budget allows for refreshing, so they need no more places."""
 class Gate:
     """Makes calls while they are affordable and Trustpilot answers them."""
 
-    def __init__(self, breaker: Breaker, budget: Budget, *, refreshes: int = REFRESHES_AT_ONCE) -> None:
+    def __init__(
+        self,
+        breaker: Breaker,
+        budget: Budget,
+        *,
+        refreshes: int = REFRESHES_AT_ONCE,
+        report: Report = unheard,
+    ) -> None:
         self._breaker = breaker
         self._budget = budget
+        self._report = report
         self._refreshes = threading.BoundedSemaphore(refreshes)
 
     def call(self, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
@@ -43,6 +55,16 @@ class Gate:
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. :class:`Paused`, :class:`BudgetSpent` and
         :class:`Busy` mean that no call was made.
         """
+        try:
+            return self._call(send, read, urgent=urgent)
+        except (Paused, BudgetSpent, Busy) as error:
+            self._report(CallNotMade(type(error).__name__.lower()))
+            raise
+        except Malformed:
+            self._report(AnswerMalformed())
+            raise
+
+    def _call(self, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
         with self._place(urgent=urgent):
             attempt = self._breaker.admit()
             try:

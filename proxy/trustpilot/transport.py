@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,9 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from proxy.trustpilot.errors import Busy, Malformed, TimedOut, Unreachable
+from proxy.reporting import Report, unheard
+from proxy.trustpilot.errors import Busy, Malformed, TimedOut, TrustpilotError, Unreachable
+from proxy.trustpilot.reports import CallBegan, CallEnded, kind_of
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A page of 100 long reviews with photos is well below 1 MB; more than this is not a page of reviews."""
@@ -44,8 +46,9 @@ class Sender(Protocol):
 class Transport:
     """Sends requests. Safe to use from many threads or greenlets at once."""
 
-    def __init__(self, *, timeout: float, concurrency: int) -> None:
+    def __init__(self, *, timeout: float, concurrency: int, report: Report = unheard) -> None:
         self._timeout = timeout
+        self._report = report
         self._places = threading.BoundedSemaphore(concurrency)
         self._session = requests.Session()
         # An auth callable keeps requests from putting a .netrc's credentials in place of ours.
@@ -76,9 +79,25 @@ class Transport:
             raise Busy("too many calls to Trustpilot are under way")
         try:
             request = {"params": params, "json": json, "data": data, "headers": dict(headers)}
-            return self._send(method, url, request, max(0.001, until - time.monotonic()))
+            left = max(0.001, until - time.monotonic())
+            return self._reported(url, lambda: self._send(method, url, request, left))
         finally:
             self._places.release()
+
+    def _reported(self, url: str, send: Callable[[], Reply]) -> Reply:
+        kind, started = kind_of(url), time.monotonic()
+        outcome, size = "failed", 0
+        self._report(CallBegan(kind))
+        try:
+            reply = send()
+            outcome, size = str(reply.status), len(reply.body)
+        except TrustpilotError as error:
+            outcome = type(error).__name__.lower()
+            raise
+        finally:
+            # Also when the thread is stopped from outside, so that what began has ended.
+            self._report(CallEnded(kind, outcome, time.monotonic() - started, size))
+        return reply
 
     def _send(self, method: str, url: str, request: dict[str, Any], left: float) -> Reply:
         with _Watch(left) as watch:

@@ -1,0 +1,86 @@
+"""How log lines look: JSON for machines, columns on a terminal; in both, no secret and no e-mail address."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Any
+
+_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+_SHORTEST_SECRET = 4
+"""A shorter one would blot out ordinary words, and hides nothing."""
+
+
+class Redaction:
+    """Blots out what must not be in a log, wherever it came from: an exception's text, a library's message."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        long = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+        # Also as JSON writes them: quotes and backslashes escaped.
+        known = sorted({*long, *(json.dumps(secret)[1:-1] for secret in long)}, key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def __call__(self, text: str) -> str:
+        """Return ``text`` without secrets and addresses."""
+        if self._secrets is not None:
+            text = self._secrets.sub("[secret]", text)
+        return _ADDRESS.sub("[address]", text) if "@" in text or "%40" in text else text
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line: time, level, logger, message, then the fields of the line's kind."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        super().__init__()
+        self._redacted = redaction
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return self._redacted(json.dumps(line, ensure_ascii=False, default=str))
+
+
+class Columns(logging.Formatter):
+    """For eyes: clock, level, message, ``name=value`` pairs."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+        self._redacted = redaction
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback below it."""
+        line, *below = super().format(record).split("\n")
+        pairs = "".join(f" {name}={value}" for name, value in _fields(record).items() if value != "")
+        return self._redacted("\n".join([line + pairs, *below]))
+
+
+def log_config(level: str, secrets: Collection[str], *, terminal: bool) -> dict[str, Any]:
+    """Return the configuration of the standard library's logging for the whole process, gunicorn's lines included."""
+    redaction = Redaction(secrets)
+    # A callable and not its arguments: gunicorn prints this whole dictionary at level debug.
+    make: Callable[[], logging.Formatter] = lambda: (Columns if terminal else JsonLines)(redaction)  # noqa: E731
+    ours = {"level": level.upper(), "handlers": ["stderr"], "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": make}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": {"proxy": ours, "gunicorn.error": ours, "gunicorn.access": {**ours, "handlers": []}},
+    }
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields

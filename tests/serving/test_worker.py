@@ -1,0 +1,134 @@
+"""Callers who are malformed, too large or too slow."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.exposition import value
+from tests.load import Callers, percentile
+from tests.running import SECRET, RunningProxy, RunningSandbox
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
+    with RunningProxy(started_sandbox) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /v1/reviews?sku=" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Api-Key: " + b"hush-hush" * 1200 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(80)) + b"\r\n", 431),
+        (b"hush-hush\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Api-Key hush-hush\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: hush\r\n\r\n", 501),
+    ],
+)
+def test_what_is_no_request_is_a_problem_and_is_counted(
+    shared_proxy: RunningProxy, request_bytes: bytes, status: int
+) -> None:
+    labels = {"route": "other", "cache": "none", "status": str(status)}
+    before = value(shared_proxy, "ccproxy_requests_total", **labels)
+    head, _, body = shared_proxy.raw(request_bytes).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"application/problem+json" in head
+    assert b"X-Request-Id: " in head
+    assert json.loads(body)["status"] == status
+    assert json.loads(body)["found"] is False
+    assert b"hush" not in body
+    assert value(shared_proxy, "ccproxy_requests_total", **labels) == before + 1
+
+
+def test_a_thousand_slow_connections_hold_nobody_up(sandbox: RunningSandbox) -> None:
+    ordinary = 100
+    with RunningProxy(sandbox, keep_alive=5) as proxy, Callers(ordinary) as many:
+        proxy.get("/v1/reviews", sku="MUG-01")
+        with _Drips(proxy, 1000) as drips:
+            many.all_at_once([proxy], ["/healthz"] * ordinary)
+            answers = many.steadily(100, 6, lambda _: f"{proxy.url}/v1/reviews?sku=MUG-01")
+            held = drips.connected
+    assert {answer.status for answer in answers} == {200}
+    p99 = percentile([answer.took for answer in answers], 0.99)
+    print(f"beside {held} connections that drip: p99 {p99 * 1000:.0f} ms")
+    assert held >= 900
+    assert p99 < 0.2
+
+
+def test_headers_that_never_end_are_given_up(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, keep_alive=1) as proxy, proxy.connection() as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nX: ")
+        started = time.monotonic()
+        _drip(slow, 15)
+        assert time.monotonic() - started < 10
+
+
+def _drip(connection: socket.socket, most: float) -> None:
+    """Send a byte now and then until the other side closes."""
+    connection.settimeout(0.2)
+    until = time.monotonic() + most
+    while time.monotonic() < until:
+        try:
+            connection.sendall(b"a")
+            if connection.recv(1) == b"":
+                return
+        except TimeoutError:
+            continue
+        except OSError:
+            return
+
+
+class _Drips:
+    """Connections that send one byte of a request each second, and connect again when they are closed."""
+
+    def __init__(self, proxy: RunningProxy, number: int) -> None:
+        self._connect: Callable[[], socket.socket] = proxy.connection
+        self._number = number
+        self._stopping = threading.Event()
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._run)
+        self.connected = 0
+
+    def _run(self) -> None:
+        text = b"GET /v1/reviews?sku=MUG-01 HTTP/1.1\r\nX-Api-Key: " + SECRET.encode()
+        second = 0
+        assert len(text) > 30, "enough for every second of a test"
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            alive = []
+            for connection in self._open:
+                try:
+                    connection.send(text[second : second + 1])
+                    alive.append(connection)
+                except OSError:
+                    connection.close()
+            self._open = alive
+            while len(self._open) < self._number and not self._stopping.is_set():
+                connection = self._connect()
+                connection.setblocking(False)
+                self._open.append(connection)
+            self.connected = len(self._open)
+            second += 1
+            self._stopping.wait(max(0.0, started + 1 - time.monotonic()))
+
+    def __enter__(self) -> _Drips:
+        self._thread.start()
+        until = time.monotonic() + 20
+        while self.connected < self._number and time.monotonic() < until:
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        for connection in self._open:
+            connection.close()
