@@ -21,6 +21,7 @@ from proxy.http.updates import updating
 from proxy.invitations import Invitations, Once
 from proxy.invitations.ledger import Ledger, MemoryLedger
 from proxy.preview.command import preview_command
+from proxy.lane import HeldAnswers, Lane
 from proxy.reviews import ProductReviews, Updates
 from proxy.settings import Settings
 from proxy.trustpilot.breaker import Breaker
@@ -33,6 +34,9 @@ from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
 from proxy.trustpilot.transport import Sender, Transport
 
 MEBIBYTE = 1024 * 1024
+
+LANE_SHARE = 1 / 8
+"""Of ``CACHE_MAX_MB``, for finished answers; the rest is for the copies they are made from."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,24 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
+    lane = _lane(app, proxy)
+    # What refuses callers for anything but their credential has to be put in front of the lane, after this line.
+    app.wsgi_app = lane  # type: ignore[method-assign]  # Flask's documented place for WSGI layers
     return app
+
+
+def _lane(app: Flask, proxy: Proxy) -> Lane:
+    settings, store = proxy.settings, proxy.store
+    held = HeldAnswers(int(settings.cache_max_mb * MEBIBYTE * LANE_SHARE), time.time, store.trust_seconds)
+    lane = Lane(app.wsgi_app, held, time.time, settings.deadline_seconds)
+    store.when_changed(lane.forget)
+    app.extensions["lane"] = lane
+    return lane
 
 
 def build(settings: Settings) -> Proxy:
     """Return the rooms behind the HTTP edge."""
-    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE), time.time)
+    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE * (1 - LANE_SHARE)), time.time)
     own = LimitsCounter.in_memory()
     store, counter = _shared(settings, near, own) if settings.shared_store else (near, own)
     lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)

@@ -58,6 +58,7 @@ class RedisStore:
         self._now = now
         self._lease_ms = math.ceil(lease_seconds * 1000)
         self._remember_ms = math.ceil(remember_seconds * 1000)
+        self.trust_seconds = trust_seconds
         self._me = uuid.uuid4().hex
         self._trusted: TTLCache[Key, bool] = TTLCache(200_000, trust_seconds, timer=time.monotonic)
         self._lock = threading.Lock()
@@ -113,6 +114,8 @@ class RedisStore:
         """Drop every part of ``product`` for everyone. Raises :class:`StoreDown` when only this process could."""
         self._near.forget(product)
         self._change_for_all(product, {})
+        # Once more: until Redis knew, a read in this process could still get it from there.
+        self._near.forget(product)
 
     def revise(self, product: str, change: Change) -> None:
         """Put every held part of ``product`` through ``change``, for everyone.
