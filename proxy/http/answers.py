@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-import uuid
 from dataclasses import dataclass
+from random import getrandbits
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -66,7 +66,9 @@ def own_headers(request_id: str, started: float) -> list[tuple[str, str]]:
 
 def request_id(given: str) -> str:
     """Return the id that the caller gave, if it is fit to be shown and logged, else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{getrandbits(128):032x}"  # it has to be different, not secret
 
 
 def deadline(seconds: float) -> Deadline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.http.answers import MadeOf
@@ -24,7 +23,9 @@ class Asked(NamedTuple):
 
     path: str
     query: str
-    shown: tuple[str | None, ...]
+    authorization: str | None
+    x_api_key: str | None
+    apikey: str | None
     gzip: bool
 
     @classmethod
@@ -34,7 +35,9 @@ class Asked(NamedTuple):
         return cls(
             environ["PATH_INFO"],
             get("QUERY_STRING", ""),
-            _one_copy((get("HTTP_AUTHORIZATION"), get("HTTP_X_API_KEY"), get("HTTP_APIKEY"))),
+            get("HTTP_AUTHORIZATION"),
+            get("HTTP_X_API_KEY"),
+            get("HTTP_APIKEY"),
             accepts_gzip(get("HTTP_ACCEPT_ENCODING", "")),
         )
 
@@ -59,9 +62,3 @@ class Ready:
         return (
             sys.getsizeof(self.body) + sys.getsizeof(asked.path) + sys.getsizeof(asked.query) + products + _OVERHEAD
         )
-
-
-@lru_cache(maxsize=256)
-def _one_copy(shown: tuple[str | None, ...]) -> tuple[str | None, ...]:
-    """Return the same tuple for the same credentials, so that thousands of held answers share it."""
-    return shown
