@@ -20,8 +20,8 @@ from proxy.http.reads import reading
 from proxy.http.updates import updating
 from proxy.invitations import Invitations, Once
 from proxy.invitations.ledger import Ledger, MemoryLedger
-from proxy.preview.command import preview_command
 from proxy.lane import HeldAnswers, Lane
+from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.settings import Settings
 from proxy.trustpilot.breaker import Breaker
