@@ -20,7 +20,7 @@ def instructions_per_hit(sandbox: RunningSandbox, folder: Path, path: str, *, hi
     """Return the instructions that a hit costs the proxy's worker, and the bare function's."""
     with proxy(sandbox, *_OPTIONS, under=_callgrind(folder)) as server:
         own, body = _counted(server, folder, path, hits)
-    with bare(body, folder, *_OPTIONS, under=_callgrind(folder)) as server:
+    with bare(sandbox, body, folder, *_OPTIONS, under=_callgrind(folder)) as server:
         floor, _ = _counted(server, folder, path, hits)
     return own, floor
 
