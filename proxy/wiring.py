@@ -23,6 +23,7 @@ from proxy.http.reads import reading
 from proxy.http.updates import updating
 from proxy.invitations import Invitations, Once
 from proxy.invitations.ledger import Ledger, MemoryLedger
+from proxy.lane import HeldAnswers, Lane
 from proxy.observing import lines
 from proxy.observing.layer import Observing
 from proxy.observing.metrics import Metrics
@@ -42,6 +43,9 @@ from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
 from proxy.trustpilot.transport import Sender, Transport
 
 MEBIBYTE = 1024 * 1024
+
+LANE_SHARE = 1 / 8
+"""Of ``CACHE_MAX_MB``, for finished answers; the rest is for the copies they are made from."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,18 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics) -> None:
     # gunicorn's worker reports here what never reached the app.
     app.extensions["report"] = report
     settings = proxy.settings
-    allowed = AllowedNetworks(app.wsgi_app, settings.allowed_networks, settings.trusted_hops)
+    # The lane sits behind what refuses callers for anything but their credential, and in front of Flask.
+    allowed = AllowedNetworks(_lane(app, proxy), settings.allowed_networks, settings.trusted_hops)
     app.wsgi_app = Observing(allowed, report)  # type: ignore[method-assign]  # Flask's documented place for layers
+
+
+def _lane(app: Flask, proxy: Proxy) -> Lane:
+    settings, store = proxy.settings, proxy.store
+    held = HeldAnswers(int(settings.cache_max_mb * MEBIBYTE * LANE_SHARE), time.time, store.trust_seconds)
+    lane = Lane(app.wsgi_app, held, time.time, settings.deadline_seconds)
+    store.when_changed(lane.forget)
+    app.extensions["lane"] = lane
+    return lane
 
 
 def build(settings: Settings, report: Report = unheard, evicted: Callable[[], None] = lambda: None) -> Proxy:
@@ -115,7 +129,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
 
     ``evicted`` is called for each copy that had to leave memory.
     """
-    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE), time.time, evicted)
+    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE * (1 - LANE_SHARE)), time.time, evicted)
     own = LimitsCounter.in_memory()
     store, counter = _shared(settings, near, own, report) if settings.shared_store else (near, own)
     lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections.abc import Callable
@@ -30,6 +31,8 @@ def weight(key: Key, entry: Entry) -> int:
 
 class MemoryStore:
     """Holds entries up to ``max_bytes`` in all, in this process only."""
+
+    trust_seconds = math.inf  # nobody else changes them
 
     def __init__(self, max_bytes: int, now: Now, report_eviction: Callable[[], None] = lambda: None) -> None:
         self._now = now

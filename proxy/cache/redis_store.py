@@ -58,6 +58,7 @@ class RedisStore:
         self._now = now
         self._lease_ms = math.ceil(lease_seconds * 1000)
         self._remember_ms = math.ceil(remember_seconds * 1000)
+        self.trust_seconds = trust_seconds
         self._me = uuid.uuid4().hex
         self._trusted: TTLCache[Key, bool] = TTLCache(200_000, trust_seconds, timer=time.monotonic)
         self._lock = threading.Lock()

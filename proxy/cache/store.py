@@ -36,6 +36,9 @@ class Lease(Protocol):
 class Store(Protocol):
     """Keeps entries by key. It may forget any of them at any time, and never returns a wrong one."""
 
+    trust_seconds: float
+    """How long what was read here may be repeated without asking again, if no change of it is told meanwhile."""
+
     def get(self, key: Key) -> Entry | None:
         """Return the entry held for ``key``, gone or not, or ``None``."""
 

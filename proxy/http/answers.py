@@ -5,34 +5,75 @@ from __future__ import annotations
 import json
 import re
 import time
-import uuid
+from dataclasses import dataclass
+from random import getrandbits
 from typing import Any
 
 from flask import Flask, Response, g, request
 
-from proxy.cache import Freshness
-from proxy.timing import Now
+from proxy.cache import Freshness, State
+from proxy.timing import Deadline, Now
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_STATES = {state: state.name.lower() for state in State}
+
+STARTED = "proxy.started"
+"""In the WSGI environment: when the request came, on the monotonic clock. Without it, it comes when Flask has it."""
+
+MADE_OF = "proxy.made_of"
+"""In the WSGI environment, once answered: the :class:`MadeOf` of an answer that says how fresh it is."""
 
 
-def answer(body: dict[str, Any], freshness: Freshness | None, now: Now, ignored: str = "") -> Response:
-    """Return ``body`` as JSON. Without ``freshness`` (an empty answer in place of an error) nothing is fresh."""
+@dataclass(frozen=True, slots=True)
+class MadeOf:
+    """What an answer was made from: products, by the names under which the cache holds them, and their freshness."""
+
+    products: tuple[str, ...]
+    freshness: Freshness
+
+
+def answer(body: dict[str, Any], made_of: MadeOf | None, now: Now, ignored: str = "") -> Response:
+    """Return ``body`` as JSON. Made of nothing (an empty answer in place of an error) it is not fresh either."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     response = Response(text, content_type="application/json")
     moment = now()
-    left = max(0, int(freshness.fresh_until - moment)) if freshness else 0
-    response.headers["X-Cache"] = freshness.state.name.lower() if freshness else "miss"
-    response.headers["Age"] = str(max(0, int(moment - freshness.stored_at)) if freshness else 0)
-    response.headers["Cache-Control"] = f"private, max-age={left}"
+    freshness = Freshness(State.MISS, moment, moment)
+    if made_of is not None:
+        freshness = made_of.freshness
+        request.environ[MADE_OF] = made_of
+    response.headers.update(freshness_headers(freshness, moment))
     if ignored:
         response.headers["X-Ignored-Parameters"] = ignored
     return response
 
 
+def freshness_headers(freshness: Freshness, moment: float) -> list[tuple[str, str]]:
+    """Return the headers that say how fresh an answer is at ``moment`` (seconds since the epoch)."""
+    return [
+        ("X-Cache", _STATES[freshness.state]),
+        ("Age", str(max(0, int(moment - freshness.stored_at)))),
+        ("Cache-Control", f"private, max-age={max(0, int(freshness.fresh_until - moment))}"),
+    ]
+
+
+def own_headers(request_id: str, started: float) -> list[tuple[str, str]]:
+    """Return the headers that are one request's own: its id, and the time since it came."""
+    return [
+        ("X-Request-Id", request_id),
+        ("Server-Timing", f"total;dur={(time.monotonic() - started) * 1000:.1f}"),
+    ]
+
+
 def request_id(given: str) -> str:
     """Return the id that the caller gave, if it is fit to be shown and logged, else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{getrandbits(128):032x}"  # it has to be different, not secret
+
+
+def deadline(seconds: float) -> Deadline:
+    """Return the moment by which this request must be answered, ``seconds`` from when it came."""
+    return Deadline(g.started + seconds)
 
 
 def register_headers(app: Flask) -> None:
@@ -40,11 +81,10 @@ def register_headers(app: Flask) -> None:
 
     def start() -> None:
         g.request_id = request_id(request.headers.get("X-Request-Id", ""))
-        g.started = time.monotonic()
+        g.started = request.environ.get(STARTED) or time.monotonic()
 
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.request_id
-        response.headers["Server-Timing"] = f"total;dur={(time.monotonic() - g.started) * 1000:.1f}"
+        response.headers.update(own_headers(g.request_id, g.started))
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, abort, request
 
 from proxy.http import parameters
-from proxy.http.answers import answer
+from proxy.http.answers import MadeOf, answer, deadline
 from proxy.http.parameters import Query
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
 from proxy.reviews.product_reviews import empty_answer, empty_products, empty_summary
@@ -23,17 +23,19 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     units = settings.business_units
 
     def answered(
-        query: Query, read: Callable[[Deadline], Answer], empty: Callable[[str], dict[str, Any]]
+        query: Query,
+        selection: Selection,
+        read: Callable[[Deadline], Answer],
+        empty: Callable[[str], dict[str, Any]],
     ) -> Response:
-        deadline = Deadline.after(settings.deadline_seconds)
         empty_instead = parameters.on_error_empty(query)
         try:
-            found = read(deadline)
+            found = read(deadline(settings.deadline_seconds))
         except Unavailable as error:
             if not empty_instead:
                 raise
             return answer(empty(str(error)), None, now, query.ignored)
-        return answer(found.body, found.freshness, now, query.ignored)
+        return answer(found.body, MadeOf(selection.products, found.freshness), now, query.ignored)
 
     @endpoints.get("/reviews")
     def product() -> Response:
@@ -42,6 +44,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         selection, view = parameters.selection(query, units), parameters.view(query)
         return answered(
             query,
+            selection,
             lambda deadline: reviews.block(selection, view, deadline),
             lambda error: empty_answer(selection, error),
         )
@@ -53,6 +56,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         selection, view = parameters.selection(query, units, "skus"), parameters.view(query)
         return answered(
             query,
+            selection,
             lambda deadline: reviews.blocks(selection, view, deadline),
             lambda error: empty_products(selection.skus, error),
         )
@@ -64,6 +68,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         selection = parameters.selection(query, units)
         return answered(
             query,
+            selection,
             lambda deadline: reviews.summary(selection, deadline),
             lambda error: empty_summary(selection, error),
         )
@@ -81,7 +86,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             View(stars=stars, languages=languages, min_chars=0),
             page,
             per_page,
-            Deadline.after(settings.deadline_seconds),
+            deadline(settings.deadline_seconds),
         )
         links = []
         if more:
@@ -89,7 +94,8 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             # Relative: the Host header is the caller's word and has no place in an answer.
             href = f"{request.path}?{urlencode([*again, ('page', page + 1)])}"
             links.append({"href": href, "method": "GET", "rel": "next-page"})
-        return answer({"productReviews": shown, "links": links}, freshness, now, query.ignored)
+        body = {"productReviews": shown, "links": links}
+        return answer(body, MadeOf(selection.products, freshness), now, query.ignored)
 
     @endpoints.get("/product-reviews/business-units/<unit>")
     def drop_in_summary(unit: str) -> Response:
@@ -97,8 +103,8 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         _known(unit)
         query = Query.parse(request.query_string)
         selection = Selection(unit, parameters.skus(query), parameters.locale(query))
-        found = reviews.trustpilot_summary(selection, Deadline.after(settings.deadline_seconds))
-        return answer(found.body, found.freshness, now, query.ignored)
+        found = reviews.trustpilot_summary(selection, deadline(settings.deadline_seconds))
+        return answer(found.body, MadeOf(selection.products, found.freshness), now, query.ignored)
 
     def _known(unit: str) -> None:
         if unit not in units:

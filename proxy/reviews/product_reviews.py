@@ -12,7 +12,7 @@ from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.block import failed_block, product_block
 from proxy.reviews.listing import MISSING, Found, Listing, Missing, highest, newest
 from proxy.reviews.page import Page
-from proxy.reviews.shelf import WHOLE, Shelf
+from proxy.reviews.shelf import WHOLE, Shelf, product_name
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import View
@@ -53,6 +53,11 @@ class Selection:
     business_unit: str
     skus: tuple[str, ...]
     locale: str | None = None
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """The names under which the cache holds the products."""
+        return tuple(product_name(self.business_unit, sku) for sku in self.skus)
 
 
 class ProductReviews:

@@ -1,0 +1,53 @@
+"""Has the app answer a request to the end, and makes the answer ready to be sent and repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from proxy.http.answers import MADE_OF, MadeOf
+from proxy.lane.compression import SMALLEST_WORTH, compressed
+from proxy.lane.ready import Headers, Ready
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+_EACH_ITS_OWN = frozenset({"content-length", "x-request-id", "server-timing"})
+_BY_AGE = frozenset({"x-cache", "age", "cache-control"})
+
+
+def finished(app: WSGIApplication, environ: WSGIEnvironment, *, gzip: bool) -> Ready:
+    """Return the app's whole answer, compressed if the caller takes that and the body is worth it."""
+    told: list[tuple[str, list[tuple[str, str]]]] = []
+    written: list[bytes] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], exc_info: object = None, /
+    ) -> Callable[[bytes], object]:
+        told.append((status, headers))
+        return written.append
+
+    answered = app(environ, start_response)
+    try:
+        written.extend(answered)
+    finally:
+        if close := getattr(answered, "close", None):
+            close()
+    body = b"".join(written)
+    status, headers = told[-1]
+    made_of: MadeOf | None = environ.get(MADE_OF)
+    left_out = _EACH_ITS_OWN if made_of is None else _EACH_ITS_OWN | _BY_AGE
+    kept = [(name, value) for name, value in headers if name.lower() not in left_out]
+    if len(body) >= SMALLEST_WORTH:
+        kept.append(("Vary", "Accept-Encoding"))
+        if gzip:
+            kept.append(("Content-Encoding", "gzip"))
+            body = compressed(body)
+    return Ready(status, _one_copy(tuple(kept)), body, made_of)
+
+
+@lru_cache(maxsize=256)
+def _one_copy(headers: Headers) -> Headers:
+    """Return the same tuple for the same headers, so that thousands of held answers share it."""
+    return headers

@@ -1,0 +1,64 @@
+"""A finished answer, and the request that it answers."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from proxy.http.answers import MadeOf
+from proxy.lane.compression import accepts_gzip
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Headers = tuple[tuple[str, str], ...]
+
+_OVERHEAD = 1000
+"""Bytes a held answer costs beside its body and its request's text. Measured by ``tests/lane/test_held.py``."""
+
+
+class Asked(NamedTuple):
+    """All of a GET that its answer depends on. Two requests that differ in a credential never share an answer."""
+
+    path: str
+    query: str
+    authorization: str | None
+    x_api_key: str | None
+    apikey: str | None
+    gzip: bool
+
+    @classmethod
+    def of(cls, environ: WSGIEnvironment) -> Asked:
+        """Read a request."""
+        get = environ.get
+        return cls(
+            environ["PATH_INFO"],
+            get("QUERY_STRING", ""),
+            get("HTTP_AUTHORIZATION"),
+            get("HTTP_X_API_KEY"),
+            get("HTTP_APIKEY"),
+            accepts_gzip(get("HTTP_ACCEPT_ENCODING", "")),
+        )
+
+    def __repr__(self) -> str:
+        # It holds credentials, and a repr ends up in logs.
+        return f"Asked({self.path!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An answer without what is each request's own: its id, its timing, and how fresh it is by now."""
+
+    status: str
+    headers: Headers
+    body: bytes
+    made_of: MadeOf | None
+    """``None`` when it must not be repeated."""
+
+    def weight(self, asked: Asked) -> int:
+        """Return the bytes of memory that holding the answer takes."""
+        products = sum(map(sys.getsizeof, self.made_of.products)) if self.made_of else 0
+        return (
+            sys.getsizeof(self.body) + sys.getsizeof(asked.path) + sys.getsizeof(asked.query) + products + _OVERHEAD
+        )

@@ -1,0 +1,67 @@
+"""``make bench``: all benches, the table, the chart. Ends with status 1 when a promise is not kept."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.bench.bad_day import bad_day
+from tests.bench.growth import growth
+from tests.bench.hit import PATH, hit
+from tests.bench.instructions import instructions_per_hit
+from tests.bench.machine import machine
+from tests.bench.report import Line, chart, markdown, put_into, terminal
+from tests.bench.scale import FULL, SMOKE, Scale
+from tests.bench.send import send
+from tests.running import RunningSandbox
+
+_ROOT = Path(__file__).parents[2]
+_ARTEFACTS = _ROOT / "tests" / "artefacts"
+_PAGE = _ROOT / "docs" / "speed.md"
+
+
+def instructions(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
+    """e. Instructions per hit, of the whole worker."""
+    sandbox.reset()
+    own, floor = instructions_per_hit(sandbox, folder, PATH, hits=scale.counted_hits)
+    return [
+        Line("instructions", "a hit", own),
+        Line("instructions", "the bare function", floor),
+        Line("instructions", "bare of hit", floor / own, "times"),
+    ]
+
+
+def main(wanted: list[str]) -> int:
+    """Run the benches named, all of them without a name; ``quick`` measures next to nothing."""
+    scale = SMOKE if "quick" in wanted else FULL
+    names = [name for name in wanted if name != "quick"]
+    lines: list[Line] = []
+    with TemporaryDirectory() as kept, RunningSandbox() as sandbox:
+        folder = Path(kept)
+        benches: dict[str, Callable[[], list[Line]]] = {
+            "hit": lambda: hit(sandbox, folder, scale),
+            "send": lambda: send(sandbox, folder, scale),
+            "bad_day": lambda: bad_day(sandbox, scale),
+            "growth": lambda: growth(sandbox, scale),
+            "instructions": lambda: instructions(sandbox, folder, scale),
+        }
+        for name in names or benches:
+            started = time.monotonic()
+            lines += benches[name]()
+            print(f"{name}: measured in {time.monotonic() - started:.0f} s", flush=True)
+    told = machine()
+    print(f"\n{told}\n\n{terminal(lines)}\n")
+    if scale is FULL:
+        _ARTEFACTS.mkdir(exist_ok=True)
+        (_ARTEFACTS / "speed.svg").write_text(chart(lines, told))
+        print(f"chart: {_ARTEFACTS / 'speed.svg'}")
+        if not names:
+            put_into(_PAGE, markdown(lines, told))
+    return int(any(line.holds is False for line in lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

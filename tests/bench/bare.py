@@ -1,0 +1,19 @@
+"""The floor: a WSGI function that does nothing but hand out bytes. Run by the same gunicorn as the proxy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_BODY = Path(os.environ["BENCH_BODY"]).read_bytes()
+_HEADERS = (("Content-Type", "application/json"), ("Content-Length", str(len(_BODY))))
+
+
+def app(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", list(_HEADERS))
+    return (_BODY,)

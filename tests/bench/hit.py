@@ -1,0 +1,93 @@
+"""a. A hit, against a WSGI function that does nothing, with the same body and the same gunicorn settings."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from tests.bench.report import Line
+from tests.bench.scale import Scale
+from tests.bench.servers import HEADERS, Gunicorn, bare, proxy
+from tests.running import RunningSandbox
+
+PATH = "/v1/reviews?sku=TRUCK-01"
+CONNECTIONS = (64, 1000)
+
+
+@dataclass(frozen=True)
+class _Load:
+    per_second: float
+    p50: float
+    p99: float
+    cpu: float
+
+
+def hit(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
+    """Measure hits at 64 and at 1,000 connections, both servers in turn."""
+    sandbox.reset()
+    with proxy(sandbox) as own, bare(sandbox, body_on_the_wire(own), folder) as floor:
+        lines = []
+        for connections in CONNECTIONS:
+            measured: dict[str, list[_Load]] = defaultdict(list)
+            for server in (own, floor):
+                _load(server, connections, 1)
+            for _ in range(scale.rounds):
+                measured["hit"].append(_load(own, connections, scale.hit_seconds))
+                measured["bare"].append(_load(floor, connections, scale.hit_seconds))
+            lines += _lines(connections, measured)
+    return lines
+
+
+def body_on_the_wire(server: Gunicorn) -> bytes:
+    """Return the answer as it travels, after making it a hit."""
+    for _ in range(2):
+        with requests.get(server.url + PATH, headers=HEADERS, stream=True, timeout=60) as answer:
+            answer.raise_for_status()
+            body: bytes = answer.raw.read()
+    assert answer.headers["X-Cache"] == "hit"
+    return body
+
+
+def _load(server: Gunicorn, connections: int, seconds: int) -> _Load:
+    headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
+    script = str(Path(__file__).with_name("figures.lua"))
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", script, *headers]
+    before = server.cpu_seconds()
+    printed = subprocess.run([*command, server.url + PATH], capture_output=True, text=True, check=True).stdout
+    cpu = server.cpu_seconds() - before
+    found = re.search(r"(\d+) requests (\d+) failed (\S+) s p50 (\S+) ms p99 (\S+) ms", printed)
+    assert found is not None, printed
+    count, failed, took, p50, p99 = map(float, found.groups())
+    assert failed == 0, printed
+    return _Load(count / took, p50, p99, cpu / count * 1e6)
+
+
+def _lines(connections: int, measured: Mapping[str, list[_Load]]) -> list[Line]:
+    def median(server: str, figure: str) -> float:
+        return statistics.median(float(getattr(load, figure)) for load in measured[server])
+
+    def ratio(figure: str) -> float:
+        return statistics.median(
+            float(getattr(own, figure)) / float(getattr(floor, figure))
+            for own, floor in zip(measured["hit"], measured["bare"], strict=True)
+        )
+
+    at = f"at {connections:,} connections"
+    units = {"per_second": ("requests a second", ""), "p50": ("p50", "ms"), "p99": ("p99", "ms")}
+    lines = [
+        Line("hit", f"{server} {at}: {name}", median(server, figure), unit)
+        for figure, (name, unit) in units.items()
+        for server in ("hit", "bare")
+    ]
+    lines += [Line("hit", f"{s} {at}: processor time", median(s, "cpu"), "µs") for s in ("hit", "bare")]
+    lines.append(Line("hit", f"requests a second of bare, {at}", ratio("per_second"), "times", floor=0.85))
+    ceiling = 1.3 if connections == max(CONNECTIONS) else None
+    lines.append(Line("hit", f"p99 of bare, {at}", ratio("p99"), "times", ceiling=ceiling))
+    return lines

@@ -1,0 +1,27 @@
+"""How much is measured: in full, or just enough to see that the benches work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Sizes of the benches; times in seconds."""
+
+    rounds: int = 5
+    hit_seconds: int = 3
+    renders: int = 6000
+    skus: int = 300
+    users: int = 32
+    bad_skus: int = 60
+    bad_seconds: float = 5.0
+    sizes: tuple[int, ...] = (100, 1000, 10_000)
+    hits: int = 2000
+    counted_hits: int = 300
+
+
+FULL = Scale()
+SMOKE = Scale(
+    rounds=1, hit_seconds=1, renders=40, skus=5, users=4, bad_skus=3, bad_seconds=0.5, sizes=(3, 6), hits=20
+)
