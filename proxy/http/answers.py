@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import uuid
 from dataclasses import dataclass
 from random import getrandbits
 from typing import Any
@@ -68,7 +69,8 @@ def request_id(given: str) -> str:
     """Return the id that the caller gave, if it is fit to be shown and logged, else a new one."""
     if given and _REQUEST_ID.fullmatch(given):
         return given
-    return f"{getrandbits(128):032x}"  # it has to be different, not secret
+    # It has to be different, not secret.
+    return str(uuid.UUID(int=getrandbits(128), version=4))
 
 
 def deadline(seconds: float) -> Deadline:
