@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test lint types tests format start system
+.PHONY: run test lint types tests format start system bench
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command it brings.
@@ -48,3 +48,8 @@ tests: $(BIN)/.installed-test $(AXE) system
 format: $(BIN)/.installed-test
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# All benches, or those named: make bench ONLY="hit send". Figures mean something on a quiet machine only.
+bench: DEBIAN := wrk:wrk nginx-light:nginx valgrind:valgrind
+bench: $(BIN)/.installed-test system
+	@$(BIN)/python -m tests.bench $(ONLY)

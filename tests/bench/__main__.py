@@ -39,6 +39,8 @@ def main(wanted: list[str]) -> int:
     scale = SMOKE if "quick" in wanted else FULL
     names = [name for name in wanted if name != "quick"]
     lines: list[Line] = []
+    told = machine()
+    print(f"{told}\n", flush=True)
     with TemporaryDirectory() as kept, RunningSandbox() as sandbox:
         folder = Path(kept)
         benches: dict[str, Callable[[], list[Line]]] = {
@@ -50,10 +52,9 @@ def main(wanted: list[str]) -> int:
         }
         for name in names or benches:
             started = time.monotonic()
-            lines += benches[name]()
-            print(f"{name}: measured in {time.monotonic() - started:.0f} s", flush=True)
-    told = machine()
-    print(f"\n{told}\n\n{terminal(lines)}\n")
+            measured = benches[name]()
+            print(f"{terminal(measured)}\n({time.monotonic() - started:.0f} s)\n", flush=True)
+            lines += measured
     if scale is FULL:
         _ARTEFACTS.mkdir(exist_ok=True)
         (_ARTEFACTS / "speed.svg").write_text(chart(lines, told))
