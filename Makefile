@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test lint types tests format start system bench
+.PHONY: run test lint types tests format start system bench contract
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command it brings.
@@ -44,6 +44,10 @@ types: $(BIN)/.installed-test
 
 tests: $(BIN)/.installed-test $(AXE) system
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Some thousands of cases against /openapi.json, without and with credentials; `make test` runs a few.
+contract: $(BIN)/.installed-test
+	@CONTRACT_EXAMPLES=60 $(BIN)/python -m pytest -s tests/contract
 
 format: $(BIN)/.installed-test
 	@$(BIN)/ruff check --fix .

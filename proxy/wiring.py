@@ -18,6 +18,7 @@ from proxy.http.health import health
 from proxy.http.invitations import handing_out, inviting
 from proxy.http.metrics import measuring
 from proxy.http.networks import AllowedNetworks
+from proxy.http.openapi import describing
 from proxy.http.problems import register_problems
 from proxy.http.reads import reading
 from proxy.http.updates import updating
@@ -83,6 +84,7 @@ def wire(settings: Settings) -> Flask:
     register_credentials(app, settings)
     register_problems(app)
     app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker, leaving.is_set))
+    app.register_blueprint(describing(settings))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(updating(Updates(proxy.cache), settings))
     app.cli.add_command(preview_command(app, settings, spawn))

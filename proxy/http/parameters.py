@@ -188,8 +188,8 @@ def _locale(value: str) -> str:
 
 
 _UNRENDERED = ("{{", "${", "{%", "}}")
-_SKU_CHARACTER = r"[^\s,\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]"
-_SKU_INSIDE = r"[^,\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]"
+_SKU_CHARACTER = r"[^\s,\x00-\x1f\x7f-\x9f\ufffd]"
+_SKU_INSIDE = r"[^,\x00-\x1f\x7f-\x9f\ufffd]"
 _SKUS = Several(
     rf"{_SKU_CHARACTER}(?:{_SKU_INSIDE}{{0,{LONGEST_SKU - 2}}}{_SKU_CHARACTER})?",
     f"give one SKU, or up to {MOST_SKUS} separated by commas",

@@ -10,8 +10,15 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-_ADDRESS = re.compile(r"[^\s@<>(),;:\"\[\]\\]{1,64}@[^\s@.<>(),;:\"\[\]\\]+(\.[^\s@.<>(),;:\"\[\]\\]+)+")
-_LONGEST_ADDRESS = 254
+_INVISIBLE = r"\s\x00-\x1f\x7f-\x9f\ufeff"
+VISIBLE = f"[^{_INVISIBLE}]"
+"""A regular expression for a character that can be seen; text without one is empty."""
+
+_NOT_IN_ADDRESS = _INVISIBLE + r"@<>(),;:\"\[\]\\"
+ADDRESS = rf"[^{_NOT_IN_ADDRESS}]{{1,64}}@[^.{_NOT_IN_ADDRESS}]+(\.[^.{_NOT_IN_ADDRESS}]+)+"
+"""A regular expression for the whole of an address; Trustpilot decides about the rest."""
+
+LONGEST_ADDRESS = 254
 _SECTIONS = ("serviceReviewInvitation", "productReviewInvitation")
 _NOTHING = "the Liquid variable rendered to nothing"
 
@@ -72,7 +79,7 @@ def _check_address(value: object) -> None:
         raise BadInvitation(f"consumerEmail: empty; {_NOTHING}; {takes}")
     if _is_unrendered(value):
         raise BadInvitation(f"consumerEmail: unrendered Liquid; {takes}")
-    if len(value) > _LONGEST_ADDRESS or not _ADDRESS.fullmatch(value):
+    if len(value) > LONGEST_ADDRESS or not re.fullmatch(ADDRESS, value):
         raise BadInvitation(f"consumerEmail: not an e-mail address; {takes} such as name@example.com")
 
 
@@ -103,7 +110,7 @@ def _check_products(section: dict[str, Any]) -> None:
     items = section[given[0]]
     if not isinstance(items, list) or not items or not all(isinstance(item, kind) for item in items):
         raise BadInvitation(f"{name}: takes a list of {takes}, at least one")
-    if any(isinstance(item, str) and not item.strip() for item in items):
+    if any(isinstance(item, str) and not re.search(VISIBLE, item) for item in items):
         raise BadInvitation(f"{name}: an empty SKU; {_NOTHING}")
     if any(isinstance(item, str) and _is_unrendered(item) for item in items):
         raise BadInvitation(f"{name}: unrendered Liquid; takes a list of SKUs")
@@ -114,7 +121,7 @@ def _send_time(section_name: str, section: dict[str, Any]) -> datetime | None:
     value = section.get("preferredSendTime")
     if value is None:
         return None
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not re.search(VISIBLE, value):
         raise BadInvitation(f"{section_name}.preferredSendTime: takes a time in UTC such as 2026-01-31T09:00:00")
     # Both are in Trustpilot's own examples.
     for read in (datetime.fromisoformat, lambda text: datetime.strptime(text, "%m/%d/%Y %H:%M:%S")):

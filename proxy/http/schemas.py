@@ -1,0 +1,147 @@
+"""The JSON of the contract's answers and bodies, as JSON Schema for ``/openapi.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.invitations.checks import ADDRESS, LONGEST_ADDRESS, VISIBLE
+
+Json = dict[str, Any]
+
+
+def _object(properties: Json, optional: tuple[str, ...] = (), *, open_: bool = False) -> Json:
+    schema: Json = {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+    }
+    return schema if open_ else {**schema, "additionalProperties": False}
+
+
+def _or_null(schema: Json) -> Json:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _list(schema: Json) -> Json:
+    return {"type": "array", "items": schema}
+
+
+TEXT: Json = {"type": "string"}
+COUNT: Json = {"type": "integer", "minimum": 0}
+TRUE_OR_FALSE: Json = {"type": "boolean"}
+STARS: Json = {"type": "integer", "minimum": 1, "maximum": 5}
+AVERAGE: Json = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 5}, {"type": "null"}]}
+NO: Json = {"const": False}
+
+_NUMBERS = ("five_stars", "four_stars", "three_stars", "two_stars", "one_star")
+_STARS: Json = {
+    "average": AVERAGE,
+    "average_text": TEXT,
+    "stars_icons": TEXT,
+    "total": COUNT,
+    "distribution": _object(dict.fromkeys(_NUMBERS, COUNT)),
+}
+_REVIEW = _object(
+    {
+        "id": TEXT,
+        "stars": STARS,
+        "stars_icons": TEXT,
+        "content": TEXT,
+        "truncated": TRUE_OR_FALSE,
+        "author": TEXT,
+        "date": TEXT,
+        "created_at": TEXT,
+        "language": TEXT,
+        "reply": _or_null(TEXT),
+        "image": _or_null(TEXT),
+        "attributes": _list(_object({"name": TEXT, "rating": {"type": ["number", "null"]}})),
+    }
+)
+_BLOCK = _object(
+    {
+        "sku": TEXT,
+        "found": TRUE_OR_FALSE,
+        "count": COUNT,
+        "summary": _or_null(_object(_STARS)),
+        "reviews": _list(_REVIEW),
+        "error": TEXT,
+    },
+    ("error",),
+)
+_UNRENDERED = r"\{\{|\}\}|\{%|\$\{"
+_NULL: Json = {"type": "null"}
+_SEND_TIME: Json = _or_null({"type": "string", "pattern": VISIBLE, "examples": ["2026-01-31T09:00:00"]})
+_SKU_TEXT: Json = {"type": "string", "pattern": VISIBLE, "not": {"pattern": _UNRENDERED}}
+
+
+def _products(given: str, items: Json, absent: str) -> Json:
+    listed = {"type": "array", "minItems": 1, "items": items}
+    return {
+        "type": "object",
+        "properties": {given: listed, absent: _NULL, "preferredSendTime": _SEND_TIME},
+        "required": [given],
+    }
+
+
+_PRODUCT_REVIEW: Json = {
+    "anyOf": [
+        _products("productSkus", _SKU_TEXT, "products"),
+        _products("products", {"type": "object"}, "productSkus"),
+    ]
+}
+_SERVICE_REVIEW: Json = {"type": "object", "properties": {"preferredSendTime": _SEND_TIME}}
+_INVITATION: Json = {
+    "type": "object",
+    "description": "Trustpilot's own body; what is not described here is passed on as it is.",
+    "properties": {
+        "consumerEmail": {
+            "type": "string",
+            "pattern": f"^{ADDRESS}$",
+            "maxLength": LONGEST_ADDRESS,
+            "examples": ["jane@example.com"],
+        },
+        "referenceNumber": {"type": ["string", "integer", "null"], "not": {"type": "string", "pattern": _UNRENDERED}},
+        "serviceReviewInvitation": _or_null(_SERVICE_REVIEW),
+        "productReviewInvitation": _or_null(_PRODUCT_REVIEW),
+    },
+    "required": ["consumerEmail"],
+    "anyOf": [
+        {"properties": {"serviceReviewInvitation": {"type": "object"}}, "required": ["serviceReviewInvitation"]},
+        {"properties": {"productReviewInvitation": {"type": "object"}}, "required": ["productReviewInvitation"]},
+    ],
+}
+
+SCHEMAS: dict[str, Json] = {
+    "Block": _BLOCK,
+    "Products": _object(
+        {"found": TRUE_OR_FALSE, "count": COUNT, "products": _list(_BLOCK), "error": TEXT}, ("error",)
+    ),
+    "Summary": _object({"sku": TEXT, "found": TRUE_OR_FALSE, **_STARS, "error": TEXT}, ("error",)),
+    "TrustpilotReviews": _object({"productReviews": _list({"type": "object"}), "links": _list({"type": "object"})}),
+    "TrustpilotSummary": _object(
+        {
+            "starsAverage": {"type": "number"},
+            "numberOfReviews": _object(
+                dict.fromkeys(("total", "oneStar", "twoStars", "threeStars", "fourStars", "fiveStars"), COUNT)
+            ),
+        }
+    ),
+    "Problem": _object(
+        {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT, "found": NO}, open_=True
+    ),
+    "Purged": _object({"purged": _list(TEXT)}),
+    "Applied": _object({"applied": COUNT, "ignored": COUNT}),
+    "Webhook": _object({"events": _list({})}, open_=True),
+    "Alive": _object({"status": {"const": "alive"}}),
+    "Ready": _object(
+        {
+            "status": {"const": "ready"},
+            "trustpilot": {"enum": ["calling", "paused"]},
+            "calls": {"type": "object", "additionalProperties": _object({"used": COUNT, "limit": COUNT})},
+        },
+        open_=True,
+    ),
+    "Token": _object({"access_token": TEXT, "token_type": TEXT, "expires_in": TEXT}),
+    "Grant": _object({"grant_type": {"const": "client_credentials"}}, ("grant_type",), open_=True),
+    "Invitation": _INVITATION,
+}

@@ -1,0 +1,38 @@
+"""schemathesis against a running proxy, every check on: a few cases here, thousands with ``make contract``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import SECRET, RunningProxy, RunningSandbox
+
+EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "2"))
+THOROUGH = "CONTRACT_EXAMPLES" in os.environ
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+
+
+@pytest.mark.parametrize("credentials", [True, False], ids=["with credentials", "without"])
+def test_answers_are_as_openapi_says(sandbox: RunningSandbox, tmp_path: Path, *, credentials: bool) -> None:
+    plenty = {"TRUSTPILOT_CALLS_PER_5_MINUTES": "1000000", "TRUSTPILOT_CALLS_PER_HOUR": "1000000"}
+    with RunningProxy(sandbox, keep_alive=5, TOKEN_ENDPOINT="true", PREVIEW="true", **plenty) as proxy:
+        document = tmp_path / "openapi.json"
+        document.write_text(proxy.get("/openapi.json").text)
+        command = [str(Path(sys.executable).with_name("st"))]
+        command += ["--config-file", str(CONFIG)] if credentials else []
+        command += ["run", str(document), "--url", proxy.url, "--max-examples", str(EXAMPLES)]
+        command += ["--continue-on-failure"] if THOROUGH else ["--phases", "examples,fuzzing"]
+        environment = {**os.environ, "CONTRACT_SECRET": SECRET, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200, check=False
+        )
+    assert done.returncode == 0, done.stdout[-8000:]
+    generated = re.search(r"(\d+) generated", done.stdout)
+    assert generated, done.stdout
+    print(f"{generated[1]} cases {'with' if credentials else 'without'} credentials")
+    assert int(generated[1]) >= (2000 if THOROUGH else 20)
