@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import redis
+from cachetools import TTLCache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -25,6 +26,13 @@ PATIENCE_SECONDS = 0.25
 
 REST_SECONDS = 1.0
 _CONNECTIONS = 64
+_PLACE_SECONDS = 1.0
+"""How long a question waits for one of the connections while all are in use. Under a burst that takes longer than any
+question, and says nothing about Redis."""
+
+_REFUSALS_SECONDS = 60.0
+"""How often the same refusal is logged: a full Redis refuses every write."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +62,8 @@ class RedisLink:
             retry=Retry(NoBackoff(), 0),
         )
         self.client = redis.Redis(connection_pool=self.pool)
+        self._places = threading.BoundedSemaphore(_CONNECTIONS)
+        self._refusals: TTLCache[str, bool] = TTLCache(32, _REFUSALS_SECONDS, timer=time.monotonic)
         self._rest = rest
         self._lock = threading.Lock()
         self._down = False
@@ -61,14 +71,26 @@ class RedisLink:
 
     def ask(self, work: Callable[[redis.Redis], T]) -> T:
         """Return what ``work`` returns, given the client. Raises :class:`RedisDown`, at once while Redis rests."""
-        self._wait_its_turn()
+        if not self._places.acquire(timeout=_PLACE_SECONDS):
+            raise RedisDown("too many questions to Redis are under way")
+        try:
+            self._wait_its_turn()
+            return self._ask(work)
+        finally:
+            self._places.release()
+
+    def _ask(self, work: Callable[[redis.Redis], T]) -> T:
         try:
             answer = work(self.client)
         except redis.ResponseError as error:
             # It answers, so there is no need to leave it alone; a full Redis still reads.
             self._note_up()
             self._report(RedisFailed(refused=True))
-            raise RedisDown(f"Redis refused: {error}") from error
+            raise RedisDown(f"Redis refuses: {self._note_refusal(error)}") from error
+        except redis.exceptions.LockError as error:
+            # It answers; a lock ended before its holder was done.
+            self._note_up()
+            raise RedisDown("a lock in Redis ended before its time") from error
         except redis.RedisError as error:
             self._note_down(error)
             self._report(RedisFailed(refused=False))
@@ -92,6 +114,18 @@ class RedisLink:
                 raise RedisDown("Redis can't be reached")
             # This question is the one that finds out; the others go on resting meanwhile.
             self._resting_until = now + self._rest
+
+    def _note_refusal(self, error: redis.ResponseError) -> str:
+        """Log a refusal now and then; return its name, such as ``ReadOnlyError``: the rest may tell of the inside."""
+        name = type(error).__name__
+        code = str(error).split()[0] if name == "ResponseError" and str(error) else name
+        with self._lock:
+            first = code not in self._refusals
+            if first:
+                self._refusals[code] = True
+        if first:
+            _log.warning("Redis refuses, going on without it: %s", code)
+        return code
 
     def _note_down(self, error: redis.RedisError) -> None:
         with self._lock:

@@ -102,7 +102,7 @@ def test_an_outage_under_load_costs_a_handful_of_calls_and_no_answer(sandbox: Ru
     ):
         callers.all_at_once([proxy], [_reviews(sku) for sku in skus])
         load = beside.submit(
-            callers.steadily, 200, outage + 9, lambda number: proxy.url + _reviews(skus[number % len(skus)])
+            callers.steadily, 200, outage + 13, lambda number: proxy.url + _reviews(skus[number % len(skus)])
         )
         time.sleep(2)
         sandbox.behave("fail", status=503)

@@ -31,7 +31,7 @@ def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
         (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-Api-Key hush-hush\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: hush\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: hush\r\n\r\n", 400),
     ],
 )
 def test_what_is_no_request_is_a_problem_and_is_counted(

@@ -1,0 +1,50 @@
+"""What a real Redis does to those who ask it, and what the link makes of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from proxy.redis_link import RedisDown, RedisLink
+from tests.running import RunningRedis
+
+
+def test_more_questions_at_once_than_connections_do_not_make_it_believe_that_redis_is_down(
+    redis_server: RunningRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = RedisLink(redis_server.url, patience=0.5)
+
+    def question(_: int) -> None:
+        # Each holds a connection for 0.2 s, so that the last of four rounds begins after the patience.
+        assert link.ask(lambda client: client.blpop(["nothing"], 0.2)) is None
+
+    with ThreadPoolExecutor(256) as callers, caplog.at_level(logging.WARNING):
+        list(callers.map(question, range(256)))
+    assert caplog.records == []
+
+
+def test_a_refusal_is_logged_once_by_its_code_and_leaves_redis_in_use(
+    redis_server: RunningRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = RedisLink(redis_server.url)
+    redis.Redis.from_url(redis_server.url).config_set("maxmemory", "1")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            with pytest.raises(RedisDown, match=r"^Redis refuses: OutOfMemoryError$"):
+                link.ask(lambda client: client.set("key", "value"))
+            assert link.ask(lambda client: client.get("key")) is None
+    assert [record.message for record in caplog.records] == ["Redis refuses, going on without it: OutOfMemoryError"]
+
+
+def test_a_lock_that_ended_before_its_time_is_not_taken_for_an_outage(redis_server: RunningRedis) -> None:
+    link = RedisLink(redis_server.url)
+    lock = link.client.lock("key", timeout=0.05)
+    assert link.ask(lambda _: lock.acquire())
+    time.sleep(0.1)
+    with pytest.raises(RedisDown, match="lock"):
+        link.ask(lambda _: lock.release())
+    assert link.is_reachable()
