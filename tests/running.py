@@ -227,7 +227,7 @@ class RunningProxy(Process):
     """The proxy under gunicorn. Extra settings are the contract's variables."""
 
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
-        options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", str(keep_alive)]
+        options = ["--bind", "127.0.0.1:0", "--keep-alive", str(keep_alive)]
         environment = proxy_environment(sandbox, **settings)
         names = ("TRUSTPILOT_API_KEY", "TRUSTPILOT_API_SECRET")
         self._secrets = [SECRET, *(environment[name] for name in names if environment[name])]
