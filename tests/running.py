@@ -261,7 +261,7 @@ class RunningRedis:
     """A real Redis that holds its data in memory only, on a port that stays its own over a restart."""
 
     def __init__(self) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"redis://127.0.0.1:{self._port}/0"
         self._server = self._started()
 
@@ -293,7 +293,8 @@ class RunningRedis:
         self.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
