@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 import os
@@ -27,11 +26,7 @@ from tests.load import Callers
 from tests.running import SECRET, RunningProxy, RunningSandbox
 
 KNOWN = {"X-Api-Key": SECRET}
-KEEPALIVE = next(
-    node.value.value
-    for node in ast.parse((ROOT / "gunicorn.conf.py").read_text()).body
-    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "keepalive" and isinstance(node.value, ast.Constant)
-)
+[KEEPALIVE] = map(int, re.findall(r"^keepalive = (\d+)$", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE))
 
 
 def host(proxy: RunningProxy) -> str:
@@ -80,16 +75,15 @@ def transport() -> dict[str, Any]:
     """Return how Caddy talks to the proxies."""
     [server] = adapted()["apps"]["http"]["servers"].values()
     routes = server["routes"][0]["handle"][0]["routes"]
-    [found] = [
-        handler for route in routes for handler in route["handle"] if handler["handler"] == "reverse_proxy"
-    ]
+    [found] = [handler for route in routes for handler in route["handle"] if handler["handler"] == "reverse_proxy"]
     assert {upstream["dial"] for upstream in found["upstreams"]} == {"proxy-a:8000", "proxy-b:8000"}
     told: dict[str, Any] = found["transport"]
     return told
 
 
 def test_it_is_formatted_as_caddy_formats_and_every_directive_is_known() -> None:
-    formatted = subprocess.run(["caddy", "fmt", str(DEPLOY / "Caddyfile")], capture_output=True, text=True, timeout=20)
+    command = ["caddy", "fmt", str(DEPLOY / "Caddyfile")]
+    formatted = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert formatted.stdout == (DEPLOY / "Caddyfile").read_text()
     assert adapted()
 
@@ -102,11 +96,12 @@ def test_it_gives_up_a_connection_before_the_proxy_does_and_an_answer_after() ->
 
 def test_an_https_request_is_answered_as_the_proxy_answers_it(pair: tuple[RunningFront, RunningProxy]) -> None:
     front, proxy = pair
-    for path in ("/v1/reviews?sku=TRUCK-01&utm=1", "/v1/reviews?sku=", "/openapi.json", "/readyz", "/nowhere"):
+    for path in ("/v1/reviews?sku=TRUCK-01&utm=1", "/v1/reviews?sku=", "/openapi.json", "/healthz", "/nowhere"):
         proxy.get(path)
         direct, through = proxy.get(path), get(front, path)
-        assert (through.status_code, through.headers["Content-Type"]) == (direct.status_code, direct.headers["Content-Type"])
-        assert through.content == direct.content or path == "/readyz"
+        assert through.status_code == direct.status_code
+        assert through.headers["Content-Type"] == direct.headers["Content-Type"]
+        assert through.content == direct.content
         own = {"Connection", "Date", "Server", "Transfer-Encoding"}
         assert set(direct.headers) - own <= set(through.headers)
         assert set(through.headers) - own <= set(direct.headers)
@@ -185,18 +180,6 @@ def test_plain_http_is_sent_to_https(pair: tuple[RunningFront, RunningProxy]) ->
     assert answer.headers["Location"].startswith("https://localhost")
 
 
-def test_an_idle_connection_to_the_proxy_loses_no_post(pair: tuple[RunningFront, RunningProxy]) -> None:
-    front, _ = pair
-    # Around the moments at which either side gives the connection up.
-    for pause in (2.9, 3.1, 4.9, 5.1):
-        for _ in range(2):
-            answer = requests.post(
-                f"{front.url}/v1/cache/purge?sku=MUG-01", headers=KNOWN, verify=str(front.authority), timeout=20
-            )
-            assert answer.status_code == 200
-        time.sleep(pause)
-
-
 def test_one_of_two_proxies_can_be_replaced_under_load(
     sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +235,7 @@ class _Deaf:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:{}".format(self._listener.getsockname()[1])
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.methods: list[str] = []
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
