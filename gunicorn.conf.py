@@ -40,6 +40,7 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 # Nobody asks it, and it wants a home to write to, which a hardened container or unit has not.
 control_socket_disable = True
+logger_class = "proxy.serving.gunicorn_log.GunicornLog"
 loglevel = _settings.log_level
 logconfig_dict = log_config(_settings.log_level, _settings.secrets, terminal=sys.stderr.isatty())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import threading
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from flask import Flask
 
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
-from proxy.http.answers import register_headers
+from proxy.http.answers import Application, register_headers
 from proxy.http.credentials import register_credentials
 from proxy.http.health import health
 from proxy.http.invitations import handing_out, inviting
@@ -25,8 +24,8 @@ from proxy.http.updates import updating
 from proxy.invitations import Invitations, Once
 from proxy.invitations.ledger import Ledger, MemoryLedger
 from proxy.lane import HeldAnswers, Lane
-from proxy.observing import lines
 from proxy.observing.layer import Observing
+from proxy.observing.lines import CAUSE, Lines
 from proxy.observing.metrics import Metrics
 from proxy.observing.sampling import Sampling
 from proxy.preview.command import preview_command
@@ -76,8 +75,10 @@ def wire(settings: Settings) -> Flask:
     """Return the proxy as a WSGI application; its rooms are in ``extensions["proxy"]``."""
     logging.getLogger("proxy").setLevel(settings.log_level.upper())
     metrics = Metrics(shared_budget=settings.shared_store)
+    lines = Lines()
     proxy = build(settings, to_all(metrics.hear, lines.hear), metrics.evicted)
     app = Flask(__name__)
+    app.extensions["lines"] = lines
     app.extensions["proxy"] = proxy
     app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
     register_headers(app)
@@ -95,11 +96,11 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
-    _watch(app, proxy, metrics)
+    _watch(app, proxy, metrics, lines)
     return app
 
 
-def _watch(app: Flask, proxy: Proxy, metrics: Metrics) -> None:
+def _watch(app: Flask, proxy: Proxy, metrics: Metrics, lines: Lines) -> None:
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
     def sample() -> None:
@@ -113,8 +114,10 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics) -> None:
     app.extensions["report"] = report
     settings = proxy.settings
     # The lane sits behind what refuses callers for anything but their credential, and in front of Flask.
-    allowed = AllowedNetworks(_lane(app, proxy), settings.allowed_networks, settings.trusted_hops)
-    app.wsgi_app = Observing(allowed, report)  # type: ignore[method-assign]  # Flask's documented place for layers
+    layers: Application = _lane(app, proxy)
+    if settings.allowed_networks:
+        layers = AllowedNetworks(layers, settings.allowed_networks, settings.trusted_hops)
+    app.wsgi_app = Observing(layers, report)  # type: ignore[assignment]  # Flask's documented place for layers
 
 
 def _lane(app: Flask, proxy: Proxy) -> Lane:
@@ -208,6 +211,12 @@ def _shared(settings: Settings, near: MemoryStore, own: Counter, report: Report)
 
 def spawn(job: Callable[[], None]) -> None:
     """Run ``job`` beside the caller: a thread, or a greenlet where gunicorn's gevent worker patched threads."""
-    # In a copy of the caller's context, so that a call's log line names the request it is made for.
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(job,), daemon=True).start()
+    cause = CAUSE.get()
+
+    def caused() -> None:
+        # So that a call's log line names the request it is made for. Nothing else of the caller's context comes
+        # along: Flask would take what the job asks of the app for a part of the caller's request.
+        CAUSE.set(cause)
+        job()
+
+    threading.Thread(target=caused, daemon=True).start()

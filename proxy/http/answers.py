@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
-import uuid
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import getrandbits
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Flask, Response, g, request
 
 from proxy.cache import Freshness, State
 from proxy.timing import Deadline, Now
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _STATES = {state: state.name.lower() for state in State}
@@ -23,6 +26,33 @@ STARTED = "proxy.started"
 
 MADE_OF = "proxy.made_of"
 """In the WSGI environment, once answered: the :class:`MadeOf` of an answer that says how fresh it is."""
+
+
+TAKES_WHOLE = "proxy.takes_whole"
+"""In the WSGI environment, true where the server takes a :class:`Whole` instead of a call of ``start_response``."""
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Whole(NamedTuple):
+    """A finished answer, as ready to travel as it can be."""
+
+    status: str
+    """As ``start_response`` takes it."""
+    common: bytes
+    """The header fields that it shares with others, written already."""
+    own: Headers
+    """The rest of its headers, ``Content-Length`` among them. Those of the connection are the server's."""
+    body: bytes
+
+
+def written(headers: Headers) -> bytes:
+    """Return header fields as they travel, each with its line end."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
+
+
+Application = Callable[["WSGIEnvironment", "StartResponse"], "Iterable[bytes] | Whole"]
+"""A WSGI application that may return a :class:`Whole` to a server that takes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +99,14 @@ def request_id(given: str) -> str:
     """Return the id that the caller gave, if it is fit to be shown and logged, else a new one."""
     if given and _REQUEST_ID.fullmatch(given):
         return given
-    # It has to be different, not secret.
-    return str(uuid.UUID(int=getrandbits(128), version=4))
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    # It has to be different, not secret. Written as a UUID (RFC 9562, version 4), which tells it from a token.
+    digits = f"{getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def deadline(seconds: float) -> Deadline:

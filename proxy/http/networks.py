@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
+from proxy.http.answers import Application, Whole
 from proxy.http.credentials import OPEN_PATHS
 from proxy.http.problems import problem
 from proxy.settings import Network
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 class AllowedNetworks:
@@ -22,14 +23,14 @@ class AllowedNetworks:
     caller's own word and is not looked at.
     """
 
-    def __init__(self, app: WSGIApplication, networks: Sequence[Network], hops: int) -> None:
+    def __init__(self, app: Application, networks: Sequence[Network], hops: int) -> None:
         self._app = app
         self._networks = networks
         self._hops = hops
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | Whole:
         """Answer one request."""
-        if not self._networks or environ.get("PATH_INFO") in OPEN_PATHS or self._allows(environ):
+        if environ.get("PATH_INFO") in OPEN_PATHS or self._allows(environ):
             return self._app(environ, start_response)
         refusal = problem(403, "calls are not taken from this address")
         refusal.headers["X-Request-Id"] = environ.get("HTTP_X_REQUEST_ID", "")

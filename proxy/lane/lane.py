@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from proxy.cache import DeadlinePassed, State
 from proxy.cache.flight import Flight
-from proxy.http.answers import STARTED, freshness_headers, own_headers, request_id
+from proxy.http.answers import STARTED, TAKES_WHOLE, Whole, freshness_headers, own_headers, request_id
 from proxy.lane.held import HeldAnswers
 from proxy.lane.making import finished
 from proxy.lane.ready import Asked, Ready
@@ -37,7 +37,7 @@ class Lane:
         self._lock = threading.Lock()
         self._under_way: dict[Asked, Flight[Ready | None]] = {}
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | Whole:
         """Answer one request."""
         if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].startswith(_READS):
             return self._app(environ, start_response)
@@ -47,13 +47,14 @@ class Lane:
         if ready is None:
             environ[STARTED] = started
             ready = self._shared(asked, environ, Deadline(started + self._deadline_seconds))
-        body = ready.body
-        headers = [*ready.headers, ("Content-Length", str(len(body)))]
+        own = own_headers(request_id(environ.get("HTTP_X_REQUEST_ID", "")), started)
+        own.append(("Content-Length", str(len(ready.body))))
         if ready.made_of is not None:
-            headers += freshness_headers(ready.made_of.freshness, self._now())
-        headers += own_headers(request_id(environ.get("HTTP_X_REQUEST_ID", "")), started)
-        start_response(ready.status, headers)
-        return (body,)
+            own += freshness_headers(ready.made_of.freshness, self._now())
+        if TAKES_WHOLE in environ:
+            return Whole(ready.status, ready.fields.written, own, ready.body)
+        start_response(ready.status, [*ready.fields.pairs, *own])
+        return (ready.body,)
 
     def forget(self, product: str) -> None:
         """Drop what was made from ``product``; who asks from now on shares nothing with those who asked before."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from proxy.http.answers import MADE_OF, MadeOf
 from proxy.lane.compression import SMALLEST_WORTH, compressed
-from proxy.lane.ready import Headers, Ready
+from proxy.lane.ready import Fields, Ready
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -44,10 +43,4 @@ def finished(app: WSGIApplication, environ: WSGIEnvironment, *, gzip: bool) -> R
         if gzip:
             kept.append(("Content-Encoding", "gzip"))
             body = compressed(body)
-    return Ready(status, _one_copy(tuple(kept)), body, made_of)
-
-
-@lru_cache(maxsize=256)
-def _one_copy(headers: Headers) -> Headers:
-    """Return the same tuple for the same headers, so that thousands of held answers share it."""
-    return headers
+    return Ready(status, Fields.of(tuple(kept)), body, made_of)

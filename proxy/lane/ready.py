@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.http.answers import MadeOf
+from proxy.http.answers import MadeOf, written
 from proxy.lane.compression import accepts_gzip
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-
-Headers = tuple[tuple[str, str], ...]
 
 _OVERHEAD = 1000
 """Bytes a held answer costs beside its body and its request's text. Measured by ``tests/lane/test_held.py``."""
@@ -46,12 +45,25 @@ class Asked(NamedTuple):
         return f"Asked({self.path!r})"
 
 
+class Fields(NamedTuple):
+    """Header fields that answers have in common: to be handed on one by one, and as they travel."""
+
+    pairs: tuple[tuple[str, str], ...]
+    written: bytes
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def of(cls, pairs: tuple[tuple[str, str], ...]) -> Fields:
+        """Return the same fields for the same pairs, so that thousands of held answers share them."""
+        return cls(pairs, written(pairs))
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """An answer without what is each request's own: its id, its timing, and how fresh it is by now."""
 
     status: str
-    headers: Headers
+    fields: Fields
     body: bytes
     made_of: MadeOf | None
     """``None`` when it must not be repeated."""

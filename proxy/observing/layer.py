@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from proxy.http.answers import request_id
+from proxy.http.answers import Application, Headers, Whole, request_id
 from proxy.http.routes import route_of
 from proxy.observing.answered import Answered
 from proxy.observing.lines import CAUSE
@@ -16,7 +16,7 @@ from proxy.reporting import Report
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     Write = object
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -35,35 +35,36 @@ class Observing:
     finds it counted. Every request has an id from here on: the layers below find it in ``X-Request-Id``.
     """
 
-    def __init__(self, app: WSGIApplication, report: Report) -> None:
+    def __init__(self, app: Application, report: Report) -> None:
         self._app = app
         self._report = report
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | Whole:
         """Answer one request."""
         started = time.perf_counter()
         environ[REQUEST_ID] = request_id(environ.get(REQUEST_ID, ""))
         CAUSE.set(environ[REQUEST_ID])
-        seen: list[tuple[str, list[tuple[str, str]]]] = []
+        seen: list[tuple[str, Headers]] = []
 
         def noted(status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None) -> Write:
             seen.append((status, headers))
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         try:
-            body = self._app(environ, noted)  # type: ignore[arg-type]  # typeshed's StartResponse is not a plain function
+            answer = self._app(environ, noted)  # type: ignore[arg-type]  # typeshed's StartResponse is not a plain function
         except BaseException:
             # Above everything that turns exceptions into answers: the connection ends without one.
             self._report(_answered(environ, "500 ", [], time.perf_counter() - started))
             raise
-        status, headers = seen[-1]
+        status, headers = (answer.status, answer.own) if isinstance(answer, Whole) else seen[-1]
         self._report(_answered(environ, status, headers, time.perf_counter() - started))
-        return body
+        return answer
 
 
-def _answered(environ: WSGIEnvironment, status: str, headers: list[tuple[str, str]], seconds: float) -> Answered:
-    told = {name.lower(): value for name, value in headers}
-    cache = told.get("x-cache", "none")
+def _answered(environ: WSGIEnvironment, status: str, headers: Headers, seconds: float) -> Answered:
+    # By the names as this application writes them.
+    told = dict(headers)
+    cache = told.get("X-Cache", "none")
     method = environ["REQUEST_METHOD"]
     return Answered(
         request_id=environ[REQUEST_ID],
@@ -71,12 +72,12 @@ def _answered(environ: WSGIEnvironment, status: str, headers: list[tuple[str, st
         route=route_of(environ.get("PATH_INFO", "")),
         status=int(status[:3]),
         cache=cache if cache in _CACHE_STATES else "none",
-        age=int(told.get("age", 0)),
+        age=int(told.get("Age", 0)),
         seconds=seconds,
-        bytes=0 if method == "HEAD" else int(told.get("content-length", 0)),
+        bytes=0 if method == "HEAD" else int(told.get("Content-Length", 0)),
         skus=_skus(environ.get("QUERY_STRING", "")),
         sender=_sender(environ.get("HTTP_X_BRAZE_SENDER_VERSION", "")),
-        replayed=told.get("idempotency-replayed") == "true",
+        replayed=told.get("Idempotency-Replayed") == "true",
     )
 
 
@@ -91,4 +92,4 @@ def _skus(query: str) -> int:
 
 
 def _sender(version: str) -> str:
-    return version if _SENDER.fullmatch(version) else ""
+    return version if version and _SENDER.fullmatch(version) else ""

@@ -7,9 +7,19 @@ import logging
 import re
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+from proxy.observing.lines import REQUESTS, UPSTREAM
+from proxy.observing.writing import Writing
+
+_IN_ADDRESS = r"[^\s\x00-\x1f\x7f-\x9f\ufeff@<>(),;:\"\[\]\\]"
+_ADDRESS = re.compile(rf"(?<!{_IN_ADDRESS}){_IN_ADDRESS}+(?:@|%40){_IN_ADDRESS}+")
+"""Rather too much than too little: whatever an invitation takes as an address, and what only looks like one. It
+begins where a word begins, or a long word would be searched anew from each of its characters."""
+
+_PATIENT = frozenset({REQUESTS, UPSTREAM})
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary words, and hides nothing."""
 
@@ -19,15 +29,23 @@ class Redaction:
 
     def __init__(self, secrets: Collection[str]) -> None:
         long = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
-        # Also as JSON writes them: quotes and backslashes escaped.
-        known = sorted({*long, *(json.dumps(secret)[1:-1] for secret in long)}, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, known))) if known else None
+        # Also as JSON writes them: quotes and backslashes escaped. The longest first: one may hold another.
+        self._secrets = sorted({*long, *(json.dumps(secret)[1:-1] for secret in long)}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """Return ``text`` without secrets and addresses."""
-        if self._secrets is not None:
-            text = self._secrets.sub("[secret]", text)
-        return _ADDRESS.sub("[address]", text) if "@" in text or "%40" in text else text
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, "[secret]")
+        return _ADDRESS.sub("[address]", text) if _may_hold_address(text) else text
+
+    def may_change(self, text: str) -> bool:
+        """Tell quickly whether there may be anything to blot out."""
+        return _may_hold_address(text) or any(secret in text for secret in self._secrets)
+
+
+def _may_hold_address(text: str) -> bool:
+    return "@" in text or "%40" in text
 
 
 class JsonLines(logging.Formatter):
@@ -40,7 +58,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}+00:00",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -48,7 +66,25 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return self._redacted(json.dumps(line, ensure_ascii=False, default=str))
+        text = _encode(line)
+        # Before it is JSON: blots within JSON could take an escape apart.
+        return _encode(self._without(line)) if self._redacted.may_change(text) else text
+
+    def _without(self, value: Any) -> Any:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case dict():
+                return {str(name): self._without(item) for name, item in value.items()}
+            case list() | tuple():
+                return [self._without(item) for item in value]
+            case _:
+                return self._redacted(str(value))
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class Columns(logging.Formatter):
@@ -70,14 +106,16 @@ def log_config(level: str, secrets: Collection[str], *, terminal: bool) -> dict[
     redaction = Redaction(secrets)
     # A callable and not its arguments: gunicorn prints this whole dictionary at level debug.
     make: Callable[[], logging.Formatter] = lambda: (Columns if terminal else JsonLines)(redaction)  # noqa: E731
+    # Callables again, for the same reason.
+    write: Callable[[], logging.Handler] = lambda: Writing(2, _PATIENT)  # noqa: E731
     ours = {"level": level.upper(), "handlers": ["stderr"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": make}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "handlers": {"stderr": {"()": write, "formatter": "line"}},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
-        "loggers": {"proxy": ours, "gunicorn.error": ours, "gunicorn.access": {**ours, "handlers": []}},
+        "loggers": {"proxy": ours, "gunicorn.error": ours},
     }
 
 

@@ -7,6 +7,7 @@ Under several workers prometheus-client keeps every value in a file per process 
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -48,6 +49,9 @@ class Metrics:
             buckets=SECONDS,
             registry=own,
         )
+        # The library looks each label set up anew, which costs more than counting.
+        self._answers = cache(lambda route, status, cache: self._requests.labels(route, str(status), cache))
+        self._durations = cache(self._request_seconds.labels)
         self._stale_age = Histogram(
             "ccproxy_stale_age_seconds", "Age of the copies served stale.", buckets=AGES, registry=own
         )
@@ -135,8 +139,8 @@ class Metrics:
         return generate_latest(everyone)
 
     def _answered(self, answered: Answered) -> None:
-        self._requests.labels(answered.route, str(answered.status), answered.cache).inc()
-        self._request_seconds.labels(answered.route).observe(answered.seconds)
+        self._answers(answered.route, answered.status, answered.cache).inc()
+        self._durations(answered.route).observe(answered.seconds)
         if answered.cache == "stale":
             self._stale_age.observe(answered.age)
         if answered.route in _INVITATIONS:

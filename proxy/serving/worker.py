@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import signal
-import uuid
+import time
 from http import HTTPStatus
 from typing import Any
 
@@ -15,8 +16,11 @@ from gunicorn import util
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
+from proxy.http.answers import new_request_id
 from proxy.observing.answered import Answered
+from proxy.observing.lines import Lines
 from proxy.serving import leaving
+from proxy.serving.sending import Sending
 
 REQUEST_SECONDS = 30
 """For one request from its headers to the last byte of its answer. An invitation takes the longest, about half."""
@@ -44,6 +48,18 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     :data:`REQUEST_SECONDS`; a slow caller holds its connection that long and nobody else up.
     """
 
+    def load_wsgi(self) -> None:
+        """Load the application, and let it put finished answers on the connection by itself."""
+        super().load_wsgi()
+        app: Any = self.wsgi
+        self.app_extensions: dict[str, Any] = getattr(app, "extensions", {})
+        self.wsgi: Any = Sending(app, self, time.time)
+        self._lines: Lines = self.app_extensions.get("lines") or Lines()
+        self._lines.wait_for(gevent.get_hub().loop.run_callback)
+        # What was loaded stays; looking through it again and again held every answer up for some 40 ms.
+        gc.collect()
+        gc.freeze()
+
     def init_signals(self) -> None:
         """Leave Ctrl-C to the master, which stops the workers in order."""
         super().init_signals()
@@ -54,7 +70,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
         Not at a reload: others have taken this worker's place, and nobody is to be told anything.
         """
-        seconds = self.wsgi.extensions["proxy"].settings.drain_seconds if leaving.is_set() else 0
+        seconds = self.app_extensions["proxy"].settings.drain_seconds if leaving.is_set() else 0
         if seconds:
             gevent.spawn_later(seconds, super().handle_exit, sig, frame)
         else:
@@ -62,6 +78,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End at once, as the second Ctrl-C would. ``sys.exit`` in a greenlet would print a traceback."""
+        self._lines.write()
         os._exit(0)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
@@ -84,11 +101,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         name = type(exc).__name__
         is_theirs = isinstance(exc, ParseException) and name not in _OURS
         status, detail = _STATUSES.get(name, _MALFORMED) if is_theirs else _BUG
-        request_id = str(uuid.uuid4())
+        request_id = new_request_id()
         if not is_theirs:
             _log.error("bug while answering request %s", request_id, exc_info=exc)
         answer, size = _problem(status, detail, request_id)
-        report = self.wsgi.extensions["report"]
+        report = self.app_extensions["report"]
         report(Answered(request_id, "other", "other", status, "none", 0, 0.0, size, 0, "", replayed=False))
         try:
             util.write_nonblock(client, answer)

@@ -8,7 +8,7 @@ import sys
 from proxy.cache import Freshness, State
 from proxy.http.answers import MadeOf
 from proxy.lane.held import HeldAnswers
-from proxy.lane.ready import Asked, Ready
+from proxy.lane.ready import Asked, Fields, Ready
 
 
 class Clock:
@@ -24,7 +24,7 @@ def asked(query: str = "sku=A", secret: str = "s", *, gzip: bool = False) -> Ask
 
 
 def ready(product: str = "unit/A", until: float = 1010.0, body: bytes = b"{}") -> Ready:
-    return Ready("200 OK", (), body, MadeOf((product,), Freshness(State.HIT, 1000.0, until)))
+    return Ready("200 OK", Fields.of(()), body, MadeOf((product,), Freshness(State.HIT, 1000.0, until)))
 
 
 def test_an_answer_is_repeated_until_the_moment_its_copy_stops_being_fresh() -> None:
@@ -106,7 +106,7 @@ def test_the_oldest_answers_leave_when_there_is_no_room() -> None:
 
 def test_what_cannot_be_repeated_is_not_held() -> None:
     held = HeldAnswers(10_000, Clock())
-    held.hold(asked(), Ready("200 OK", (), b"{}", None), held.mark())
+    held.hold(asked(), Ready("200 OK", Fields.of(()), b"{}", None), held.mark())
     assert len(held) == 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.cache import Freshness, State
-from proxy.http.answers import MADE_OF, MadeOf
+from proxy.http.answers import MADE_OF, TAKES_WHOLE, MadeOf, Whole
 from proxy.lane import HeldAnswers, Lane
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def ask(
         return lambda _: None
 
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "sku=A", "HTTP_X_API_KEY": secret, **more}
-    body = b"".join(wsgi(environ, start_response))
+    answer = wsgi(environ, start_response)
+    assert not isinstance(answer, Whole), "only for a server that takes it"
+    body = b"".join(answer)
     return (*told[0], body)
 
 
@@ -190,3 +192,21 @@ def test_who_asks_after_a_change_does_not_share_what_was_begun_before_it() -> No
         app.may_answer.set()
         assert (before.result(5)[2], after.result(5)[2]) == (b"1", b"2")
     assert ask(wsgi)[2] == b"2"
+
+
+def test_a_server_that_takes_whole_answers_gets_the_same_in_one_piece() -> None:
+    wsgi = lane(App())
+    status, headers, body = ask(wsgi, HTTP_X_REQUEST_ID="mine")
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/reviews", "QUERY_STRING": "sku=A", "HTTP_X_API_KEY": "s"}
+    whole = wsgi({**environ, "HTTP_X_REQUEST_ID": "mine", TAKES_WHOLE: True}, _never)
+    assert isinstance(whole, Whole)
+    assert (whole.status, whole.body) == (status, body)
+    common = dict(line.split(": ", 1) for line in whole.common.decode().splitlines())
+    told = {**common, **dict(whole.own)}
+    assert told["X-Cache"] == "hit"
+    by_each = {"X-Cache": "", "Server-Timing": ""}
+    assert {**told, **by_each} == {**headers, **by_each}
+
+
+def _never(status: str, headers: list[tuple[str, str]], exc_info: object = None, /) -> Callable[[bytes], object]:
+    raise AssertionError("start_response is not for whole answers")

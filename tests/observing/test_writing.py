@@ -1,0 +1,126 @@
+"""Log lines on a real pipe: whole, in order, and together where they may wait."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from proxy.observing.answered import Answered
+from proxy.observing.lines import REQUESTS, Lines
+from proxy.observing.writing import Writing
+
+MOST = 500
+
+
+class Pipe:
+    """A handler that writes into a pipe, and what has come out of it."""
+
+    def __init__(self) -> None:
+        self._out, into = os.pipe()
+        self.handler = Writing(into, frozenset({"patient"}))
+        self.handler.setFormatter(logging.Formatter("%(message)s"))
+        self._into = into
+
+    def log(self, message: object, name: str = "patient", level: int = logging.INFO) -> None:
+        self.handler.handle(logging.LogRecord(name, level, "", 0, message, None, None))
+
+    def came(self) -> list[str]:
+        os.set_blocking(self._out, False)
+        try:
+            return os.read(self._out, 65_536).decode().splitlines()
+        except BlockingIOError:
+            return []
+
+    def until(self, end: bytes) -> bytes:
+        read = b""
+        while not read.endswith(end):
+            read += os.read(self._out, 65_536)
+        return read
+
+    def close(self) -> None:
+        os.close(self._into)
+        os.close(self._out)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+def test_patient_lines_wait_until_they_are_flushed(pipe: Pipe) -> None:
+    pipe.log("one")
+    pipe.log("two")
+    assert pipe.came() == []
+    pipe.handler.flush()
+    assert pipe.came() == ["one", "two"]
+
+
+@pytest.mark.parametrize(("name", "level"), [("patient", logging.WARNING), ("another", logging.INFO)])
+def test_any_other_line_is_written_at_once_after_those_that_wait(pipe: Pipe, name: str, level: int) -> None:
+    pipe.log("first")
+    pipe.log("second", name, level)
+    assert pipe.came() == ["first", "second"]
+
+
+def test_no_more_wait_than_a_few_hundred(pipe: Pipe) -> None:
+    for number in range(MOST + 1):
+        pipe.log(str(number))
+    assert pipe.came() == [str(number) for number in range(MOST)]
+
+
+def test_a_line_larger_than_the_pipe_arrives_whole() -> None:
+    pipe = Pipe()
+    came: list[bytes] = []
+    reader = threading.Thread(target=lambda: came.append(pipe.until(b"\n")))
+    reader.start()
+    pipe.log("x" * 300_000, level=logging.ERROR)
+    reader.join(20)
+    pipe.close()
+    assert came == [b"x" * 300_000 + b"\n"]
+
+
+def test_a_line_that_can_not_be_made_is_told_and_harms_nothing(
+    pipe: Pipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("broken")
+
+    pipe.log(Broken(), level=logging.ERROR)
+    pipe.log("after", level=logging.ERROR)
+    assert pipe.came() == ["after"]
+    assert "ValueError: broken" in capsys.readouterr().err
+
+
+def answered(number: int) -> Answered:
+    return Answered(f"id-{number}", "GET", "/healthz", 200, "none", 0, 0.001, 10, 0, "", replayed=False)
+
+
+def test_lines_wait_for_the_servers_next_turn_and_keep_their_order_and_time(caplog: pytest.LogCaptureFixture) -> None:
+    turns: list[Callable[[], None]] = []
+    lines = Lines()
+    lines.wait_for(turns.append)
+    with caplog.at_level(logging.INFO, REQUESTS):
+        for number in range(3):
+            lines.hear(answered(number))
+        assert caplog.records == []
+        assert len(turns) == 1
+        turns.pop()()
+    told = [record.__dict__["fields"]["request_id"] for record in caplog.records]
+    assert told == ["id-0", "id-1", "id-2"]
+    times = [record.created for record in caplog.records]
+    assert times == sorted(times)
+    lines.hear(answered(4))
+    assert len(turns) == (1 if logging.getLogger(REQUESTS).isEnabledFor(logging.INFO) else 0)
+
+
+def test_without_a_server_a_line_is_written_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, REQUESTS):
+        Lines().hear(answered(1))
+    assert len(caplog.records) == 1
