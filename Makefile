@@ -52,7 +52,7 @@ tests: $(BIN)/.installed-test $(AXE) system
 
 # Some thousands of cases against /openapi.json, without and with credentials; `make test` runs a few.
 contract: $(BIN)/.installed-test
-	@CONTRACT_EXAMPLES=60 $(BIN)/python -m pytest -s tests/contract
+	@CONTRACT_EXAMPLES=120 $(BIN)/python -m pytest -s tests/contract
 
 format: $(BIN)/.installed-test
 	@$(BIN)/ruff check --fix .
