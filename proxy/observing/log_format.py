@@ -9,7 +9,11 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+_IN_ADDRESS = r"[^\s\x00-\x1f\x7f-\x9f\ufeff@<>(),;:\"\[\]\\]"
+_ADDRESS = re.compile(rf"(?<!{_IN_ADDRESS}){_IN_ADDRESS}+(?:@|%40){_IN_ADDRESS}+")
+"""Rather too much than too little: whatever an invitation takes as an address, and what only looks like one. It
+begins where a word begins, or a long word would be searched anew from each of its characters."""
+
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary words, and hides nothing."""
 
@@ -48,7 +52,19 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return self._redacted(json.dumps(line, ensure_ascii=False, default=str))
+        return json.dumps(self._without(line), ensure_ascii=False)
+
+    def _without(self, value: Any) -> Any:
+        """Return ``value`` redacted, before it is JSON: blots within JSON could take an escape apart."""
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case dict():
+                return {str(name): self._without(item) for name, item in value.items()}
+            case list() | tuple():
+                return [self._without(item) for item in value]
+            case _:
+                return self._redacted(str(value))
 
 
 class Columns(logging.Formatter):
