@@ -13,6 +13,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tests.running import RunningProxy, RunningSandbox
 
@@ -40,7 +41,7 @@ def main() -> None:
     print("it starts and answers")
 
 
-def _check_extra(sandbox: RunningSandbox, module: str, extra: str, **settings: str) -> None:
+def _check_extra(sandbox: RunningSandbox, module: str, extra: str, **settings: Any) -> None:
     if find_spec(module) is None:
         assert f"pip install '.[{extra}]'" in _refusal(sandbox, **settings)
         return
@@ -52,7 +53,7 @@ def _check_extra(sandbox: RunningSandbox, module: str, extra: str, **settings: s
             assert len(proxy.get("/preview/ready").json()["templates"]) >= 4
 
 
-def _refusal(sandbox: RunningSandbox, **settings: str) -> str:
+def _refusal(sandbox: RunningSandbox, **settings: Any) -> str:
     try:
         RunningProxy(sandbox, **settings).end()
     except AssertionError as refused:

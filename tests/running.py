@@ -22,12 +22,12 @@ from urllib.parse import quote
 import requests
 
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UNIT
+from proxy.serving.configuration import with_file
+from proxy.settings import Settings
+from tests.leaks import WATCH
 
 UNIT = BUSINESS_UNIT
 SECRET = "test-secret"
-
-_LEAK = re.compile(r"[\w.+-]+@[\w-]+\.\w|Bearer|Basic |access_token|(?<!request )\b[0-9a-f]{32}\b")
-"""What looks like an address, a credential or one of the sandbox's tokens. Request ids look like these too."""
 
 
 class Process:
@@ -137,6 +137,7 @@ class RunningSandbox(Process):
         command = [sys.executable, "-m", "proxy.sandbox", "--port", "0"]
         super().__init__(command, os.environ, r"Sandbox listening on (http://\S+)/v1$")
         self.api_url = f"{self.url}/v1"
+        WATCH.stand_in(self.url)
 
     def behave(
         self,
@@ -229,11 +230,11 @@ class RunningProxy(Process):
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
         options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", str(keep_alive)]
         environment = proxy_environment(sandbox, **settings)
-        names = ("TRUSTPILOT_API_KEY", "TRUSTPILOT_API_SECRET")
-        self._secrets = [SECRET, *(environment[name] for name in names if environment[name])]
         # The script and not the module: started that way, gunicorn can't start itself again on USR2.
         script = str(Path(sys.executable).with_name("gunicorn"))
         super().__init__([sys.executable, script, "wsgi:app", *options], environment, r"Listening at: (http://\S+)")
+        self._secrets = {SECRET, *Settings.from_environment(with_file(environment)).secrets}
+        WATCH.proxy(self.url, self._secrets)
 
     def connection(self) -> socket.socket:
         """Open a connection and send nothing yet."""
@@ -244,12 +245,14 @@ class RunningProxy(Process):
         """Send bytes as they are; return all that comes back."""
         with self.connection() as connection:
             connection.sendall(sent)
-            return b"".join(iter(lambda: connection.recv(65_536), b""))
+            received = b"".join(iter(lambda: connection.recv(65_536), b""))
+        WATCH.stream(self.url, received)
+        return received
 
     def wait(self) -> int:
         """As :meth:`Process.wait`; fails when the log holds a secret, a token or an e-mail address."""
         status = super().wait()
-        leaks = [line for line in self.log if _LEAK.search(line) or any(secret in line for secret in self._secrets)]
+        leaks = WATCH.log(f"the proxy at {self.url}", self.log, self._secrets)
         assert leaks == [], "secrets or addresses in the log"
         return status
 
