@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import click
 
+from proxy.serving.configuration import with_file
 from proxy.settings import Settings, SettingsError
 from proxy.trustpilot.errors import Refused, TrustpilotError
 from proxy.trustpilot.token import Grant
@@ -29,7 +30,7 @@ class Finding:
 def check() -> None:
     """Try the configured credentials against Trustpilot; costs a call per business unit and one for a token."""
     try:
-        settings = Settings.from_environment(os.environ)
+        settings = Settings.from_environment(with_file(os.environ))
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
     transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=1)
