@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-EXAMPLES = 2000
+EXAMPLES = 500
 """For each property in a round."""
 
 
