@@ -34,6 +34,12 @@ graceful_timeout = int(15 + _settings.drain_seconds)
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
+# By default a caller behind a front on the same machine could move its path with a header SCRIPT_NAME, past what the
+# front keeps from it. Nothing here needs a front's word but X-Forwarded-For, which PROXY_TRUSTED_HOPS reads.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+# Nobody asks it, and it wants a home to write to, which a hardened container or unit has not.
+control_socket_disable = True
 loglevel = _settings.log_level
 logconfig_dict = log_config(_settings.log_level, _settings.secrets, terminal=sys.stderr.isatty())
 

@@ -56,7 +56,7 @@ def _run_proxy(port: int, api_url: str) -> None:
         "PROXY_CREDENTIALS": f"demo:{_SECRET}",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "warning"),
     }
-    options = ["--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+    options = ["--bind", f"127.0.0.1:{port}"]
     server = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "wsgi:app", *options], env=environment, start_new_session=True
     )

@@ -228,7 +228,7 @@ class RunningProxy(Process):
     """The proxy under gunicorn. Extra settings are the contract's variables."""
 
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
-        options = ["--bind", "127.0.0.1:0", "--no-control-socket", "--keep-alive", str(keep_alive)]
+        options = ["--bind", "127.0.0.1:0", "--keep-alive", str(keep_alive)]
         environment = proxy_environment(sandbox, **settings)
         # The script and not the module: started that way, gunicorn can't start itself again on USR2.
         script = str(Path(sys.executable).with_name("gunicorn"))
@@ -264,7 +264,7 @@ class RunningRedis:
     """A real Redis that holds its data in memory only, on a port that stays its own over a restart."""
 
     def __init__(self) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"redis://127.0.0.1:{self._port}/0"
         self._server = self._started()
 
@@ -296,7 +296,8 @@ class RunningRedis:
         self.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

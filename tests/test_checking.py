@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,13 @@ def test_what_does_not_work_is_told_with_what_to_do(
     assert line in done.stdout
     assert done.returncode == 1
     assert "hush" not in done.stdout + done.stderr
+
+
+def test_what_is_tried_is_what_the_file_says(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    file = tmp_path / "proxy.env"
+    file.write_text(f"TRUSTPILOT_API_KEY={sandbox.api_key}\n")
+    done = check(sandbox, TRUSTPILOT_API_KEY="", PROXY_ENV_FILE=str(file))
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_a_secret_the_token_is_not_tried(sandbox: RunningSandbox) -> None:

@@ -17,11 +17,11 @@ from tests.http.test_reads import Sockets
 from tests.running import SECRET, RunningProxy
 
 ROOT = Path(__file__).parents[1]
-# The snippets about inviting answer no reviews: tests/test_docs_invitations.py renders and sends them.
+# These have tests of their own: tests/test_docs_invitations.py and tests/deploy/test_operating.py.
 PAGES = "\n".join(
     page.read_text()
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    if page.name != "invitations.md"
+    if page.name not in {"invitations.md", "operating.md"}
 )
 HOST = "https://reviews.example.com"
 SNIPPETS = re.findall(r"```liquid\n(.*?)```", PAGES, re.DOTALL)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 
 from tests.exposition import value
 from tests.load import Callers, percentile
@@ -47,6 +48,12 @@ def test_what_is_no_request_is_a_problem_and_is_counted(
     assert json.loads(body)["found"] is False
     assert b"hush" not in body
     assert value(shared_proxy, "ccproxy_requests_total", **labels) == before + 1
+
+
+def test_a_header_moves_no_path_past_a_front_on_the_same_machine(shared_proxy: RunningProxy) -> None:
+    headers = {"X-Api-Key": SECRET, "SCRIPT_NAME": "/x", "X-Forwarded-Proto": "https"}
+    assert requests.get(f"{shared_proxy.url}/x/metrics", headers=headers, timeout=5).status_code == 404
+    assert requests.get(f"{shared_proxy.url}/metrics", headers=headers, timeout=5).status_code == 200
 
 
 def test_a_thousand_slow_connections_hold_nobody_up(sandbox: RunningSandbox) -> None:

@@ -1,0 +1,55 @@
+"""The dashboard is one that Grafana can load into any installation, and every expression in it can be read."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import yaml
+
+from tests.deploy.shipped import DEPLOY, alerts, dashboard, dashboard_expressions
+from tests.deploy.test_alerts import promtool
+
+
+def test_every_expression_can_be_read(tmp_path: Path) -> None:
+    expressions = list(dashboard_expressions())
+    assert len(expressions) > 20
+    assert not [expression for expression in expressions if "$" in expression]
+    rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(expressions)]
+    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    checked = promtool("check", "rules", "panels.yml", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
+    panels = dashboard()["panels"]
+    ids = [panel["id"] for panel in panels]
+    assert len(set(ids)) == len(ids)
+    cells = [
+        (x, y)
+        for panel in panels
+        for place in [panel["gridPos"]]
+        for x, y in itertools.product(
+            range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        )
+    ]
+    assert len(set(cells)) == len(cells)
+    assert all(x < 24 for x, _ in cells)
+
+
+def test_the_datasource_is_chosen_where_it_is_loaded() -> None:
+    loaded = dashboard()
+    chosen, job = loaded["templating"]["list"]
+    assert (chosen["name"], chosen["type"], chosen["query"]) == ("datasource", "datasource", "prometheus")
+    asked = [panel for panel in loaded["panels"] if panel["type"] != "row"]
+    for place in (job, *asked, *(target for panel in asked for target in panel["targets"])):
+        assert place["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    # What a dashboard exported from one installation carries along.
+    assert loaded["id"] is None
+    assert "__inputs" not in loaded
+
+
+def test_each_alert_about_the_proxy_has_a_panel_that_names_it() -> None:
+    shown = json.dumps(json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())["panels"])
+    assert [alert["alert"] for alert in alerts() if alert["alert"] not in shown] == []
