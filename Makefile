@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test lint types tests format start system bench contract
+.PHONY: run test lint types tests format start system bench contract fuzz lowest sbom audit
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command it brings.
@@ -53,6 +53,42 @@ tests: $(BIN)/.installed-test $(AXE) system
 # Some thousands of cases against /openapi.json, without and with credentials; `make test` runs a few.
 contract: $(BIN)/.installed-test
 	@CONTRACT_EXAMPLES=120 $(BIN)/python -m pytest -s tests/contract
+
+# New examples for every property of tests/fuzz until the minutes are over; `make test` tries the same few each time.
+MINUTES ?= 10
+fuzz: $(BIN)/.installed-test
+	@$(BIN)/python -m tests.fuzz $(MINUTES)
+
+# All tests with the lowest versions that setup.cfg allows; a fresh `make test` has the newest. On the way: what
+# `pip install .` brings starts and answers by itself, then with the extras.
+LOWEST := .venv-lowest/bin
+PIP := pip install -qq --disable-pip-version-check
+lowest: $(AXE) system
+	@rm -rf .venv-lowest build && $(PYTHON) -m venv .venv-lowest
+	@$(PYTHON) -m tests.requirements > .venv-lowest/lowest.txt
+	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt . && $(LOWEST)/python -m tests.installed
+	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt '.[redis,preview]' && $(LOWEST)/python -m tests.installed
+	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt --editable '.[redis,preview,dev]'
+	@$(LOWEST)/python -m pytest -n 2 --dist loadfile
+
+RUNTIME := .venv-runtime
+$(RUNTIME)/.installed: setup.cfg pyproject.toml
+	@rm -rf $(RUNTIME) build && $(PYTHON) -m venv --without-pip $(RUNTIME) && $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/$(PIP) 'cyclonedx-bom>=7.0' 'pip-audit>=2.8'
+	@.venv-audit/bin/pip --python $(RUNTIME)/bin/python install -qq --disable-pip-version-check '.[redis,preview]'
+	@# It names the folder that this was installed from.
+	@rm $(RUNTIME)/lib/python3*/site-packages/connected_content_proxy-*.dist-info/direct_url.json
+	@touch $@
+
+# What an installation holds, test tools apart, as CycloneDX in sbom.json: the same installation, the same file.
+sbom: $(RUNTIME)/.installed
+	@.venv-audit/bin/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(RUNTIME)/bin/python
+	@$(PYTHON) -m tests.sbom sbom.json
+
+# Known weaknesses of what an installation holds. It asks PyPI's advisory database; what can't be asked about fails.
+audit: $(RUNTIME)/.installed
+	@.venv-audit/bin/pip --python $(RUNTIME)/bin/python freeze --exclude connected-content-proxy > $(RUNTIME)/frozen.txt
+	@.venv-audit/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip -r $(RUNTIME)/frozen.txt
 
 format: $(BIN)/.installed-test
 	@$(BIN)/ruff check --fix .

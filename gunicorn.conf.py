@@ -45,6 +45,11 @@ loglevel = _settings.log_level
 logconfig_dict = log_config(_settings.log_level, _settings.secrets, terminal=sys.stderr.isatty())
 
 
+def on_reload(server: Any) -> None:
+    """Have the log redact the new secrets too: older versions of gunicorn go on with the log's old settings."""
+    server.log.setup(server.cfg)
+
+
 def on_starting(server: Any) -> None:
     """Say what several workers without a shared store cost."""
     if _settings.workers > 1 and not _settings.shared_store:

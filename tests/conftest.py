@@ -6,6 +6,8 @@ import pytest
 
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 
+pytest_plugins = ["tests.watching"]
+
 
 @pytest.fixture(scope="session")
 def started_sandbox() -> Iterator[RunningSandbox]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,16 +22,19 @@ from urllib.parse import quote
 import requests
 
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UNIT
+from proxy.serving.configuration import with_file
+from proxy.settings import Settings
+from tests.leaks import COMMON_SECRETS, WATCH
 
 UNIT = BUSINESS_UNIT
 SECRET = "test-secret"
 
-_LEAK = re.compile(r"[\w.+-]+@[\w-]+\.\w|Bearer|Basic |access_token|(?<!request )\b[0-9a-f]{32}\b")
-"""What looks like an address, a credential or one of the sandbox's tokens. Request ids look like these too."""
-
 
 class Process:
     """A server process. ``log`` is what it printed."""
+
+    _secrets: Collection[str] = COMMON_SECRETS
+    """What a proxy must not say."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], listening: str) -> None:
         self.log: list[str] = []
@@ -78,9 +81,15 @@ class Process:
         self.wait()
 
     def wait(self) -> int:
-        """Wait for the end, which is forced after a grace time; return the exit status. ``log`` is then whole."""
+        """Wait for the end, which is forced after a grace time; return the exit status. ``log`` is then whole.
+
+        Fails when it is a proxy's and holds a secret, a token or an e-mail address.
+        """
         status = self._wait()
         self._reader.join(20)
+        if any("Listening at: " in line for line in self.log):
+            leaks = WATCH.log(f"the proxy at {self.url}", self.log, self._secrets)
+            assert leaks == [], "secrets or addresses in the log"
         return status
 
     def wait_for_first_master(self) -> int:
@@ -137,6 +146,7 @@ class RunningSandbox(Process):
         command = [sys.executable, "-m", "proxy.sandbox", "--port", "0"]
         super().__init__(command, os.environ, r"Sandbox listening on (http://\S+)/v1$")
         self.api_url = f"{self.url}/v1"
+        WATCH.stand_in(self.url)
 
     def behave(
         self,
@@ -229,11 +239,11 @@ class RunningProxy(Process):
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
         options = ["--bind", "127.0.0.1:0", "--keep-alive", str(keep_alive)]
         environment = proxy_environment(sandbox, **settings)
-        names = ("TRUSTPILOT_API_KEY", "TRUSTPILOT_API_SECRET")
-        self._secrets = [SECRET, *(environment[name] for name in names if environment[name])]
         # The script and not the module: started that way, gunicorn can't start itself again on USR2.
         script = str(Path(sys.executable).with_name("gunicorn"))
         super().__init__([sys.executable, script, "wsgi:app", *options], environment, r"Listening at: (http://\S+)")
+        self._secrets = {SECRET, *Settings.from_environment(with_file(environment)).secrets}
+        WATCH.proxy(self.url, self._secrets)
 
     def connection(self) -> socket.socket:
         """Open a connection and send nothing yet."""
@@ -244,14 +254,9 @@ class RunningProxy(Process):
         """Send bytes as they are; return all that comes back."""
         with self.connection() as connection:
             connection.sendall(sent)
-            return b"".join(iter(lambda: connection.recv(65_536), b""))
-
-    def wait(self) -> int:
-        """As :meth:`Process.wait`; fails when the log holds a secret, a token or an e-mail address."""
-        status = super().wait()
-        leaks = [line for line in self.log if _LEAK.search(line) or any(secret in line for secret in self._secrets)]
-        assert leaks == [], "secrets or addresses in the log"
-        return status
+            received = b"".join(iter(lambda: connection.recv(65_536), b""))
+        WATCH.stream(self.url, received)
+        return received
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, headers={"X-Api-Key": SECRET}, timeout=20)

@@ -43,15 +43,15 @@ _STARS: Json = {
 }
 _REVIEW = _object(
     {
-        "id": TEXT,
+        "id": _or_null(TEXT),
         "stars": STARS,
         "stars_icons": TEXT,
         "content": TEXT,
         "truncated": TRUE_OR_FALSE,
         "author": TEXT,
-        "date": TEXT,
-        "created_at": TEXT,
-        "language": TEXT,
+        "date": _or_null(TEXT),
+        "created_at": _or_null(TEXT),
+        "language": _or_null(TEXT),
         "reply": _or_null(TEXT),
         "image": _or_null(TEXT),
         "attributes": _list(_object({"name": TEXT, "rating": {"type": ["number", "null"]}})),

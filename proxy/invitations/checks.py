@@ -127,9 +127,9 @@ def _send_time(section_name: str, section: dict[str, Any]) -> datetime | None:
     for read in (datetime.fromisoformat, lambda text: datetime.strptime(text, "%m/%d/%Y %H:%M:%S")):
         try:
             moment = read(value.strip())
-        except ValueError:
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):  # the latter where the year is 0 or 10000 in UTC
             continue
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return None
 
 

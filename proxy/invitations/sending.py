@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.invitations.checks import read_invitation
 from proxy.invitations.once import Once, Outcome
@@ -42,7 +43,7 @@ class Invitations:
 
         def send() -> Verdict:
             verdict = self._relay.invite(business_unit, body, Deadline.after(self._seconds))
-            return verdict if verdict.accepted else _without(invitation["consumerEmail"], verdict)
+            return verdict if verdict.accepted else without_address(invitation["consumerEmail"], verdict)
 
         if same.key is None:
             return Outcome(send(), replayed=False)
@@ -50,7 +51,25 @@ class Invitations:
         return self._once.send(same.key, same.identity, send, waiting)
 
 
-def _without(address: str, verdict: Verdict) -> Verdict:
-    """Take the address out of a refusal: Braze shows it in a log that more people read than the profile."""
-    body = re.sub(re.escape(address), "(consumerEmail)", verdict.body.decode(), flags=re.IGNORECASE)
-    return Verdict(verdict.status, body.encode())
+def without_address(address: str, verdict: Verdict) -> Verdict:
+    r"""Take the address out of a refusal: Braze shows it in a log that more people read than the profile.
+
+    Out of its texts and not out of its bytes: JSON may write ``+`` as ``\u002B``.
+    """
+    if not verdict.body.strip():
+        return verdict
+    told = json.loads(verdict.body)
+    left = _without(re.compile(re.escape(address), re.IGNORECASE), told)
+    if left == told:
+        return verdict
+    return Verdict(verdict.status, json.dumps(left, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _without(address: re.Pattern[str], told: Any) -> Any:
+    if isinstance(told, str):
+        return address.sub("(consumerEmail)", told)
+    if isinstance(told, list):
+        return [_without(address, item) for item in told]
+    if isinstance(told, dict):
+        return {_without(address, name): _without(address, value) for name, value in told.items()}
+    return told

@@ -67,10 +67,10 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         text = _encode(line)
-        # Before it is JSON: blots within JSON could take an escape apart.
         return _encode(self._without(line)) if self._redacted.may_change(text) else text
 
     def _without(self, value: Any) -> Any:
+        """Return ``value`` redacted, before it is JSON: blots within JSON could take an escape apart."""
         match value:
             case None | bool() | int() | float():
                 return value

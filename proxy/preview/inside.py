@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
+from contextvars import Context
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 from wsgiref.types import WSGIApplication
@@ -56,7 +57,8 @@ class Inside:
 
         def job() -> None:
             try:
-                answer.set_result(self._called(request, parts))
+                # In an empty context: Flask before 3.1.2 takes the asking request's for this call's own.
+                answer.set_result(Context().run(self._called, request, parts))
             except Exception as error:  # noqa: BLE001  # handed to the caller, who raises it
                 answer.set_exception(error)
 

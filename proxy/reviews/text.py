@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 
+import regex
+
 _HTML = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "{": "&#123;", "}": "&#125;"}
 )
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """They would turn the direction of the message around a review; right-to-left letters need none of them."""
 
-_JOINERS = frozenset("\u200d\ufe0e\ufe0f")
-_SKIN_TONES = frozenset(chr(code) for code in range(0x1F3FB, 0x1F400))
+_VISIBLE_CHARACTER = regex.compile(r"\X")
+"""What a reader sees as one: a letter with its marks, a flag, a family (Unicode Standard Annex 29)."""
 
 
 def clean(text: object) -> str:
@@ -34,9 +36,7 @@ def cut(text: str, max_chars: int | None) -> tuple[str, bool]:
     room = max_chars - 1
     end = text.rfind(" ", 0, room + 1)
     if end <= 0:
-        end = room
-        while end > 1 and _joins(text[end - 1], text[end]):
-            end -= 1
+        end = _visible(text, room)
     return text[:end].rstrip() + "…", True
 
 
@@ -55,6 +55,11 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs") or character in _BIDI_CONTROLS
 
 
-def _joins(before: str, after: str) -> bool:
-    """Tell whether a cut between two characters would split what a reader sees as one."""
-    return after in _JOINERS or before == "\u200d" or after in _SKIN_TONES or unicodedata.combining(after) != 0
+def _visible(text: str, room: int) -> int:
+    """Return where the last visible character ends that is within ``room``; one that is longer by itself is cut."""
+    last = 0
+    for character in _VISIBLE_CHARACTER.finditer(text):
+        if character.end() > room:
+            break
+        last = character.end()
+    return last or room

@@ -50,7 +50,7 @@ def _event(given: Any) -> ReviewEvent | None:
     product = data.get("product")
     sku = product.get("sku") if isinstance(product, dict) else None
     review_id = data.get("id")
-    if kind is None or not isinstance(sku, str) or not sku or not isinstance(review_id, str) or not review_id:
+    if kind is None or not isinstance(sku, str) or not sku.strip() or not isinstance(review_id, str) or not review_id:
         return None
     told = {name: value for name, value in data.items() if name not in _NOT_OF_A_REVIEW and value is not None}
     hidden = str(data.get("state") or "published").lower() != "published"

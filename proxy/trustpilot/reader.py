@@ -17,6 +17,9 @@ RawReview = dict[str, Any]
 PER_PAGE = 100
 """The most Trustpilot hands out per call."""
 
+_MOST_COUNTED = 2**53
+"""Beyond it JSON's readers no longer count exactly, and no product has so many reviews."""
+
 STAR_WORDS = ("oneStar", "twoStars", "threeStars", "fourStars", "fiveStars")
 
 
@@ -102,7 +105,14 @@ def _finite(text: str) -> float:
 
 def _scrubbed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Replace lone surrogates, which JSON can escape but UTF-8 cannot write."""
-    return {_utf8(name): _utf8(value) if isinstance(value, str) else value for name, value in pairs}
+    return {_utf8(name): _in_utf8(value) for name, value in pairs}
+
+
+def _in_utf8(value: Any) -> Any:
+    if isinstance(value, str):
+        return _utf8(value)
+    # The objects in a list have been through here already.
+    return [_in_utf8(item) for item in value] if isinstance(value, list) else value
 
 
 def _utf8(text: str) -> str:
@@ -140,6 +150,6 @@ def _counts(summary: dict[str, Any]) -> SummaryCounts:
 def _count(value: object) -> int:
     if value is None:
         return 0
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise Malformed("Trustpilot's summary holds a count that is not a number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_COUNTED:
+        raise Malformed("Trustpilot's summary holds a count that is none")
     return value

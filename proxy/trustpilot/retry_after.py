@@ -18,7 +18,7 @@ def seconds_told(value: str | None) -> int | None:
     else:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter for a time zone that is years away
             return None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         seconds = int((moment - datetime.now(UTC)).total_seconds())

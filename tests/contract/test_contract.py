@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.leaks import WATCH
 from tests.running import SECRET, RunningProxy, RunningSandbox
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "2"))
@@ -26,11 +27,15 @@ def test_answers_are_as_openapi_says(sandbox: RunningSandbox, tmp_path: Path, *,
         command = [str(Path(sys.executable).with_name("st"))]
         command += ["--config-file", str(CONFIG)] if credentials else []
         command += ["run", str(document), "--url", proxy.url, "--max-examples", str(EXAMPLES)]
+        report = tmp_path / "report.har"
+        # Unsanitized: what is looked for in it must not be taken out before.
+        command += ["--report-har-path", str(report), "--output-sanitize", "false"]
         command += ["--continue-on-failure"] if THOROUGH else ["--phases", "examples,fuzzing"]
         environment = {**os.environ, "CONTRACT_SECRET": SECRET, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200, check=False
         )
+    WATCH.har(report, proxy.url)
     assert done.returncode == 0, done.stdout[-8000:]
     generated = re.search(r"(\d+) generated", done.stdout)
     assert generated, done.stdout

@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 
 from proxy import create_app
 from proxy.settings import Settings
+from tests.leaks import WATCH
 from tests.running import SECRET, RunningSandbox, proxy_environment
 
 _numbers = count(1)
@@ -36,12 +37,15 @@ class ServedHere:
 @contextmanager
 def served_here(sandbox: RunningSandbox, **settings: str) -> Iterator[ServedHere]:
     """Serve a proxy on a free port until the block ends; it starts faster than one under gunicorn."""
-    app = create_app(Settings.from_environment(proxy_environment(sandbox, **settings)))
+    read = Settings.from_environment(proxy_environment(sandbox, **settings))
+    app = create_app(read)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
+    served = ServedHere(f"http://127.0.0.1:{server.port}")
+    WATCH.proxy(served.url, read.secrets)
     try:
-        yield ServedHere(f"http://127.0.0.1:{server.port}")
+        yield served
     finally:
         server.shutdown()
         thread.join()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -95,11 +93,8 @@ def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
 
 def _raw(proxy: RunningProxy, method: str, path: str, *headers: str) -> tuple[int, str]:
     """Send bytes as they are, where a client library would tidy them."""
-    at = urlsplit(proxy.url)
-    with socket.create_connection((at.hostname or "", at.port or 0), timeout=10) as connection:
-        lines = [f"{method} {path} HTTP/1.1", "Host: proxy", "Connection: close", *headers, "", ""]
-        connection.sendall("\r\n".join(lines).encode("latin-1"))
-        answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    lines = [f"{method} {path} HTTP/1.1", "Host: proxy", "Connection: close", *headers, "", ""]
+    answer = proxy.raw("\r\n".join(lines).encode("latin-1")).decode()
     return int(answer.split(" ", 2)[1]), answer
 
 

@@ -11,6 +11,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.leaks import WATCH
 from tests.running import SECRET, RunningProxy, RunningSandbox
 
 CHROMIUM = "/usr/bin/chromium"
@@ -56,9 +57,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, previewing: Previewing) -> Iterator[Page]:
+def page(browser: Browser, previewing: Previewing, tmp_path: Path) -> Iterator[Page]:
     """The preview as a first visit finds it; what the page itself does wrong fails the test."""
+    report = tmp_path / "answers.har"
     context = browser.new_context(
+        record_har_path=report,
         viewport={"width": 1280, "height": 900},
         http_credentials={"username": "braze", "password": SECRET},
         permissions=["clipboard-read", "clipboard-write"],
@@ -71,6 +74,7 @@ def page(browser: Browser, previewing: Previewing) -> Iterator[Page]:
     page.wait_for_selector("#state.ready, #state.check")
     yield page
     context.close()
+    WATCH.har(report, previewing.url)
     assert errors == []
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Dialog, Frame, Page, ViewportSize, expect
 
 from tests.braze.endpoint import running_endpoint
+from tests.leaks import WATCH
 from tests.running import SECRET, RunningSandbox
 
 from .conftest import Previewing, artefact
@@ -288,13 +290,17 @@ def fits(page: Page) -> bool:
 
 @contextmanager
 def visit(browser: Browser, previewing: Previewing, width: int, scheme: Literal["light", "dark"]) -> Iterator[Page]:
-    context = browser.new_context(
-        viewport=ViewportSize(width=width, height=840),
-        color_scheme=scheme,
-        http_credentials={"username": "braze", "password": SECRET},
-    )
-    page = context.new_page()
-    page.goto(f"{previewing.url}/preview")
-    mail(page).wait_for_selector(f"text={TRUCK}")
-    yield page
-    context.close()
+    with TemporaryDirectory() as folder:
+        report = Path(folder) / "answers.har"
+        context = browser.new_context(
+            record_har_path=report,
+            viewport=ViewportSize(width=width, height=840),
+            color_scheme=scheme,
+            http_credentials={"username": "braze", "password": SECRET},
+        )
+        page = context.new_page()
+        page.goto(f"{previewing.url}/preview")
+        mail(page).wait_for_selector(f"text={TRUCK}")
+        yield page
+        context.close()
+        WATCH.har(report, previewing.url)

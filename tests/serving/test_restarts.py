@@ -94,6 +94,24 @@ def test_sighup_loses_no_answer_and_takes_the_files_credentials(sandbox: Running
     assert not [line for line in proxy.log if "hush" in line]
 
 
+def test_a_secret_that_came_with_sighup_is_redacted_like_those_of_the_start(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    file = tmp_path / "proxy.env"
+    file.write_text("")
+    with RunningProxy(sandbox, PROXY_ENV_FILE=str(file)) as proxy:
+        file.write_text(f"PROXY_CREDENTIALS=braze:{SECRET},next:rotated-7\n")
+        proxy.signal(signal.SIGHUP)
+        _await(lambda: len(_pids(proxy, r"Booting worker with pid: (\d+)")) == 2)
+        # Said where it has no place, a secret would be quoted as a wrong value.
+        file.write_text("LOG_LEVEL=rotated-7\n")
+        proxy.signal(signal.SIGHUP)
+        _await(lambda: any("the settings stay as they were" in line for line in proxy.log))
+    [told] = [line for line in proxy.log if "the settings stay as they were" in line]
+    assert "[secret]" in told
+    assert not [line for line in proxy.log if "rotated-7" in line]
+
+
 def test_readyz_turns_first_and_what_is_under_way_is_finished(sandbox: RunningSandbox) -> None:
     with RunningProxy(sandbox, PROXY_DRAIN_SECONDS="2", DEADLINE_SECONDS="5") as proxy:
         assert proxy.get("/readyz").status_code == 200

@@ -1,0 +1,65 @@
+"""Any bytes from Redis: the entry that was packed, or no entry."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from proxy.cache import Entry
+from proxy.cache.frame import BadFrame, pack, unpack
+from tests.fuzz.effort import fuzzed
+
+NOW = 1_700_000_000.0
+TIMES = st.floats(allow_nan=False, allow_infinity=False)
+ENTRIES = st.builds(Entry, st.binary(max_size=60), st.floats(-1e12, NOW + 300), TIMES, TIMES)
+
+
+@fuzzed
+@given(ENTRIES)
+def test_what_was_packed_comes_back_equal(entry: Entry) -> None:
+    assert unpack(pack(entry), NOW) == entry
+
+
+@fuzzed
+@given(ENTRIES, st.data())
+def test_damaged_bytes_are_no_entry(entry: Entry, data: st.DataObject) -> None:
+    sound = pack(entry)
+    start = data.draw(st.integers(0, len(sound)))
+    end = data.draw(st.integers(start, len(sound)))
+    damaged = sound[:start] + data.draw(st.binary(max_size=8)) + sound[end:]
+    assume(damaged != sound)
+    with pytest.raises(BadFrame):
+        unpack(damaged, NOW)
+
+
+@fuzzed
+@given(ENTRIES, st.integers(min_value=0), st.integers(1, 255))
+def test_a_single_changed_byte_is_noticed_wherever_it_is(entry: Entry, place: int, change: int) -> None:
+    damaged = bytearray(pack(entry))
+    damaged[place % len(damaged)] ^= change
+    with pytest.raises(BadFrame):
+        unpack(bytes(damaged), NOW)
+
+
+@fuzzed
+@given(st.binary(max_size=80))
+def test_bytes_from_nowhere_are_no_entry(frame: bytes) -> None:
+    with pytest.raises(BadFrame):
+        unpack(frame, NOW)
+
+
+@fuzzed
+@given(ENTRIES, st.sampled_from([float("nan"), float("inf"), float("-inf")]), st.integers(0, 2))
+def test_times_that_never_come_are_no_entry(entry: Entry, never: float, which: int) -> None:
+    times = [entry.stored_at, entry.fresh_until, entry.gone_at]
+    times[which] = never
+    with pytest.raises(BadFrame):
+        unpack(pack(Entry(entry.value, *times)), NOW)
+
+
+@fuzzed
+@given(ENTRIES, st.floats(NOW + 300, 1e300, exclude_min=True))
+def test_a_copy_from_the_future_is_no_entry(entry: Entry, stored_at: float) -> None:
+    with pytest.raises(BadFrame):
+        unpack(pack(Entry(entry.value, stored_at, entry.fresh_until, entry.gone_at)), NOW)

@@ -1,0 +1,186 @@
+"""Any answer of Trustpilot's: well-typed reviews and counts, or the error that says it is malformed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from proxy.http.schemas import SCHEMAS
+from proxy.reviews.block import product_block
+from proxy.reviews.page import Page, written_at
+from proxy.reviews.summary import Summary
+from proxy.reviews.view import View
+from proxy.trustpilot.errors import Malformed
+from proxy.trustpilot.reader import ReviewsPage, created_at, read_batch_summaries, read_reviews
+from proxy.trustpilot.token import LONGEST_SECONDS, read_token
+from tests.fuzz.effort import fuzzed
+from tests.fuzz.outside import ANY_JSON, NUMBERS, REVIEWS, TEXT, damaged, mostly, written
+
+LINKS = st.lists(
+    st.one_of(st.just({"rel": "next-page"}), st.fixed_dictionaries({"rel": ANY_JSON}), ANY_JSON), max_size=3
+)
+ANSWERS = st.fixed_dictionaries(
+    {"productReviews": mostly(st.lists(st.one_of(REVIEWS, REVIEWS, ANY_JSON), max_size=6))},
+    optional={"links": mostly(LINKS), "more": ANY_JSON},
+)
+BODIES = st.one_of(ANSWERS.map(written), damaged(ANSWERS.map(written)), ANY_JSON.map(written), st.binary(max_size=60))
+VIEWS = st.builds(
+    View,
+    limit=st.integers(1, 20),
+    min_chars=st.integers(0, 5),
+    max_chars=st.one_of(st.none(), st.integers(20, 40)),
+    languages=st.frozensets(st.sampled_from(["en", "da"])),
+    html=st.booleans(),
+)
+VALIDATOR = jsonschema.Draft202012Validator(
+    {"$ref": "#/components/schemas/Block", "components": {"schemas": SCHEMAS}}
+)
+
+
+def scrubbed(value: Any) -> Any:
+    """Return what JSON without lone surrogates would have said."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def check_review(review: dict[str, Any]) -> None:
+    assert type(review["stars"]) is int
+    assert 1 <= review["stars"] <= 5
+    assert isinstance(review.get("content"), str | None)
+    assert isinstance(review.get("id"), str | None)
+    moment = created_at(review)
+    assert moment is None or moment.utcoffset() is not None
+    assert isinstance(written_at(review), float)
+
+
+def read(body: bytes) -> ReviewsPage:
+    try:
+        return read_reviews(body, per_page=100)
+    except Malformed:
+        assume(False)
+        raise
+
+
+@fuzzed
+@given(BODIES)
+@example(b'{"productReviews": [{"stars": 5, "createdAt": "0001-01-01T00:00:00+23:59"}]}')
+@example(b'{"productReviews": [], "n": 1e999}')
+@example(b"\xef\xbb\xbf{}")
+@example(b"[" * 100_000)
+def test_any_answer_gives_well_typed_reviews_or_is_malformed(body: bytes) -> None:
+    page = read(body)
+    for review in page.reviews:
+        check_review(review)
+    assert page.malformed >= 0
+    assert page.reviews or not page.malformed
+    assert isinstance(page.has_next, bool)
+
+
+@fuzzed
+@given(ANSWERS)
+def test_each_review_is_kept_as_it_is_or_counted_as_dropped(answer: dict[str, Any]) -> None:
+    page = read(written(answer))
+    given = scrubbed(answer["productReviews"])
+    assert len(page.reviews) + page.malformed == len(given)
+    kept = iter(given)
+    # In the order given, none changed: each is found further on in what was given.
+    assert all(any(review == other for other in kept) for review in page.reviews)
+    assert Page.decode(Page(page.reviews, complete=True).encode()) == Page(page.reviews, complete=True)
+
+
+@fuzzed
+@given(ANSWERS, VIEWS)
+@example({"productReviews": [{"stars": 5, "content": "x", "createdAt": "0999-01-01T00:00:00Z"}]}, View())
+@example({"productReviews": [{"stars": 5, "content": "x", "unheardOf": ["\ud800"]}]}, View())
+def test_whatever_is_kept_can_be_answered_as_the_contract_says(answer: dict[str, Any], view: View) -> None:
+    page = Page.decode(Page(read(written(answer)).reviews, complete=True).encode())
+    reviews = [review for review in page.reviews if view.accepts(review)][: view.limit]
+    block = product_block("A", Summary.of_reviews(page.reviews), reviews, view)
+    sent = json.loads(json.dumps(block, allow_nan=False, ensure_ascii=False).encode())
+    VALIDATOR.validate(sent)
+    for review in sent["reviews"]:
+        assert view.max_chars is None or not view.max_chars < len(review["content"]) or view.html
+        assert review["image"] is None or review["image"].startswith(("http://", "https://"))
+        if review["date"] is not None:
+            assert len(review["date"]) == 10
+            assert review["created_at"].startswith(review["date"])
+            assert len(review["created_at"]) == 20
+
+
+COUNTS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: mostly(st.one_of(st.integers(0, 9), NUMBERS))
+        for name in ("total", "oneStar", "twoStars", "threeStars", "fourStars", "fiveStars")
+    },
+)
+SUMMARIES = st.fixed_dictionaries(
+    {
+        "summaries": mostly(
+            st.lists(
+                st.fixed_dictionaries(
+                    {"sku": mostly(TEXT)},
+                    optional={"starsAverage": mostly(NUMBERS), "numberOfReviews": mostly(COUNTS)},
+                ),
+                max_size=4,
+            )
+        )
+    }
+)
+
+
+def _five_times(count: int) -> dict[str, Any]:
+    return {"summaries": [{"sku": "A", "numberOfReviews": {"total": count, "oneStar": count, "twoStars": count}}] * 5}
+
+
+@fuzzed
+@given(st.one_of(SUMMARIES.map(written), damaged(SUMMARIES.map(written)), st.binary(max_size=40)))
+@example(written(_five_times(9 * 10**4299)))
+def test_any_batch_of_summaries_gives_counts_that_can_be_answered_or_is_malformed(body: bytes) -> None:
+    try:
+        counted = read_batch_summaries(body)
+    except Malformed:
+        return
+    assert all(isinstance(sku, str) for sku in counted)
+    summaries = [Summary.of_counts(counts) for counts in counted.values()]
+    for summary in [*summaries, Summary.merged([*summaries, *summaries])] if summaries else []:
+        assert Summary.decode(summary.encode()) == summary
+        sent = json.loads(json.dumps(product_block("A", summary, [], View()), allow_nan=False))
+        VALIDATOR.validate(sent)
+        json.dumps(summary.in_trustpilots_shape(), allow_nan=False)
+
+
+TOKENS = st.fixed_dictionaries(
+    {},
+    optional={
+        "access_token": mostly(TEXT),
+        "expires_in": mostly(
+            st.one_of(st.integers(0, 10**6).map(str), NUMBERS, st.sampled_from(["nan", "1e999", "-1"]))
+        ),
+    },
+)
+
+
+@fuzzed
+@given(st.one_of(TOKENS.map(written), damaged(TOKENS.map(written)), st.binary(max_size=40)), st.integers(0, 2**33))
+@example(b'{"access_token": "t", "expires_in": Infinity}', 0)
+@example(b"\xff\xfe", 0)
+def test_any_answer_gives_a_token_that_fits_a_header_and_ends_or_is_malformed(body: bytes, now: int) -> None:
+    try:
+        token = read_token(body, now)
+    except Malformed:
+        return
+    assert token.text
+    assert all("!" <= character <= "~" for character in token.text)
+    assert now <= token.renew_at <= token.expires_at <= now + LONGEST_SECONDS
+
+
+@pytest.mark.parametrize("kind", ["Block"])
+def test_the_schema_that_answers_are_held_against_refuses_a_wrong_block(kind: str) -> None:
+    assert kind in SCHEMAS
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATOR.validate({**product_block("A", None, [], View()), "found": 1})
