@@ -48,13 +48,19 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     :data:`REQUEST_SECONDS`; a slow caller holds its connection that long and nobody else up.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # There from the start: a signal may come while the application is still being loaded.
+        self._lines = Lines()
+        self.app_extensions: dict[str, Any] = {}
+
     def load_wsgi(self) -> None:
         """Load the application, and let it put finished answers on the connection by itself."""
         super().load_wsgi()
         app: Any = self.wsgi
-        self.app_extensions: dict[str, Any] = getattr(app, "extensions", {})
+        self.app_extensions = getattr(app, "extensions", {})
         self.wsgi: Any = Sending(app, self, time.time)
-        self._lines: Lines = self.app_extensions.get("lines") or Lines()
+        self._lines = self.app_extensions.get("lines", self._lines)
         self._lines.wait_for(gevent.get_hub().loop.run_callback)
         # What was loaded stays; looking through it again and again held every answer up for some 40 ms.
         gc.collect()
@@ -70,7 +76,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
         Not at a reload: others have taken this worker's place, and nobody is to be told anything.
         """
-        seconds = self.app_extensions["proxy"].settings.drain_seconds if leaving.is_set() else 0
+        proxy = self.app_extensions.get("proxy")
+        seconds = proxy.settings.drain_seconds if proxy and leaving.is_set() else 0
         if seconds:
             gevent.spawn_later(seconds, super().handle_exit, sig, frame)
         else:

@@ -34,6 +34,12 @@ def _pids(proxy: RunningProxy, line: str) -> list[int]:
     return [int(found[1]) for text in proxy.log if (found := re.search(line, text))]
 
 
+def _workers(proxy: RunningProxy, number: int) -> list[int]:
+    """Return the process ids of so many workers once they are started, loaded or not."""
+    _await(lambda: len(_pids(proxy, r"Booting worker with pid: (\d+)")) == number)
+    return _pids(proxy, r"Booting worker with pid: (\d+)")
+
+
 def test_sigterm_with_a_new_master_taking_over_the_port_loses_no_answer(sandbox: RunningSandbox) -> None:
     def take_over() -> None:
         time.sleep(1)
@@ -136,6 +142,20 @@ def test_ctrl_c_in_a_terminal_ends_without_a_traceback(sandbox: RunningSandbox) 
             os.kill(pid, signal.SIGINT)
         assert proxy.wait() == 0
     assert not [line for line in proxy.log if "Traceback" in line or "exception" in line]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_the_workers_are_still_loading_ends_without_a_traceback(
+    sandbox: RunningSandbox, number: int
+) -> None:
+    for wait in (0.0, 0.1, 0.2):
+        with RunningProxy(sandbox, WEB_CONCURRENCY="2") as proxy:
+            workers = _workers(proxy, 2)
+            time.sleep(wait)
+            for pid in [*workers, proxy.pid]:
+                os.kill(pid, number)
+            assert proxy.wait() == 0
+        assert not [line for line in proxy.log if "Traceback" in line or "exception" in line]
 
 
 def test_the_file_says_what_the_environment_can_not_be_told_again(tmp_path: Path) -> None:
