@@ -121,7 +121,7 @@ def test_a_reload_and_a_handover_by_its_lines_lose_no_answer(configuration: Path
         if steps == 3:
             assert proxy.wait_for_first_master() == 0
             until = time.monotonic() + 10
-            while pid.read_text() == first:
+            while not pid.exists() or pid.read_text() == first:
                 assert time.monotonic() < until, "the new master did not take the pid file over"
                 time.sleep(0.1)
     assert Counter(answer.status for answer in answers) == {200: rate * seconds}

@@ -60,7 +60,8 @@ def test_500_skus_with_an_interruption_cost_500_calls(
     sandbox: RunningSandbox, redis_server: RunningRedis, environment: dict[str, str], tmp_path: Path
 ) -> None:
     skus = sandbox.generate(500, 3)
-    sandbox.behave("slow", seconds=0.02)
+    # Slow enough that the Ctrl-C comes in the middle on a busy machine too.
+    sandbox.behave("slow", seconds=0.06)
     file = tmp_path / "send.csv"
     file.write_text("name;sku\n" + "".join(f"Product;{sku}\n" for sku in skus))
     first = Terminal([*WARM, str(file)], environment)
