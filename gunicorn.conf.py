@@ -10,6 +10,7 @@ from gevent import monkey
 # Before proxy brings in urllib3: ssl must not be imported unpatched.
 monkey.patch_all()
 
+from proxy.braze.rules import ANSWER_SECONDS  # noqa: E402  # after the patch, see above
 from proxy.observing.log_format import log_config  # noqa: E402  # after the patch, see above
 from proxy.serving import leaving, metrics_files  # noqa: E402  # as above
 from proxy.serving.configuration import reload_settings  # noqa: E402  # as above
@@ -51,12 +52,26 @@ def on_reload(server: Any) -> None:
 
 
 def on_starting(server: Any) -> None:
-    """Say what several workers without a shared store cost."""
+    """Say what settings cost that are right and seldom meant."""
     if _settings.workers > 1 and not _settings.shared_store:
         server.log.warning(
             "WEB_CONCURRENCY=%d with CACHE_URL=memory://: each worker pays for the same products and has the "
             "whole call budget for itself, and a purge or webhook reaches one of them; use redis:// or one worker",
             _settings.workers,
+        )
+
+    if _settings.deadline_seconds >= ANSWER_SECONDS:
+        server.log.warning(
+            "DEADLINE_SECONDS=%g: Braze inserts nothing that takes %g s or longer",
+            _settings.deadline_seconds,
+            ANSWER_SECONDS,
+        )
+    if _settings.stale_seconds < _settings.fresh_seconds:
+        server.log.warning(
+            "CACHE_STALE_SECONDS=%g is below CACHE_FRESH_SECONDS=%g: no copy is ever served stale, so callers wait "
+            "for a slow Trustpilot",
+            _settings.stale_seconds,
+            _settings.fresh_seconds,
         )
 
 

@@ -81,6 +81,8 @@ def wire(settings: Settings) -> Flask:
     app.extensions["lines"] = lines
     app.extensions["proxy"] = proxy
     app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
+    # Braze follows no redirects: an address with a slash too many is told to be none.
+    app.url_map.merge_slashes = False
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)

@@ -33,9 +33,7 @@ def inviting(invitations: Invitations | None, settings: Settings) -> Blueprint:
     @endpoints.post("/private/business-units/<unit>/email-invitations")
     def drop_in(unit: str) -> Response:
         """Trustpilot's own call."""
-        if unit not in units:
-            abort(404)
-        return send(unit)
+        return send(parameters.configured_unit(unit, units))
 
     def send(unit: str) -> Response:
         if invitations is None:
@@ -65,7 +63,8 @@ def handing_out(tokens: Tokens, settings: Settings, now: Now) -> Blueprint:
         """Trustpilot's own call; the caller's credential stands where key and secret stood."""
         if request.form.get("grant_type", "client_credentials") != "client_credentials":
             raise BadParameter("grant_type", None, "takes client_credentials")
-        held = tokens.token(Deadline.after(settings.upstream_timeout_seconds))
+        # A Connected Content tag asks for it while a message renders.
+        held = tokens.token(Deadline.after(min(settings.deadline_seconds, settings.upstream_timeout_seconds)))
         left = max(0, int(held.expires_at - now()))
         response = jsonify(access_token=held.text, token_type="BearerToken", expires_in=str(left))  # noqa: S106  # a kind
         response.headers["Cache-Control"] = "no-store"

@@ -17,13 +17,14 @@ from proxy.http import parameters as p
 from proxy.http.collection import collection
 from proxy.http.routes import DROP_IN_INVITATIONS, DROP_IN_REVIEWS, DROP_IN_SUMMARY, TOKEN
 from proxy.http.schemas import SCHEMAS
-from proxy.http.values import ListParameter, Parameter
+from proxy.http.values import Choice, ListParameter, Parameter
 from proxy.settings import Settings
 
 Json = dict[str, Any]
 
 _VIEW = (p.STARS, p.LANGUAGE, p.LIMIT, p.SORT, p.MIN_CHARS, p.MAX_CHARS, p.FORMAT, p.LOCALE, p.ON_ERROR)
 _UNDER_LOAD = (503, 504)
+_TOKEN_STATUSES = (413, 429, 501, 502, 503, 504)
 
 
 def describing(settings: Settings) -> Blueprint:
@@ -98,7 +99,7 @@ def described(settings: Settings) -> Json:
     if settings.token_endpoint:
         paths[TOKEN] = {
             "post": {
-                **_operation("Trustpilot's own token call", {200: _json("Token")}, (), (413, 429, 501, 503, 504)),
+                **_operation("Trustpilot's own token call", {200: _json("Token")}, (), _TOKEN_STATUSES),
                 "x-requires": "TOKEN_ENDPOINT=true",
                 "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": _ref("Grant")}}},
             }
@@ -161,7 +162,7 @@ _FRESHNESS: Json = {
 
 def _invitation(summary: str, given: tuple[Parameter[Any], ...]) -> Json:
     answers = {202: {"description": "Trustpilot has taken it"}, "2XX": {"description": "as Trustpilot answers"}}
-    operation = _operation(summary, answers, given, (404, 409, 413, 415, 422, 429, 500, 501, 503, 504))
+    operation = _operation(summary, answers, given, (404, 413, 415, 422, 429, 500, 501, 502, 503, 504))
     key = {"name": "Idempotency-Key", "in": "header", "schema": _KEY}
     operation["parameters"] = [*operation.get("parameters", []), key]
     operation["requestBody"] = {"required": True, **_json("Invitation")}
@@ -205,6 +206,8 @@ def _described(parameter: Parameter[Any] | ListParameter) -> Json:
         if parameter.required:
             told["required"] = True
             told["example"] = "TRUCK-01"
+    elif isinstance(parameter.takes, Choice):
+        told["schema"] = {**told["schema"], "default": parameter.takes.choices[0]}
     elif isinstance(parameter.default, int | str) and not isinstance(parameter.default, bool):
         told["schema"] = {**told["schema"], "default": parameter.default}
     return told
@@ -233,6 +236,8 @@ def _problem(status: int) -> Json:
     }
     if status == 401:
         answer["headers"] = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
+    if status in (429, 502, 503, 504):
+        answer["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 0}}}
     return answer
 
 
@@ -241,14 +246,14 @@ _MEANINGS = {
     401: "No or a wrong credential",
     403: "Not from this address",
     404: "Nothing at this address; or not a configured business unit",
-    409: "The same invitation is being sent right now",
     413: "The body is too large",
     415: "The body is not JSON",
     422: "The invitation can't be sent",
     429: "Trustpilot's rate limit is reached",
     500: "A bug",
     501: "Invitations are not set up",
-    503: "Trustpilot is failing, or the call budget is used up, and no copy is held",
+    502: "Trustpilot refuses the proxy's own credentials",
+    503: "Trustpilot is failing, or the call budget is used up, and no copy is held; or the store can't be reached",
     504: "Trustpilot did not answer within the deadline, and no copy is held",
 }
 

@@ -31,6 +31,13 @@ class BadParameter(Exception):
         super().__init__(f"{name}{shown}: {takes}")
 
 
+class UnknownBusinessUnit(Exception):
+    """The path names a business unit that is not configured."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(f"the business unit {_shown(unit)} is not one of those in TRUSTPILOT_BUSINESS_UNIT_ID")
+
+
 def _shown(value: str) -> str:
     """Quote ``value`` for a message: cut, and without characters that would garble it."""
     readable = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value[:60])
@@ -93,11 +100,18 @@ def selection(query: Query, business_units: tuple[str, ...], name: str = "sku") 
     )
 
 
+def selection_in(unit: str, query: Query, business_units: tuple[str, ...]) -> Selection:
+    """Read which products of the path's business unit are asked for. Raises :class:`UnknownBusinessUnit`."""
+    return Selection(configured_unit(unit, business_units), skus(query), locale(query))
+
+
 def skus(query: Query, name: str = "sku") -> tuple[str, ...]:
     """Read one SKU or several, duplicates collapsed."""
     parts = query.many(name)
     if not parts:
-        raise BadParameter(name, None, f"required; give one SKU, or up to {MOST_SKUS} separated by commas")
+        near = next((given for given in query.given if given.lower() in ("sku", "skus")), None)
+        hint = f" ({near} is another parameter)" if near else ""
+        raise BadParameter(name, None, f"required; give one SKU, or up to {MOST_SKUS} separated by commas{hint}")
     for part in parts:
         check_sku(name, part)
     unique = tuple(dict.fromkeys(parts))
@@ -160,6 +174,13 @@ def paging(query: Query) -> tuple[int, int]:
 def business_unit(query: Query, configured: Iterable[str]) -> str:
     """Read which business unit is meant; without the parameter, the first configured one."""
     return query.one(of_business_units(tuple(configured)))
+
+
+def configured_unit(unit: str, configured: tuple[str, ...]) -> str:
+    """Return the business unit of a path. Raises :class:`UnknownBusinessUnit`."""
+    if unit not in configured:
+        raise UnknownBusinessUnit(unit)
+    return unit
 
 
 def of_business_units(configured: tuple[str, ...]) -> Parameter[str]:

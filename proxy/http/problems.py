@@ -10,7 +10,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from proxy.cache import StoreDown
-from proxy.http.parameters import BadParameter
+from proxy.http.parameters import BadParameter, UnknownBusinessUnit
 from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, LedgerDown
 from proxy.reviews import Unavailable
 from proxy.trustpilot import TrustpilotError
@@ -41,6 +41,7 @@ def register_problems(app: Flask) -> None:
         BadParameter,
         lambda error: problem(400, str(error)),
     )
+    app.register_error_handler(UnknownBusinessUnit, lambda error: problem(404, str(error)))
     app.register_error_handler(Unavailable, unavailable)
     app.register_error_handler(StoreDown, _store_down)
     app.register_error_handler(BadInvitation, lambda error: problem(400, str(error)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response, request
 
 from proxy.http import parameters
 from proxy.http.answers import MadeOf, answer, deadline
@@ -76,9 +76,8 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     @endpoints.get("/product-reviews/business-units/<unit>/reviews")
     def drop_in_reviews(unit: str) -> Response:
         """Trustpilot's own reviews call."""
-        _known(unit)
         query = Query.parse(request.query_string)
-        selection = Selection(unit, parameters.skus(query), parameters.locale(query))
+        selection = parameters.selection_in(unit, query, units)
         stars, languages = parameters.filters(query)
         page, per_page = parameters.paging(query)
         shown, more, freshness = reviews.trustpilot_reviews(
@@ -100,14 +99,9 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     @endpoints.get("/product-reviews/business-units/<unit>")
     def drop_in_summary(unit: str) -> Response:
         """Trustpilot's own summary call."""
-        _known(unit)
         query = Query.parse(request.query_string)
-        selection = Selection(unit, parameters.skus(query), parameters.locale(query))
+        selection = parameters.selection_in(unit, query, units)
         found = reviews.trustpilot_summary(selection, deadline(settings.deadline_seconds))
         return answer(found.body, MadeOf(selection.products, found.freshness), now, query.ignored)
-
-    def _known(unit: str) -> None:
-        if unit not in units:
-            abort(404)
 
     return endpoints

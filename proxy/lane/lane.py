@@ -49,8 +49,7 @@ class Lane:
             ready = self._shared(asked, environ, Deadline(started + self._deadline_seconds))
         own = own_headers(request_id(environ.get("HTTP_X_REQUEST_ID", "")), started)
         own.append(("Content-Length", str(len(ready.body))))
-        if ready.made_of is not None:
-            own += freshness_headers(ready.made_of.freshness, self._now())
+        own += freshness_headers(ready.made_of.freshness, self._now()) if ready.made_of else ready.as_told
         if TAKES_WHOLE in environ:
             return Whole(ready.status, ready.fields.written, own, ready.body)
         start_response(ready.status, [*ready.fields.pairs, *own])

@@ -36,11 +36,12 @@ def finished(app: WSGIApplication, environ: WSGIEnvironment, *, gzip: bool) -> R
     body = b"".join(written)
     status, headers = told[-1]
     made_of: MadeOf | None = environ.get(MADE_OF)
-    left_out = _EACH_ITS_OWN if made_of is None else _EACH_ITS_OWN | _BY_AGE
-    kept = [(name, value) for name, value in headers if name.lower() not in left_out]
+    kept = [(name, value) for name, value in headers if name.lower() not in _EACH_ITS_OWN | _BY_AGE]
+    # What is not made of copies has no age that goes on.
+    fresh = () if made_of else tuple(pair for pair in headers if pair[0].lower() in _BY_AGE)
     if len(body) >= SMALLEST_WORTH:
         kept.append(("Vary", "Accept-Encoding"))
         if gzip:
             kept.append(("Content-Encoding", "gzip"))
             body = compressed(body)
-    return Ready(status, Fields.of(tuple(kept)), body, made_of)
+    return Ready(status, Fields.of(tuple(kept)), body, made_of, fresh)

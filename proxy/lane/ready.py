@@ -67,10 +67,13 @@ class Ready:
     body: bytes
     made_of: MadeOf | None
     """``None`` when it must not be repeated."""
+    as_told: tuple[tuple[str, str], ...] = ()
+    """How fresh it is, as the app said, when it was not made of copies."""
 
     def weight(self, asked: Asked) -> int:
         """Return the bytes of memory that holding the answer takes."""
         products = sum(map(sys.getsizeof, self.made_of.products)) if self.made_of else 0
-        return (
-            sys.getsizeof(self.body) + sys.getsizeof(asked.path) + sys.getsizeof(asked.query) + products + _OVERHEAD
-        )
+        # The only field that is as long as a caller likes; it is held one by one and written.
+        ignored = sum(2 * len(value) for name, value in self.fields.pairs if name == "X-Ignored-Parameters")
+        own = sys.getsizeof(self.body) + sys.getsizeof(asked.path) + sys.getsizeof(asked.query)
+        return own + products + ignored + _OVERHEAD

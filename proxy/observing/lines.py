@@ -35,7 +35,8 @@ class Lines:
     """Writes an event's line at level info; other events have lines of their own where they happen, or none.
 
     A line costs least when many are made one after the other and leave together. So where there is a server that does
-    several things in turn, lines wait until it has done what is at hand; under little load that is at once.
+    several things in turn, lines wait until it has done what is at hand; under little load that is at once. Lines of
+    other kinds, warnings say, don't wait for these; each has its time.
     """
 
     def __init__(self) -> None:

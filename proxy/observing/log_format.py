@@ -30,7 +30,7 @@ class Redaction:
     def __init__(self, secrets: Collection[str]) -> None:
         long = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
         # Also as JSON writes them: quotes and backslashes escaped. The longest first: one may hold another.
-        self._secrets = sorted({*long, *(json.dumps(secret)[1:-1] for secret in long)}, key=len, reverse=True)
+        self._secrets = sorted({*long, *(_encode(secret)[1:-1] for secret in long)}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """Return ``text`` without secrets and addresses."""

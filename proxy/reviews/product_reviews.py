@@ -235,7 +235,8 @@ def empty_answer(selection: Selection, error: str) -> dict[str, Any]:
 
 def empty_products(skus: Sequence[str], error: str) -> dict[str, Any]:
     """Return the answer of ``/v1/products`` that ``on_error=empty`` asks for."""
-    return {"found": False, "count": len(skus), "products": [failed_block(sku, error) for sku in skus]}
+    blocks = [failed_block(sku, error) for sku in skus]
+    return {"found": False, "count": len(skus), "products": blocks, "error": error}
 
 
 def empty_summary(selection: Selection, error: str) -> dict[str, Any]:

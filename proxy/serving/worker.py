@@ -35,10 +35,14 @@ _STATUSES = {
     "ExpectationFailed": (417, "this expectation can't be met"),
 }
 _OURS = frozenset({"ConfigurationProblem", "InvalidResponseHeader", "InvalidResponseHeaderName"})
-_MALFORMED = (400, "this is not an HTTP request that can be read")
+_MALFORMED = (
+    400,
+    "this is not an HTTP request that can be read; characters beyond ASCII in a URL have to be encoded, in Liquid "
+    "with | url_param_escape",
+)
 _BUG = (500, "the proxy made a mistake; its log has the request id of this answer")
 
-_log = logging.getLogger("proxy.requests")
+_log = logging.getLogger(__name__)
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -85,8 +89,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End at once, as the second Ctrl-C would. ``sys.exit`` in a greenlet would print a traceback."""
+        try:
+            self._lines.write()
+        finally:
+            os._exit(0)
+
+    def handle_abort(self, sig: int, frame: Any) -> None:
+        """End because the master heard nothing for too long, with the lines of what came before that."""
         self._lines.write()
-        os._exit(0)
+        super().handle_abort(sig, frame)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request, or close the connection when its time is up."""

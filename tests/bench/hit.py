@@ -7,6 +7,7 @@ import statistics
 import subprocess
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +31,25 @@ class _Load:
 
 
 def hit(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
-    """Measure hits at 64 and at 1,000 connections, both servers in turn."""
+    """Measure hits at 64 and at 1,000 connections, the servers in turn."""
     sandbox.reset()
-    with proxy(sandbox) as own, bare(sandbox, body_on_the_wire(own), folder) as floor:
+    with ExitStack() as started:
+        own = started.enter_context(proxy(sandbox))
+        body = body_on_the_wire(own)
+        servers = {
+            "hit": own,
+            "bare": started.enter_context(bare(sandbox, body, folder)),
+            "bare, sent whole": started.enter_context(bare(sandbox, body, folder, function="whole")),
+        }
         lines = []
         for connections in CONNECTIONS:
             measured: dict[str, list[_Load]] = defaultdict(list)
-            for server in (own, floor):
+            for server in servers.values():
                 _load(server, connections, 1)
-            for _ in range(scale.rounds):
-                measured["hit"].append(_load(own, connections, scale.hit_seconds))
-                measured["bare"].append(_load(floor, connections, scale.hit_seconds))
+            for number in range(scale.rounds):
+                # Forwards and backwards in turn, so that nobody always comes after the same one.
+                for name in list(servers)[:: -1 if number % 2 else 1]:
+                    measured[name].append(_load(servers[name], connections, scale.hit_seconds))
             lines += _lines(connections, measured)
     return lines
 
@@ -73,10 +82,10 @@ def _lines(connections: int, measured: Mapping[str, list[_Load]]) -> list[Line]:
     def median(server: str, figure: str) -> float:
         return statistics.median(float(getattr(load, figure)) for load in measured[server])
 
-    def ratio(figure: str) -> float:
+    def ratio(figure: str, peer: str) -> float:
         return statistics.median(
             float(getattr(own, figure)) / float(getattr(floor, figure))
-            for own, floor in zip(measured["hit"], measured["bare"], strict=True)
+            for own, floor in zip(measured["hit"], measured[peer], strict=True)
         )
 
     at = f"at {connections:,} connections"
@@ -84,10 +93,17 @@ def _lines(connections: int, measured: Mapping[str, list[_Load]]) -> list[Line]:
     lines = [
         Line("hit", f"{server} {at}: {name}", median(server, figure), unit)
         for figure, (name, unit) in units.items()
-        for server in ("hit", "bare")
+        for server in measured
     ]
-    lines += [Line("hit", f"{s} {at}: processor time", median(s, "cpu"), "µs") for s in ("hit", "bare")]
-    lines.append(Line("hit", f"requests a second of bare, {at}", ratio("per_second"), "times", floor=0.85))
-    ceiling = 1.3 if connections == max(CONNECTIONS) else None
-    lines.append(Line("hit", f"p99 of bare, {at}", ratio("p99"), "times", ceiling=ceiling))
+    lines += [Line("hit", f"{server} {at}: processor time", median(server, "cpu"), "µs") for server in measured]
+    most = connections == max(CONNECTIONS)
+    lines += [
+        Line("hit", f"requests a second of bare, {at}", ratio("per_second", "bare"), "times", floor=0.85),
+        Line("hit", f"p99 of bare, {at}", ratio("p99", "bare"), "times", ceiling=1.3 if most else None),
+    ]
+    sent_whole = "bare, sent whole"
+    lines += [
+        Line("hit", f"requests a second of {sent_whole}, {at}", ratio("per_second", sent_whole), "times"),
+        Line("hit", f"p99 of {sent_whole}, {at}", ratio("p99", sent_whole), "times"),
+    ]
     return lines

@@ -55,12 +55,19 @@ def proxy(sandbox: RunningSandbox, *options: str, under: Sequence[str] = (), **s
     return Gunicorn("wsgi:app", proxy_environment(sandbox, **settings), *options, under=under)
 
 
-def bare(sandbox: RunningSandbox, body: bytes, folder: Path, *options: str, under: Sequence[str] = ()) -> Gunicorn:
+def bare(
+    sandbox: RunningSandbox,
+    body: bytes,
+    folder: Path,
+    *options: str,
+    under: Sequence[str] = (),
+    function: str = "app",
+) -> Gunicorn:
     """Start the bare function with ``body``; ``folder`` is a place for it."""
     kept = folder / "body"
     kept.write_bytes(body)
     environment = proxy_environment(sandbox, BENCH_BODY=str(kept))
-    return Gunicorn("tests.bench.bare:app", environment, *options, under=under)
+    return Gunicorn(f"tests.bench.bare:{function}", environment, *options, under=under)
 
 
 _NGINX = """

@@ -74,8 +74,16 @@ BAD = [
     (f"{DROP_IN}/reviews?sku=A&perPage=101", 400, "perPage is '101'"),
     (f"{DROP_IN}/reviews?sku=A&page=11&perPage=100", 400, "reaches too far"),
     (f"{DROP_IN}?sku=", 400, "rendered to nothing"),
-    ("/v1/product-reviews/business-units/nobody/reviews?sku=A", 404, "nothing at this address"),
-    ("/v1/product-reviews/business-units/nobody?sku=A", 404, "nothing at this address"),
+    (
+        "/v1/product-reviews/business-units/nobody/reviews?sku=A",
+        404,
+        "business unit 'nobody' is not one of those",
+    ),
+    (
+        "/v1/product-reviews/business-units/nobody?sku=A",
+        404,
+        "business unit 'nobody' is not one of those",
+    ),
     ("/", 404, "nothing at this address"),
     ("/v1", 404, "nothing at this address"),
     ("/v1/reviews/", 404, "nothing at this address"),

@@ -116,7 +116,7 @@ def test_credentials_are_not_shown_where_requests_are_logged() -> None:
 
 _FILL = """
 import gc, resource, time
-from tests.lane.test_held import Asked, Freshness, HeldAnswers, MadeOf, Ready, State
+from tests.lane.test_held import Asked, Fields, Freshness, HeldAnswers, MadeOf, Ready, State
 
 def resident():
     with open('/proc/self/statm') as statm:
@@ -128,7 +128,8 @@ def put(number):
     asked = Asked(path, f'sku=SKU-{number}&stars=4,5', None, secret, None, True)
     products = (f'unit/SKU-{number}',)
     freshness = Freshness(State.HIT, time.time() + number, time.time() + number + 900)
-    held.hold(asked, Ready('200 OK', (), bytes(600 + number % 900), MadeOf(products, freshness)), held.mark())
+    ready = Ready('200 OK', Fields.of(()), bytes(600 + number % 900), MadeOf(products, freshness))
+    held.hold(asked, ready, held.mark())
 
 held = HeldAnswers(8 * 1024 * 1024, time.time)
 put(0)

@@ -27,6 +27,7 @@ def test_every_request_and_every_call_has_a_line(sandbox: RunningSandbox) -> Non
         given = requests.get(url, headers=headers, timeout=5)
         made_up = proxy.get("/v1/reviews", sku="MUG-01")
         late = requests.get(f"{proxy.url}/v1/reviews?sku=A", headers={"X-Request-Id": "a b\tc"}, timeout=5)
+        proxy.stop()
     assert given.headers["X-Request-Id"] == "given-1"
     first, second, third = _lines(proxy, "proxy.requests")
     assert {name: first[name] for name in ("request_id", "route", "skus", "cache", "status", "sender", "method")} == {
@@ -52,6 +53,7 @@ def test_a_sender_version_that_is_none_is_not_logged(sandbox: RunningSandbox) ->
     with RunningProxy(sandbox) as proxy:
         headers = {"X-Api-Key": SECRET, "X-Braze-Sender-Version": "jane@shop.example"}
         requests.get(f"{proxy.url}/v1/reviews?sku=MUG-01", headers=headers, timeout=5)
+        proxy.stop()
     assert _lines(proxy, "proxy.requests")[0]["sender"] == ""
 
 

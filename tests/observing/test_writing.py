@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,64 @@ def test_without_a_server_a_line_is_written_at_once(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.INFO, REQUESTS):
         Lines().hear(answered(1))
     assert len(caplog.records) == 1
+
+
+def test_lines_that_can_not_be_written_cost_nobody_an_answer_and_are_told_of_later(tmp_path: Path) -> None:
+    kept = tmp_path / "log"
+    kept.touch()
+    only_read = os.open(kept, os.O_RDONLY)
+    handler = Writing(only_read, frozenset({"patient"}))
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for number in range(MOST + 10):
+        handler.handle(logging.LogRecord("patient", logging.INFO, "", 0, str(number), None, None))
+    handler.flush()
+    # The same descriptor again, as when a full disk has room again.
+    writable = os.open(kept, os.O_WRONLY | os.O_APPEND)
+    os.dup2(writable, only_read)
+    handler.handle(logging.LogRecord("another", logging.INFO, "", 0, "after", None, None))
+    handler.handle(logging.LogRecord("another", logging.INFO, "", 0, "and after", None, None))
+    os.close(writable)
+    os.close(only_read)
+    assert kept.read_text().splitlines() == [
+        f"{MOST + 10} lines before this one could not be written",
+        "after",
+        "and after",
+    ]
+
+
+def test_lines_of_two_processes_on_one_pipe_are_never_mixed() -> None:
+    out, into = os.pipe()
+    lines, width = 3000, 300
+    children = []
+    for name in ("a", "b"):
+        if not (child := os.fork()):
+            handler = Writing(into, frozenset({"patient"}))
+            handler.setFormatter(logging.Formatter("%(message)s"))
+            for number in range(lines):
+                text = f"{number:05}" + name * width
+                handler.handle(logging.LogRecord("patient", logging.INFO, "", 0, text, None, None))
+            handler.flush()
+            os._exit(0)
+        children.append(child)
+    os.close(into)
+    came = b""
+    while piece := os.read(out, 65_536):
+        came += piece
+        # A reader that is slower than the writers, so that the pipe is full all the time.
+        time.sleep(0.002)
+    os.close(out)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    told = came.decode().splitlines()
+    for name in ("a", "b"):
+        assert [line for line in told if line.endswith(name)] == [f"{n:05}" + name * width for n in range(lines)]
+    assert len(told) == 2 * lines
+
+
+def test_a_flush_within_a_flush_leaves_the_lines_to_the_one_under_way(pipe: Pipe) -> None:
+    """As when a signal's handler, about to end the process, comes in the middle of a write."""
+    pipe.log("one")
+    with pipe.handler._writing:
+        pipe.handler.flush()
+        assert pipe.came() == []
+    pipe.handler.flush()
+    assert pipe.came() == ["one"]

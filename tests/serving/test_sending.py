@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import socket
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.exposition import value
 from tests.running import SECRET, RunningProxy, RunningSandbox
 
 PATH = "/v1/reviews?sku=MUG-01"
@@ -72,6 +76,36 @@ def test_a_problem_is_whole_too(proxy: RunningProxy) -> None:
     assert problem[0] == "HTTP/1.1 400 BAD REQUEST"
     assert ("content-type", "application/problem+json") in problem[1]
     assert json.loads(problem[2])["found"] is False
+
+
+@pytest.mark.parametrize("more", ["", "&on_error=empty"])
+def test_what_could_not_be_had_is_counted_alike_on_every_kind_of_connection(
+    sandbox: RunningSandbox, more: str
+) -> None:
+    sandbox.behave("fail")
+    with RunningProxy(sandbox) as proxy:
+        path = f"/v1/reviews?sku=MUG-01{more}"
+        kept, closed = answers(proxy.raw(asked(path) + asked(path, Connection="close")))
+        assert dict(kept[1])["x-cache"] == dict(closed[1])["x-cache"] == "miss"
+        status = "200" if more else "503"
+        labels = {"route": "/v1/reviews", "status": status, "cache": "miss"}
+        assert value(proxy, "ccproxy_requests_total", **labels) == 2
+
+
+def test_a_quit_ends_a_worker_at_once_whatever_it_does(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox) as proxy:
+        proxy.get(PATH)
+        (worker,) = [
+            int(found[1]) for line in proxy.log if (found := re.search(r"Booting worker with pid: (\d+)", line))
+        ]
+        os.kill(worker, signal.SIGQUIT)
+        until = time.monotonic() + 5
+        while Path(f"/proc/{worker}").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        # The line of the answer given before was written, and the master has started another worker.
+        assert proxy.get(PATH).status_code == 200
+        assert len([line for line in proxy.log if '"proxy.requests"' in line and "/v1/reviews" in line]) >= 1
 
 
 def test_a_slow_reader_gets_all_of_a_large_answer(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
