@@ -91,12 +91,13 @@ def test_a_refused_host_is_named_with_what_may_stand_there(previewing: Previewin
     assert [(mistake["kind"], mistake["line"]) for mistake in result["mistakes"]] == [("not-sent", 1)]
 
 
-def test_redirects_are_not_followed(previewing: Previewing) -> None:
-    """Braze: Make a Connected Content call, "Things to know"."""
+def test_an_address_with_a_slash_too_many_is_shown_as_none(previewing: Previewing) -> None:
+    """Not as a redirect, which Braze would not follow (Make a Connected Content call, "Things to know")."""
     tag = "[{% connected_content https://reviews.example.com/v1//reviews?sku=TRUCK-01 :basic_auth a %}]"
     result = previewing.render(tag)
     assert result["body"] == "[]"
-    assert result["calls"][0]["outcome"].startswith("redirect not followed")
+    assert result["calls"][0]["status"] == 404
+    assert "404 Not Found" in result["calls"][0]["outcome"]
 
 
 @pytest.mark.parametrize(
