@@ -21,7 +21,7 @@ import requests
 
 from tests.deploy.shipped import DEPLOY, OPERATING, ROOT, anchors
 from tests.load import Callers
-from tests.running import SECRET, Process, RunningProxy, RunningSandbox, proxy_environment
+from tests.running import SECRET, Process, RunningProxy, RunningSandbox
 
 COMMANDS = re.findall(r"^    (?! )(.+)$", OPERATING, re.MULTILINE)
 BIN = Path(sys.executable).parent
@@ -74,15 +74,6 @@ def test_each_curl_line_is_answered(proxy: RunningProxy, line: str) -> None:
     done = sh(here.replace(": secret", f": {SECRET}").replace("curl ", "curl --silent --show-error --fail ", 1))
     assert done.returncode == 0, done.stderr
     assert any(sign in done.stdout for sign in ('"alive"', '"calling"', '"found":true', "ccproxy_breaker_open 0"))
-
-
-@pytest.fixture
-def configuration(sandbox: RunningSandbox, tmp_path: Path) -> Path:
-    file = tmp_path / "proxy.env"
-    wanted = proxy_environment(sandbox)
-    names = [name for name in wanted if name.startswith(("TRUSTPILOT_", "PROXY_CREDENTIALS"))]
-    file.write_text("".join(f"{name}={wanted[name]}\n" for name in names))
-    return file
 
 
 def test_the_check_command_tries_what_the_file_says(configuration: Path) -> None:

@@ -11,11 +11,10 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
 import requests
 
 from tests.deploy.shipped import DEPLOY, ROOT
-from tests.running import SECRET, Process, RunningSandbox, proxy_environment
+from tests.running import SECRET, Process
 
 UNIT = DEPLOY / "systemd" / "connected-content-proxy.service"
 INSTALLED = "/opt/connected-content-proxy/.venv/bin/gunicorn"
@@ -58,16 +57,6 @@ def test_a_stop_waits_longer_than_the_proxy_takes() -> None:
     assert told()["KillSignal"] == ["SIGTERM"]
     assert told()["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert told()["Restart"] == ["always"]
-
-
-@pytest.fixture
-def configuration(sandbox: RunningSandbox, tmp_path: Path) -> Path:
-    """The file that PROXY_ENV_FILE names, with all that the proxy needs."""
-    file = tmp_path / "proxy.env"
-    wanted = proxy_environment(sandbox)
-    names = [name for name in wanted if name.startswith(("TRUSTPILOT_", "PROXY_CREDENTIALS"))]
-    file.write_text("".join(f"{name}={wanted[name]}\n" for name in names))
-    return file
 
 
 def test_the_proxy_runs_with_what_the_unit_sets_and_says_when_it_is_ready(

@@ -166,3 +166,12 @@ def test_the_seed_snippet_here_is_the_seeds() -> None:
     if seed.exists():  # the document is beside the repository, not in it
         ours = SEED.replace("PROXY", "https://api.trustpilot.com").replace("UNIT", "66ea0530xxxxxx")
         assert ours.replace("SECRET", "xxxxx") in seed.read_text()
+
+
+def test_products_of_which_none_could_be_had_say_why_at_the_top_too(
+    sandbox: RunningSandbox, proxy: RunningProxy
+) -> None:
+    sandbox.behave("fail")
+    answer = proxy.get("/v1/products", skus="MUG-01,LAMP-01", on_error="empty")
+    assert (answer.status_code, answer.json()["found"], answer.json()["count"]) == (200, False, 2)
+    assert answer.json()["error"] == answer.json()["products"][0]["error"]

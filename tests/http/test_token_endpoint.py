@@ -85,3 +85,14 @@ def test_a_trustpilot_that_hands_out_none_is_a_503(sandbox: RunningSandbox, hand
     sandbox.behave("fail", kinds=["token"])
     answer = requests.post(handing_out.url + PATH, auth=("braze", SECRET), timeout=5)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+
+
+def test_it_answers_within_the_deadline_and_keeps_what_comes_later(sandbox: RunningSandbox) -> None:
+    sandbox.behave("slow", kinds=["token"], seconds=2)
+    with served_here(sandbox, TOKEN_ENDPOINT="true", DEADLINE_SECONDS="0.3") as proxy:
+        began = time.monotonic()
+        late = requests.post(proxy.url + PATH, auth=("braze", SECRET), timeout=5)
+        assert (late.status_code, time.monotonic() - began < 1.5) == (503, True)
+        time.sleep(2.5)
+        assert requests.post(proxy.url + PATH, auth=("braze", SECRET), timeout=5).status_code == 200
+    assert sandbox.calls() == {"token": 1}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -151,20 +153,25 @@ def test_lines_that_can_not_be_written_cost_nobody_an_answer_and_are_told_of_lat
     ]
 
 
+_WRITER = """
+import logging, sys
+from proxy.observing.writing import Writing
+
+into, lines, width = map(int, sys.argv[1:4])
+handler = Writing(into, frozenset({'patient'}))
+handler.setFormatter(logging.Formatter('%(message)s'))
+for number in range(lines):
+    text = f'{number:05}' + sys.argv[4] * width
+    handler.handle(logging.LogRecord('patient', logging.INFO, '', 0, text, None, None))
+handler.flush()
+"""
+
+
 def test_lines_of_two_processes_on_one_pipe_are_never_mixed() -> None:
     out, into = os.pipe()
     lines, width = 3000, 300
-    children = []
-    for name in ("a", "b"):
-        if not (child := os.fork()):
-            handler = Writing(into, frozenset({"patient"}))
-            handler.setFormatter(logging.Formatter("%(message)s"))
-            for number in range(lines):
-                text = f"{number:05}" + name * width
-                handler.handle(logging.LogRecord("patient", logging.INFO, "", 0, text, None, None))
-            handler.flush()
-            os._exit(0)
-        children.append(child)
+    command = [sys.executable, "-c", _WRITER, str(into), str(lines), str(width)]
+    children = [subprocess.Popen([*command, name], pass_fds=[into]) for name in ("a", "b")]
     os.close(into)
     came = b""
     while piece := os.read(out, 65_536):
@@ -172,7 +179,7 @@ def test_lines_of_two_processes_on_one_pipe_are_never_mixed() -> None:
         # A reader that is slower than the writers, so that the pipe is full all the time.
         time.sleep(0.002)
     os.close(out)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert [child.wait(20) for child in children] == [0, 0]
     told = came.decode().splitlines()
     for name in ("a", "b"):
         assert [line for line in told if line.endswith(name)] == [f"{n:05}" + name * width for n in range(lines)]

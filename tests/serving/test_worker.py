@@ -139,3 +139,14 @@ class _Drips:
         self._thread.join()
         for connection in self._open:
             connection.close()
+
+
+def test_settings_that_are_right_and_seldom_meant_are_warned_of_at_the_start(sandbox: RunningSandbox) -> None:
+    with (
+        RunningProxy(sandbox) as usual,
+        RunningProxy(sandbox, DEADLINE_SECONDS="2", CACHE_STALE_SECONDS="100") as unusual,
+    ):
+        assert "warning" not in "".join(usual.log)
+        log = "".join(unusual.log)
+    assert "DEADLINE_SECONDS=2: Braze inserts nothing that takes 2 s or longer" in log
+    assert "CACHE_STALE_SECONDS=100 is below CACHE_FRESH_SECONDS=900" in log
