@@ -59,7 +59,6 @@ def on_starting(server: Any) -> None:
             "whole call budget for itself, and a purge or webhook reaches one of them; use redis:// or one worker",
             _settings.workers,
         )
-
     if _settings.deadline_seconds >= ANSWER_SECONDS:
         server.log.warning(
             "DEADLINE_SECONDS=%g: Braze inserts nothing that takes %g s or longer",

@@ -65,6 +65,10 @@ class Process:
         assert self._process.stdout is not None
         self.log.extend(self._process.stdout)
 
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers that gunicorn has started so far, loaded or not."""
+        return [int(found[1]) for line in self.log if (found := re.search(r"Booting worker with pid: (\d+)", line))]
+
     def signal(self, number: int) -> None:
         """Send a signal; a process that has ended takes none."""
         self._process.send_signal(number)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _EACH_ITS_OWN = frozenset({"content-length", "x-request-id", "server-timing"})
 _BY_AGE = frozenset({"x-cache", "age", "cache-control"})
+_LEFT_OUT = _EACH_ITS_OWN | _BY_AGE
 
 
 def finished(app: WSGIApplication, environ: WSGIEnvironment, *, gzip: bool) -> Ready:
@@ -36,7 +37,7 @@ def finished(app: WSGIApplication, environ: WSGIEnvironment, *, gzip: bool) -> R
     body = b"".join(written)
     status, headers = told[-1]
     made_of: MadeOf | None = environ.get(MADE_OF)
-    kept = [(name, value) for name, value in headers if name.lower() not in _EACH_ITS_OWN | _BY_AGE]
+    kept = [(name, value) for name, value in headers if name.lower() not in _LEFT_OUT]
     # What is not made of copies has no age that goes on.
     fresh = () if made_of else tuple(pair for pair in headers if pair[0].lower() in _BY_AGE)
     if len(body) >= SMALLEST_WORTH:

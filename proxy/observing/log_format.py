@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from proxy.observing.lines import REQUESTS, UPSTREAM
@@ -104,10 +104,9 @@ class Columns(logging.Formatter):
 def log_config(level: str, secrets: Collection[str], *, terminal: bool) -> dict[str, Any]:
     """Return the configuration of the standard library's logging for the whole process, gunicorn's lines included."""
     redaction = Redaction(secrets)
-    # A callable and not its arguments: gunicorn prints this whole dictionary at level debug.
-    make: Callable[[], logging.Formatter] = lambda: (Columns if terminal else JsonLines)(redaction)  # noqa: E731
-    # Callables again, for the same reason.
-    write: Callable[[], logging.Handler] = lambda: Writing(2, _PATIENT)  # noqa: E731
+    # The redaction and not the secrets: gunicorn prints this whole dictionary at level debug.
+    make = partial(Columns if terminal else JsonLines, redaction)
+    write = partial(Writing, 2, _PATIENT)
     ours = {"level": level.upper(), "handlers": ["stderr"], "propagate": False}
     return {
         "version": 1,

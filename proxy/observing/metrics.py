@@ -50,7 +50,7 @@ class Metrics:
             registry=own,
         )
         # The library looks each label set up anew, which costs more than counting.
-        self._answers = cache(lambda route, status, cache: self._requests.labels(route, str(status), cache))
+        self._answers = cache(lambda route, status, state: self._requests.labels(route, str(status), state))
         self._durations = cache(self._request_seconds.labels)
         self._stale_age = Histogram(
             "ccproxy_stale_age_seconds", "Age of the copies served stale.", buckets=AGES, registry=own

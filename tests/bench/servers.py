@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import socket
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.running import SECRET, Process, RunningSandbox, proxy_environment
+from tests.running import SECRET, Process, RunningSandbox, free_port, proxy_environment
 
 HEADERS = {"X-Api-Key": SECRET, "Accept-Encoding": "gzip"}
 """What Braze sends of what matters: a credential, and that it takes gzip."""
@@ -35,9 +34,9 @@ class Gunicorn(Process):
         with socket.create_connection((host, int(port)), timeout=120) as connection:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.1 200", "".join(self.log)
-        while not (found := re.search(r"Booting worker with pid: (\d+)", "".join(self.log))):
+        while not self.workers():
             time.sleep(0.01)
-        return int(found[1])
+        return self.workers()[0]
 
     def resident_bytes(self) -> int:
         """Return the worker's resident size."""
@@ -108,9 +107,7 @@ class Nginx(Process):
     """nginx as a caching reverse proxy in front of the sandbox: fresh as long as the proxy, one fetch per URL."""
 
     def __init__(self, sandbox: RunningSandbox, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         settings = folder / "nginx.conf"
         upstream = sandbox.url.removeprefix("http://")
         # As root its worker would become somebody else, who may not write into the folder.

@@ -75,7 +75,7 @@ def running_endpoint() -> Iterator[Endpoint]:
                 # The other side stopped reading at its limit, which is what some tests are about.
                 self.close_connection = True
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library's name
             """Keep the tests' output quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

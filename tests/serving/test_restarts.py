@@ -34,17 +34,15 @@ def _pids(proxy: RunningProxy, line: str) -> list[int]:
     return [int(found[1]) for text in proxy.log if (found := re.search(line, text))]
 
 
-def _workers(proxy: RunningProxy, number: int) -> list[int]:
-    """Return the process ids of so many workers once they are started, loaded or not."""
-    _await(lambda: len(_pids(proxy, r"Booting worker with pid: (\d+)")) == number)
-    return _pids(proxy, r"Booting worker with pid: (\d+)")
+def _await_workers(proxy: RunningProxy, number: int) -> None:
+    _await(lambda: len(proxy.workers()) == number)
 
 
 def test_sigterm_with_a_new_master_taking_over_the_port_loses_no_answer(sandbox: RunningSandbox) -> None:
     def take_over() -> None:
         time.sleep(1)
         proxy.signal(signal.SIGUSR2)
-        _await(lambda: len(_pids(proxy, r"Booting worker with pid: (\d+)")) == 4)
+        _await_workers(proxy, 4)
         time.sleep(1)
         proxy.signal(signal.SIGTERM)
 
@@ -94,7 +92,7 @@ def test_sighup_loses_no_answer_and_takes_the_files_credentials(sandbox: Running
         file.write_text(f"PROXY_CREDENTIALS=hush-hush\nPROXY_TRUSTED_HOPS=-1\nTRUSTPILOT_API_KEY={SECRET}\n")
         proxy.signal(signal.SIGHUP)
         _await(lambda: any("the settings stay as they were" in line for line in proxy.log))
-        _await(lambda: len(_pids(proxy, r"Booting worker with pid: (\d+)")) == 10)
+        _await_workers(proxy, 10)
         assert show("rotated-2") == show(SECRET) == 200
     assert Counter(answer.status for answer in answers) == {200: RATE * 6}
     assert not [line for line in proxy.log if "hush" in line]
@@ -108,7 +106,7 @@ def test_a_secret_that_came_with_sighup_is_redacted_like_those_of_the_start(
     with RunningProxy(sandbox, PROXY_ENV_FILE=str(file)) as proxy:
         file.write_text(f"PROXY_CREDENTIALS=braze:{SECRET},next:rotated-7\n")
         proxy.signal(signal.SIGHUP)
-        _await(lambda: len(_pids(proxy, r"Booting worker with pid: (\d+)")) == 2)
+        _await_workers(proxy, 2)
         # Said where it has no place, a secret would be quoted as a wrong value.
         file.write_text("LOG_LEVEL=rotated-7\n")
         proxy.signal(signal.SIGHUP)
@@ -138,7 +136,7 @@ def test_ctrl_c_in_a_terminal_ends_without_a_traceback(sandbox: RunningSandbox) 
     with RunningProxy(sandbox, WEB_CONCURRENCY="2") as proxy:
         proxy.get("/v1/reviews", sku="MUG-01")
         # A terminal signals the whole foreground group.
-        for pid in [*_pids(proxy, r"Booting worker with pid: (\d+)"), proxy.pid]:
+        for pid in [*proxy.workers(), proxy.pid]:
             os.kill(pid, signal.SIGINT)
         assert proxy.wait() == 0
     assert not [line for line in proxy.log if "Traceback" in line or "exception" in line]
@@ -150,9 +148,9 @@ def test_a_stop_while_the_workers_are_still_loading_ends_without_a_traceback(
 ) -> None:
     for wait in (0.0, 0.1, 0.2):
         with RunningProxy(sandbox, WEB_CONCURRENCY="2") as proxy:
-            workers = _workers(proxy, 2)
+            _await_workers(proxy, 2)
             time.sleep(wait)
-            for pid in [*workers, proxy.pid]:
+            for pid in [*proxy.workers(), proxy.pid]:
                 os.kill(pid, number)
             assert proxy.wait() == 0
         assert not [line for line in proxy.log if "Traceback" in line or "exception" in line]

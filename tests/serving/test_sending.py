@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import struct
@@ -95,9 +94,7 @@ def test_what_could_not_be_had_is_counted_alike_on_every_kind_of_connection(
 def test_a_quit_ends_a_worker_at_once_whatever_it_does(sandbox: RunningSandbox) -> None:
     with RunningProxy(sandbox) as proxy:
         proxy.get(PATH)
-        (worker,) = [
-            int(found[1]) for line in proxy.log if (found := re.search(r"Booting worker with pid: (\d+)", line))
-        ]
+        (worker,) = proxy.workers()
         os.kill(worker, signal.SIGQUIT)
         until = time.monotonic() + 5
         while Path(f"/proc/{worker}").exists():
