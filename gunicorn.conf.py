@@ -10,11 +10,11 @@ from gevent import monkey
 # Before proxy brings in urllib3: ssl must not be imported unpatched.
 monkey.patch_all()
 
-from proxy.braze.rules import ANSWER_SECONDS  # noqa: E402  # after the patch, see above
-from proxy.observing.log_format import log_config  # noqa: E402  # after the patch, see above
-from proxy.serving import leaving, metrics_files  # noqa: E402  # as above
-from proxy.serving.configuration import reload_settings  # noqa: E402  # as above
+from proxy.preview.braze.rules import ANSWER_SECONDS  # noqa: E402  # after the patch, see above
+from proxy.server import leaving, metrics_files  # noqa: E402  # as above
+from proxy.server.configuration import reload_settings  # noqa: E402  # as above
 from proxy.settings import SettingsError  # noqa: E402  # as above
+from proxy.telemetry.logging import log_config  # noqa: E402  # after the patch, see above
 
 try:
     _settings = reload_settings(os.environ)
@@ -26,7 +26,7 @@ metrics_files.prepare()
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.workers
-worker_class = "proxy.serving.worker.Worker"
+worker_class = "proxy.server.worker.Worker"
 worker_connections = 10_000
 backlog = 4096
 keepalive = 5
@@ -41,7 +41,7 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 # Nobody asks it, and it wants a home to write to, which a hardened container or unit has not.
 control_socket_disable = True
-logger_class = "proxy.serving.gunicorn_log.GunicornLog"
+logger_class = "proxy.server.gunicorn_log.GunicornLog"
 loglevel = _settings.log_level
 logconfig_dict = log_config(_settings.log_level, _settings.secrets, terminal=sys.stderr.isatty())
 

@@ -4,7 +4,7 @@ import os
 import sys
 
 from proxy import create_app
-from proxy.serving.configuration import current_settings
+from proxy.server.configuration import current_settings
 from proxy.settings import SettingsError
 
 try:

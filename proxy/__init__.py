@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 def create_app(settings: Settings) -> Flask:
     """Return the proxy as a WSGI application."""
     # Here and not above: the rooms that need neither Flask nor requests can be used without either.
-    from proxy.wiring import wire
+    from proxy.app import wire
 
     return wire(settings)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from proxy.serving.configuration import with_file
+from proxy.server.configuration import with_file
 from proxy.settings import Settings, SettingsError
 from proxy.trustpilot.errors import Refused, TrustpilotError
 from proxy.trustpilot.token import Grant

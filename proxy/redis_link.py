@@ -17,7 +17,7 @@ from cachetools import TTLCache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from proxy.reporting import RedisFailed, Report, unheard
+from proxy.events import RedisFailed, Report, unheard
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import requests
 
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UNIT
-from proxy.serving.configuration import with_file
+from proxy.server.configuration import with_file
 from proxy.settings import Settings
 from tests.leaks import COMMON_SECRETS, WATCH
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import requests
 
-from proxy.braze.answers import MemoryAnswers
-from proxy.braze.rendering import Profile, render
-from tests.http.inviting import served_here
-from tests.http.test_reads import Sockets
+from proxy.preview.braze.answers import MemoryAnswers
+from proxy.preview.braze.rendering import Profile, render
+from tests.api.inviting import served_here
+from tests.api.test_reads import Sockets
 from tests.running import SECRET, UNIT, RunningSandbox
 
 PAGE = (Path(__file__).parents[1] / "docs" / "invitations.md").read_text()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.braze.endpoint import running_endpoint
 from tests.leaks import Said, Watch, leaks
+from tests.preview.braze.endpoint import running_endpoint
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.braze.answers import MemoryAnswers
-from proxy.braze.credentials import BasicCredential
-from proxy.braze.rendering import Profile, parse, render
-from tests.http.test_reads import Sockets
+from proxy.preview.braze.answers import MemoryAnswers
+from proxy.preview.braze.credentials import BasicCredential
+from proxy.preview.braze.rendering import Profile, parse, render
+from tests.api.test_reads import Sockets
 from tests.running import SECRET, RunningProxy
 
 ROOT = Path(__file__).parents[1]

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from proxy.api.invitations import LARGEST_BODY_BYTES
+from proxy.app import MEBIBYTE
 from proxy.checking import check
 from proxy.cli import demo, sandbox
-from proxy.http.invitations import LARGEST_BODY_BYTES
-from proxy.serving.worker import REQUEST_SECONDS
+from proxy.server.worker import REQUEST_SECONDS
 from proxy.settings import Settings, SettingsError
 from proxy.trustpilot.transport import MAX_BODY_BYTES
-from proxy.wiring import MEBIBYTE
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "SECURITY.md").read_text()

@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 import pytest
 import requests
 
-from proxy.observing.log_format import JsonLines, Redaction
+from proxy.telemetry.logging import JsonLines, Redaction
 from tests.leaks import COMMON_SECRETS, FOLDER, KINDS, WATCH, Tally
 
 

@@ -13,7 +13,7 @@ from proxy.cache.entry import Entry, Key, Lifetimes
 from proxy.cache.flight import Flight, Flights
 from proxy.cache.freshness import Freshness, State
 from proxy.cache.store import Store
-from proxy.timing import Deadline, Now
+from proxy.clock import Deadline, Now
 
 
 @dataclass(frozen=True, slots=True)

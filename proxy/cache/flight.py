@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from proxy.cache.entry import Key
-from proxy.timing import Deadline, Spawn
+from proxy.clock import Deadline, Spawn
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from proxy.cache.entry import Entry, Key
 from proxy.cache.store import Change
-from proxy.timing import Now
+from proxy.clock import Now
 
 _OVERHEAD = 900
 """Bytes a held entry costs beside its value and its key's text: the entry, its three floats, the key tuple, its

@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from proxy.timing import Spawn
+from proxy.clock import Spawn
 
 CHANNEL = "ccp:1:notices"
 _PAUSE_SECONDS = 0.5

@@ -22,8 +22,8 @@ from proxy.cache.memory import MemoryLease, MemoryStore
 from proxy.cache.notices import CHANNEL, Notice, Notices
 from proxy.cache.redis_scripts import BRING, CHANGE, GIVE_UP, RETURN, TAKE
 from proxy.cache.store import Change, FailedElsewhere, Lease, StoreDown
+from proxy.clock import Now, Spawn
 from proxy.redis_link import RedisDown, RedisLink
-from proxy.timing import Now, Spawn
 
 TRUST_SECONDS = 5.0
 """How long a copy in memory is answered without asking Redis. What others forget or revise is heard at once."""

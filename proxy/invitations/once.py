@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from proxy.clock import Deadline
 from proxy.invitations.ledger import Ledger
-from proxy.timing import Deadline
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
 from proxy.trustpilot.verdict import Verdict
 

@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any, Protocol
 
+from proxy.clock import Deadline
 from proxy.invitations.checks import read_invitation
 from proxy.invitations.once import Once, Outcome
 from proxy.invitations.sameness import sameness
-from proxy.timing import Deadline
 from proxy.trustpilot.verdict import Verdict
 
 WAITING_SECONDS = 1.0

@@ -31,7 +31,7 @@ def preview_command(app: Flask, settings: Settings, spawn: Callable[[Callable[[]
         """Render TEMPLATE as Braze would; exit status 1 when nothing would be sent."""
         if importlib.util.find_spec("liquid") is None:
             raise click.ClickException("python-liquid is missing: pip install '.[preview]'")
-        from proxy.braze.channel import Channel
+        from proxy.preview.braze.channel import Channel
         from proxy.preview.inside import Inside
         from proxy.preview.message import Message, preview
         from proxy.preview.person import BadPerson, person

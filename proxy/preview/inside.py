@@ -18,7 +18,7 @@ from wsgiref.types import WSGIApplication
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from proxy.braze.wire import BodyTooLargeError, NoAnswerInTimeError, RefusedError, Request, Response
+from proxy.preview.braze.wire import BodyTooLargeError, NoAnswerInTimeError, RefusedError, Request, Response
 
 PUBLIC_NAMES = ("reviews.example.com", "api.trustpilot.com", "invitations-api.trustpilot.com")
 """Stand for this proxy in any preview: the documentation's name, and the hosts of tags about to be moved over."""
@@ -46,7 +46,7 @@ class Inside:
     until: float = field(default_factory=lambda: time.monotonic() + _ALL_CALLS_SECONDS)
 
     def send(self, request: Request) -> Response:
-        """Answer ``request`` from the app; see `proxy.braze.wire.Transport`."""
+        """Answer ``request`` from the app; see `proxy.preview.braze.wire.Transport`."""
         parts = urlsplit(request.url)
         self._check_host(parts)
         _check_call(request.method, parts.path)

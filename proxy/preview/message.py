@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from proxy.braze.answers import MemoryAnswers
-from proxy.braze.channel import Channel
-from proxy.braze.credentials import BasicCredential, Credentials, TokenCredential
-from proxy.braze.errors import TemplateError
-from proxy.braze.rendering import Profile, render
-from proxy.braze.wire import Transport
+from proxy.preview.braze.answers import MemoryAnswers
+from proxy.preview.braze.channel import Channel
+from proxy.preview.braze.credentials import BasicCredential, Credentials, TokenCredential
+from proxy.preview.braze.errors import TemplateError
+from proxy.preview.braze.rendering import Profile, render
+from proxy.preview.braze.wire import Transport
 from proxy.preview.lengths import push_length, sms_length
 from proxy.settings import Credential
 

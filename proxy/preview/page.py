@@ -10,8 +10,8 @@ from typing import Any
 from flask import Blueprint, Flask, Response, abort, jsonify, request
 from werkzeug.exceptions import BadRequest
 
-from proxy.braze.channel import Channel
-from proxy.http.credentials import caller
+from proxy.api.auth import caller
+from proxy.preview.braze.channel import Channel
 from proxy.preview.inside import Inside, Spawn
 from proxy.preview.message import Message, preview
 from proxy.preview.person import BadPerson, person

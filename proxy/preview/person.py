@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from proxy.braze.rendering import Profile
+from proxy.preview.braze.rendering import Profile
 
 KINDS = tuple(field.name for field in fields(Profile))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from proxy.braze.channel import Channel
+from proxy.preview.braze.channel import Channel
 
 HOST = "https://reviews.example.com"
 """Stands in the ready templates for the address Braze reaches this proxy by."""

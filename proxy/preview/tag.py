@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from proxy.braze.channel import Channel
-from proxy.http.parameters import BadParameter, Query, skus, view
+from proxy.api.parameters import BadParameter, Query, skus, view
+from proxy.preview.braze.channel import Channel
 
 SOURCES = ("event", "attribute", "fixed")
 FALLBACKS = ("hide", "text", "abort")

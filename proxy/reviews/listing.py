@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from proxy.cache import DeadlinePassed, FailedElsewhere, Freshness, Lookup
+from proxy.clock import Deadline
 from proxy.reviews.page import Page, written_at
 from proxy.reviews.shelf import WHOLE, Shelf
 from proxy.reviews.view import Filter, View
-from proxy.timing import Deadline
 from proxy.trustpilot import RawReview, TrustpilotError
 
 MAX_PAGES = 10

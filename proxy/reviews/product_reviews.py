@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from proxy.cache import Cache, DeadlinePassed, Freshness, State
+from proxy.clock import Deadline, Now
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.block import failed_block, product_block
 from proxy.reviews.listing import MISSING, Found, Listing, Missing, highest, newest
@@ -16,7 +17,6 @@ from proxy.reviews.shelf import WHOLE, Shelf, product_name
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import View
-from proxy.timing import Deadline, Now
 from proxy.trustpilot import RawReview
 
 

@@ -1,6 +1,6 @@
 """The only room that talks to Trustpilot: transport, client, reader, errors.
 
-What is exported here needs no HTTP library; the client and its transport are wired in by ``proxy.wiring``.
+What is exported here needs no HTTP library; the client and its transport are wired in by ``proxy.app``.
 """
 
 from proxy.trustpilot.errors import TrustpilotError

@@ -6,8 +6,8 @@ import logging
 import math
 import threading
 
-from proxy.reporting import Report, unheard
-from proxy.timing import Now
+from proxy.clock import Now
+from proxy.events import Report, unheard
 from proxy.trustpilot.errors import Paused, TrustpilotError
 from proxy.trustpilot.reports import BreakerTurned
 

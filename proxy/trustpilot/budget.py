@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.timing import Now
+from proxy.clock import Now
 from proxy.trustpilot.errors import BudgetSpent
 
 REFRESH_SHARE = 0.8

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from proxy.reporting import Report, unheard
+from proxy.events import Report, unheard
 from proxy.trustpilot.errors import NotFound
 from proxy.trustpilot.gate import Gate
 from proxy.trustpilot.reader import PER_PAGE, ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from proxy.reporting import Report, unheard
+from proxy.events import Report, unheard
 from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget
 from proxy.trustpilot.errors import (

@@ -6,7 +6,7 @@ import json
 import logging
 from urllib.parse import quote
 
-from proxy.timing import Deadline
+from proxy.clock import Deadline
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, RateLimited, Refused, TimedOut, TrustpilotError
 from proxy.trustpilot.retry_after import seconds_told
 from proxy.trustpilot.token import Token, Tokens

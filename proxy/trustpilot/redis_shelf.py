@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import redis
 
+from proxy.clock import Now
 from proxy.redis_link import RedisDown, RedisLink
-from proxy.timing import Now
 from proxy.trustpilot.token import Token
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.cache import DeadlinePassed, Flights, Key
-from proxy.timing import Deadline, Now
+from proxy.clock import Deadline, Now
 from proxy.trustpilot.errors import Failing, Malformed, RateLimited, Refused, TimedOut
 from proxy.trustpilot.retry_after import seconds_told
 from proxy.trustpilot.transport import Reply, Sender

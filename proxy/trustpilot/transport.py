@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from proxy.reporting import Report, unheard
+from proxy.events import Report, unheard
 from proxy.trustpilot.errors import Busy, Malformed, TimedOut, TrustpilotError, Unreachable
 from proxy.trustpilot.reports import CallBegan, CallEnded, kind_of
 

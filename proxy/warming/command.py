@@ -14,7 +14,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from tqdm import tqdm
 
-from proxy.http.parameters import BadParameter, check_sku
+from proxy.api.parameters import BadParameter, check_sku
 from proxy.reviews import Warmed
 from proxy.settings import Settings
 from proxy.warming.run import NotYet, Tally, Warm, warm_all

@@ -5,8 +5,8 @@ from __future__ import annotations
 import requests
 
 from proxy.cache import DeadlinePassed, FailedElsewhere
+from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Warmed
-from proxy.timing import Deadline
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import BudgetSpent, Busy, Paused
 from proxy.warming.run import CouldNot, NotYet, Warm

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
+from proxy.app import spawn
 from proxy.cache import Cache, Entry, FailedElsewhere, Flights, Fresh, Key, Lifetimes, MemoryStore, Revised, StoreDown
 from proxy.cache.redis_store import RedisStore
+from proxy.clock import Deadline
 from proxy.redis_link import PATIENCE_SECONDS, REST_SECONDS, RedisLink
-from proxy.timing import Deadline
 from proxy.trustpilot.errors import Failing
-from proxy.wiring import spawn
 from tests.running import RunningRedis
 
 KEY = Key("unit/TRUCK-01", "page")

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from proxy.trustpilot.breaker import RUN
+from tests.api.inviting import invite, order
 from tests.deploy.shipped import DEPLOY, alerts, dashboard_expressions, rules, selectors
-from tests.http.inviting import invite, order
 from tests.running import SECRET, Process, RunningProxy, RunningRedis, RunningSandbox, free_port
 
 EXPRESSIONS = [*(rule["expr"] for rule in rules()), *dashboard_expressions()]

@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from proxy.invitations.checks import ADDRESS
-from proxy.observing.log_format import Columns, JsonLines, Redaction
+from proxy.telemetry.logging import Columns, JsonLines, Redaction
 from tests.fuzz.effort import fuzzed
 
 SECRETS = st.lists(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.http import parameters
-from proxy.http.parameters import FURTHEST, LONGEST_SKU, MOST_SKUS, BadParameter, Query
+from proxy.api import parameters
+from proxy.api.parameters import FURTHEST, LONGEST_SKU, MOST_SKUS, BadParameter, Query
 from proxy.reviews import Selection, View
 from proxy.reviews.view import ALL_STARS
 from tests.fuzz.effort import fuzzed

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from proxy.http.schemas import SCHEMAS
+from proxy.api.schemas import SCHEMAS
 from proxy.reviews.block import product_block
 from proxy.reviews.page import Page, written_at
 from proxy.reviews.summary import Summary

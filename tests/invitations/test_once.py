@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from proxy.clock import Deadline
 from proxy.invitations.ledger import Ledger, LedgerDown, MemoryLedger
 from proxy.invitations.once import InvitationUnderWay, KeyReused, Once, Outcome
 from proxy.invitations.redis_ledger import RedisLedger
 from proxy.invitations.sameness import sameness
 from proxy.redis_link import RedisLink
-from proxy.timing import Deadline
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
 from proxy.trustpilot.verdict import Verdict
 from tests.running import RunningRedis

@@ -9,15 +9,15 @@ import pytest
 import requests
 
 from proxy import create_app
-from proxy.braze import rules
-from proxy.braze.channel import Channel
-from proxy.braze.wire import NoAnswerInTimeError, RefusedError, Request
+from proxy.app import spawn
+from proxy.preview.braze import rules
+from proxy.preview.braze.channel import Channel
+from proxy.preview.braze.wire import NoAnswerInTimeError, RefusedError, Request
 from proxy.preview.inside import Inside
 from proxy.preview.message import Message, preview
 from proxy.settings import Credential, Settings
-from proxy.wiring import spawn
-from tests.braze.endpoint import running_endpoint
-from tests.braze.test_seed import TOKEN
+from tests.preview.braze.endpoint import running_endpoint
+from tests.preview.braze.test_seed import TOKEN
 from tests.running import SECRET, RunningSandbox, proxy_environment
 
 from .conftest import Previewing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.braze.endpoint import running_endpoint
-from tests.braze.test_seed import REVIEWS, SAMPLE
+from tests.preview.braze.endpoint import running_endpoint
+from tests.preview.braze.test_seed import REVIEWS, SAMPLE
 from tests.running import SECRET, RunningSandbox
 
 from .conftest import Previewing

@@ -8,12 +8,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
+from proxy.api.parameters import Query, selection, view
+from proxy.app import spawn
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
-from proxy.http.parameters import Query, selection, view
+from proxy.clock import Deadline
 from proxy.reviews import ProductReviews
-from proxy.timing import Deadline
 from proxy.trustpilot import ReviewsPage, SummaryCounts
-from proxy.wiring import spawn
 from tests.reviews.model import catalogues, expected_ids, parameters
 from tests.running import RunningProxy, RunningSandbox
 

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from proxy.app import spawn
 from proxy.cache import Flights
+from proxy.clock import Deadline
 from proxy.redis_link import RedisLink
-from proxy.timing import Deadline
 from proxy.trustpilot.errors import Failing, Malformed, Refused, TimedOut
 from proxy.trustpilot.redis_shelf import RedisShelf
 from proxy.trustpilot.token import DISTRUST_SECONDS, UNTOLD_SECONDS, Alone, Shelf, Token, Tokens, read_token
-from proxy.wiring import spawn
 from tests.running import RunningRedis
 
 

@@ -1,0 +1,96 @@
+"""The invitation endpoints: relay an invitation once, and hand out the token where that is wanted."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint, Response, abort, jsonify, request
+
+from proxy.api import parameters
+from proxy.api.errors import problem
+from proxy.api.parameters import BadParameter, Query
+from proxy.clock import Deadline, Now
+from proxy.invitations import Invitations
+from proxy.settings import Settings
+from proxy.trustpilot.token import PATH, Tokens
+
+LARGEST_BODY_BYTES = 256 * 1024
+"""An invitation with a hundred products is a tenth of this."""
+
+_LONGEST_KEY = 255
+
+
+def inviting(invitations: Invitations | None, settings: Settings) -> Blueprint:
+    """Return the endpoints that send; without ``invitations`` they say what is not configured."""
+    endpoints = Blueprint("inviting", __name__, url_prefix="/v1")
+    units = settings.business_units
+
+    @endpoints.post("/invitations")
+    def invite() -> Response:
+        """Send to the business unit of the query, or the first configured one."""
+        return send(parameters.business_unit(Query.parse(request.query_string), units))
+
+    @endpoints.post("/private/business-units/<unit>/email-invitations")
+    def drop_in(unit: str) -> Response:
+        """Trustpilot's own call."""
+        return send(parameters.configured_unit(unit, units))
+
+    def send(unit: str) -> Response:
+        if invitations is None:
+            # Not a 4xx, so that what Braze sends meanwhile goes out once this is put right; and of the 5xx one that
+            # Braze does not count against the host.
+            return problem(501, "invitations are not set up: the proxy needs TRUSTPILOT_API_SECRET")
+        key = _idempotency_key()
+        outcome = invitations.send(unit, _json_body(), key)
+        response = Response(outcome.verdict.body, outcome.verdict.status, headers={"Cache-Control": "no-store"})
+        if outcome.verdict.body:
+            response.content_type = "application/json"
+        else:
+            del response.headers["Content-Type"]
+        if outcome.replayed:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+    return endpoints
+
+
+def handing_out(tokens: Tokens, settings: Settings, now: Now) -> Blueprint:
+    """Return the endpoint that hands out the proxy's token in Trustpilot's shape."""
+    endpoints = Blueprint("handing_out", __name__, url_prefix="/v1")
+
+    @endpoints.post(PATH)
+    def token() -> Response:
+        """Trustpilot's own call; the caller's credential stands where key and secret stood."""
+        if request.form.get("grant_type", "client_credentials") != "client_credentials":
+            raise BadParameter("grant_type", None, "takes client_credentials")
+        # A Connected Content tag asks for it while a message renders.
+        held = tokens.token(Deadline.after(min(settings.deadline_seconds, settings.upstream_timeout_seconds)))
+        left = max(0, int(held.expires_at - now()))
+        response = jsonify(access_token=held.text, token_type="BearerToken", expires_in=str(left))  # noqa: S106  # a kind
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return endpoints
+
+
+def _json_body() -> bytes:
+    if not request.is_json:
+        abort(415, "an invitation takes Content-Type: application/json")
+    body = request.stream.read(LARGEST_BODY_BYTES + 1)
+    if len(body) > LARGEST_BODY_BYTES:
+        abort(413, f"an invitation takes at most {LARGEST_BODY_BYTES} bytes")
+    return body
+
+
+def _idempotency_key() -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    takes = f"takes 1 to {_LONGEST_KEY} printable ASCII characters, its own for each invitation"
+    if not key.strip():
+        raise BadParameter("Idempotency-Key", None, f"empty: the Liquid variable rendered to nothing; {takes}")
+    if "{{" in key or "${" in key:
+        raise BadParameter("Idempotency-Key", None, f"unrendered Liquid; {takes}")
+    if not re.fullmatch(rf"[\x20-\x7e]{{1,{_LONGEST_KEY}}}", key):
+        raise BadParameter("Idempotency-Key", None, takes)
+    return key.strip()

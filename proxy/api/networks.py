@@ -1,0 +1,65 @@
+"""``PROXY_ALLOWED_CIDRS``: who may call, by address, before anything else is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
+
+from proxy.api.auth import OPEN_PATHS
+from proxy.api.errors import problem
+from proxy.api.responses import Application, Whole
+from proxy.settings import Network
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class AllowedNetworks:
+    """Lets requests from ``networks`` pass, and those for the open health paths, which load balancers ask for.
+
+    Behind ``hops`` trusted proxies the caller is the address that the outermost of them wrote into
+    ``X-Forwarded-For``. Each of them appends the address it was called from, so what stands further left is the
+    caller's own word and is not looked at.
+    """
+
+    def __init__(self, app: Application, networks: Sequence[Network], hops: int) -> None:
+        self._app = app
+        self._networks = networks
+        self._hops = hops
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | Whole:
+        """Answer one request."""
+        if environ.get("PATH_INFO") in OPEN_PATHS or self._allows(environ):
+            return self._app(environ, start_response)
+        refusal = problem(403, "calls are not taken from this address")
+        refusal.headers["X-Request-Id"] = environ.get("HTTP_X_REQUEST_ID", "")
+        return refusal(environ, start_response)
+
+    def _allows(self, environ: WSGIEnvironment) -> bool:
+        address = caller_address(environ, self._hops)
+        if address is None:
+            return False
+        return any(address in network for network in self._networks if network.version == address.version)
+
+
+def caller_address(environ: WSGIEnvironment, hops: int) -> IPv4Address | IPv6Address | None:
+    """Return who calls; ``None`` when the trusted proxies did not say, so somebody came past them."""
+    if not hops:
+        return _address(environ.get("REMOTE_ADDR", ""))
+    chain = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    return _address(chain[-hops].strip()) if len(chain) >= hops else None
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    # A dual-stack socket shows IPv4 callers as ::ffff:a.b.c.d.
+    if isinstance(address, IPv6Address) and address in _MAPPED:
+        return address.ipv4_mapped
+    return address
+
+
+_MAPPED = IPv6Network("::ffff:0:0/96")

@@ -1,0 +1,305 @@
+"""``/openapi.json``: the contract as OpenAPI 3.1, made from the definitions that validate, and a page to read it.
+
+Paths that are there under a condition are in it when the condition holds, marked with ``x-requires``.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib.metadata import version
+from typing import Any
+
+import click
+from flask import Blueprint, Response, jsonify
+
+from proxy.api import parameters as p
+from proxy.api.collection import collection
+from proxy.api.routes import DROP_IN_INVITATIONS, DROP_IN_REVIEWS, DROP_IN_SUMMARY, TOKEN
+from proxy.api.schemas import SCHEMAS
+from proxy.api.values import Choice, ListParameter, Parameter
+from proxy.settings import Settings
+
+Json = dict[str, Any]
+
+_VIEW = (p.STARS, p.LANGUAGE, p.LIMIT, p.SORT, p.MIN_CHARS, p.MAX_CHARS, p.FORMAT, p.LOCALE, p.ON_ERROR)
+_UNDER_LOAD = (503, 504)
+_TOKEN_STATUSES = (413, 429, 501, 502, 503, 504)
+
+
+def describing(settings: Settings) -> Blueprint:
+    """Return the endpoints."""
+    endpoints = Blueprint("describing", __name__, cli_group=None)
+    document = described(settings)
+    page = readable(document)
+
+    @endpoints.get("/openapi.json")
+    def openapi() -> Response:
+        return jsonify(document)
+
+    @endpoints.get("/docs")
+    def docs() -> Response:
+        headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return Response(page, content_type="text/html; charset=utf-8", headers=headers)
+
+    @endpoints.cli.command("collection")
+    @click.option("--host", default="http://127.0.0.1:8000", show_default=True, help="where the proxy answers")
+    def print_collection(host: str) -> None:
+        """Print a collection of requests for Postman, Bruno or Insomnia."""
+        click.echo(json.dumps(collection(document, host), indent=1))
+
+    return endpoints
+
+
+def described(settings: Settings) -> Json:
+    """Return the document for what ``settings`` turn on."""
+    unit = p.of_business_units(settings.business_units)
+    product = (p.SKU, *_VIEW, unit)
+    paths: Json = {
+        "/v1/reviews": _get("One product block", "Block", product, _UNDER_LOAD, cached=True),
+        "/v1/products": _get("A block per SKU", "Products", (p.SKUS, *_VIEW, unit), _UNDER_LOAD, cached=True),
+        "/v1/summary": _get("Stars only", "Summary", (p.SKU, p.LOCALE, p.ON_ERROR, unit), _UNDER_LOAD, cached=True),
+        DROP_IN_REVIEWS: _get(
+            "Reviews in Trustpilot's own shape",
+            "TrustpilotReviews",
+            (p.SKU, p.STARS, p.LANGUAGE, p.LOCALE, p.PAGE, p.PER_PAGE),
+            (404, *_UNDER_LOAD),
+            cached=True,
+        ),
+        DROP_IN_SUMMARY: _get(
+            "A summary in Trustpilot's own shape",
+            "TrustpilotSummary",
+            (p.SKU, p.LOCALE),
+            (404, *_UNDER_LOAD),
+            cached=True,
+        ),
+        "/v1/invitations": _invitation("Send an invitation, once", (unit,)),
+        DROP_IN_INVITATIONS: _invitation("Trustpilot's own invitation call", ()),
+        "/v1/cache/purge": {
+            "post": _operation("Forget a product", {200: _json("Purged")}, (p.SKU, p.LOCALE, unit), (503,))
+        },
+        "/hooks/trustpilot": {
+            "post": {
+                **_operation("Take Trustpilot's webhook", {200: _json("Applied")}, (unit,), (413, 415, 503)),
+                "requestBody": {"required": True, **_json("Webhook")},
+            }
+        },
+        "/healthz": _open("Alive", {200: _json("Alive")}),
+        "/readyz": _open("Configured, and the store reachable", {200: _json("Ready"), 503: _problem(503)}),
+        "/metrics": {
+            "get": _operation("For Prometheus", {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+        },
+        "/openapi.json": {
+            "get": _operation(
+                "This document", {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
+            )
+        },
+        "/docs": {"get": _operation("This document, to read", {200: _html()})},
+    }
+    if settings.token_endpoint:
+        paths[TOKEN] = {
+            "post": {
+                **_operation("Trustpilot's own token call", {200: _json("Token")}, (), _TOKEN_STATUSES),
+                "x-requires": "TOKEN_ENDPOINT=true",
+                "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": _ref("Grant")}}},
+            }
+        }
+    if settings.preview:
+        page = _operation("The page that previews messages", {200: _html()})
+        paths["/preview"] = {"get": {**page, "x-requires": "PREVIEW=true"}}
+    for path, operations in paths.items():
+        if "{bu}" in path:
+            operations["parameters"] = [_unit_in_path(settings.business_units)]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Connected Content proxy",
+            "version": version("connected-content-proxy"),
+            "description": "Trustpilot's product reviews for Braze: small, cached, and in time.",
+        },
+        "security": _security(settings),
+        "paths": paths,
+        "components": {"schemas": SCHEMAS, "securitySchemes": _SCHEMES},
+    }
+
+
+_SCHEMES: Json = {
+    "basic": {"type": "http", "scheme": "basic", "description": "a name and its secret"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "the secret alone"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "the secret alone"},
+    "apikey": {"type": "apiKey", "in": "header", "name": "apikey", "description": "the secret alone"},
+}
+
+
+def _security(settings: Settings) -> list[Json]:
+    known: list[Json] = [{name: []} for name in _SCHEMES]
+    return [*known, {}] if settings.allow_anonymous else known
+
+
+def _get(
+    summary: str,
+    schema: str,
+    given: tuple[Parameter[Any] | ListParameter, ...],
+    statuses: tuple[int, ...],
+    *,
+    cached: bool,
+) -> Json:
+    answer = _json(schema)
+    if cached:
+        answer["headers"] = {name: {"required": True, "schema": schema} for name, schema in _FRESHNESS.items()}
+        answer["headers"]["X-Ignored-Parameters"] = {"schema": {"type": "string"}}
+    return {"get": _operation(summary, {200: answer}, given, statuses)}
+
+
+_FRESHNESS: Json = {
+    "X-Cache": {"type": "string", "enum": ["hit", "stale", "miss"]},
+    "Age": {"type": "integer", "minimum": 0},
+    "Cache-Control": {"type": "string", "pattern": "^private, max-age=[0-9]+$"},
+    "X-Request-Id": {"type": "string"},
+    "Server-Timing": {"type": "string"},
+}
+
+
+def _invitation(summary: str, given: tuple[Parameter[Any], ...]) -> Json:
+    answers = {202: {"description": "Trustpilot has taken it"}, "2XX": {"description": "as Trustpilot answers"}}
+    operation = _operation(summary, answers, given, (404, 413, 415, 422, 429, 500, 501, 502, 503, 504))
+    key = {"name": "Idempotency-Key", "in": "header", "schema": _KEY}
+    operation["parameters"] = [*operation.get("parameters", []), key]
+    operation["requestBody"] = {"required": True, **_json("Invitation")}
+    return {"post": operation}
+
+
+_KEY: Json = {
+    "type": "string",
+    "pattern": "^[ -~]{0,254}[!-~][ -~]{0,254}$",
+    "maxLength": 255,
+    "not": {"pattern": r"\{\{|\$\{"},
+}
+
+
+def _operation(
+    summary: str,
+    answers: dict[Any, Json],
+    given: tuple[Parameter[Any] | ListParameter, ...] = (),
+    statuses: tuple[int, ...] = (),
+) -> Json:
+    refused = {status: _problem(status) for status in (400, 401, 403, *statuses)}
+    responses = {str(status): {"description": summary, **answer} for status, answer in {**refused, **answers}.items()}
+    operation: Json = {"summary": summary, "responses": responses}
+    if given:
+        operation["parameters"] = [_described(parameter) for parameter in given]
+    return operation
+
+
+def _open(summary: str, answers: dict[Any, Json]) -> Json:
+    return {"get": {**_operation(summary, answers), "security": []}}
+
+
+def _described(parameter: Parameter[Any] | ListParameter) -> Json:
+    told: Json = {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.meaning,
+        "schema": parameter.takes.schema,
+    }
+    if isinstance(parameter, ListParameter):
+        if parameter.required:
+            told["required"] = True
+            told["example"] = "TRUCK-01"
+    elif isinstance(parameter.takes, Choice):
+        told["schema"] = {**told["schema"], "default": parameter.takes.choices[0]}
+    elif isinstance(parameter.default, int | str) and not isinstance(parameter.default, bool):
+        told["schema"] = {**told["schema"], "default": parameter.default}
+    return told
+
+
+def _unit_in_path(units: tuple[str, ...]) -> Json:
+    return {"name": "bu", "in": "path", "required": True, "schema": {"type": "string", "enum": list(units)}}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(name: str) -> Json:
+    return {"content": {"application/json": {"schema": _ref(name)}}}
+
+
+def _html() -> Json:
+    return {"content": {"text/html": {"schema": {"type": "string"}}}}
+
+
+def _problem(status: int) -> Json:
+    answer: Json = {
+        "description": _MEANINGS[status],
+        "content": {"application/problem+json": {"schema": _ref("Problem")}},
+    }
+    if status == 401:
+        answer["headers"] = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
+    if status in (429, 502, 503, 504):
+        answer["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 0}}}
+    return answer
+
+
+_MEANINGS = {
+    400: "A parameter or the body is wrong; the detail names it, its value and what it takes",
+    401: "No or a wrong credential",
+    403: "Not from this address",
+    404: "Nothing at this address; or not a configured business unit",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    422: "The invitation can't be sent",
+    429: "Trustpilot's rate limit is reached",
+    500: "A bug",
+    501: "Invitations are not set up",
+    502: "Trustpilot refuses the proxy's own credentials",
+    503: "Trustpilot is failing, or the call budget is used up, and no copy is held; or the store can't be reached",
+    504: "Trustpilot did not answer within the deadline, and no copy is held",
+}
+
+
+def readable(document: Json) -> str:
+    """Return the document as an HTML page that needs no script."""
+    parts = [_STYLE, f"<h1>{_text(document['info']['title'])}</h1><p>{_text(document['info']['description'])}</p>"]
+    for path, operations in document["paths"].items():
+        for method in ("get", "post"):
+            if operation := operations.get(method):
+                parts.append(_section(method.upper(), path, operation, operations.get("parameters", [])))
+    return f"<!doctype html><html lang=en><meta charset=utf-8><title>API</title>{''.join(parts)}</html>"
+
+
+def _section(method: str, path: str, operation: Json, shared: list[Json]) -> str:
+    rows = "".join(
+        f"<tr><td><code>{_text(given['name'])}</code>{' *' if given.get('required') else ''}"
+        f"<td>{_text(given.get('description', given['in']))}<td>{_text(_takes(given['schema']))}"
+        for given in [*shared, *operation.get("parameters", [])]
+    )
+    answers = "".join(
+        f"<tr><td>{_text(status)}<td>{_text(answer['description'])}"
+        for status, answer in operation["responses"].items()
+    )
+    requires = f"<p>Only with <code>{_text(operation['x-requires'])}</code>.</p>" if "x-requires" in operation else ""
+    given = f"<table><tr><th>parameter<th>meaning<th>takes{rows}</table>" if rows else ""
+    return (
+        f"<h2><code>{method} {_text(path)}</code></h2><p>{_text(operation['summary'])}</p>{requires}{given}"
+        f"<table><tr><th>status<th>meaning{answers}</table>"
+    )
+
+
+def _takes(schema: Json) -> str:
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    if schema["type"] == "integer":
+        return f"{schema['minimum']} to {schema['maximum']}"
+    return "text"
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+_STYLE = (
+    "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse;margin:.5rem 0}td,th{border:1px solid #888;padding:.2rem .6rem;text-align:left}"
+    "h2{margin-top:2.5rem}@media(prefers-color-scheme:dark){body{background:#111;color:#eee}}</style>"
+)

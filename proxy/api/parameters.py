@@ -1,0 +1,265 @@
+"""The query parameters of the contract: read, checked, and turned into what the reviews room asks for."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+from urllib.parse import parse_qsl, quote
+
+from proxy.api.values import Choice, ListParameter, Parameter, Several, Whole, Written
+from proxy.reviews import Selection, View
+from proxy.reviews.view import ALL_STARS
+
+T = TypeVar("T")
+
+MOST_SKUS = 20
+LONGEST_SKU = 200
+FURTHEST = 1000
+"""How far the drop-in URL can be paged through, in reviews."""
+
+_NOT_UTF8 = "\ufffd"
+
+
+class BadParameter(Exception):
+    """A parameter is wrong. The message names it, its value and what it takes."""
+
+    def __init__(self, name: str, value: str | None, takes: str) -> None:
+        shown = "" if value is None else f" is {_shown(value)}"
+        super().__init__(f"{name}{shown}: {takes}")
+
+
+class UnknownBusinessUnit(Exception):
+    """The path names a business unit that is not configured."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(f"the business unit {_shown(unit)} is not one of those in TRUSTPILOT_BUSINESS_UNIT_ID")
+
+
+def _shown(value: str) -> str:
+    """Quote ``value`` for a message: cut, and without characters that would garble it."""
+    readable = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value[:60])
+    return f"'{readable}{'…' if len(value) > 60 else ''}'"
+
+
+@dataclass
+class Query:
+    """The parameters of one request, and which of them were read."""
+
+    given: dict[str, list[str]]
+    _read: set[str] = field(default_factory=set)
+
+    @classmethod
+    def parse(cls, query_string: bytes) -> Query:
+        """Read a raw query string; bytes that are not UTF-8 are refused where a parameter is read."""
+        given: dict[str, list[str]] = {}
+        text = query_string.decode("utf-8", "replace")
+        for name, value in parse_qsl(text, keep_blank_values=True, errors="replace"):
+            given.setdefault(name, []).append(value)
+        return cls(given)
+
+    @property
+    def ignored(self) -> str:
+        """The names of the parameters that nobody read, percent-encoded for a header, comma-separated."""
+        names = [quote(name, safe="")[:100] for name in self.given if name not in self._read]
+        return ", ".join(names[:20])
+
+    def one(self, parameter: Parameter[T]) -> T:
+        """Return the value of ``parameter``, or its default."""
+        values = self._values(parameter.name)
+        if not values:
+            return parameter.default
+        if len(values) > 1:
+            raise BadParameter(parameter.name, None, f"given {len(values)} times; {parameter.takes.words}")
+        try:
+            return parameter.make(parameter.takes.read(values[0].strip()))
+        except ValueError:
+            raise BadParameter(parameter.name, values[0], parameter.takes.words) from None
+
+    def many(self, name: str) -> list[str]:
+        """Return the values of ``name``, comma-separated or repeated, in the order given."""
+        return [part.strip() for value in self._values(name) for part in value.split(",")]
+
+    def _values(self, name: str) -> list[str]:
+        self._read.add(name)
+        values = self.given.get(name, [])
+        for value in values:
+            if _NOT_UTF8 in value:
+                raise BadParameter(name, value, "not valid UTF-8; encode it with | url_param_escape")
+        return values
+
+
+def selection(query: Query, business_units: tuple[str, ...], name: str = "sku") -> Selection:
+    """Read which products are asked for."""
+    return Selection(
+        business_unit=business_unit(query, business_units),
+        skus=skus(query, name),
+        locale=locale(query),
+    )
+
+
+def selection_in(unit: str, query: Query, business_units: tuple[str, ...]) -> Selection:
+    """Read which products of the path's business unit are asked for. Raises :class:`UnknownBusinessUnit`."""
+    return Selection(configured_unit(unit, business_units), skus(query), locale(query))
+
+
+def skus(query: Query, name: str = "sku") -> tuple[str, ...]:
+    """Read one SKU or several, duplicates collapsed."""
+    parts = query.many(name)
+    if not parts:
+        near = next((given for given in query.given if given.lower() in ("sku", "skus")), None)
+        hint = f" ({near} is another parameter)" if near else ""
+        raise BadParameter(name, None, f"required; give one SKU, or up to {MOST_SKUS} separated by commas{hint}")
+    for part in parts:
+        check_sku(name, part)
+    unique = tuple(dict.fromkeys(parts))
+    if len(unique) > MOST_SKUS:
+        raise BadParameter(name, None, f"{len(unique)} SKUs given; takes at most {MOST_SKUS}")
+    return unique
+
+
+def check_sku(name: str, sku: str) -> None:
+    """Raise :class:`BadParameter` for what can't be a SKU."""
+    rendered_to_nothing = "the Liquid variable rendered to nothing; takes a SKU such as TRUCK-01"
+    if not sku:
+        raise BadParameter(name, sku, f"an empty SKU: {rendered_to_nothing}")
+    if any(mark in sku for mark in _UNRENDERED):
+        raise BadParameter(name, sku, f"unrendered Liquid: {rendered_to_nothing}")
+    if len(sku) > LONGEST_SKU:
+        raise BadParameter(name, sku, f"{len(sku)} characters long; a SKU takes at most {LONGEST_SKU}")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in sku):
+        raise BadParameter(name, sku, "holds a control character; takes a SKU such as TRUCK-01")
+
+
+def view(query: Query) -> View:
+    """Read the parameters that choose and shape reviews."""
+    stars, languages = filters(query)
+    return View(
+        stars=stars,
+        languages=languages,
+        limit=query.one(LIMIT),
+        sort=query.one(SORT),
+        min_chars=query.one(MIN_CHARS),
+        max_chars=query.one(MAX_CHARS),
+        html=query.one(FORMAT),
+    )
+
+
+def filters(query: Query) -> tuple[frozenset[int], frozenset[str]]:
+    """Read ``stars`` and ``language``."""
+    stars, languages = _listed(query, STARS), _listed(query, LANGUAGE)
+    return frozenset(map(int, stars)) or ALL_STARS, frozenset(language.lower() for language in languages)
+
+
+def locale(query: Query) -> str | None:
+    """Read the language of attribute names."""
+    return query.one(LOCALE)
+
+
+def on_error_empty(query: Query) -> bool:
+    """Read whether a Trustpilot that can't be had is answered as an empty 200."""
+    return query.one(ON_ERROR)
+
+
+def paging(query: Query) -> tuple[int, int]:
+    """Read ``page`` and ``perPage`` of the drop-in URL; together they reach the newest 1,000 reviews."""
+    page, per_page = query.one(PAGE), query.one(PER_PAGE)
+    if page * per_page > FURTHEST:
+        raise BadParameter("page", str(page), f"reaches too far; the newest {FURTHEST} reviews can be paged through")
+    return page, per_page
+
+
+def business_unit(query: Query, configured: Iterable[str]) -> str:
+    """Read which business unit is meant; without the parameter, the first configured one."""
+    return query.one(of_business_units(tuple(configured)))
+
+
+def configured_unit(unit: str, configured: tuple[str, ...]) -> str:
+    """Return the business unit of a path. Raises :class:`UnknownBusinessUnit`."""
+    if unit not in configured:
+        raise UnknownBusinessUnit(unit)
+    return unit
+
+
+def of_business_units(configured: tuple[str, ...]) -> Parameter[str]:
+    """Return the parameter that takes a configured business unit."""
+    takes = Choice(configured, "takes a configured business unit")
+    return Parameter("business_unit", "another configured business unit", takes, configured[0], str)
+
+
+def _listed(query: Query, parameter: ListParameter) -> list[str]:
+    values = query.many(parameter.name)
+    for value in values:
+        try:
+            parameter.takes.read(value)
+        except ValueError:
+            raise BadParameter(parameter.name, value, parameter.takes.words) from None
+    return values
+
+
+def _sort(value: str) -> Literal["newest", "highest"]:
+    return "highest" if value == "highest" else "newest"
+
+
+def _locale(value: str) -> str:
+    language, _, country = value.replace("_", "-").partition("-")
+    return f"{language.lower()}-{country.upper()}" if country else language.lower()
+
+
+_UNRENDERED = ("{{", "${", "{%", "}}")
+_SKU_CHARACTER = r"[^\s,\x00-\x1f\x7f-\x9f\ufffd]"
+_SKU_INSIDE = r"[^,\x00-\x1f\x7f-\x9f\ufffd]"
+_SKUS = Several(
+    rf"{_SKU_CHARACTER}(?:{_SKU_INSIDE}{{0,{LONGEST_SKU - 2}}}{_SKU_CHARACTER})?",
+    f"give one SKU, or up to {MOST_SKUS} separated by commas",
+    MOST_SKUS,
+    "|".join(map(re.escape, _UNRENDERED)),
+)
+
+SKU = ListParameter("sku", f"one SKU, or up to {MOST_SKUS} merged as variants of one product", _SKUS, required=True)
+SKUS = ListParameter("skus", f"up to {MOST_SKUS} SKUs, a block for each", _SKUS, required=True)
+STARS = ListParameter(
+    "stars", "only these ratings", Several("[1-5]", "takes whole numbers from 1 to 5, such as 5 or 4,5")
+)
+LANGUAGE = ListParameter(
+    "language",
+    "only reviews in these languages",
+    Several("[A-Za-z]{2}", "takes ISO 639-1 codes of two letters, such as en or en,fr"),
+)
+LIMIT = Parameter("limit", "how many reviews", Whole(1, 20), 3, int)
+SORT: Parameter[Literal["newest", "highest"]] = Parameter(
+    "sort",
+    "newest first, or the most stars first and then the newest",
+    Choice(("newest", "highest"), "takes newest or highest"),
+    "newest",
+    _sort,
+)
+MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", Whole(0, 10_000), 1, int)
+MAX_CHARS: Parameter[int | None] = Parameter(
+    "max_chars", "cut the text at a word boundary, ending in …", Whole(20, 2000), None, int
+)
+FORMAT: Parameter[bool] = Parameter(
+    "format",
+    "html: escaped, safe in an e-mail; text: plain, for push, SMS and in-app",
+    Choice(("html", "text"), "takes html or text"),
+    default=True,
+    make=lambda word: bool(word == "html"),
+)
+LOCALE: Parameter[str | None] = Parameter(
+    "locale",
+    "language of attribute names, passed to Trustpilot",
+    Written("[A-Za-z]{2}(?:[-_][A-Za-z]{2})?", "takes a locale such as en-US or da"),
+    None,
+    _locale,
+)
+ON_ERROR: Parameter[bool] = Parameter(
+    "on_error",
+    "empty: answer 200 with found: false and error when Trustpilot can't be had",
+    Choice(("error", "empty"), "takes error or empty"),
+    default=False,
+    make=lambda word: bool(word == "empty"),
+)
+PAGE = Parameter("page", "which page", Whole(1, FURTHEST), 1, int)
+PER_PAGE = Parameter("perPage", "reviews per page", Whole(1, 100), 20, int)

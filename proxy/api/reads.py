@@ -1,0 +1,107 @@
+"""The reading endpoints: validate, look up, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, request
+
+from proxy.api import parameters
+from proxy.api.parameters import Query
+from proxy.api.responses import MadeOf, answer, deadline
+from proxy.clock import Deadline, Now
+from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
+from proxy.reviews.product_reviews import empty_answer, empty_products, empty_summary
+from proxy.settings import Settings
+
+
+def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
+    """Return the endpoints under ``/v1`` that read."""
+    endpoints = Blueprint("reading", __name__, url_prefix="/v1")
+    units = settings.business_units
+
+    def answered(
+        query: Query,
+        selection: Selection,
+        read: Callable[[Deadline], Answer],
+        empty: Callable[[str], dict[str, Any]],
+    ) -> Response:
+        empty_instead = parameters.on_error_empty(query)
+        try:
+            found = read(deadline(settings.deadline_seconds))
+        except Unavailable as error:
+            if not empty_instead:
+                raise
+            return answer(empty(str(error)), None, now, query.ignored)
+        return answer(found.body, MadeOf(selection.products, found.freshness), now, query.ignored)
+
+    @endpoints.get("/reviews")
+    def product() -> Response:
+        """One product block."""
+        query = Query.parse(request.query_string)
+        selection, view = parameters.selection(query, units), parameters.view(query)
+        return answered(
+            query,
+            selection,
+            lambda deadline: reviews.block(selection, view, deadline),
+            lambda error: empty_answer(selection, error),
+        )
+
+    @endpoints.get("/products")
+    def products() -> Response:
+        """One block per SKU."""
+        query = Query.parse(request.query_string)
+        selection, view = parameters.selection(query, units, "skus"), parameters.view(query)
+        return answered(
+            query,
+            selection,
+            lambda deadline: reviews.blocks(selection, view, deadline),
+            lambda error: empty_products(selection.skus, error),
+        )
+
+    @endpoints.get("/summary")
+    def summary() -> Response:
+        """Stars only."""
+        query = Query.parse(request.query_string)
+        selection = parameters.selection(query, units)
+        return answered(
+            query,
+            selection,
+            lambda deadline: reviews.summary(selection, deadline),
+            lambda error: empty_summary(selection, error),
+        )
+
+    @endpoints.get("/product-reviews/business-units/<unit>/reviews")
+    def drop_in_reviews(unit: str) -> Response:
+        """Trustpilot's own reviews call."""
+        query = Query.parse(request.query_string)
+        selection = parameters.selection_in(unit, query, units)
+        stars, languages = parameters.filters(query)
+        page, per_page = parameters.paging(query)
+        shown, more, freshness = reviews.trustpilot_reviews(
+            selection,
+            View(stars=stars, languages=languages, min_chars=0),
+            page,
+            per_page,
+            deadline(settings.deadline_seconds),
+        )
+        links = []
+        if more:
+            again = [(k, v) for k, values in query.given.items() if k != "page" for v in values]
+            # Relative: the Host header is the caller's word and has no place in an answer.
+            href = f"{request.path}?{urlencode([*again, ('page', page + 1)])}"
+            links.append({"href": href, "method": "GET", "rel": "next-page"})
+        body = {"productReviews": shown, "links": links}
+        return answer(body, MadeOf(selection.products, freshness), now, query.ignored)
+
+    @endpoints.get("/product-reviews/business-units/<unit>")
+    def drop_in_summary(unit: str) -> Response:
+        """Trustpilot's own summary call."""
+        query = Query.parse(request.query_string)
+        selection = parameters.selection_in(unit, query, units)
+        found = reviews.trustpilot_summary(selection, deadline(settings.deadline_seconds))
+        return answer(found.body, MadeOf(selection.products, found.freshness), now, query.ignored)
+
+    return endpoints

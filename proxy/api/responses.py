@@ -1,0 +1,130 @@
+"""A 200: the JSON body, and the headers that say how fresh it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from random import getrandbits
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flask import Flask, Response, g, request
+
+from proxy.cache import Freshness, State
+from proxy.clock import Deadline, Now
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_STATES = {state: state.name.lower() for state in State}
+
+STARTED = "proxy.started"
+"""In the WSGI environment: when the request came, on the monotonic clock. Without it, it comes when Flask has it."""
+
+MADE_OF = "proxy.made_of"
+"""In the WSGI environment, once answered: the :class:`MadeOf` of an answer that says how fresh it is."""
+
+
+TAKES_WHOLE = "proxy.takes_whole"
+"""In the WSGI environment, true where the server takes a :class:`Whole` instead of a call of ``start_response``."""
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Whole(NamedTuple):
+    """A finished answer, as ready to travel as it can be."""
+
+    status: str
+    """As ``start_response`` takes it."""
+    common: bytes
+    """The header fields that it shares with others, written already."""
+    own: Headers
+    """The rest of its headers, ``Content-Length`` among them. Those of the connection are the server's."""
+    body: bytes
+
+
+def written(headers: Headers) -> bytes:
+    """Return header fields as they travel, each with its line end."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
+
+
+Application = Callable[["WSGIEnvironment", "StartResponse"], "Iterable[bytes] | Whole"]
+"""A WSGI application that may return a :class:`Whole` to a server that takes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeOf:
+    """What an answer was made from: products, by the names under which the cache holds them, and their freshness."""
+
+    products: tuple[str, ...]
+    freshness: Freshness
+
+
+def answer(body: dict[str, Any], made_of: MadeOf | None, now: Now, ignored: str = "") -> Response:
+    """Return ``body`` as JSON. Made of nothing (an empty answer in place of an error) it is not fresh either."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    response = Response(text, content_type="application/json")
+    moment = now()
+    freshness = Freshness(State.MISS, moment, moment)
+    if made_of is not None:
+        freshness = made_of.freshness
+        request.environ[MADE_OF] = made_of
+    response.headers.update(freshness_headers(freshness, moment))
+    if ignored:
+        response.headers["X-Ignored-Parameters"] = ignored
+    return response
+
+
+def freshness_headers(freshness: Freshness, moment: float) -> list[tuple[str, str]]:
+    """Return the headers that say how fresh an answer is at ``moment`` (seconds since the epoch)."""
+    return [
+        ("X-Cache", _STATES[freshness.state]),
+        ("Age", str(max(0, int(moment - freshness.stored_at)))),
+        ("Cache-Control", f"private, max-age={max(0, int(freshness.fresh_until - moment))}"),
+    ]
+
+
+def own_headers(request_id: str, started: float) -> list[tuple[str, str]]:
+    """Return the headers that are one request's own: its id, and the time since it came."""
+    return [
+        ("X-Request-Id", request_id),
+        ("Server-Timing", f"total;dur={(time.monotonic() - started) * 1000:.1f}"),
+    ]
+
+
+def request_id(given: str) -> str:
+    """Return the id that the caller gave, if it is fit to be shown and logged, else a new one."""
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    # It has to be different, not secret. Written as a UUID (RFC 9562, version 4), which tells it from a token.
+    digits = f"{getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def deadline(seconds: float) -> Deadline:
+    """Return the moment by which this request must be answered, ``seconds`` from when it came."""
+    return Deadline(g.started + seconds)
+
+
+def register_headers(app: Flask) -> None:
+    """Give every answer its request id, its timing, and the header that keeps browsers from guessing types."""
+
+    def start() -> None:
+        g.request_id = request_id(request.headers.get("X-Request-Id", ""))
+        g.started = request.environ.get(STARTED) or time.monotonic()
+
+    def finish(response: Response) -> Response:
+        response.headers.update(own_headers(g.request_id, g.started))
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    app.before_request(start)
+    app.after_request(finish)

@@ -1,0 +1,224 @@
+"""Puts the rooms together; nothing is decided here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Flask
+
+from proxy.api.auth import register_credentials
+from proxy.api.errors import register_problems
+from proxy.api.health import health
+from proxy.api.invitations import handing_out, inviting
+from proxy.api.metrics import measuring
+from proxy.api.networks import AllowedNetworks
+from proxy.api.openapi import describing
+from proxy.api.reads import reading
+from proxy.api.responses import Application, register_headers
+from proxy.api.updates import updating
+from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
+from proxy.events import Report, to_all, unheard
+from proxy.invitations import Invitations, Once
+from proxy.invitations.ledger import Ledger, MemoryLedger
+from proxy.middleware import HeldAnswers, Lane
+from proxy.middleware.access_log import Observing
+from proxy.middleware.lines import CAUSE, Lines
+from proxy.preview.command import preview_command
+from proxy.reviews import ProductReviews, Updates
+from proxy.server import leaving
+from proxy.settings import Settings
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.sampling import Sampling
+from proxy.trustpilot.breaker import Breaker
+from proxy.trustpilot.budget import Budget, Counter, Window
+from proxy.trustpilot.client import Trustpilot
+from proxy.trustpilot.counting import LimitsCounter, SharedCounter
+from proxy.trustpilot.gate import BudgetedSender, Gate
+from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
+from proxy.trustpilot.transport import Sender, Transport
+
+MEBIBYTE = 1024 * 1024
+
+LANE_SHARE = 1 / 8
+"""Of ``CACHE_MAX_MB``, for finished answers; the rest is for the copies they are made from."""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The rooms behind the HTTP edge, for the app and for the commands."""
+
+    settings: Settings
+    store: Store
+    near: MemoryStore
+    """This process's own memory: ``store`` itself, or what stands in front of it."""
+    cache: Cache
+    budget: Budget
+    breaker: Breaker
+    reviews: ProductReviews
+    inviting: Inviting | None
+
+
+@dataclass(frozen=True)
+class Inviting:
+    """What there is with an API secret only."""
+
+    tokens: Tokens
+    invitations: Invitations
+
+
+def wire(settings: Settings) -> Flask:
+    """Return the proxy as a WSGI application; its rooms are in ``extensions["proxy"]``."""
+    logging.getLogger("proxy").setLevel(settings.log_level.upper())
+    metrics = Metrics(shared_budget=settings.shared_store)
+    lines = Lines()
+    proxy = build(settings, to_all(metrics.hear, lines.hear), metrics.evicted)
+    app = Flask(__name__)
+    app.extensions["lines"] = lines
+    app.extensions["proxy"] = proxy
+    app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
+    # Braze follows no redirects: an address with a slash too many is told to be none.
+    app.url_map.merge_slashes = False
+    register_headers(app)
+    register_credentials(app, settings)
+    register_problems(app)
+    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker, leaving.is_set))
+    app.register_blueprint(describing(settings))
+    app.register_blueprint(reading(proxy.reviews, settings, time.time))
+    app.register_blueprint(updating(Updates(proxy.cache), settings))
+    app.cli.add_command(preview_command(app, settings, spawn))
+    if settings.preview:
+        from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
+
+        app.register_blueprint(preview_page(app, settings, spawn))
+    app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
+    if proxy.inviting and settings.token_endpoint:
+        app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
+    _watch(app, proxy, metrics, lines)
+    return app
+
+
+def _watch(app: Flask, proxy: Proxy, metrics: Metrics, lines: Lines) -> None:
+    """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
+
+    def sample() -> None:
+        near = proxy.near
+        metrics.sample(entries=len(near), held_bytes=near.held_bytes, uses=proxy.budget.uses())
+
+    sampling = Sampling(sample, spawn)
+    report = to_all(metrics.hear, lines.hear, sampling.hear)
+    app.register_blueprint(measuring(metrics.text, sampling.now))
+    # gunicorn's worker reports here what never reached the app.
+    app.extensions["report"] = report
+    settings = proxy.settings
+    # The lane sits behind what refuses callers for anything but their credential, and in front of Flask.
+    layers: Application = _lane(app, proxy)
+    if settings.allowed_networks:
+        layers = AllowedNetworks(layers, settings.allowed_networks, settings.trusted_hops)
+    app.wsgi_app = Observing(layers, report)  # type: ignore[assignment]  # Flask's documented place for layers
+
+
+def _lane(app: Flask, proxy: Proxy) -> Lane:
+    settings, store = proxy.settings, proxy.store
+    held = HeldAnswers(int(settings.cache_max_mb * MEBIBYTE * LANE_SHARE), time.time, store.trust_seconds)
+    lane = Lane(app.wsgi_app, held, time.time, settings.deadline_seconds)
+    store.when_changed(lane.forget)
+    app.extensions["lane"] = lane
+    return lane
+
+
+def build(settings: Settings, report: Report = unheard, evicted: Callable[[], None] = lambda: None) -> Proxy:
+    """Return the rooms behind the HTTP edge. ``report`` hears what they tell.
+
+    ``evicted`` is called for each copy that had to leave memory.
+    """
+    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE * (1 - LANE_SHARE)), time.time, evicted)
+    own = LimitsCounter.in_memory()
+    store, counter = _shared(settings, near, own, report) if settings.shared_store else (near, own)
+    lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)
+    cache = Cache(store, Flights(spawn), lifetimes, time.time)
+    windows = (
+        Window("5 minutes", settings.calls_per_5_minutes, 300),
+        Window("hour", settings.calls_per_hour, 3600),
+    )
+    budget = Budget(counter, windows, time.time)
+    breaker = Breaker(time.monotonic, report=report)
+    transport = Transport(
+        timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
+    )
+    gate = Gate(breaker, budget, report=report)
+    trustpilot = Trustpilot(transport, gate, api_url=settings.api_url, api_key=settings.api_key, report=report)
+    reviews = ProductReviews(cache, trustpilot, time.time)
+    inviting = _inviting(settings, BudgetedSender(transport, budget), report)
+    return Proxy(settings, store, near, cache, budget, breaker, reviews, inviting)
+
+
+def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | None:
+    if settings.api_secret is None:
+        return None
+    grant = Grant(
+        sender,
+        api_url=settings.api_url,
+        api_key=settings.api_key,
+        api_secret=settings.api_secret,
+        now=time.time,
+    )
+    shelf, ledger = (
+        _shared_by_inviting(settings, report) if settings.shared_store else (Alone(), MemoryLedger(time.monotonic))
+    )
+    tokens = Tokens(grant.fetch, shelf, Flights(spawn), time.time)
+    api = InvitationApi(
+        sender, tokens, invitations_url=settings.invitations_url, business_user=settings.business_user_id
+    )
+    seconds = settings.upstream_timeout_seconds
+    once = Once(ledger, time.sleep, claim_seconds=seconds + 5)
+    return Inviting(tokens, Invitations(api, once, secret=settings.api_secret, seconds=seconds))
+
+
+def _shared_by_inviting(settings: Settings, report: Report) -> tuple[Shelf, Ledger]:
+    """Return what the workers and machines share. Imported here: Redis is an extra."""
+    from proxy.invitations.redis_ledger import PATIENCE_SECONDS, RedisLedger
+    from proxy.redis_link import RedisLink
+    from proxy.trustpilot.redis_shelf import RedisShelf
+
+    # A link of its own: nobody renders a message meanwhile, so this one may wait for Redis longer.
+    link = RedisLink(settings.cache_url, patience=PATIENCE_SECONDS, report=report)
+    account = f"{settings.api_url} {settings.api_key}"
+    shelf = RedisShelf(link, account, time.time, turn_seconds=settings.upstream_timeout_seconds + 2)
+    return shelf, RedisLedger(link)
+
+
+def _shared(settings: Settings, near: MemoryStore, own: Counter, report: Report) -> tuple[Store, Counter]:
+    """Return what the workers and machines share. Imported here: Redis is an extra."""
+    from proxy.cache.redis_store import RedisStore
+    from proxy.redis_link import RedisDown, RedisLink
+    from proxy.trustpilot.redis_counter import RedisCounter
+
+    link = RedisLink(settings.cache_url, report=report)
+    store = RedisStore(
+        link,
+        settings.cache_url,
+        near,
+        time.time,
+        spawn,
+        lease_seconds=settings.upstream_timeout_seconds + 2,
+        remember_seconds=max(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds),
+    )
+    return store, SharedCounter(RedisCounter(link), own, workers=settings.workers, down=RedisDown)
+
+
+def spawn(job: Callable[[], None]) -> None:
+    """Run ``job`` beside the caller: a thread, or a greenlet where gunicorn's gevent worker patched threads."""
+    cause = CAUSE.get()
+
+    def caused() -> None:
+        # So that a call's log line names the request it is made for. Nothing else of the caller's context comes
+        # along: Flask would take what the job asks of the app for a part of the caller's request.
+        CAUSE.set(cause)
+        job()
+
+    threading.Thread(target=caused, daemon=True).start()

@@ -1,0 +1,88 @@
+"""What one rendering may use, so that a template written by anyone ends soon and stays small.
+
+The Liquid library bounds output, variables and nested loops. It does not add up loops that follow each
+other, and it lets one filter make a gigabyte out of a kilobyte; both are counted here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from liquid.exceptions import FilterError, LiquidError
+from liquid.token import Token
+
+from proxy.preview.braze import rules
+from proxy.preview.braze.errors import BoundReachedError
+
+Filter = Callable[..., object]
+
+
+@dataclass(slots=True)
+class Budget:
+    """Counts down what is left for one rendering; raises `BoundReachedError` when nothing is."""
+
+    iterations: int = rules.LOOP_ITERATIONS
+    filter_calls: int = rules.FILTER_CALLS
+    filter_input: int = rules.FILTER_INPUT
+
+    def spend_iterations(self, count: int) -> None:
+        """Take ``count`` turns of a loop from what is left."""
+        self.iterations -= count
+        if self.iterations < 0:
+            raise BoundReachedError(f"more than {rules.LOOP_ITERATIONS} turns of loops", token=None)
+
+    def guarded(self, name: str, function: Filter, token: Token | None) -> Filter:
+        """Return the filter with its inputs measured first, and with its failures as Liquid errors."""
+
+        def guard(*values: object, **named: object) -> object:
+            self.filter_calls -= 1
+            if self.filter_calls < 0:
+                raise BoundReachedError(f"more than {rules.FILTER_CALLS} filters applied", token=token)
+            if any(map(_too_large, (*values, *named.values()))) or _work(name, values) > rules.FILTER_WORK:
+                raise BoundReachedError(f"the filter '{name}' is given too much to work on", token=token)
+            self.filter_input -= sum(map(_size, values))
+            if self.filter_input < 0:
+                raise BoundReachedError("the filters together are given too much to work on", token=token)
+            try:
+                return function(*values, **named)
+            except LiquidError:
+                raise
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
+                raise FilterError(f"the filter '{name}' can't use that value: {err}", token=token) from err
+
+        return guard
+
+
+def _too_large(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) > rules.FILTER_TEXT_CHARACTERS
+    if isinstance(value, int):
+        return value.bit_length() > rules.FILTER_NUMBER_BITS
+    if isinstance(value, range):
+        # len() of a range can overflow, so its ends are compared.
+        return value.stop - value.start > rules.FILTER_ITEMS
+    if isinstance(value, (list, tuple, Mapping)):
+        return len(value) > rules.FILTER_ITEMS
+    return False
+
+
+def _size(value: object) -> int:
+    """Return a rough size of what a filter reads; an item of a list takes as long as some twenty characters."""
+    if isinstance(value, str):
+        return len(value)
+    return 20 * len(value) if isinstance(value, (list, tuple, Mapping)) else 0
+
+
+def _work(name: str, values: tuple[object, ...]) -> int:
+    """Return a rough size of what a filter would produce or compare; only those that multiply have one."""
+    match name, values:
+        case "replace", (str() as text, str() as old, str() as new):
+            return text.count(old) * len(new)
+        case "join", (list() as items, str() as between):
+            return len(items) * len(between)
+        case "uniq", (list() as items, *_):
+            return len(items) ** 2
+        case "strip_html", (str() as text,):
+            # The parser looks again from each unfinished tag.
+            return len(text) ** 2 // 100
+        case _:
+            return 0

@@ -1,0 +1,151 @@
+"""gunicorn's gevent worker, made fit for callers who are slow, wrong or many, and for a stop that loses nothing."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import signal
+import time
+from http import HTTPStatus
+from typing import Any
+
+import gevent
+from gunicorn import util
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.ggevent import GeventWorker
+
+from proxy.api.responses import new_request_id
+from proxy.middleware.answered import Answered
+from proxy.middleware.lines import Lines
+from proxy.server import leaving
+from proxy.server.sending import Sending
+
+REQUEST_SECONDS = 30
+"""For one request from its headers to the last byte of its answer. An invitation takes the longest, about half."""
+
+_LINGER_SECONDS = 1.0
+_LINGER_BYTES = 1024 * 1024
+
+_STATUSES = {
+    "LimitRequestLine": (414, "the URL is too long"),
+    "LimitRequestHeaders": (431, "the headers are too large"),
+    "UnsupportedTransferCoding": (501, "this transfer coding is not understood"),
+    "ExpectationFailed": (417, "this expectation can't be met"),
+}
+_OURS = frozenset({"ConfigurationProblem", "InvalidResponseHeader", "InvalidResponseHeaderName"})
+_MALFORMED = (
+    400,
+    "this is not an HTTP request that can be read; characters beyond ASCII in a URL have to be encoded, in Liquid "
+    "with | url_param_escape",
+)
+_BUG = (500, "the proxy made a mistake; its log has the request id of this answer")
+
+_log = logging.getLogger(__name__)
+
+
+class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Serves thousands of connections.
+
+    Headers have to arrive within gunicorn's ``keepalive`` seconds (its own worker sees to that), the rest within
+    :data:`REQUEST_SECONDS`; a slow caller holds its connection that long and nobody else up.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # There from the start: a signal may come while the application is still being loaded.
+        self._lines = Lines()
+        self.app_extensions: dict[str, Any] = {}
+
+    def load_wsgi(self) -> None:
+        """Load the application, and let it put finished answers on the connection by itself."""
+        super().load_wsgi()
+        app: Any = self.wsgi
+        self.app_extensions = getattr(app, "extensions", {})
+        self.wsgi: Any = Sending(app, self, time.time)
+        self._lines = self.app_extensions.get("lines", self._lines)
+        self._lines.wait_for(gevent.get_hub().loop.run_callback)
+        # What was loaded stays; looking through it again and again held every answer up for some 40 ms.
+        gc.collect()
+        gc.freeze()
+
+    def init_signals(self) -> None:
+        """Leave Ctrl-C to the master, which stops the workers in order."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Go on taking connections for ``PROXY_DRAIN_SECONDS`` while ``/readyz`` says 503, then finish.
+
+        Not at a reload: others have taken this worker's place, and nobody is to be told anything.
+        """
+        proxy = self.app_extensions.get("proxy")
+        seconds = proxy.settings.drain_seconds if proxy and leaving.is_set() else 0
+        if seconds:
+            gevent.spawn_later(seconds, super().handle_exit, sig, frame)
+        else:
+            super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """End at once, as the second Ctrl-C would. ``sys.exit`` in a greenlet would print a traceback."""
+        try:
+            self._lines.write()
+        finally:
+            os._exit(0)
+
+    def handle_abort(self, sig: int, frame: Any) -> None:
+        """End because the master heard nothing for too long, with the lines of what came before that."""
+        self._lines.write()
+        super().handle_abort(sig, frame)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Answer one request, or close the connection when its time is up."""
+        limit = gevent.Timeout(REQUEST_SECONDS)
+        try:
+            with limit:
+                super().handle_request(listener_name, req, sock, addr)
+        except gevent.Timeout as expired:
+            if expired is not limit:
+                raise
+            _log.warning("a connection was closed: its request and answer took more than %d s", REQUEST_SECONDS)
+            raise StopIteration from None
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what never reached the app as the app would: a problem, one log line, one count.
+
+        What the caller sent is in neither: it may hold a secret.
+        """
+        name = type(exc).__name__
+        is_theirs = isinstance(exc, ParseException) and name not in _OURS
+        status, detail = _STATUSES.get(name, _MALFORMED) if is_theirs else _BUG
+        request_id = new_request_id()
+        if not is_theirs:
+            _log.error("bug while answering request %s", request_id, exc_info=exc)
+        answer, size = _problem(status, detail, request_id)
+        report = self.app_extensions["report"]
+        report(Answered(request_id, "other", "other", status, "none", 0, 0.0, size, 0, "", replayed=False))
+        try:
+            util.write_nonblock(client, answer)
+            _linger(client)
+        except OSError as error:
+            _log.debug("the caller was gone before it could be told: %s", type(error).__name__)
+
+
+def _problem(status: int, detail: str, request_id: str) -> tuple[bytes, int]:
+    title = HTTPStatus(status).phrase
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "found": False}
+    body = json.dumps(problem).encode()
+    head = (
+        f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+        f"Cache-Control: no-store\r\nX-Request-Id: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body, len(body)
+
+
+def _linger(client: Any) -> None:
+    """Take what is still on its way: closing before it is read resets the connection, and the answer is lost."""
+    with gevent.Timeout(_LINGER_SECONDS, False):  # noqa: FBT003  # gevent's way to say: leave, don't raise
+        taken = 0
+        while taken < _LINGER_BYTES and (chunk := client.recv(65_536)):
+            taken += len(chunk)

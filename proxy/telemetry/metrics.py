@@ -1,0 +1,155 @@
+"""What is counted, for Prometheus. Labels have few values each: no SKU, no URL, nothing a caller writes.
+
+Under several workers prometheus-client keeps every value in a file per process (``PROMETHEUS_MULTIPROC_DIR``, set by
+``gunicorn.conf.py``), and a scrape of any worker adds them up.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from proxy.events import RedisFailed
+from proxy.middleware.answered import Answered
+from proxy.trustpilot.budget import Use
+from proxy.trustpilot.reports import (
+    AnswerMalformed,
+    BreakerTurned,
+    CallBegan,
+    CallEnded,
+    CallNotMade,
+    ReviewsDropped,
+)
+
+SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)
+"""Braze inserts nothing after 2 s, and ``DEADLINE_SECONDS`` is 1.5: each has a bucket, and one beside it."""
+
+AGES = (60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 57_600, 86_400)
+
+_INVITATIONS = frozenset({"/v1/invitations", "/v1/private/business-units/{bu}/email-invitations"})
+_SHARED: Literal["livemostrecent"] = "livemostrecent"
+_OWN: Literal["livesum"] = "livesum"
+
+
+class Metrics:
+    """Hears what the rooms report and shows it in Prometheus's text format."""
+
+    def __init__(self, *, shared_budget: bool) -> None:
+        """``shared_budget``: all workers count calls together, so each shows the same number and not its part."""
+        self._registry = own = CollectorRegistry()
+        self._requests = Counter("ccproxy_requests", "Requests answered.", ["route", "status", "cache"], registry=own)
+        self._request_seconds = Histogram(
+            "ccproxy_request_seconds",
+            "From the request's arrival to its answer being ready.",
+            ["route"],
+            buckets=SECONDS,
+            registry=own,
+        )
+        # The library looks each label set up anew, which costs more than counting.
+        self._answers = cache(lambda route, status, state: self._requests.labels(route, str(status), state))
+        self._durations = cache(self._request_seconds.labels)
+        self._stale_age = Histogram(
+            "ccproxy_stale_age_seconds", "Age of the copies served stale.", buckets=AGES, registry=own
+        )
+        self._calls = Counter("ccproxy_upstream_calls", "Calls to Trustpilot.", ["kind", "outcome"], registry=own)
+        self._call_seconds = Histogram(
+            "ccproxy_upstream_seconds", "How long they took.", ["kind"], buckets=SECONDS, registry=own
+        )
+        self._in_flight = Gauge(
+            "ccproxy_upstream_in_flight", "Calls under way.", multiprocess_mode=_OWN, registry=own
+        )
+        self._not_made = Counter("ccproxy_upstream_not_made", "Calls wanted and not made.", ["reason"], registry=own)
+        self._malformed_answers = Counter(
+            "ccproxy_malformed_answers", "Answers of Trustpilot that could not be read.", registry=own
+        )
+        self._malformed_reviews = Counter(
+            "ccproxy_malformed_reviews", "Single reviews that could not be read.", registry=own
+        )
+        self._budget_used = Gauge(
+            "ccproxy_budget_used_calls",
+            "Calls made within the window.",
+            ["window"],
+            multiprocess_mode=_SHARED if shared_budget else _OWN,
+            registry=own,
+        )
+        self._budget_limit = Gauge(
+            "ccproxy_budget_limit_calls",
+            "Calls allowed within the window.",
+            ["window"],
+            multiprocess_mode=_SHARED,
+            registry=own,
+        )
+        self._breaker_open = Gauge(
+            "ccproxy_breaker_open", "1 while calls are paused.", multiprocess_mode="livemax", registry=own
+        )
+        self._breaker_openings = Counter("ccproxy_breaker_openings", "Pauses begun.", registry=own)
+        self._entries = Gauge("ccproxy_cache_entries", "Copies in memory.", multiprocess_mode=_OWN, registry=own)
+        self._bytes = Gauge("ccproxy_cache_bytes", "Memory they take.", multiprocess_mode=_OWN, registry=own)
+        self._evictions = Counter("ccproxy_cache_evictions", "Copies that had to leave for others.", registry=own)
+        self._invitations = Counter("ccproxy_invitations", "Invitations asked for.", ["outcome"], registry=own)
+        self._redis_errors = Counter(
+            "ccproxy_redis_errors", "Questions to Redis that failed.", ["kind"], registry=own
+        )
+
+    def hear(self, event: object) -> None:
+        """Count one event; events of no interest pass."""
+        match event:
+            case Answered():
+                self._answered(event)
+            case CallBegan():
+                self._in_flight.inc()
+            case CallEnded():
+                self._in_flight.dec()
+                self._calls.labels(event.kind, event.outcome).inc()
+                self._call_seconds.labels(event.kind).observe(event.seconds)
+            case CallNotMade():
+                self._not_made.labels(event.reason).inc()
+            case AnswerMalformed():
+                self._malformed_answers.inc()
+            case ReviewsDropped():
+                self._malformed_reviews.inc(event.count)
+            case BreakerTurned():
+                self._breaker_open.set(event.is_open)
+                self._breaker_openings.inc(event.is_open)
+            case RedisFailed():
+                self._redis_errors.labels("refused" if event.refused else "unreachable").inc()
+
+    def evicted(self) -> None:
+        """Count a copy that had to leave memory."""
+        self._evictions.inc()
+
+    def sample(self, *, entries: int, held_bytes: int, uses: list[Use]) -> None:
+        """Take down what has a level: the copies in this process's memory, and the budget."""
+        self._entries.set(entries)
+        self._bytes.set(held_bytes)
+        for use in uses:
+            self._budget_used.labels(use.window.name).set(use.used)
+            self._budget_limit.labels(use.window.name).set(use.window.calls)
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus's text format, of all workers where there are several."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]  # the library's
+        return generate_latest(everyone)
+
+    def _answered(self, answered: Answered) -> None:
+        self._answers(answered.route, answered.status, answered.cache).inc()
+        self._durations(answered.route).observe(answered.seconds)
+        if answered.cache == "stale":
+            self._stale_age.observe(answered.age)
+        if answered.route in _INVITATIONS:
+            self._invitations.labels(_outcome(answered)).inc()
+
+
+def _outcome(answered: Answered) -> str:
+    if answered.replayed:
+        return "replayed"
+    if answered.status < 300:
+        return "sent"
+    return "refused" if answered.status < 500 else "failed"

@@ -1,0 +1,91 @@
+"""One line per request and per call, on real sockets; nothing in it that has no place in a log."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import logging.config
+from typing import Any
+
+import pytest
+import requests
+
+from proxy.telemetry.logging import Columns, JsonLines, Redaction, log_config
+from tests.running import SECRET, RunningProxy, RunningSandbox
+
+
+def _lines(proxy: RunningProxy, logger: str) -> list[dict[str, Any]]:
+    """Return the lines of one logger; every line of the log has to be JSON for that."""
+    return [line for line in map(json.loads, proxy.log) if line["logger"] == logger]
+
+
+def test_every_request_and_every_call_has_a_line(sandbox: RunningSandbox) -> None:
+    headers = {"X-Api-Key": SECRET, "X-Request-Id": "given-1", "X-Braze-Sender-Version": "1.2.3"}
+    with RunningProxy(sandbox) as proxy:
+        url = f"{proxy.url}/v1/products?skus=MUG-01,LAMP-01%2CTRUCK-01&limit=1"
+        given = requests.get(url, headers=headers, timeout=5)
+        made_up = proxy.get("/v1/reviews", sku="MUG-01")
+        late = requests.get(f"{proxy.url}/v1/reviews?sku=A", headers={"X-Request-Id": "a b\tc"}, timeout=5)
+        proxy.stop()
+    assert given.headers["X-Request-Id"] == "given-1"
+    first, second, third = _lines(proxy, "proxy.requests")
+    assert {name: first[name] for name in ("request_id", "route", "skus", "cache", "status", "sender", "method")} == {
+        "request_id": "given-1",
+        "route": "/v1/products",
+        "skus": 3,
+        "cache": "miss",
+        "status": 200,
+        "sender": "1.2.3",
+        "method": "GET",
+    }
+    assert first["bytes"] == int(given.headers["Content-Length"])
+    assert first["ms"] > 0
+    assert (second["request_id"], second["cache"]) == (made_up.headers["X-Request-Id"], "hit")
+    assert (third["request_id"], third["status"]) == (late.headers["X-Request-Id"], 401)
+    calls = _lines(proxy, "proxy.upstream")
+    assert sorted(call["kind"] for call in calls) == ["reviews", "reviews", "reviews", "summaries"]
+    assert {call["request_id"] for call in calls} == {"given-1"}
+    assert {call["outcome"] for call in calls} == {"200"}
+
+
+def test_a_sender_version_that_is_none_is_not_logged(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox) as proxy:
+        headers = {"X-Api-Key": SECRET, "X-Braze-Sender-Version": "jane@shop.example"}
+        requests.get(f"{proxy.url}/v1/reviews?sku=MUG-01", headers=headers, timeout=5)
+        proxy.stop()
+    assert _lines(proxy, "proxy.requests")[0]["sender"] == ""
+
+
+@pytest.mark.parametrize("formatter", [JsonLines, Columns])
+def test_secrets_and_addresses_are_blotted_out_wherever_they_come_from(formatter: type[JsonLines | Columns]) -> None:
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter(Redaction(["hush-hush", 'qu"ote', "abc"])))
+    logger = logging.getLogger("tests.redaction")
+    logger.propagate = False
+    logger.addHandler(handler)
+    error = ValueError('no room for jane.doe+x@shop.example, hush-hush, qu"ote')
+    try:
+        logger.error("GET /?who=jane%%40shop.example %s", "hush-hush", exc_info=error, extra={"fields": {"abc": 1}})
+    finally:
+        logger.removeHandler(handler)
+    text = out.getvalue()
+    assert "jane" not in text
+    assert "hush" not in text
+    assert "ote" not in text.replace("[secret]", "")
+    assert "[secret]" in text
+    assert "[address]" in text
+    assert "abc" in text
+    assert "ValueError" in text
+
+
+def test_a_terminal_gets_columns_and_anything_else_json() -> None:
+    made = {}
+    for terminal in (True, False):
+        config = log_config("info", [], terminal=terminal)
+        made[terminal] = config["formatters"]["line"]["()"]()
+        assert "hush" not in repr(log_config("info", ["hush"], terminal=terminal))
+    record = logging.makeLogRecord({"name": "proxy", "levelname": "INFO", "msg": "answered", "fields": {"ms": 3}})
+    assert made[True].format(record).endswith("INFO    answered ms=3")
+    assert json.loads(made[False].format(record))["ms"] == 3
