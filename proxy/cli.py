@@ -13,7 +13,7 @@ import click
 
 from proxy.checking import check
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
-from proxy.sandbox.command import sandbox
+from proxy.sandbox.server import sandbox
 from proxy.warming.command import warm
 
 __all__ = ["check", "demo", "sandbox", "warm"]

@@ -1,5 +1,5 @@
 """``python -m proxy.sandbox``."""
 
-from proxy.sandbox.command import sandbox
+from proxy.sandbox.server import sandbox
 
 sandbox()

@@ -13,10 +13,8 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
-from proxy.sandbox.answers import json_answer
-from proxy.sandbox.behaviour import Behaviour, Behaviours, Kind, Mode, Shape
-from proxy.sandbox.products import Products
-from proxy.sandbox.stand_in import Limit, StandIn
+from proxy.sandbox.faults import Behaviour, Behaviours, Kind, Mode, Shape, json_answer
+from proxy.sandbox.state import Limit, Products, State
 
 _Takes = tuple[str, Callable[[Any], bool]]
 """What a member takes, in words, and whether a value is such."""
@@ -58,7 +56,7 @@ _TOKEN: Mapping[str, _Takes] = {
 }
 
 
-def control_plane(state: StandIn) -> Blueprint:
+def control_plane(state: State) -> Blueprint:
     """Return the control plane as a blueprint."""
     control = Blueprint("control", __name__, url_prefix="/_sandbox")
 
@@ -142,14 +140,14 @@ def _members(given: object, takes: Mapping[str, _Takes], *required: str) -> dict
     return members
 
 
-def _products(state: StandIn) -> Products:
+def _products(state: State) -> Products:
     unit = request.args.get("business_unit", BUSINESS_UNIT)
     if unit not in state.units:
         raise BadRequest(f"business_unit takes one of {', '.join(state.units)}, not {unit}")
     return state.units[unit]
 
 
-def _overview(state: StandIn) -> dict[str, object]:
+def _overview(state: State) -> dict[str, object]:
     return {
         "what": "A local stand-in for Trustpilot with sample data.",
         "api_url": f"{request.host_url}v1",

@@ -14,19 +14,15 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, Unauthorized
 
 from proxy.sandbox import API_KEY, API_SECRET
-from proxy.sandbox.answers import json_answer, refusal
-from proxy.sandbox.attributes import named_for
-from proxy.sandbox.behaviour import Kind
-from proxy.sandbox.misbehaving import misbehave
-from proxy.sandbox.products import Products, matching, summary_of
-from proxy.sandbox.stand_in import StandIn
-from proxy.sandbox.wire import Wire
+from proxy.sandbox.faults import Kind, Wire, json_answer, misbehave, refusal
+from proxy.sandbox.shop import named_for
+from proxy.sandbox.state import Products, State, matching, summary_of
 
 _MOST_PER_PAGE = 100
 _USUAL_PER_PAGE = 20
 
 
-def documented_calls(state: StandIn) -> Blueprint:
+def documented_calls(state: State) -> Blueprint:
     """Return the calls as a blueprint, with everything that can happen to them."""
     calls = Blueprint("trustpilot", __name__, url_prefix="/v1")
 
@@ -71,7 +67,7 @@ def documented_calls(state: StandIn) -> Blueprint:
     return calls
 
 
-def _limited(state: StandIn) -> Response | None:
+def _limited(state: State) -> Response | None:
     wait = state.limit.refuse(time.monotonic()) if state.limit else None
     return None if wait is None else json_answer({"message": "Too Many Requests"}, 429, {"Retry-After": str(wait)})
 
@@ -83,7 +79,7 @@ def _processed(process: Callable[[], Response]) -> Response:
         return refusal(error)
 
 
-def _products(state: StandIn, unit: str) -> Products:
+def _products(state: State, unit: str) -> Products:
     """Return a business unit's products for a call that shows the API key."""
     if not _same(request.headers.get("apikey", ""), API_KEY):
         raise Unauthorized("Invalid API key")
@@ -134,7 +130,7 @@ def _asked_skus() -> list[str]:
     return [sku for sku in skus if isinstance(sku, str)] if isinstance(skus, list) else []
 
 
-def _token(state: StandIn) -> Response:
+def _token(state: State) -> Response:
     shown = request.authorization
     if (
         shown is None
@@ -148,7 +144,7 @@ def _token(state: StandIn) -> Response:
     return json_answer(state.tokens.issue())
 
 
-def _invitation(state: StandIn, unit: str) -> Response:
+def _invitation(state: State, unit: str) -> Response:
     """Store what arrived; Trustpilot answers 202 with nothing in it."""
     shown = request.authorization
     if shown is None or shown.type != "bearer" or not state.tokens.holds(shown.token or ""):

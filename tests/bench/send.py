@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import requests
 
-from proxy.sandbox.composing import compose, usual_ratings
+from proxy.sandbox.shop import compose, usual_ratings
 from tests.bench.asking import LATE_SECONDS, Got, Render, rendered
 from tests.bench.report import Line
 from tests.bench.scale import Scale

@@ -9,7 +9,7 @@ _FILL = """
 import gc, random, resource, time
 from proxy.cache import Entry, Key, MemoryStore
 from proxy.reviews.page import Page
-from proxy.sandbox.composing import compose, usual_ratings
+from proxy.sandbox.shop import compose, usual_ratings
 
 def resident():
     with open('/proc/self/statm') as statm:

@@ -43,7 +43,7 @@ def test_it_takes_as_many_connections_as_the_system_allows(sandbox: RunningSandb
 
 
 @pytest.mark.parametrize(
-    ("module", "foreign"), [("wsgi", "proxy.sandbox"), ("proxy.sandbox.app, proxy.sandbox.serving", "requests")]
+    ("module", "foreign"), [("wsgi", "proxy.sandbox"), ("proxy.sandbox.server, proxy.sandbox.server", "requests")]
 )
 def test_the_proxy_loads_nothing_of_it_and_it_needs_only_flask_and_gevent(module: str, foreign: str) -> None:
     settings = {"TRUSTPILOT_API_KEY": "k", "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT, "PROXY_CREDENTIALS": "a:test-secret"}

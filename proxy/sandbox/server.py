@@ -1,14 +1,35 @@
-"""Serves the stand-in over real sockets, thousands at a time."""
+"""Puts the sandbox together and serves it: ``flask --app wsgi sandbox`` or ``python -m proxy.sandbox``."""
 
 import resource
 import signal
 import socket
 
+import click
 import gevent
 from flask import Flask
 from gevent.pywsgi import WSGIHandler, WSGIServer
+from werkzeug.exceptions import HTTPException
 
-from proxy.sandbox.wire import ConnectionOverError
+from proxy.sandbox.control import control_plane
+from proxy.sandbox.endpoints import documented_calls
+from proxy.sandbox.faults import ConnectionOverError, refusal
+from proxy.sandbox.state import State
+
+
+def create_sandbox() -> Flask:
+    """Return the stand-in as a WSGI application, to be served by :func:`proxy.sandbox.server.serve`.
+
+    Its documented calls need the connection that server puts into the WSGI environment; the control plane does not.
+    """
+    app = Flask("proxy.sandbox")
+    # A SKU may hold slashes, also two in a row.
+    app.url_map.merge_slashes = False
+    state = State()
+    app.register_blueprint(documented_calls(state))
+    app.register_blueprint(control_plane(state))
+    app.register_error_handler(HTTPException, refusal)
+    return app
+
 
 _BACKLOG = 4096
 
@@ -52,3 +73,14 @@ def _allow_many_connections() -> None:
     """Raise the limit of open files as far as the system lets us: each connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@click.command("sandbox")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8001, show_default=True, help="0 takes a free one")
+def sandbox(host: str, port: int) -> None:
+    """Run a local stand-in for Trustpilot."""
+    # Only here, so that the proxy, which offers this command, loads nothing of the sandbox.
+    from proxy.sandbox.server import create_sandbox, serve
+
+    serve(create_sandbox(), host, port)

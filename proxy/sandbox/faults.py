@@ -1,0 +1,313 @@
+"""What a call can meet: the ways to answer that the sandbox can be told, and what each does to the connection.
+
+``slow``, ``drip``, ``drip_headers``, ``reset_midway``, ``reset_after``, ``wrong_shape`` and ``truncated`` spoil an
+answer on its way out: the call has been processed, an invitation is stored. ``fail``, ``rate_limit``, ``hang``,
+``reset``, ``garbage``, ``html``, ``huge`` and ``redirect`` happen instead of processing it. Either way the whole
+request has been read first.
+"""
+
+import contextlib
+import json
+import socket
+import struct
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+import gevent
+from flask import Response
+from gevent.socket import wait_read
+from werkzeug.exceptions import HTTPException
+
+
+class Kind(StrEnum):
+    """The documented calls there are."""
+
+    REVIEWS = "reviews"
+    SUMMARY = "summary"
+    BATCH_SUMMARIES = "batch_summaries"
+    TOKEN = "token"  # noqa: S105  # a kind of call
+    INVITATIONS = "invitations"
+
+
+class Mode(StrEnum):
+    """The ways to answer. ``proxy.sandbox.faults`` says what each does on the wire."""
+
+    OK = "ok"
+    SLOW = "slow"
+    FAIL = "fail"
+    RATE_LIMIT = "rate_limit"
+    HANG = "hang"
+    DRIP = "drip"
+    DRIP_HEADERS = "drip_headers"
+    RESET = "reset"
+    RESET_MIDWAY = "reset_midway"
+    RESET_AFTER = "reset_after"
+    GARBAGE = "garbage"
+    HTML = "html"
+    WRONG_SHAPE = "wrong_shape"
+    HUGE = "huge"
+    REDIRECT = "redirect"
+    TRUNCATED = "truncated"
+
+
+class Shape(StrEnum):
+    """What ``wrong_shape`` turns a right answer into."""
+
+    LIST = "list"
+    NULL = "null"
+    TEXT = "text"
+    NULL_MEMBERS = "null_members"
+    TEXT_MEMBERS = "text_members"
+    OBJECT_MEMBERS = "object_members"
+    NOT_A_NUMBER = "not_a_number"
+    DEEP = "deep"
+
+
+_USUAL: Mapping[Mode, Mapping[str, Any]] = {
+    Mode.SLOW: {"seconds": 3.0},
+    Mode.HANG: {"seconds": 60.0},
+    Mode.DRIP: {"seconds": 0.05},
+    Mode.DRIP_HEADERS: {"seconds": 0.05},
+    Mode.FAIL: {"status": 500},
+    Mode.RATE_LIMIT: {"status": 429, "retry_after": 30},
+    Mode.REDIRECT: {"status": 302},
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Behaviour:
+    """One instruction.
+
+    ``kinds`` and ``skus`` narrow it to some calls, None meaning all; a call without a SKU (token, invitations)
+    is never meant by ``skus``, and a batch is meant when one of its SKUs is. ``times`` counts down to 0, None
+    meaning for ever. ``seconds`` is the delay of ``slow``, the longest ``hang``, the pause between two bytes of a
+    drip. ``retry_after`` goes into the header of that name as it is.
+    """
+
+    mode: Mode
+    kinds: Collection[str] | None = None
+    skus: Collection[str] | None = None
+    times: int | None = None
+    seconds: float = 0.0
+    status: int = 200
+    retry_after: int | str | None = None
+    shape: Shape = Shape.OBJECT_MEMBERS
+
+    @classmethod
+    def told(cls, members: Mapping[str, Any]) -> Self:
+        """Return the behaviour that these members describe; ``mode`` is one of them, the others have defaults."""
+        return cls(**{**_USUAL.get(members["mode"], {}), **members})
+
+    def means(self, kind: Kind, skus: Collection[str]) -> bool:
+        """Tell whether a call is to be answered this way."""
+        if self.times == 0 or (self.kinds is not None and kind not in self.kinds):
+            return False
+        return self.skus is None or not set(self.skus).isdisjoint(skus)
+
+
+class Behaviours(list[Behaviour]):
+    """The instructions in force; the first that means a call answers it, and ``ok`` is what is left."""
+
+    def take(self, kind: Kind, skus: Collection[str]) -> Behaviour:
+        """Return how to answer a call, using up one of its ``times``."""
+        for behaviour in self:
+            if behaviour.means(kind, skus):
+                if behaviour.times is not None:
+                    behaviour.times -= 1
+                return behaviour
+        return Behaviour(mode=Mode.OK)
+
+
+def json_answer(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return ``payload`` as a response. Lone surrogates and NaN pass, since the data has them on purpose."""
+    body = json.dumps(payload, separators=(",", ":"))
+    return Response(body, status, headers, content_type="application/json")
+
+
+def refusal(error: HTTPException) -> Response:
+    """Return ``{"message": …}`` for an error, and the headers HTTP wants with it, such as ``Allow``."""
+    own = {name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")}
+    return json_answer({"message": error.description}, error.code or 500, own)
+
+
+# SO_LINGER on with no time: closing throws unsent data away and sends RST instead of FIN.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class ConnectionOverError(Exception):
+    """Everything this connection will ever carry has been sent; raised while a response is iterated."""
+
+
+class Wire:
+    """One caller's connection. ``held`` has those that are kept waiting."""
+
+    def __init__(self, connection: socket.socket, held: set["Wire"]) -> None:
+        self._connection = connection
+        self._held = held
+
+    def hold(self, seconds: float) -> bool:
+        """Wait; False as soon as the caller has hung up or :meth:`drop` was called."""
+        self._held.add(self)
+        try:
+            return self._wait(seconds)
+        finally:
+            self._held.discard(self)
+
+    def _wait(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        try:
+            wait_read(self._connection.fileno(), timeout=seconds)
+            here = self._connection.recv(1, socket.MSG_PEEK) != b""
+        except TimeoutError:
+            return True
+        except ConnectionError:
+            return False
+        if here:
+            # The caller is sending its next request already; it waits its turn as long as this one does.
+            gevent.sleep(max(0.0, until - time.monotonic()))
+        return here
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self._connection.sendall(data)
+
+    def reset_on_close(self) -> None:
+        """Make the end of this connection a TCP reset."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+    def drop(self) -> None:
+        """End the connection from outside, waking whoever holds it."""
+        # A caller that left a moment ago has done it already.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+HUGE_BYTES = 30_000_000
+_NESTING = 100_000
+_REASONS = {400: "Bad Request", 401: "Invalid API key", 403: "Forbidden", 404: "Not Found", 429: "Too Many Requests"}
+_MAINTENANCE = "<!doctype html>\n<html><head><title>Maintenance</title></head><body>Back soon</body></html>\n"
+
+
+def misbehave(behaviour: Behaviour, process: Callable[[], Response], wire: Wire) -> Response:
+    """Return the response to a call, which may end the connection while it is being sent.
+
+    ``process`` does what the call asks for and returns the right answer.
+    """
+    match behaviour.mode:
+        case Mode.FAIL | Mode.RATE_LIMIT:
+            headers = {} if behaviour.retry_after is None else {"Retry-After": str(behaviour.retry_after)}
+            reason = _REASONS.get(behaviour.status, "Internal Server Error")
+            return json_answer({"message": reason}, behaviour.status, headers)
+        case Mode.HANG:
+            wire.hold(behaviour.seconds)
+            return _over()
+        case Mode.RESET:
+            return _over(wire.reset_on_close)
+        case Mode.GARBAGE:
+            return Response(bytes(range(256)) * 16, content_type="application/json")
+        case Mode.HTML:
+            return Response(_MAINTENANCE, content_type="text/html; charset=utf-8")
+        case Mode.HUGE:
+            return Response(_huge_page(), content_type="application/json")
+        case Mode.REDIRECT:
+            # To a place that exists and answers 200 with an object: who follows does not notice by an error.
+            return json_answer({"message": "Moved"}, behaviour.status, {"Location": "/_sandbox/"})
+        case _:
+            return _spoilt(process(), behaviour, wire)
+
+
+def _spoilt(right: Response, behaviour: Behaviour, wire: Wire) -> Response:
+    body = right.get_data()
+    match behaviour.mode:
+        case Mode.SLOW:
+            return right if wire.hold(behaviour.seconds) else _over()
+        case Mode.DRIP:
+            right.response = _one_by_one(body, behaviour.seconds, wire)
+            right.content_length = len(body)
+        case Mode.DRIP_HEADERS:
+            return _over(lambda: _drip(_head(right), body, behaviour.seconds, wire))
+        case Mode.RESET_MIDWAY:
+            return _over(lambda: _break_off(_head(right) + body[: len(body) // 2], wire))
+        case Mode.RESET_AFTER:
+            return _over(wire.reset_on_close)
+        case Mode.TRUNCATED:
+            return _over(lambda: wire.send(_head(right) + body[: len(body) // 2]))
+        case Mode.WRONG_SHAPE:
+            right.set_data(_reshaped(json.loads(body or b"{}"), behaviour.shape))
+    return right
+
+
+def _one_by_one(data: bytes, pause: float, wire: Wire) -> Iterator[bytes]:
+    for place in range(len(data)):
+        yield data[place : place + 1]
+        if not wire.hold(pause):
+            raise ConnectionOverError
+
+
+def _drip(head: bytes, body: bytes, pause: float, wire: Wire) -> None:
+    for byte in _one_by_one(head, pause, wire):
+        wire.send(byte)
+    wire.send(body)
+
+
+def _break_off(half: bytes, wire: Wire) -> None:
+    wire.send(half)
+    # A moment for the half to be read: a reset makes some systems forget what has arrived.
+    gevent.sleep(0.05)
+    wire.reset_on_close()
+
+
+def _reshaped(right: Mapping[str, object], shape: Shape) -> str:
+    """Return JSON that has lost the shape of the ``right`` answer."""
+    match shape:
+        case Shape.LIST:
+            return json.dumps([right])
+        case Shape.NULL:
+            return "null"
+        case Shape.TEXT:
+            return json.dumps("all is well")
+        case Shape.NULL_MEMBERS:
+            return json.dumps(dict.fromkeys(right))
+        case Shape.TEXT_MEMBERS:
+            return json.dumps(dict.fromkeys(right, "all is well"))
+        case Shape.OBJECT_MEMBERS:
+            return json.dumps({name: {"0": value} for name, value in right.items()})
+        case Shape.NOT_A_NUMBER:
+            return json.dumps(dict.fromkeys(right, float("nan")))
+        case Shape.DEEP:
+            members = (f"{json.dumps(name)}: {'[' * _NESTING}{']' * _NESTING}" for name in right)
+            return "{" + ", ".join(members) + "}"
+
+
+def _huge_page() -> Iterator[bytes]:
+    """Yield valid JSON of :data:`HUGE_BYTES` in pieces."""
+    review = json.dumps({"id": "huge", "stars": 5, "content": "So much to say. " * 4000}).encode()
+    yield b'{"links": [], "productReviews": [' + review
+    for _ in range(HUGE_BYTES // len(review)):
+        yield b", " + review
+    yield b"]}"
+
+
+def _head(response: Response) -> bytes:
+    """Return the status line and headers a server would send, announcing the whole body."""
+    response.content_length = len(response.get_data())
+    response.headers["Connection"] = "close"
+    return f"HTTP/1.1 {response.status}\r\n{response.headers}".encode("latin-1")
+
+
+def _over(last: Callable[[], object] | None = None) -> Response:
+    """Return a response that does one last thing to the connection instead of answering, and then closes it.
+
+    It happens while the response is iterated, beyond Flask, where a caller that has left is nothing unusual.
+    """
+
+    def ending() -> Iterator[bytes]:
+        yield from ()
+        if last is not None:
+            last()
+        raise ConnectionOverError
+
+    return Response(ending())
