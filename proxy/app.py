@@ -15,7 +15,6 @@ from proxy.api.errors import register_problems
 from proxy.api.health import health
 from proxy.api.invitations import handing_out, inviting
 from proxy.api.metrics import measuring
-from proxy.api.networks import AllowedNetworks
 from proxy.api.openapi import describing
 from proxy.api.reads import reading
 from proxy.api.responses import Application, register_headers
@@ -24,9 +23,9 @@ from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
 from proxy.events import Report, to_all, unheard
 from proxy.invitations import Invitations, Once
 from proxy.invitations.ledger import Ledger, MemoryLedger
-from proxy.middleware import HeldAnswers, Lane
-from proxy.middleware.access_log import Observing
-from proxy.middleware.lines import CAUSE, Lines
+from proxy.middleware import ResponseCache, ResponseStore
+from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
+from proxy.middleware.networks import AllowedNetworks
 from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.server import leaving
@@ -44,8 +43,8 @@ from proxy.trustpilot.transport import Sender, Transport
 
 MEBIBYTE = 1024 * 1024
 
-LANE_SHARE = 1 / 8
-"""Of ``CACHE_MAX_MB``, for finished answers; the rest is for the copies they are made from."""
+RESPONSE_CACHE_SHARE = 1 / 8
+"""Of ``CACHE_MAX_MB``, for finished responses; the rest is for the copies they are made from."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,10 @@ def wire(settings: Settings) -> Flask:
     """Return the proxy as a WSGI application; its rooms are in ``extensions["proxy"]``."""
     logging.getLogger("proxy").setLevel(settings.log_level.upper())
     metrics = Metrics(shared_budget=settings.shared_store)
-    lines = Lines()
-    proxy = build(settings, to_all(metrics.hear, lines.hear), metrics.evicted)
+    event_log = EventLog()
+    proxy = build(settings, to_all(metrics.on_event, event_log.on_event), metrics.evicted)
     app = Flask(__name__)
-    app.extensions["lines"] = lines
+    app.extensions["event_log"] = event_log
     app.extensions["proxy"] = proxy
     app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
     # Braze follows no redirects: an address with a slash too many is told to be none.
@@ -98,11 +97,11 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
-    _watch(app, proxy, metrics, lines)
+    _watch(app, proxy, metrics, event_log)
     return app
 
 
-def _watch(app: Flask, proxy: Proxy, metrics: Metrics, lines: Lines) -> None:
+def _watch(app: Flask, proxy: Proxy, metrics: Metrics, event_log: EventLog) -> None:
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
     def sample() -> None:
@@ -110,25 +109,26 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, lines: Lines) -> None:
         metrics.sample(entries=len(near), held_bytes=near.held_bytes, uses=proxy.budget.uses())
 
     sampling = Sampling(sample, spawn)
-    report = to_all(metrics.hear, lines.hear, sampling.hear)
+    report = to_all(metrics.on_event, event_log.on_event, sampling.on_event)
     app.register_blueprint(measuring(metrics.text, sampling.now))
     # gunicorn's worker reports here what never reached the app.
     app.extensions["report"] = report
     settings = proxy.settings
-    # The lane sits behind what refuses callers for anything but their credential, and in front of Flask.
-    layers: Application = _lane(app, proxy)
+    # The response cache sits behind what refuses callers for anything but their credential, and in front of Flask.
+    layers: Application = _response_cache(app, proxy)
     if settings.allowed_networks:
         layers = AllowedNetworks(layers, settings.allowed_networks, settings.trusted_hops)
-    app.wsgi_app = Observing(layers, report)  # type: ignore[assignment]  # Flask's documented place for layers
+    app.wsgi_app = AccessLog(layers, report)  # type: ignore[assignment]  # Flask's documented place for layers
 
 
-def _lane(app: Flask, proxy: Proxy) -> Lane:
+def _response_cache(app: Flask, proxy: Proxy) -> ResponseCache:
     settings, store = proxy.settings, proxy.store
-    held = HeldAnswers(int(settings.cache_max_mb * MEBIBYTE * LANE_SHARE), time.time, store.trust_seconds)
-    lane = Lane(app.wsgi_app, held, time.time, settings.deadline_seconds)
-    store.when_changed(lane.forget)
-    app.extensions["lane"] = lane
-    return lane
+    max_bytes = int(settings.cache_max_mb * MEBIBYTE * RESPONSE_CACHE_SHARE)
+    responses = ResponseStore(max_bytes, time.time, store.trust_seconds)
+    response_cache = ResponseCache(app.wsgi_app, responses, time.time, settings.deadline_seconds)
+    store.when_changed(response_cache.invalidate)
+    app.extensions["response_cache"] = response_cache
+    return response_cache
 
 
 def build(settings: Settings, report: Report = unheard, evicted: Callable[[], None] = lambda: None) -> Proxy:
@@ -136,7 +136,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
 
     ``evicted`` is called for each copy that had to leave memory.
     """
-    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE * (1 - LANE_SHARE)), time.time, evicted)
+    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE * (1 - RESPONSE_CACHE_SHARE)), time.time, evicted)
     own = LimitsCounter.in_memory()
     store, counter = _shared(settings, near, own, report) if settings.shared_store else (near, own)
     lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)

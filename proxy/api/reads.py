@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from proxy.api import parameters
 from proxy.api.parameters import Query
-from proxy.api.responses import MadeOf, answer, deadline
+from proxy.api.responses import Sources, answer, deadline
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
 from proxy.reviews.product_reviews import empty_answer, empty_products, empty_summary
@@ -35,7 +35,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             if not empty_instead:
                 raise
             return answer(empty(str(error)), None, now, query.ignored)
-        return answer(found.body, MadeOf(selection.products, found.freshness), now, query.ignored)
+        return answer(found.body, Sources(selection.products, found.freshness), now, query.ignored)
 
     @endpoints.get("/reviews")
     def product() -> Response:
@@ -94,7 +94,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             href = f"{request.path}?{urlencode([*again, ('page', page + 1)])}"
             links.append({"href": href, "method": "GET", "rel": "next-page"})
         body = {"productReviews": shown, "links": links}
-        return answer(body, MadeOf(selection.products, freshness), now, query.ignored)
+        return answer(body, Sources(selection.products, freshness), now, query.ignored)
 
     @endpoints.get("/product-reviews/business-units/<unit>")
     def drop_in_summary(unit: str) -> Response:
@@ -102,6 +102,6 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         query = Query.parse(request.query_string)
         selection = parameters.selection_in(unit, query, units)
         found = reviews.trustpilot_summary(selection, deadline(settings.deadline_seconds))
-        return answer(found.body, MadeOf(selection.products, found.freshness), now, query.ignored)
+        return answer(found.body, Sources(selection.products, found.freshness), now, query.ignored)
 
     return endpoints

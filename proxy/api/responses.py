@@ -24,17 +24,17 @@ _STATES = {state: state.name.lower() for state in State}
 STARTED = "proxy.started"
 """In the WSGI environment: when the request came, on the monotonic clock. Without it, it comes when Flask has it."""
 
-MADE_OF = "proxy.made_of"
-"""In the WSGI environment, once answered: the :class:`MadeOf` of an answer that says how fresh it is."""
+SOURCES = "proxy.sources"
+"""In the WSGI environment, once answered: the :class:`Sources` of an answer that says how fresh it is."""
 
 
-TAKES_WHOLE = "proxy.takes_whole"
-"""In the WSGI environment, true where the server takes a :class:`Whole` instead of a call of ``start_response``."""
+TAKES_PREBUILT = "proxy.takes_prebuilt"
+"""In the WSGI environment, true where the server takes a :class:`PrebuiltResponse` instead of ``start_response``."""
 
 Headers = Sequence[tuple[str, str]]
 
 
-class Whole(NamedTuple):
+class PrebuiltResponse(NamedTuple):
     """A finished answer, as ready to travel as it can be."""
 
     status: str
@@ -51,27 +51,28 @@ def written(headers: Headers) -> bytes:
     return "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
 
 
-Application = Callable[["WSGIEnvironment", "StartResponse"], "Iterable[bytes] | Whole"]
-"""A WSGI application that may return a :class:`Whole` to a server that takes one."""
+Application = Callable[["WSGIEnvironment", "StartResponse"], "Iterable[bytes] | PrebuiltResponse"]
+"""A WSGI application that may return a :class:`PrebuiltResponse` to a server that takes one."""
 
 
 @dataclass(frozen=True, slots=True)
-class MadeOf:
-    """What an answer was made from: products, by the names under which the cache holds them, and their freshness."""
+class Sources:
+    """What an answer was made from: the products, as surrogate keys, and their freshness."""
 
-    products: tuple[str, ...]
+    surrogate_keys: tuple[str, ...]
+    """The names under which the cache holds the products; a change of one of them makes the answer invalid."""
     freshness: Freshness
 
 
-def answer(body: dict[str, Any], made_of: MadeOf | None, now: Now, ignored: str = "") -> Response:
+def answer(body: dict[str, Any], sources: Sources | None, now: Now, ignored: str = "") -> Response:
     """Return ``body`` as JSON. Made of nothing (an empty answer in place of an error) it is not fresh either."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     response = Response(text, content_type="application/json")
     moment = now()
     freshness = Freshness(State.MISS, moment, moment)
-    if made_of is not None:
-        freshness = made_of.freshness
-        request.environ[MADE_OF] = made_of
+    if sources is not None:
+        freshness = sources.freshness
+        request.environ[SOURCES] = sources
     response.headers.update(freshness_headers(freshness, moment))
     if ignored:
         response.headers["X-Ignored-Parameters"] = ignored

@@ -1,10 +1,5 @@
-"""The hit lane: an exact repeat is answered from ready bytes, before Flask; those who ask at once share one making.
+"""The WSGI layers in front of Flask, from the outside in: access log, allowed networks, response cache."""
 
-A request reads as: the same was answered and is still fresh: repeat it; the same is being answered: wait for it; else
-have the app answer, and hold what may be repeated. What refuses callers, by address say, has to stand before it.
-"""
+from proxy.middleware.response_cache import ResponseCache, ResponseStore
 
-from proxy.middleware.held import HeldAnswers
-from proxy.middleware.lane import Lane
-
-__all__ = ["HeldAnswers", "Lane"]
+__all__ = ["ResponseCache", "ResponseStore"]

@@ -1,17 +1,26 @@
-"""The outermost WSGI layer: sees every request and its answer, whichever layer below gives it."""
+"""The access log: one event per request, one line per request and per call to Trustpilot, and who writes them.
+
+:class:`AccessLog` is the outermost WSGI layer and reports :class:`RequestFinished`. :class:`EventLog` makes lines of
+events. :class:`BufferedHandler` puts the many lines of a busy moment on a file descriptor in few writes.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import select
+import threading
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.api.responses import Application, Headers, Whole, request_id
+from proxy.api.responses import Application, Headers, PrebuiltResponse, request_id
 from proxy.api.routes import route_of
 from proxy.events import Report
-from proxy.middleware.answered import Answered
-from proxy.middleware.lines import CAUSE
+from proxy.trustpilot.reports import CallEnded
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,13 +32,52 @@ if TYPE_CHECKING:
 
 REQUEST_ID = "HTTP_X_REQUEST_ID"
 
+CAUSE: ContextVar[str] = ContextVar("cause", default="")
+"""The id of the request that this thread or greenlet works for."""
+
+REQUESTS, UPSTREAM = "proxy.requests", "proxy.upstream"
+"""The loggers of the two kinds of lines."""
+
+_MOST_EVENTS = 100
+"""More than these would not be in the processor's cache any more when their turn comes."""
+
+_MOST_LINES = 500
+_PIECE = select.PIPE_BUF
+"""Bytes that a pipe takes in one piece, whoever else writes into it (POSIX, write): several workers share one."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SENDER = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _CACHE_STATES = frozenset({"hit", "stale", "miss"})
 
+_requests = logging.getLogger(REQUESTS)
+_upstream = logging.getLogger(UPSTREAM)
 
-class Observing:
-    """Reports :class:`~proxy.middleware.answered.Answered` for every request.
+
+class RequestFinished(NamedTuple):
+    """One request was answered. Nothing in it can name a product, a person or a secret."""
+
+    request_id: str
+    method: str
+    route: str
+    """A path of the contract, or ``other``."""
+    status: int
+    cache: str
+    """``hit``, ``stale`` or ``miss``; ``none`` for what does not come from the cache."""
+    age: int
+    """Of the copy, in seconds."""
+    seconds: float
+    bytes: int
+    """Of the body as sent."""
+    skus: int
+    """How many were asked for."""
+    sender: str
+    """``X-Braze-Sender-Version``."""
+    replayed: bool
+    """An invitation that was answered like the first and not sent again."""
+
+
+class AccessLog:
+    """Reports :class:`RequestFinished` for every request.
 
     It is reported when the answer is ready and before its first byte leaves, so that a caller who has the answer
     finds it counted. Every request has an id from here on: the layers below find it in ``X-Request-Id``.
@@ -39,45 +87,45 @@ class Observing:
         self._app = app
         self._report = report
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | Whole:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         """Answer one request."""
         started = time.perf_counter()
         environ[REQUEST_ID] = request_id(environ.get(REQUEST_ID, ""))
         CAUSE.set(environ[REQUEST_ID])
         seen: list[tuple[str, Headers]] = []
 
-        def noted(status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None) -> Write:
+        def note(status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None) -> Write:
             seen.append((status, headers))
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         try:
-            answer = self._app(environ, noted)  # type: ignore[arg-type]  # typeshed's StartResponse is not a plain function
+            answer = self._app(environ, note)  # type: ignore[arg-type]  # typeshed's StartResponse is not a plain function
         except BaseException:
             # Above everything that turns exceptions into answers: the connection ends without one.
-            self._report(_answered(environ, "500 ", [], time.perf_counter() - started))
+            self._report(_finished(environ, "500 ", [], time.perf_counter() - started))
             raise
-        status, headers = (answer.status, answer.own) if isinstance(answer, Whole) else seen[-1]
-        self._report(_answered(environ, status, headers, time.perf_counter() - started))
+        status, headers = (answer.status, answer.own) if isinstance(answer, PrebuiltResponse) else seen[-1]
+        self._report(_finished(environ, status, headers, time.perf_counter() - started))
         return answer
 
 
-def _answered(environ: WSGIEnvironment, status: str, headers: Headers, seconds: float) -> Answered:
+def _finished(environ: WSGIEnvironment, status: str, headers: Headers, seconds: float) -> RequestFinished:
     # By the names as this application writes them.
-    told = dict(headers)
-    cache = told.get("X-Cache", "none")
+    fields = dict(headers)
+    cache = fields.get("X-Cache", "none")
     method = environ["REQUEST_METHOD"]
-    return Answered(
+    return RequestFinished(
         request_id=environ[REQUEST_ID],
         method=method if method in _METHODS else "other",
         route=route_of(environ.get("PATH_INFO", "")),
         status=int(status[:3]),
         cache=cache if cache in _CACHE_STATES else "none",
-        age=int(told.get("Age", 0)),
+        age=int(fields.get("Age", 0)),
         seconds=seconds,
-        bytes=0 if method == "HEAD" else int(told.get("Content-Length", 0)),
+        bytes=0 if method == "HEAD" else int(fields.get("Content-Length", 0)),
         skus=_skus(environ.get("QUERY_STRING", "")),
         sender=_sender(environ.get("HTTP_X_BRAZE_SENDER_VERSION", "")),
-        replayed=told.get("Idempotency-Replayed") == "true",
+        replayed=fields.get("Idempotency-Replayed") == "true",
     )
 
 
@@ -93,3 +141,165 @@ def _skus(query: str) -> int:
 
 def _sender(version: str) -> str:
     return version if version and _SENDER.fullmatch(version) else ""
+
+
+class _Waiting(NamedTuple):
+    event: RequestFinished | CallEnded
+    at: float
+    cause: str
+
+
+class EventLog:
+    """Writes an event's line at level info; other events have lines of their own where they happen, or none.
+
+    A line costs least when many are made one after the other and leave together. So where there is a server that does
+    several things in turn, lines wait until it has done what is at hand; under little load that is at once. Lines of
+    other kinds, warnings say, don't wait for these; each has its time.
+    """
+
+    def __init__(self) -> None:
+        self._soon: Callable[[Callable[[], None]], object] = lambda write: write()
+        self._waiting: deque[_Waiting] = deque()
+
+    def wait_for(self, soon: Callable[[Callable[[], None]], object]) -> None:
+        """From now on have lines written by what is given to ``soon``, which calls it in the server's next turn."""
+        self._soon = soon
+
+    def on_event(self, event: object) -> None:
+        """Note what has a line."""
+        match event:
+            case RequestFinished() if _requests.isEnabledFor(logging.INFO):
+                pass
+            case CallEnded() if _upstream.isEnabledFor(logging.INFO):
+                pass
+            case _:
+                return
+        self._waiting.append(_Waiting(event, time.time(), CAUSE.get()))
+        waiting = len(self._waiting)
+        if waiting == 1:
+            self._soon(self.write)
+        elif waiting >= _MOST_EVENTS:
+            self.write()
+
+    def write(self) -> None:
+        """Write all lines that wait."""
+        while self._waiting:
+            event, at, cause = self._waiting.popleft()
+            if isinstance(event, RequestFinished):
+                _handle(_requests, "answered", at, _of_request(event))
+            else:
+                _handle(_upstream, "called Trustpilot", at, _of_call(event, cause))
+        for handler in logging.getLogger("proxy").handlers:
+            handler.flush()
+
+
+def _handle(logger: logging.Logger, message: str, at: float, fields: dict[str, object]) -> None:
+    # Not by logger.info, which would look for the line of code that calls it and take the time anew.
+    record = logging.LogRecord(logger.name, logging.INFO, "", 0, message, None, None)
+    record.created = at
+    record.fields = fields
+    logger.handle(record)
+
+
+def _of_request(event: RequestFinished) -> dict[str, object]:
+    return {
+        "request_id": event.request_id,
+        "method": event.method,
+        "route": event.route,
+        "status": event.status,
+        "cache": event.cache,
+        "skus": event.skus,
+        "ms": round(event.seconds * 1000, 1),
+        "bytes": event.bytes,
+        "sender": event.sender,
+    }
+
+
+def _of_call(event: CallEnded, cause: str) -> dict[str, object]:
+    return {
+        "request_id": cause,
+        "kind": event.kind,
+        "outcome": event.outcome,
+        "ms": round(event.seconds * 1000, 1),
+        "bytes": event.bytes,
+    }
+
+
+class BufferedHandler(logging.Handler):
+    """Writes lines in the order they come, each in one piece. Never waits for another writer, and never raises.
+
+    Those of the loggers named in ``buffered`` and below ``WARNING`` wait for :meth:`flush`, which whoever logs there
+    has to call; any other line is written at once, after those that wait. Lines that can't be written are lost, and
+    the next line that can be is preceded by their number. Few writes, because each wakes whoever reads the log, which
+    costs more than making the line.
+    """
+
+    def __init__(self, descriptor: int, buffered: frozenset[str]) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._buffered = buffered
+        self._waiting: deque[str] = deque()
+        self._writing = threading.Lock()
+        self._lost = 0
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a line, without the library's lock: making one touches nothing that is shared, and a deque is safe."""
+        kept = self.filter(record)
+        if kept:
+            # Since Python 3.12 a filter may return another record.
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, now or soon."""
+        try:
+            self._waiting.append(self.format(record))
+        except Exception:  # noqa: BLE001  # logging's own way: a line that can't be made must not fail an answer
+            self.handleError(record)
+            return
+        if (
+            record.levelno >= logging.WARNING
+            or record.name not in self._buffered
+            or len(self._waiting) >= _MOST_LINES
+        ):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all lines that wait; also called when the process ends."""
+        # A signal's handler may come here in the middle of a write. Who holds the lock looks again once it is free.
+        while self._waiting and self._writing.acquire(blocking=False):
+            try:
+                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+            finally:
+                self._writing.release()
+
+    def _write(self, lines: list[str]) -> None:
+        notice = [self._lost_notice()] if self._lost else []
+        written = -len(notice)
+        try:
+            for count, piece in _pieces([*notice, *lines]):
+                rest = piece
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                written += count
+                self._lost = 0
+        except OSError:
+            # There is no other place to tell it; it is told here as soon as that goes again.
+            self._lost += len(lines) - max(written, 0)
+
+    def _lost_notice(self) -> str:
+        message = "%d lines before this one could not be written"
+        return self.format(logging.LogRecord(__name__, logging.ERROR, "", 0, message, (self._lost,), None))
+
+
+def _pieces(lines: list[str]) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines together, as many as stay in one piece, and how many they are."""
+    piece, count = b"", 0
+    for line in lines:
+        encoded = line.encode("utf-8", "backslashreplace") + b"\n"
+        if count and len(piece) + len(encoded) > _PIECE:
+            yield count, piece
+            piece, count = b"", 0
+        piece += encoded
+        count += 1
+    yield count, piece

@@ -1,4 +1,4 @@
-"""gunicorn's own log, without a line per request: :mod:`proxy.middleware.lines` writes that."""
+"""gunicorn's own log, without a line per request: :mod:`proxy.middleware.access_log` writes that."""
 
 from __future__ import annotations
 

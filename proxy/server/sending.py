@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn import SERVER, util
 from gunicorn.workers.base_async import ALREADY_HANDLED
 
-from proxy.api.responses import TAKES_WHOLE, Application, Whole, written
+from proxy.api.responses import TAKES_PREBUILT, Application, PrebuiltResponse, written
 from proxy.clock import Now
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Sending:
-    """Takes a :class:`~proxy.api.responses.Whole` from ``app`` on each connection that is to be kept."""
+    """Takes a :class:`~proxy.api.responses.PrebuiltResponse` from ``app`` on each connection that is to be kept."""
 
     def __init__(self, app: Application, worker: Any, now: Now) -> None:
         """``worker``: gunicorn's, which keeps connections for as long as it is ``alive``."""
@@ -39,9 +39,9 @@ class Sending:
             and self._keeps
             and self._worker.alive
         ):
-            environ[TAKES_WHOLE] = True
+            environ[TAKES_PREBUILT] = True
         answer = self._app(environ, start_response)
-        if not isinstance(answer, Whole):
+        if not isinstance(answer, PrebuiltResponse):
             return answer
         connection, message = environ["gunicorn.socket"], self._message(answer)
         # Most answers fit into the connection's buffer. sendall costs several times as much, even when they do.
@@ -51,7 +51,7 @@ class Sending:
         handled: Iterable[bytes] = ALREADY_HANDLED
         return handled
 
-    def _message(self, answer: Whole) -> bytes:
+    def _message(self, answer: PrebuiltResponse) -> bytes:
         status = answer.status.encode("latin-1")
         head = (b"HTTP/1.1 ", status, self._of_connection(), answer.common, written(answer.own), b"\r\n")
         return b"".join((*head, answer.body))

@@ -17,8 +17,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from proxy.api.responses import new_request_id
-from proxy.middleware.answered import Answered
-from proxy.middleware.lines import Lines
+from proxy.middleware.access_log import EventLog, RequestFinished
 from proxy.server import leaving
 from proxy.server.sending import Sending
 
@@ -55,7 +54,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # There from the start: a signal may come while the application is still being loaded.
-        self._lines = Lines()
+        self._event_log = EventLog()
         self.app_extensions: dict[str, Any] = {}
 
     def load_wsgi(self) -> None:
@@ -64,8 +63,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         app: Any = self.wsgi
         self.app_extensions = getattr(app, "extensions", {})
         self.wsgi: Any = Sending(app, self, time.time)
-        self._lines = self.app_extensions.get("lines", self._lines)
-        self._lines.wait_for(gevent.get_hub().loop.run_callback)
+        self._event_log = self.app_extensions.get("event_log", self._event_log)
+        self._event_log.wait_for(gevent.get_hub().loop.run_callback)
         # What was loaded stays; looking through it again and again held every answer up for some 40 ms.
         gc.collect()
         gc.freeze()
@@ -90,13 +89,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End at once, as the second Ctrl-C would. ``sys.exit`` in a greenlet would print a traceback."""
         try:
-            self._lines.write()
+            self._event_log.write()
         finally:
             os._exit(0)
 
     def handle_abort(self, sig: int, frame: Any) -> None:
         """End because the master heard nothing for too long, with the lines of what came before that."""
-        self._lines.write()
+        self._event_log.write()
         super().handle_abort(sig, frame)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
@@ -124,7 +123,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             _log.error("bug while answering request %s", request_id, exc_info=exc)
         answer, size = _problem(status, detail, request_id)
         report = self.app_extensions["report"]
-        report(Answered(request_id, "other", "other", status, "none", 0, 0.0, size, 0, "", replayed=False))
+        report(RequestFinished(request_id, "other", "other", status, "none", 0, 0.0, size, 0, "", replayed=False))
         try:
             util.write_nonblock(client, answer)
             _linger(client)

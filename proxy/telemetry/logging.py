@@ -10,15 +10,14 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
-from proxy.middleware.lines import REQUESTS, UPSTREAM
-from proxy.middleware.writing import Writing
+from proxy.middleware.access_log import REQUESTS, UPSTREAM, BufferedHandler
 
 _IN_ADDRESS = r"[^\s\x00-\x1f\x7f-\x9f\ufeff@<>(),;:\"\[\]\\]"
 _ADDRESS = re.compile(rf"(?<!{_IN_ADDRESS}){_IN_ADDRESS}+(?:@|%40){_IN_ADDRESS}+")
 """Rather too much than too little: whatever an invitation takes as an address, and what only looks like one. It
 begins where a word begins, or a long word would be searched anew from each of its characters."""
 
-_PATIENT = frozenset({REQUESTS, UPSTREAM})
+_BUFFERED = frozenset({REQUESTS, UPSTREAM})
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary words, and hides nothing."""
@@ -113,7 +112,7 @@ def log_config(level: str, secrets: Collection[str], *, terminal: bool) -> dict[
     redaction = Redaction(secrets)
     # The redaction and not the secrets: gunicorn prints this whole dictionary at level debug.
     make = partial(Columns if terminal else JsonLines, redaction)
-    write = partial(Writing, 2, _PATIENT)
+    write = partial(BufferedHandler, 2, _BUFFERED)
     ours = {"level": level.upper(), "handlers": ["stderr"], "propagate": False}
     return {
         "version": 1,

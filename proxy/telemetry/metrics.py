@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy.events import RedisFailed
-from proxy.middleware.answered import Answered
+from proxy.middleware.access_log import RequestFinished
 from proxy.trustpilot.budget import Use
 from proxy.trustpilot.reports import (
     AnswerMalformed,
@@ -95,10 +95,10 @@ class Metrics:
             "ccproxy_redis_errors", "Questions to Redis that failed.", ["kind"], registry=own
         )
 
-    def hear(self, event: object) -> None:
+    def on_event(self, event: object) -> None:
         """Count one event; events of no interest pass."""
         match event:
-            case Answered():
+            case RequestFinished():
                 self._answered(event)
             case CallBegan():
                 self._in_flight.inc()
@@ -138,7 +138,7 @@ class Metrics:
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]  # the library's
         return generate_latest(everyone)
 
-    def _answered(self, answered: Answered) -> None:
+    def _answered(self, answered: RequestFinished) -> None:
         self._answers(answered.route, answered.status, answered.cache).inc()
         self._durations(answered.route).observe(answered.seconds)
         if answered.cache == "stale":
@@ -147,7 +147,7 @@ class Metrics:
             self._invitations.labels(_outcome(answered)).inc()
 
 
-def _outcome(answered: Answered) -> str:
+def _outcome(answered: RequestFinished) -> str:
     if answered.replayed:
         return "replayed"
     if answered.status < 300:

@@ -21,7 +21,7 @@ class Sampling:
         self._lock = threading.Lock()
         self._started = False
 
-    def hear(self, _event: object) -> None:
+    def on_event(self, _event: object) -> None:
         """Start with the first event: before it, gunicorn may still fork."""
         if self._started:
             return

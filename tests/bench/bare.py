@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxy.api.responses import Whole
+from proxy.api.responses import PrebuiltResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -18,9 +18,9 @@ _COMMON = b"Content-Type: application/json\r\n"
 _HEADERS = (("Content-Type", "application/json"), ("Content-Length", str(len(_BODY))))
 
 
-def whole(_environ: WSGIEnvironment, _start_response: StartResponse) -> Whole:
+def whole(_environ: WSGIEnvironment, _start_response: StartResponse) -> PrebuiltResponse:
     """The same by the way that a hit takes onto the connection. Only for a server that takes it."""
-    return Whole("200 OK", _COMMON, _LENGTH, _BODY)
+    return PrebuiltResponse("200 OK", _COMMON, _LENGTH, _BODY)
 
 
 def app(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

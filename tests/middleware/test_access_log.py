@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.middleware.answered import Answered
-from proxy.middleware.lines import REQUESTS, Lines
-from proxy.middleware.writing import Writing
+from proxy.middleware.access_log import REQUESTS, BufferedHandler, EventLog, RequestFinished
 
 MOST = 500
 
@@ -25,11 +23,11 @@ class Pipe:
 
     def __init__(self) -> None:
         self._out, into = os.pipe()
-        self.handler = Writing(into, frozenset({"patient"}))
+        self.handler = BufferedHandler(into, frozenset({"buffered"}))
         self.handler.setFormatter(logging.Formatter("%(message)s"))
         self._into = into
 
-    def log(self, message: object, name: str = "patient", level: int = logging.INFO) -> None:
+    def log(self, message: object, name: str = "buffered", level: int = logging.INFO) -> None:
         self.handler.handle(logging.LogRecord(name, level, "", 0, message, None, None))
 
     def came(self) -> list[str]:
@@ -57,7 +55,7 @@ def pipe() -> Iterator[Pipe]:
     pipe.close()
 
 
-def test_patient_lines_wait_until_they_are_flushed(pipe: Pipe) -> None:
+def test_buffered_lines_wait_until_they_are_flushed(pipe: Pipe) -> None:
     pipe.log("one")
     pipe.log("two")
     assert pipe.came() == []
@@ -65,7 +63,7 @@ def test_patient_lines_wait_until_they_are_flushed(pipe: Pipe) -> None:
     assert pipe.came() == ["one", "two"]
 
 
-@pytest.mark.parametrize(("name", "level"), [("patient", logging.WARNING), ("another", logging.INFO)])
+@pytest.mark.parametrize(("name", "level"), [("buffered", logging.WARNING), ("another", logging.INFO)])
 def test_any_other_line_is_written_at_once_after_those_that_wait(pipe: Pipe, name: str, level: int) -> None:
     pipe.log("first")
     pipe.log("second", name, level)
@@ -102,17 +100,17 @@ def test_a_line_that_can_not_be_made_is_told_and_harms_nothing(
     assert "ValueError: broken" in capsys.readouterr().err
 
 
-def answered(number: int) -> Answered:
-    return Answered(f"id-{number}", "GET", "/healthz", 200, "none", 0, 0.001, 10, 0, "", replayed=False)
+def answered(number: int) -> RequestFinished:
+    return RequestFinished(f"id-{number}", "GET", "/healthz", 200, "none", 0, 0.001, 10, 0, "", replayed=False)
 
 
 def test_lines_wait_for_the_servers_next_turn_and_keep_their_order_and_time(caplog: pytest.LogCaptureFixture) -> None:
     turns: list[Callable[[], None]] = []
-    lines = Lines()
-    lines.wait_for(turns.append)
+    event_log = EventLog()
+    event_log.wait_for(turns.append)
     with caplog.at_level(logging.INFO, REQUESTS):
         for number in range(3):
-            lines.hear(answered(number))
+            event_log.on_event(answered(number))
         assert caplog.records == []
         assert len(turns) == 1
         turns.pop()()
@@ -120,13 +118,13 @@ def test_lines_wait_for_the_servers_next_turn_and_keep_their_order_and_time(capl
     assert told == ["id-0", "id-1", "id-2"]
     times = [record.created for record in caplog.records]
     assert times == sorted(times)
-    lines.hear(answered(4))
+    event_log.on_event(answered(4))
     assert len(turns) == (1 if logging.getLogger(REQUESTS).isEnabledFor(logging.INFO) else 0)
 
 
 def test_without_a_server_a_line_is_written_at_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, REQUESTS):
-        Lines().hear(answered(1))
+        EventLog().on_event(answered(1))
     assert len(caplog.records) == 1
 
 
@@ -134,10 +132,10 @@ def test_lines_that_can_not_be_written_cost_nobody_an_answer_and_are_told_of_lat
     kept = tmp_path / "log"
     kept.touch()
     only_read = os.open(kept, os.O_RDONLY)
-    handler = Writing(only_read, frozenset({"patient"}))
+    handler = BufferedHandler(only_read, frozenset({"buffered"}))
     handler.setFormatter(logging.Formatter("%(message)s"))
     for number in range(MOST + 10):
-        handler.handle(logging.LogRecord("patient", logging.INFO, "", 0, str(number), None, None))
+        handler.handle(logging.LogRecord("buffered", logging.INFO, "", 0, str(number), None, None))
     handler.flush()
     # The same descriptor again, as when a full disk has room again.
     writable = os.open(kept, os.O_WRONLY | os.O_APPEND)
@@ -155,14 +153,14 @@ def test_lines_that_can_not_be_written_cost_nobody_an_answer_and_are_told_of_lat
 
 _WRITER = """
 import logging, sys
-from proxy.middleware.writing import Writing
+from proxy.middleware.access_log import BufferedHandler
 
 into, lines, width = map(int, sys.argv[1:4])
-handler = Writing(into, frozenset({'patient'}))
+handler = BufferedHandler(into, frozenset({'buffered'}))
 handler.setFormatter(logging.Formatter('%(message)s'))
 for number in range(lines):
     text = f'{number:05}' + sys.argv[4] * width
-    handler.handle(logging.LogRecord('patient', logging.INFO, '', 0, text, None, None))
+    handler.handle(logging.LogRecord('buffered', logging.INFO, '', 0, text, None, None))
 handler.flush()
 """
 

@@ -1,4 +1,4 @@
-"""The lane in the running proxy, over real sockets."""
+"""The response cache in the running proxy, over real sockets."""
 
 from __future__ import annotations
 

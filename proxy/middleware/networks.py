@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from proxy.api.auth import OPEN_PATHS
 from proxy.api.errors import problem
-from proxy.api.responses import Application, Whole
+from proxy.api.responses import Application, PrebuiltResponse
 from proxy.settings import Network
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class AllowedNetworks:
         self._networks = networks
         self._hops = hops
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | Whole:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         """Answer one request."""
         if environ.get("PATH_INFO") in OPEN_PATHS or self._allows(environ):
             return self._app(environ, start_response)

@@ -1,0 +1,308 @@
+"""The response cache: repeats an exact answer from ready bytes, before Flask, and lets identical requests share one.
+
+A request reads as: the same was answered and is still fresh: repeat it; the same is being answered: wait for it; else
+have the app answer, and store what may be repeated. What refuses callers, by address say, has to stand before it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from proxy.api.responses import (
+    SOURCES,
+    STARTED,
+    TAKES_PREBUILT,
+    PrebuiltResponse,
+    Sources,
+    freshness_headers,
+    own_headers,
+    request_id,
+    written,
+)
+from proxy.cache import DeadlinePassed, State
+from proxy.cache.flight import Flight
+from proxy.clock import Deadline, Now
+from proxy.middleware.compression import SMALLEST_WORTH, accepts_gzip, compressed
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_READS = "/v1/"
+_CHANGES_REMEMBERED = 1000
+_OVERHEAD = 1000
+"""Bytes a stored response costs beside its body and its request's text. Measured by
+``tests/middleware/test_response_cache.py``."""
+
+_PER_REQUEST = frozenset({"content-length", "x-request-id", "server-timing"})
+_BY_AGE = frozenset({"x-cache", "age", "cache-control"})
+_LEFT_OUT = _PER_REQUEST | _BY_AGE
+
+
+class RequestKey(NamedTuple):
+    """All of a GET that its answer depends on. Two requests that differ in a credential never share an answer."""
+
+    path: str
+    query: str
+    authorization: str | None
+    x_api_key: str | None
+    apikey: str | None
+    gzip: bool
+
+    @classmethod
+    def of(cls, environ: WSGIEnvironment) -> RequestKey:
+        """Read a request."""
+        get = environ.get
+        return cls(
+            environ["PATH_INFO"],
+            get("QUERY_STRING", ""),
+            get("HTTP_AUTHORIZATION"),
+            get("HTTP_X_API_KEY"),
+            get("HTTP_APIKEY"),
+            accepts_gzip(get("HTTP_ACCEPT_ENCODING", "")),
+        )
+
+    def __repr__(self) -> str:
+        # It holds credentials, and a repr ends up in logs.
+        return f"RequestKey({self.path!r})"
+
+
+class HeaderFields(NamedTuple):
+    """Header fields that responses have in common: as pairs, and as they travel."""
+
+    pairs: tuple[tuple[str, str], ...]
+    written: bytes
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def of(cls, pairs: tuple[tuple[str, str], ...]) -> HeaderFields:
+        """Return the same fields for the same pairs, so that thousands of stored responses share them."""
+        return cls(pairs, written(pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResponse:
+    """A response without what is each request's own: its id, its timing, and how fresh it is by now."""
+
+    status: str
+    fields: HeaderFields
+    body: bytes
+    sources: Sources | None
+    """``None`` when it must not be repeated."""
+    freshness_fields: tuple[tuple[str, str], ...] = ()
+    """How fresh it is, as the app said, when it has no sources."""
+
+    def weight(self, key: RequestKey) -> int:
+        """Return the bytes of memory that storing the response takes."""
+        surrogate_keys = sum(map(sys.getsizeof, self.sources.surrogate_keys)) if self.sources else 0
+        # The only field that is as long as a caller likes; it is stored one by one and written.
+        ignored = sum(2 * len(value) for name, value in self.fields.pairs if name == "X-Ignored-Parameters")
+        own = sys.getsizeof(self.body) + sys.getsizeof(key.path) + sys.getsizeof(key.query)
+        return own + surrogate_keys + ignored + _OVERHEAD
+
+
+class _Stored(NamedTuple):
+    response: CachedResponse
+    until: float
+    weight: int
+
+
+class ResponseStore:
+    """Responses by request key, bounded in bytes. When there is no room the oldest leaves: it expires next."""
+
+    def __init__(self, max_bytes: int, now: Now, longest: float = math.inf) -> None:
+        """``longest``: seconds a response is repeated at most, where changes elsewhere may be missed."""
+        self._now = now
+        self._longest = longest
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._responses: dict[RequestKey, _Stored] = {}
+        self.stored_bytes = 0
+        """By :meth:`CachedResponse.weight`."""
+        self._invalidations = 0
+        self._invalidated: deque[str] = deque(maxlen=_CHANGES_REMEMBERED)
+
+    def get(self, key: RequestKey) -> CachedResponse | None:
+        """Return the response to repeat."""
+        # Without the lock: this is all that most requests need, and one look into a dictionary is whole by itself.
+        stored = self._responses.get(key)
+        if stored is None or self._now() >= stored.until:
+            return None
+        return stored.response
+
+    def generation(self) -> int:
+        """Return the moment from which a response is being made, for :meth:`put`."""
+        return self._invalidations
+
+    def put(self, key: RequestKey, response: CachedResponse, generation: int) -> None:
+        """Store what may be repeated, unless one of its surrogate keys was invalidated since ``generation``."""
+        if response.sources is None:
+            return
+        stored = _Stored(
+            response,
+            until=min(response.sources.freshness.fresh_until, self._now() + self._longest),
+            weight=response.weight(key),
+        )
+        with self._lock:
+            missed = self._invalidations - generation
+            if missed > len(self._invalidated) or stored.weight > self._max_bytes:
+                return
+            if not set(response.sources.surrogate_keys).isdisjoint(islice(reversed(self._invalidated), missed)):
+                return
+            self._drop(key)
+            self._responses[key] = stored
+            self.stored_bytes += stored.weight
+            while self.stored_bytes > self._max_bytes:
+                self._drop(next(iter(self._responses)))
+
+    def invalidate(self, surrogate_key: str) -> None:
+        """Drop the responses made from ``surrogate_key``, also those that are just being made."""
+        with self._lock:
+            self._invalidations += 1
+            self._invalidated.append(surrogate_key)
+            for key in [key for key, stored in self._responses.items() if _made_from(stored.response, surrogate_key)]:
+                self._drop(key)
+
+    def clear(self) -> None:
+        """Drop all responses, also those that are just being made: who may call, or anything else, has changed."""
+        with self._lock:
+            self._invalidations += _CHANGES_REMEMBERED + 1
+            self._responses.clear()
+            self.stored_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._responses)
+
+    def _drop(self, key: RequestKey) -> None:
+        stored = self._responses.pop(key, None)
+        self.stored_bytes -= stored.weight if stored else 0
+
+
+class ResponseCache:
+    """The WSGI layer that repeats exact reads, and lets identical requests share one response.
+
+    Everything else passes through. Responses keep their status, body and headers, but for the request's own id and
+    timing, and ``X-Cache``, ``Age`` and ``Cache-Control``, which say how fresh the response is when it is repeated.
+    """
+
+    def __init__(self, app: WSGIApplication, store: ResponseStore, now: Now, deadline_seconds: float) -> None:
+        self._app = app
+        self._store = store
+        self._now = now
+        self._deadline_seconds = deadline_seconds
+        self._lock = threading.Lock()
+        self._calls: dict[RequestKey, Flight[CachedResponse | None]] = {}
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
+        """Answer one request."""
+        if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].startswith(_READS):
+            return self._app(environ, start_response)
+        started = time.monotonic()
+        key = RequestKey.of(environ)
+        response = self._store.get(key)
+        if response is None:
+            environ[STARTED] = started
+            response = self._shared(key, environ, Deadline(started + self._deadline_seconds))
+        own = own_headers(request_id(environ.get("HTTP_X_REQUEST_ID", "")), started)
+        own.append(("Content-Length", str(len(response.body))))
+        sources = response.sources
+        own += freshness_headers(sources.freshness, self._now()) if sources else response.freshness_fields
+        if TAKES_PREBUILT in environ:
+            return PrebuiltResponse(response.status, response.fields.written, own, response.body)
+        start_response(response.status, [*response.fields.pairs, *own])
+        return (response.body,)
+
+    def invalidate(self, surrogate_key: str) -> None:
+        """Drop what was made from ``surrogate_key``; later requests share nothing with those under way."""
+        self._store.invalidate(surrogate_key)
+        with self._lock:
+            self._calls.clear()
+
+    def clear(self) -> None:
+        """Drop everything, as when the credentials change."""
+        self._store.clear()
+        with self._lock:
+            self._calls.clear()
+
+    def _shared(self, key: RequestKey, environ: WSGIEnvironment, deadline: Deadline) -> CachedResponse:
+        """Return the response that an identical request is just having made, or have it made."""
+        with self._lock:
+            call = self._calls.get(key)
+            own: Flight[CachedResponse | None] = Flight()
+            if call is None:
+                self._calls[key] = own
+        if call is None:
+            return self._lead(key, environ, own)
+        try:
+            response = call.wait(deadline)
+        except DeadlinePassed:
+            response = None
+        # Without a response to share each asks for itself; its deadline runs from when it came.
+        return response or self._make(key, environ)
+
+    def _lead(self, key: RequestKey, environ: WSGIEnvironment, call: Flight[CachedResponse | None]) -> CachedResponse:
+        shared: CachedResponse | None = None
+        try:
+            response = self._make(key, environ)
+            # A bug's answer points to the log by its request id, which only one of them would have.
+            shared = None if response.status.startswith("500") else response
+            return response
+        finally:
+            # Also when this greenlet is killed: nobody may be left waiting.
+            with self._lock:
+                if self._calls.get(key) is call:
+                    del self._calls[key]
+            call.land(shared)
+
+    def _make(self, key: RequestKey, environ: WSGIEnvironment) -> CachedResponse:
+        """Have the app answer, and store the response if it may be repeated."""
+        generation = self._store.generation()
+        response = _finished(self._app, environ, gzip=key.gzip)
+        sources = response.sources
+        if sources is not None and sources.freshness.state is not State.STALE:
+            repeated = replace(sources, freshness=replace(sources.freshness, state=State.HIT))
+            self._store.put(key, replace(response, sources=repeated), generation)
+        return response
+
+
+def _made_from(response: CachedResponse, surrogate_key: str) -> bool:
+    return response.sources is not None and surrogate_key in response.sources.surrogate_keys
+
+
+def _finished(app: WSGIApplication, environ: WSGIEnvironment, *, gzip: bool) -> CachedResponse:
+    """Return the app's whole response, compressed if the caller takes that and the body is worth it."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+    chunks: list[bytes] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], exc_info: object = None, /
+    ) -> Callable[[bytes], object]:
+        started.append((status, headers))
+        return chunks.append
+
+    iterable = app(environ, start_response)
+    try:
+        chunks.extend(iterable)
+    finally:
+        if close := getattr(iterable, "close", None):
+            close()
+    body = b"".join(chunks)
+    status, headers = started[-1]
+    sources: Sources | None = environ.get(SOURCES)
+    kept = [(name, value) for name, value in headers if name.lower() not in _LEFT_OUT]
+    # What is not made of copies has no age that goes on.
+    freshness_fields = () if sources else tuple(pair for pair in headers if pair[0].lower() in _BY_AGE)
+    if len(body) >= SMALLEST_WORTH:
+        kept.append(("Vary", "Accept-Encoding"))
+        if gzip:
+            kept.append(("Content-Encoding", "gzip"))
+            body = compressed(body)
+    return CachedResponse(status, HeaderFields.of(tuple(kept)), body, sources, freshness_fields)

@@ -1,0 +1,358 @@
+"""The store of responses with time passed in, and the layer in front of an app that counts its requests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.api.responses import SOURCES, TAKES_PREBUILT, PrebuiltResponse, Sources
+from proxy.cache import Freshness, State
+from proxy.middleware.response_cache import CachedResponse, HeaderFields, RequestKey, ResponseCache, ResponseStore
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def request_key(query: str = "sku=A", secret: str = "s", *, gzip: bool = False) -> RequestKey:
+    return RequestKey("/v1/reviews", query, None, secret, None, gzip)
+
+
+def response(product: str = "unit/A", until: float = 1010.0, body: bytes = b"{}") -> CachedResponse:
+    return CachedResponse(
+        "200 OK", HeaderFields.of(()), body, Sources((product,), Freshness(State.HIT, 1000.0, until))
+    )
+
+
+def test_an_answer_is_repeated_until_the_moment_its_copy_stops_being_fresh() -> None:
+    clock = Clock()
+    store = ResponseStore(10_000, clock)
+    store.put(request_key(), response(until=1010.0), store.generation())
+    clock.now = 1009.999
+    assert store.get(request_key()) is not None
+    clock.now = 1010.0
+    assert store.get(request_key()) is None
+
+
+def test_where_changes_may_be_missed_an_answer_is_repeated_for_a_moment_only() -> None:
+    clock = Clock()
+    store = ResponseStore(10_000, clock, longest=5)
+    store.put(request_key(), response(until=1010.0), store.generation())
+    clock.now = 1005.0
+    assert store.get(request_key()) is None
+
+
+def test_another_query_credential_or_encoding_is_another_answer() -> None:
+    store = ResponseStore(10_000, Clock())
+    store.put(request_key(), response(), store.generation())
+    others = [
+        request_key("sku=B"),
+        request_key(secret="t"),
+        request_key(gzip=True),
+        RequestKey("/v1/reviews", "sku=A", "s", None, None, False),
+    ]
+    assert [store.get(other) for other in others] == [None] * 4
+
+
+def test_a_product_that_changes_takes_its_answers_along_and_no_others() -> None:
+    store = ResponseStore(10_000, Clock())
+    store.put(request_key("sku=A"), response("unit/A"), store.generation())
+    store.put(request_key("sku=B"), response("unit/B"), store.generation())
+    store.invalidate("unit/A")
+    assert store.get(request_key("sku=A")) is None
+    assert store.get(request_key("sku=B")) is not None
+
+
+def test_an_answer_whose_product_changed_while_it_was_made_is_not_held() -> None:
+    store = ResponseStore(10_000, Clock())
+    generation = store.generation()
+    store.invalidate("unit/A")
+    store.put(request_key("sku=A"), response("unit/A"), generation)
+    store.put(request_key("sku=B"), response("unit/B"), generation)
+    assert store.get(request_key("sku=A")) is None
+    assert store.get(request_key("sku=B")) is not None
+
+
+def test_after_more_changes_than_are_remembered_nothing_is_taken_for_unchanged() -> None:
+    store = ResponseStore(10_000, Clock())
+    generation = store.generation()
+    for number in range(1001):
+        store.invalidate(f"unit/{number}")
+    store.put(request_key(), response(), generation)
+    assert store.get(request_key()) is None
+
+
+def test_clearing_also_covers_what_is_just_being_made() -> None:
+    store = ResponseStore(10_000, Clock())
+    store.put(request_key(), response(), generation := store.generation())
+    store.clear()
+    store.put(request_key("sku=B"), response(), generation)
+    assert (store.get(request_key()), len(store), store.stored_bytes) == (None, 0, 0)
+
+
+def test_the_oldest_answers_leave_when_there_is_no_room() -> None:
+    store = ResponseStore(10_000, Clock())
+    for number in range(20):
+        store.put(request_key(f"sku={number}"), response(body=b"x" * 500), store.generation())
+    assert store.stored_bytes <= 10_000
+    assert store.get(request_key("sku=0")) is None
+    assert store.get(request_key("sku=19")) is not None
+    store.put(request_key("sku=huge"), response(body=b"x" * 20_000), store.generation())
+    assert store.get(request_key("sku=huge")) is None
+
+
+def test_what_cannot_be_repeated_is_not_held() -> None:
+    store = ResponseStore(10_000, Clock())
+    store.put(request_key(), CachedResponse("200 OK", HeaderFields.of(()), b"{}", None), store.generation())
+    assert len(store) == 0
+
+
+def test_credentials_are_not_shown_where_requests_are_logged() -> None:
+    assert "secret" not in repr(request_key(secret="secret")) + str(request_key(secret="secret"))
+
+
+_FILL = """
+import gc, resource, time
+from tests.middleware.test_response_cache import (
+    CachedResponse, Freshness, HeaderFields, RequestKey, ResponseStore, Sources, State
+)
+
+def resident():
+    with open('/proc/self/statm') as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+def add(number):
+    # As a request brings them: every text a new one.
+    path, secret = '/v1/' + f'reviews{number}'[:7], f'secret{number}'[:6]
+    key = RequestKey(path, f'sku=SKU-{number}&stars=4,5', None, secret, None, True)
+    surrogate_keys = (f'unit/SKU-{number}',)
+    freshness = Freshness(State.HIT, time.time() + number, time.time() + number + 900)
+    sources = Sources(surrogate_keys, freshness)
+    response = CachedResponse('200 OK', HeaderFields.of(()), bytes(600 + number % 900), sources)
+    store.put(key, response, store.generation())
+
+store = ResponseStore(8 * 1024 * 1024, time.time)
+add(0)
+gc.collect()
+before = resident()
+for number in range(20000):
+    add(number)
+gc.collect()
+print(resident() - before, store.stored_bytes, len(store))
+"""
+
+
+def test_stored_responses_stay_inside_their_bound_as_the_system_counts() -> None:
+    printed = subprocess.run([sys.executable, "-c", _FILL], capture_output=True, text=True, check=True).stdout
+    grown, stored, responses = map(int, printed.split())
+    print(f"{responses} responses stored, weighed {stored:,} B, resident size grew by {grown:,} B")
+    assert stored <= 8 * 1024 * 1024
+    assert grown <= 8 * 1024 * 1024
+
+
+class App:
+    """Answers with what it is told, and may be held up before it does."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.status = "200 OK"
+        self.state = State.MISS
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.before_answering: Callable[[], None] = lambda: None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.asked += 1
+        number = self.asked
+        assert self.may_answer.wait(10)
+        self.before_answering()
+        now = time.time()
+        if self.status == "200 OK":
+            environ[SOURCES] = Sources(("unit/A",), Freshness(self.state, now, now + 100))
+        start_response(self.status, [("Content-Type", "application/json"), ("X-Cache", "miss")])
+        return [f"{number}".encode()]
+
+
+def response_cache(app: App, deadline_seconds: float = 10) -> ResponseCache:
+    return ResponseCache(app, ResponseStore(100_000, time.time), time.time, deadline_seconds)
+
+
+def ask(
+    wsgi: ResponseCache, secret: str = "s", method: str = "GET", path: str = "/v1/reviews", **more: str
+) -> tuple[str, dict[str, str], bytes]:
+    told: list[tuple[str, dict[str, str]]] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], exc_info: object = None, /
+    ) -> Callable[[bytes], None]:
+        told.append((status, dict(headers)))
+        return lambda _: None
+
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "sku=A", "HTTP_X_API_KEY": secret, **more}
+    answer = wsgi(environ, start_response)
+    assert not isinstance(answer, PrebuiltResponse), "only for a server that takes it"
+    body = b"".join(answer)
+    return (*told[0], body)
+
+
+def test_an_exact_repeat_does_not_reach_the_app() -> None:
+    wsgi = response_cache(app := App())
+    assert [ask(wsgi)[2] for _ in range(3)] == [b"1"] * 3
+    assert app.asked == 1
+    assert [ask(wsgi)[1]["X-Cache"], ask(response_cache(App()))[1]["X-Cache"]] == ["hit", "miss"]
+
+
+def test_each_answer_has_its_own_request_id() -> None:
+    wsgi = response_cache(App())
+    assert ask(wsgi, HTTP_X_REQUEST_ID="mine-1")[1]["X-Request-Id"] == "mine-1"
+    assert ask(wsgi, HTTP_X_REQUEST_ID="mine-2")[1]["X-Request-Id"] == "mine-2"
+    own = [ask(wsgi, HTTP_X_REQUEST_ID=given)[1]["X-Request-Id"] for given in ("", "", "not fit\r\nto be shown")]
+    assert len({*own, "not fit\r\nto be shown"}) == 4
+
+
+@pytest.mark.parametrize("change", [{"secret": "t"}, {"method": "POST"}, {"method": "HEAD"}, {"path": "/healthz"}])
+def test_anything_else_reaches_the_app(change: dict[str, str]) -> None:
+    wsgi = response_cache(app := App())
+    ask(wsgi)
+    ask(wsgi, **change)
+    assert app.asked == 2
+
+
+@pytest.mark.parametrize(("status", "state"), [("503 Service Unavailable", State.MISS), ("200 OK", State.STALE)])
+def test_a_problem_or_a_stale_answer_is_not_repeated(status: str, state: State) -> None:
+    wsgi = response_cache(app := App())
+    app.status, app.state = status, state
+    assert [ask(wsgi)[2] for _ in range(2)] == [b"1", b"2"]
+
+
+def test_a_product_that_changes_while_its_answer_is_made_leaves_no_answer_behind() -> None:
+    wsgi = response_cache(app := App())
+    app.before_answering = lambda: wsgi.invalidate("unit/A")
+    ask(wsgi)
+    app.before_answering = lambda: None
+    assert ask(wsgi)[2] == b"2"
+    assert ask(wsgi)[2] == b"2"
+
+
+def together(wsgi: ResponseCache, app: App, many: int = 20) -> list[tuple[str, dict[str, str], bytes]]:
+    """Ask ``many`` times while the app is held up, and let it answer once all have come."""
+    app.may_answer.clear()
+    with ThreadPoolExecutor(many) as pool:
+        answers = [pool.submit(ask, wsgi) for _ in range(many)]
+        time.sleep(0.3)
+        app.may_answer.set()
+        return [answer.result(10) for answer in answers]
+
+
+def test_those_who_ask_at_once_share_one_answer_with_headers_of_their_own() -> None:
+    wsgi = response_cache(app := App())
+    answers = together(wsgi, app)
+    assert app.asked == 1
+    assert {(status, body, headers["X-Cache"]) for status, headers, body in answers} == {("200 OK", b"1", "miss")}
+    assert len({headers["X-Request-Id"] for _, headers, _ in answers}) == 20
+    # The wait is part of what each says it took.
+    assert max(float(headers["Server-Timing"].partition("dur=")[2]) for _, headers, _ in answers) > 100
+
+
+def test_those_who_ask_at_once_share_a_problem() -> None:
+    wsgi = response_cache(app := App())
+    app.status = "503 Service Unavailable"
+    assert {status for status, _, _ in together(wsgi, app)} == {"503 Service Unavailable"}
+    assert app.asked == 1
+    ask(wsgi)
+    assert app.asked == 2
+
+
+def test_a_bug_is_not_shared_as_its_answer_names_one_request() -> None:
+    wsgi = response_cache(app := App())
+    app.status = "500 Internal Server Error"
+    together(wsgi, app, many=5)
+    assert app.asked == 5
+
+
+def test_a_maker_that_is_killed_leaves_nobody_waiting() -> None:
+    class Killed(BaseException):
+        """As gevent ends a greenlet."""
+
+    wsgi = response_cache(app := App())
+
+    def die_first() -> None:
+        if app.asked == 1 and threading.current_thread() is first:
+            raise Killed
+
+    def lead() -> None:
+        with pytest.raises(Killed):
+            ask(wsgi)
+
+    app.before_answering = die_first
+    app.may_answer.clear()
+    first = threading.Thread(target=lead)
+    first.start()
+    with ThreadPoolExecutor(1) as pool:
+        while not app.asked:
+            time.sleep(0.01)
+        other = pool.submit(ask, wsgi)
+        time.sleep(0.1)
+        app.may_answer.set()
+        assert other.result(5)[0] == "200 OK"
+    first.join(5)
+
+
+def test_who_waits_waits_no_longer_than_the_deadline() -> None:
+    wsgi = response_cache(app := App(), deadline_seconds=0.3)
+    app.may_answer.clear()
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(ask, wsgi) for _ in range(2)]
+        time.sleep(0.6)
+        # It then asks for itself, and what it asks knows that its time is up.
+        assert app.asked == 2
+        app.may_answer.set()
+        assert [answer.result(5)[0] for answer in answers] == ["200 OK"] * 2
+
+
+def test_who_asks_after_a_change_does_not_share_what_was_begun_before_it() -> None:
+    wsgi = response_cache(app := App())
+    app.may_answer.clear()
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(ask, wsgi)
+        while app.asked < 1:
+            time.sleep(0.01)
+        wsgi.invalidate("unit/A")
+        after = pool.submit(ask, wsgi)
+        while app.asked < 2:
+            time.sleep(0.01)
+        app.may_answer.set()
+        assert (before.result(5)[2], after.result(5)[2]) == (b"1", b"2")
+    assert ask(wsgi)[2] == b"2"
+
+
+def test_a_server_that_takes_whole_answers_gets_the_same_in_one_piece() -> None:
+    wsgi = response_cache(App())
+    status, headers, body = ask(wsgi, HTTP_X_REQUEST_ID="mine")
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/reviews", "QUERY_STRING": "sku=A", "HTTP_X_API_KEY": "s"}
+    whole = wsgi({**environ, "HTTP_X_REQUEST_ID": "mine", TAKES_PREBUILT: True}, _never)
+    assert isinstance(whole, PrebuiltResponse)
+    assert (whole.status, whole.body) == (status, body)
+    common = dict(line.split(": ", 1) for line in whole.common.decode().splitlines())
+    told = {**common, **dict(whole.own)}
+    assert told["X-Cache"] == "hit"
+    by_each = {"X-Cache": "", "Server-Timing": ""}
+    assert {**told, **by_each} == {**headers, **by_each}
+
+
+def _never(status: str, headers: list[tuple[str, str]], exc_info: object = None, /) -> Callable[[bytes], object]:
+    raise AssertionError("start_response is not for whole answers")
