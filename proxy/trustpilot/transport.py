@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from importlib.metadata import version
 from typing import Any, Protocol
 
 import requests
@@ -17,10 +20,14 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from proxy.events import Report, unheard
 from proxy.trustpilot.errors import Busy, Malformed, TimedOut, TrustpilotError, Unreachable
+from proxy.trustpilot.outbound import EnvironmentProxies, certificates
 from proxy.trustpilot.reports import CallBegan, CallEnded, kind_of
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A page of 100 long reviews with photos is well below 1 MB; more than this is not a page of reviews."""
+
+USER_AGENT = f"connected-content-proxy/{version('connected-content-proxy')}"
+"""Trustpilot's firewall turns clients away that do not name themselves."""
 
 _CHUNK = 65_536
 
@@ -51,8 +58,13 @@ class Transport:
         self._report = report
         self._places = threading.BoundedSemaphore(concurrency)
         self._session = requests.Session()
-        # An auth callable keeps requests from putting a .netrc's credentials in place of ours.
-        self._session.auth = lambda request: request
+        # Neither a .netrc's credentials in place of ours, nor proxies that are read anew for each call.
+        self._session.trust_env = False
+        self._session.verify = certificates()
+        self._session.headers["User-Agent"] = USER_AGENT
+        # A cookie would bind every later call to one of Trustpilot's machines, and grow with each answer.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._proxies = EnvironmentProxies()
         adapter = _SeverableAdapter(pool_connections=4, pool_maxsize=concurrency)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -108,13 +120,15 @@ class Transport:
                     timeout=(left, left),
                     stream=True,
                     allow_redirects=False,
+                    proxies=self._proxies.for_url(url),
                     **request,
                 )
                 with response:
                     body = _read(response)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-                # Without a connection nothing was sent. With one, even a reset may come after the request was read.
-                received = watch.socket is not None
+                # Before the connection stood nothing was sent. After it, even a reset may come after the request was
+                # read.
+                received = watch.connected
                 if watch.expired or _is_timeout(error):
                     raise TimedOut("Trustpilot did not answer in time", received=received) from error
                 raise Unreachable("Trustpilot could not be reached", received=received) from error
@@ -157,12 +171,15 @@ _current = threading.local()
 class _Watch:
     """Severs a call's connection when its total time is up.
 
-    Socket timeouts start anew with every byte, so they do not hold against a peer that drips.
+    Socket timeouts start anew with every byte, so they do not hold against a peer that drips. ``connected``: the
+    connection stands, through a proxy's tunnel and the TLS handshake, so that the request may have been sent.
     """
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
-        self.socket: socket.socket | None = None
+        self.connected = False
+        self._socket: socket.socket | None = None
+        self._opened: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._sever)
         self._timer.daemon = True
 
@@ -174,12 +191,35 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         _current.watch = None
+        self._drop_opened()
+
+    def opened(self, sock: socket.socket) -> None:
+        """Watch over ``sock`` while it becomes a connection."""
+        # A TLS handshake takes the descriptor away from ``sock`` at its very beginning; a second one stays.
+        self._socket = self._opened = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
+        self._check()
+
+    def stands(self, sock: socket.socket) -> None:
+        """Watch over ``sock``, on which the request is sent next."""
+        self._socket = sock
+        self._drop_opened()
+        self._check()
+        self.connected = True
+
+    def _check(self) -> None:
+        if self.expired:
+            raise TimeoutError("the call's time was up before it was connected")
+
+    def _drop_opened(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def _sever(self) -> None:
         self.expired = True
-        if self.socket is not None:
+        if self._socket is not None:
             try:
-                self.socket.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
             except OSError:
                 # Closed in the same moment: there is nothing left to sever.
                 return
@@ -190,21 +230,31 @@ class _Severable:
 
     sock: Any
 
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # mixed into urllib3's connections below
+        if (watch := _watching()) is not None:
+            try:
+                watch.opened(sock)
+            except TimeoutError:
+                sock.close()
+                raise
+        return sock
+
     def connect(self) -> None:
-        super().connect()  # type: ignore[misc]  # mixed into urllib3's connections below
-        self._show()
+        super().connect()  # type: ignore[misc]  # as above
+        if (watch := _watching()) is not None:
+            watch.stands(self.sock)
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:  # a kept-alive connection does not connect again
-            self._show()
+        # A kept-alive connection does not connect again.
+        if self.sock is not None and (watch := _watching()) is not None:
+            watch.stands(self.sock)
         super().putrequest(*args, **kwargs)  # type: ignore[misc]  # as above
 
-    def _show(self) -> None:
-        watch: _Watch | None = getattr(_current, "watch", None)
-        if watch is not None:
-            if watch.expired:
-                raise TimeoutError("the call's time was up before it was connected")
-            watch.socket = self.sock
+
+def _watching() -> _Watch | None:
+    watch: _Watch | None = getattr(_current, "watch", None)
+    return watch
 
 
 class _SeverableHTTP(_Severable, HTTPConnection):
@@ -223,7 +273,17 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _SeverableHTTPS
 
 
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
 class _SeverableAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        # A SOCKS proxy brings connections of its own; the mere timeouts hold there.
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
