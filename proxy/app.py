@@ -30,8 +30,7 @@ from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.server import leaving
 from proxy.settings import Settings
-from proxy.telemetry.metrics import Metrics
-from proxy.telemetry.sampling import Sampling
+from proxy.telemetry.metrics import Gauges, Metrics
 from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.client import Trustpilot
@@ -104,13 +103,13 @@ def wire(settings: Settings) -> Flask:
 def _watch(app: Flask, proxy: Proxy, metrics: Metrics, event_log: EventLog) -> None:
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
-    def sample() -> None:
+    def set_gauges() -> None:
         near = proxy.near
-        metrics.sample(entries=len(near), held_bytes=near.held_bytes, uses=proxy.budget.uses())
+        metrics.set_gauges(entries=len(near), cached_bytes=near.held_bytes, uses=proxy.budget.uses())
 
-    sampling = Sampling(sample, spawn)
-    report = to_all(metrics.on_event, event_log.on_event, sampling.on_event)
-    app.register_blueprint(measuring(metrics.text, sampling.now))
+    gauges = Gauges(set_gauges, spawn)
+    report = to_all(metrics.on_event, event_log.on_event, gauges.on_event)
+    app.register_blueprint(measuring(metrics.text, gauges.update))
     # gunicorn's worker reports here what never reached the app.
     app.extensions["report"] = report
     settings = proxy.settings

@@ -1,1 +1,1 @@
-"""Watches the other rooms: turns what they report into metrics and log lines, and every answer into one of each."""
+"""Metrics of what the rooms report, and how log lines look."""

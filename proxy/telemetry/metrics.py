@@ -7,12 +7,16 @@ Under several workers prometheus-client keeps every value in a file per process 
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from proxy.clock import Spawn
 from proxy.events import RedisFailed
 from proxy.middleware.access_log import RequestFinished
 from proxy.trustpilot.budget import Use
@@ -33,10 +37,11 @@ AGES = (60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 57_600, 86_400)
 _INVITATIONS = frozenset({"/v1/invitations", "/v1/private/business-units/{bu}/email-invitations"})
 _SHARED: Literal["livemostrecent"] = "livemostrecent"
 _OWN: Literal["livesum"] = "livesum"
+_GAUGE_SECONDS = 5.0
 
 
 class Metrics:
-    """Hears what the rooms report and shows it in Prometheus's text format."""
+    """Counts the events that the rooms report, and shows them in Prometheus's text format."""
 
     def __init__(self, *, shared_budget: bool) -> None:
         """``shared_budget``: all workers count calls together, so each shows the same number and not its part."""
@@ -50,8 +55,8 @@ class Metrics:
             registry=own,
         )
         # The library looks each label set up anew, which costs more than counting.
-        self._answers = cache(lambda route, status, state: self._requests.labels(route, str(status), state))
-        self._durations = cache(self._request_seconds.labels)
+        self._requests_by = cache(lambda route, status, state: self._requests.labels(route, str(status), state))
+        self._seconds_by = cache(self._request_seconds.labels)
         self._stale_age = Histogram(
             "ccproxy_stale_age_seconds", "Age of the copies served stale.", buckets=AGES, registry=own
         )
@@ -99,7 +104,7 @@ class Metrics:
         """Count one event; events of no interest pass."""
         match event:
             case RequestFinished():
-                self._answered(event)
+                self._request_finished(event)
             case CallBegan():
                 self._in_flight.inc()
             case CallEnded():
@@ -122,10 +127,10 @@ class Metrics:
         """Count a copy that had to leave memory."""
         self._evictions.inc()
 
-    def sample(self, *, entries: int, held_bytes: int, uses: list[Use]) -> None:
-        """Take down what has a level: the copies in this process's memory, and the budget."""
+    def set_gauges(self, *, entries: int, cached_bytes: int, uses: list[Use]) -> None:
+        """Set what has a level and no event: the copies in this process's memory, and the budget."""
         self._entries.set(entries)
-        self._bytes.set(held_bytes)
+        self._bytes.set(cached_bytes)
         for use in uses:
             self._budget_used.labels(use.window.name).set(use.used)
             self._budget_limit.labels(use.window.name).set(use.window.calls)
@@ -138,18 +143,48 @@ class Metrics:
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]  # the library's
         return generate_latest(everyone)
 
-    def _answered(self, answered: RequestFinished) -> None:
-        self._answers(answered.route, answered.status, answered.cache).inc()
-        self._durations(answered.route).observe(answered.seconds)
-        if answered.cache == "stale":
-            self._stale_age.observe(answered.age)
-        if answered.route in _INVITATIONS:
-            self._invitations.labels(_outcome(answered)).inc()
+    def _request_finished(self, event: RequestFinished) -> None:
+        self._requests_by(event.route, event.status, event.cache).inc()
+        self._seconds_by(event.route).observe(event.seconds)
+        if event.cache == "stale":
+            self._stale_age.observe(event.age)
+        if event.route in _INVITATIONS:
+            self._invitations.labels(_outcome(event)).inc()
 
 
-def _outcome(answered: RequestFinished) -> str:
-    if answered.replayed:
+class Gauges:
+    """Sets the gauges every few seconds, in the process that serves, from its first event on."""
+
+    def __init__(self, update: Callable[[], None], spawn: Spawn, every: float = _GAUGE_SECONDS) -> None:
+        self._update = update
+        self._spawn = spawn
+        self._every = every
+        self._lock = threading.Lock()
+        self._started = False
+
+    def on_event(self, _event: object) -> None:
+        """Start with the first event: before it, gunicorn may still fork."""
+        if self._started:
+            return
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        self._spawn(self._run)
+
+    def update(self) -> None:
+        """Set them at once, as for a scrape."""
+        self._update()
+
+    def _run(self) -> None:
+        while True:
+            self._update()
+            time.sleep(self._every)
+
+
+def _outcome(event: RequestFinished) -> str:
+    if event.replayed:
         return "replayed"
-    if answered.status < 300:
+    if event.status < 300:
         return "sent"
-    return "refused" if answered.status < 500 else "failed"
+    return "refused" if event.status < 500 else "failed"
