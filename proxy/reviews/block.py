@@ -14,6 +14,11 @@ from proxy.trustpilot.reader import created_at
 _SENSIBLE_WIDTH = 360
 """Pixels: wide enough for a phone and for a column of an e-mail, and small enough to load in both."""
 
+_SHOWN_STATES = ("ready", "approved", "published")
+"""States of an attachment that Trustpilot shows. Others are being processed or moderated, or were refused."""
+
+_PICTURE_NAME = re.compile(r"\.(?:jpe?g|png|gif|webp)$", re.IGNORECASE)
+
 
 def product_block(sku: str, summary: Summary | None, reviews: list[RawReview], view: View) -> dict[str, Any]:
     """Return the answer of ``/v1/reviews``; ``summary`` is ``None`` when it could not be had."""
@@ -65,11 +70,13 @@ def _image(attachments: object) -> str | None:
     """Return the address of the smallest image of at least the sensible width, else of the widest one."""
     widths: list[tuple[int, str]] = []
     for attachment in _dicts(attachments):
+        if not _is_shown(attachment.get("state")):
+            continue
         for file in _dicts(attachment.get("processedFiles")):
-            url, kind = file.get("url"), file.get("mimeType")
+            url = file.get("url")
             if not isinstance(url, str) or not re.match(r"https?://[^\s/]", url):
                 continue  # javascript:, data: and the like have no place in a message
-            if isinstance(kind, str) and not kind.startswith("image/"):
+            if not _is_picture(file.get("mimeType"), url):
                 continue
             width = re.match(r"(\d{1,5})px", str(file.get("dimension")))
             widths.append((int(width[1]) if width else 0, url))
@@ -79,6 +86,18 @@ def _image(attachments: object) -> str | None:
     if wide_enough:
         return min(wide_enough, key=lambda image: image[0])[1]
     return max(widths, key=lambda image: image[0])[1] if widths else None
+
+
+def _is_shown(state: object) -> bool:
+    # Not every answer tells the state; the reviews call lists published reviews only.
+    return state is None or (isinstance(state, str) and state.lower() in _SHOWN_STATES)
+
+
+def _is_picture(kind: object, url: str) -> bool:
+    """Tell whether a file is a picture: by its type, or by its name where it tells no type."""
+    if isinstance(kind, str) and kind:
+        return kind.lower().startswith("image/")
+    return bool(_PICTURE_NAME.search(re.split("[?#]", url, maxsplit=1)[0]))
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 import regex
 
 _HTML = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "{": "&#123;", "}": "&#125;"}
 )
-_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""They would turn the direction of the message around a review; right-to-left letters need none of them."""
+_CONTROLS = regex.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]+")
+"""Unicode's controls that are no white space, surrogates, and what turns the direction of text: that would turn the
+message around a review; right-to-left letters need none of it."""
 
 _VISIBLE_CHARACTER = regex.compile(r"\X")
 """What a reader sees as one: a letter with its marks, a flag, a family (Unicode Standard Annex 29)."""
@@ -21,7 +20,7 @@ def clean(text: object) -> str:
     if not isinstance(text, str):
         return ""
     if not text.isprintable():
-        text = "".join(c for c in text if c.isspace() or not _is_control(c))
+        text = _CONTROLS.sub("", text)
     return " ".join(text.split())
 
 
@@ -51,14 +50,11 @@ def stars_icons(stars: float) -> str:
     return "★" * filled + "☆" * (5 - filled)
 
 
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs") or character in _BIDI_CONTROLS
-
-
 def _visible(text: str, room: int) -> int:
     """Return where the last visible character ends that is within ``room``; one that is longer by itself is cut."""
     last = 0
-    for character in _VISIBLE_CHARACTER.finditer(text):
+    # One character more than there is room for tells whether the last one ends in it.
+    for character in _VISIBLE_CHARACTER.finditer(text, 0, room + 1):
         if character.end() > room:
             break
         last = character.end()

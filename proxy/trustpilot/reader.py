@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,13 +13,38 @@ from proxy.trustpilot.errors import Malformed
 
 RawReview = dict[str, Any]
 """One review in Trustpilot's own shape. ``stars`` is an integer from 1 to 5, ``content`` a string or absent,
-``createdAt`` a date that can be read or absent; anything else may be missing or of any type."""
+``createdAt`` a date that can be read or absent. Of the rest there is at most what :data:`KEPT` lists."""
 
 PER_PAGE = 100
 """The most Trustpilot hands out per call."""
 
 _MOST_COUNTED = 2**53
 """Beyond it JSON's readers no longer count exactly, and no product has so many reviews."""
+
+LONGEST_TEXT = 20_000
+"""Characters of one text that are read: several times the longest review, and cheap to clean at every read."""
+
+_LONGEST_LIST = 100
+"""Ratings, attachments and files of one review that are read."""
+
+KEPT: Mapping[str, Any] = {
+    "id": None,
+    "createdAt": None,
+    "stars": None,
+    "content": None,
+    "consumer": {"id": None, "displayName": None},
+    "language": None,
+    "attributeRatings": [{"attributeId": None, "attributeName": None, "attributeType": None, "rating": None}],
+    "attachments": [
+        {"id": None, "state": None, "processedFiles": [{"mimeType": None, "dimension": None, "url": None}]},
+    ],
+    "firstCompanyComment": {"comment": None, "createdAt": None},
+}
+"""All that is read of a review: the public shape of the reviews call. ``None`` stands for a text, number or truth.
+
+Webhooks and the private API add the reviewer's e-mail address and the order number. As only what is listed is kept,
+no field that Trustpilot adds one day can reach the cache, a log or an answer.
+"""
 
 STAR_WORDS = ("oneStar", "twoStars", "threeStars", "fourStars", "fiveStars")
 
@@ -48,17 +74,24 @@ def read_reviews(body: bytes, per_page: int) -> ReviewsPage:
     if not isinstance(raw, list):
         raise Malformed("Trustpilot's answer holds no list of reviews")
     links = answer.get("links")
-    if links is not None and not isinstance(links, list):
+    if not isinstance(links, list | dict | None):
         raise Malformed("Trustpilot's answer holds no list of links")
-    sound = [review for review in raw if is_sound(review)]
+    sound = [kept(review) for review in raw if is_sound(review)]
     if raw and not sound:
         raise Malformed("Trustpilot's answer holds no review that can be read")
-    if links is None:
-        # Without links a full page may have a next one: claiming completeness would be a guess.
-        has_next = len(raw) >= per_page
+    if isinstance(links, list):
+        has_next = any(map(_leads_on, links))
     else:
-        has_next = any(isinstance(link, dict) and link.get("rel") == "next-page" for link in links)
+        # Without a list of links a full page may have a next one: claiming completeness would be a guess.
+        has_next = len(raw) >= per_page or (links is not None and _names_next(links))
     return ReviewsPage(sound, has_next and bool(raw), len(raw) - len(sound))
+
+
+def kept(review: RawReview) -> RawReview:
+    """Return what :data:`KEPT` lists of ``review``, its texts and lists bounded."""
+    read = _kept_of(review, KEPT)
+    stars = whole(review.get("stars"))
+    return read if stars is None else {**read, "stars": stars}
 
 
 def read_batch_summaries(body: bytes) -> dict[str, SummaryCounts]:
@@ -93,6 +126,37 @@ def read_object(body: bytes) -> dict[str, Any]:
     return answer
 
 
+def _leads_on(link: object) -> bool:
+    return isinstance(link, dict) and link.get("rel") == "next-page"
+
+
+def _names_next(links: dict[str, Any]) -> bool:
+    """Tell whether an object in the place of the list of links is the next page's link, or holds it."""
+    return _leads_on(links) or bool(links.get("next-page")) or any(map(_leads_on, links.values()))
+
+
+_NOT_KEPT = object()
+
+
+def _kept_of(given: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    read = {name: _kept_value(given[name], field) for name, field in fields.items() if name in given}
+    return {name: value for name, value in read.items() if value is not _NOT_KEPT}
+
+
+def _kept_value(value: Any, field: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(field, dict):
+        return _kept_of(value, field) if isinstance(value, dict) else _NOT_KEPT
+    if isinstance(field, list):
+        if not isinstance(value, list):
+            return _NOT_KEPT
+        return [_kept_of(item, field[0]) for item in value[:_LONGEST_LIST] if isinstance(item, dict)]
+    if isinstance(value, str):
+        return value[:LONGEST_TEXT]
+    return value if isinstance(value, int | float) else _NOT_KEPT
+
+
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
@@ -120,11 +184,11 @@ def _utf8(text: str) -> str:
 
 
 def is_sound(review: object) -> bool:
-    """Tell whether ``review`` is what :data:`RawReview` promises."""
+    """Tell whether :func:`kept` makes of ``review`` what :data:`RawReview` promises."""
     if not isinstance(review, dict):
         return False
-    stars = review.get("stars")
-    if not isinstance(stars, int) or isinstance(stars, bool) or not 1 <= stars <= 5:
+    stars = whole(review.get("stars"))
+    if stars is None or not 1 <= stars <= 5:
         return False
     if not isinstance(review.get("content"), str | None) or not isinstance(review.get("id"), str | None):
         return False
@@ -133,6 +197,13 @@ def is_sound(review: object) -> bool:
     except (ValueError, TypeError, OverflowError):
         return False
     return True
+
+
+def whole(value: object) -> int | None:
+    """Return a whole number, also one written ``5.0`` as in Trustpilot's own samples, else ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        return None
+    return int(value)
 
 
 def _counts(summary: dict[str, Any]) -> SummaryCounts:
@@ -150,6 +221,7 @@ def _counts(summary: dict[str, Any]) -> SummaryCounts:
 def _count(value: object) -> int:
     if value is None:
         return 0
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_COUNTED:
+    count = whole(value)
+    if count is None or not 0 <= count <= _MOST_COUNTED:
         raise Malformed("Trustpilot's summary holds a count that is none")
-    return value
+    return count
