@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proxy.trustpilot import SummaryCounts
+from proxy.trustpilot.errors import Malformed
 
 WINDOW_SECONDS = 0.005
 MOST_SKUS = 100
@@ -15,8 +16,10 @@ MOST_SKUS = 100
 class BatchCall(Protocol):
     """The call that a batch makes."""
 
-    def __call__(self, business_unit: str, skus: Sequence[str], *, urgent: bool) -> Mapping[str, SummaryCounts]:
-        """Return the summaries of several products."""
+    def __call__(
+        self, business_unit: str, skus: Sequence[str], *, urgent: bool
+    ) -> Mapping[str, SummaryCounts | Malformed]:
+        """Return the summaries of several products, an error in the place of one that can't be read."""
 
 
 class _Batch:
@@ -25,7 +28,7 @@ class _Batch:
         self.urgent = False
         self.full = threading.Event()
         self.done = threading.Event()
-        self.summaries: Mapping[str, SummaryCounts] = {}
+        self.summaries: Mapping[str, SummaryCounts | Malformed] = {}
         self.error: Exception | None = None
 
 
@@ -40,7 +43,7 @@ class SummaryBatches:
     def summary(self, business_unit: str, sku: str, *, urgent: bool) -> SummaryCounts | None:
         """Return the summary of ``sku``, ``None`` when Trustpilot has none; raise what the shared call raised.
 
-        The call is urgent when one of those who share it is.
+        A summary that can't be read raises for its own SKU only. The call is urgent when one of those who share it is.
         """
         with self._lock:
             batch = self._open.get(business_unit)
@@ -58,7 +61,10 @@ class SummaryBatches:
         batch.done.wait()
         if batch.error is not None:
             raise batch.error
-        return batch.summaries.get(sku)
+        counts = batch.summaries.get(sku)
+        if isinstance(counts, Malformed):
+            raise counts
+        return counts
 
     def _run(self, business_unit: str, batch: _Batch) -> None:
         with self._lock:

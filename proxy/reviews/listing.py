@@ -28,6 +28,7 @@ class Listing:
         self.filters = filters
         self.reviews: list[RawReview] = []
         self.complete = False
+        self.countable = False
         self.freshness: list[Freshness] = []
         self._shelf = shelf
         self._pages = 0
@@ -48,6 +49,7 @@ class Listing:
         self.freshness.append(held.freshness)
         self.reviews += page.reviews
         self._pages += 1
+        self.countable = page.countable
         self.complete = page.complete or self._pages >= MAX_PAGES
 
     def copy(self) -> Listing:

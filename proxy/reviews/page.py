@@ -12,21 +12,31 @@ from proxy.trustpilot.reader import created_at
 
 @dataclass(frozen=True)
 class Page:
-    """Reviews newest first, and whether they are all there are (under the filters they were asked with)."""
+    """Reviews newest first, and whether they are all there are (under the filters they were asked with).
+
+    ``dropped``: a review that could not be read was left out, so that a count of the reviews is not the product's.
+    """
 
     reviews: list[RawReview]
     complete: bool
+    dropped: bool = False
+
+    @property
+    def countable(self) -> bool:
+        """Whether the count of these reviews is the product's."""
+        return self.complete and not self.dropped
 
     def encode(self) -> bytes:
         """Return the page as compressed JSON."""
-        text = json.dumps([self.complete, self.reviews], ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps([self.complete, self.reviews, self.dropped], ensure_ascii=False, separators=(",", ":"))
         return zlib.compress(text.encode("utf-8", "replace"), 6)
 
     @classmethod
     def decode(cls, value: bytes) -> Page:
         """Read what :meth:`encode` wrote."""
-        complete, reviews = json.loads(zlib.decompress(value))
-        return cls(reviews, complete)
+        # An earlier version's pages, which a shared store still holds after an upgrade, do not say what was dropped.
+        complete, reviews, *dropped = json.loads(zlib.decompress(value))
+        return cls(reviews, complete, any(dropped))
 
 
 def written_at(review: RawReview) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 from proxy.cache import Cache, DeadlinePassed, Freshness, State
@@ -137,7 +138,7 @@ class ProductReviews:
         newest_page = shelf.page(sku, WHOLE)
         fresh = newest_page.is_ready
         page = Page.decode(newest_page.wait(deadline).value)
-        if not page.complete:
+        if not page.countable:
             summary = shelf.summary(sku)
             fresh = fresh and summary.is_ready
             summary.wait(deadline)
@@ -157,8 +158,8 @@ class ProductReviews:
         settled = [listing for listing in bases if listing.freshness]
         if not settled:
             raise Unavailable(failure or DeadlinePassed())
-        # The summary of an incomplete page comes from Trustpilot; it is asked for while the reviews are searched.
-        summaries = [None if listing.complete else shelf.summary(listing.sku) for listing in settled]
+        # Where a page can't be counted, the summary comes from Trustpilot; it is asked for while the reviews are searched.
+        summaries = [shelf.summary(listing.sku) for listing in settled if not listing.countable]
         search = highest if view.sort == "highest" else newest
         found: Found = search(shelf, settled, view, view.limit, deadline)
         reviews = found.reviews[: view.limit]
@@ -170,13 +171,14 @@ class ProductReviews:
         summary: Summary | None = None
         try:
             parts = []
-            for listing, lookup in zip(settled, summaries, strict=True):
-                if lookup is None:
-                    parts.append(Summary.of_reviews(listing.reviews))
-                else:
-                    held = lookup.wait(deadline)
-                    freshness.append(held.freshness)
-                    parts.append(Summary.decode(held.value))
+            for lookup in summaries:
+                held = lookup.wait(deadline)
+                freshness.append(held.freshness)
+                parts.append(Summary.decode(held.value))
+            counted = [listing.reviews for listing in settled if listing.countable]
+            if counted:
+                # Together, as a review that is listed under several variants counts once.
+                parts.append(Summary.of_reviews(chain.from_iterable(counted)))
             if len(settled) == len(bases):
                 summary = Summary.merged(parts)
         except MISSING:
@@ -189,20 +191,21 @@ class ProductReviews:
     def _merged_summary(self, selection: Selection, deadline: Deadline) -> tuple[Summary, Freshness]:
         shelf = self._shelf(selection)
         summaries: list[Summary] = []
+        counted: list[RawReview] = []
         freshness: list[Freshness] = []
         pending = []
         for sku in selection.skus:
             held = shelf.held_page(sku)
             page = Page.decode(held.value) if held else None
-            counted = Summary.of_reviews(page.reviews) if page and page.complete else None
-            if held and counted and held.freshness.state is State.HIT:
-                summaries.append(counted)
+            countable = page.reviews if page and page.countable else None
+            if held and countable is not None and held.freshness.state is State.HIT:
+                counted += countable
                 freshness.append(held.freshness)
                 continue
             lookup = shelf.summary(sku)
-            if held and counted and not lookup.is_ready:
+            if held and countable is not None and not lookup.is_ready:
                 # A stale page's count is answered at once; the summary just looked up refreshes it.
-                summaries.append(counted)
+                counted += countable
                 freshness.append(held.freshness)
             else:
                 pending.append(lookup)
@@ -213,6 +216,9 @@ class ProductReviews:
                 freshness.append(copy.freshness)
         except MISSING as missing:
             raise Unavailable(missing) from missing
+        if counted or not summaries:
+            # Together, as a review that is listed under several variants counts once.
+            summaries.append(Summary.of_reviews(counted))
         return Summary.merged(summaries), self._joined(freshness, whole=True)
 
     def _shelf(self, selection: Selection) -> Shelf:

@@ -66,7 +66,7 @@ class Shelf:
                 page=number,
                 urgent=urgent,
             )
-            page = Page(found.reviews, complete=not found.has_next)
+            page = Page(found.reviews, complete=not found.has_next, dropped=found.malformed > 0)
             return Fresh(page.encode(), found=bool(page.reviews))
 
         return self._look_up(self._page_key(sku, filters, number, after), fetch)

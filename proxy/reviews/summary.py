@@ -25,9 +25,15 @@ class Summary:
 
     @classmethod
     def of_reviews(cls, reviews: Iterable[RawReview]) -> Summary:
-        """Count a complete list of reviews."""
+        """Count a complete list of reviews. One that is listed twice, as under two variants, counts once."""
         stars = [0, 0, 0, 0, 0]
+        seen: set[str] = set()
         for review in reviews:
+            name = review.get("id")
+            if name is not None and name in seen:
+                continue
+            if name is not None:
+                seen.add(name)
             stars[review["stars"] - 1] += 1
         return cls(_mean(stars), sum(stars), tuple(stars))
 

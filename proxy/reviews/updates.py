@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from proxy.cache import Cache, Held, Revised
 from proxy.reviews.page import Page, written_at
@@ -51,7 +52,7 @@ def _goes(event: ReviewEvent) -> bool:
 
 
 def _without(page: Page, review_id: str) -> Page:
-    return Page([review for review in page.reviews if review.get("id") != review_id], page.complete)
+    return replace(page, reviews=[review for review in page.reviews if review.get("id") != review_id])
 
 
 def _with(page: Page, event: ReviewEvent) -> Page | None:
@@ -67,4 +68,4 @@ def _with(page: Page, event: ReviewEvent) -> Page | None:
         return None
     reviews.insert(place, review)
     # As Trustpilot would answer: what is pushed off the page begins the next one.
-    return Page(reviews if page.complete else reviews[:PER_PAGE], page.complete)
+    return replace(page, reviews=reviews if page.complete else reviews[:PER_PAGE])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proxy.trustpilot import ReviewsPage, SummaryCounts
+from proxy.trustpilot.errors import Malformed
 
 
 class Upstream(Protocol):
@@ -29,5 +30,5 @@ class Upstream(Protocol):
 
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, urgent: bool
-    ) -> Mapping[str, SummaryCounts]:
-        """Return the summaries of several products in one call."""
+    ) -> Mapping[str, SummaryCounts | Malformed]:
+        """Return the summaries of several products in one call, an error in the place of one that can't be read."""

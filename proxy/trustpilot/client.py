@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from proxy.events import Report, unheard
-from proxy.trustpilot.errors import NotFound
+from proxy.trustpilot.errors import Malformed, NotFound
 from proxy.trustpilot.gate import Gate
 from proxy.trustpilot.reader import PER_PAGE, ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews
 from proxy.trustpilot.reports import ReviewsDropped
@@ -64,8 +64,13 @@ class Trustpilot:
             _log.warning("dropped %d malformed reviews of business unit %s", found.malformed, business_unit)
         return found
 
-    def batch_summaries(self, business_unit: str, skus: Sequence[str], *, urgent: bool) -> dict[str, SummaryCounts]:
-        """Return the summaries of ``skus`` in one call; a product without reviews may be missing."""
+    def batch_summaries(
+        self, business_unit: str, skus: Sequence[str], *, urgent: bool
+    ) -> dict[str, SummaryCounts | Malformed]:
+        """Return the summaries of ``skus`` in one call; a product without reviews may be missing.
+
+        A summary that can't be read is an error in its SKU's place.
+        """
         url = f"{self._api_url}/product-reviews/business-units/{quote(business_unit, safe='')}/batch-summaries"
         try:
             return self._gate.call(

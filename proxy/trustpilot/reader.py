@@ -94,16 +94,23 @@ def kept(review: RawReview) -> RawReview:
     return read if stars is None else {**read, "stars": stars}
 
 
-def read_batch_summaries(body: bytes) -> dict[str, SummaryCounts]:
-    """Read the answer of a batch-summaries call, by SKU. Raises :class:`Malformed`."""
+def read_batch_summaries(body: bytes) -> dict[str, SummaryCounts | Malformed]:
+    """Read the answer of a batch-summaries call, by SKU. Raises :class:`Malformed` when nothing of it can be read.
+
+    A summary that can't be read is an error in its own SKU's place, so that it fails nobody who shares the call.
+    """
     summaries = read_object(body).get("summaries")
     if not isinstance(summaries, list):
         raise Malformed("Trustpilot's answer holds no list of summaries")
-    return {
-        summary["sku"]: _counts(summary)
+    read = {
+        summary["sku"]: _counts_or_why_not(summary)
         for summary in summaries
         if isinstance(summary, dict) and isinstance(summary.get("sku"), str)
     }
+    odd = [counts for counts in read.values() if isinstance(counts, Malformed)]
+    if odd and len(odd) == len(read):
+        raise odd[0]
+    return read
 
 
 def created_at(review: RawReview) -> datetime | None:
@@ -204,6 +211,13 @@ def whole(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         return None
     return int(value)
+
+
+def _counts_or_why_not(summary: dict[str, Any]) -> SummaryCounts | Malformed:
+    try:
+        return _counts(summary)
+    except Malformed as error:
+        return error
 
 
 def _counts(summary: dict[str, Any]) -> SummaryCounts:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.trustpilot.errors import Malformed
-from proxy.trustpilot.reader import LONGEST_TEXT, read_batch_summaries, read_reviews
+from proxy.trustpilot.reader import LONGEST_TEXT, SummaryCounts, read_batch_summaries, read_reviews
 
 REVIEW: dict[str, Any] = {
     "id": "r1",
@@ -73,7 +73,16 @@ def test_stars_and_counts_are_read_as_whole_numbers_written_with_a_fraction() ->
     counts = {"total": 2.0, "fiveStars": 2.0}
     summary = {"sku": "A", "starsAverage": 5, "numberOfReviews": counts}
     counted = read_batch_summaries(json.dumps({"summaries": [summary]}).encode())["A"]
+    assert not isinstance(counted, Malformed)
     assert (repr(counted.total), repr(counted.stars)) == ("2", "(0, 0, 0, 0, 2)")
+
+
+def test_one_odd_summary_in_a_batch_leaves_the_others_readable() -> None:
+    odd = {"sku": "B", "numberOfReviews": {"total": "many"}}
+    sound = {"sku": "A", "starsAverage": 5, "numberOfReviews": {"total": 2, "fiveStars": 2}}
+    read = read_batch_summaries(json.dumps({"summaries": [odd, sound]}).encode())
+    assert isinstance(read["B"], Malformed)
+    assert read["A"] == SummaryCounts(5.0, 2, (0, 0, 0, 0, 2))
 
 
 @pytest.mark.parametrize(
