@@ -43,7 +43,7 @@ class SummaryBatches:
     def summary(self, business_unit: str, sku: str, *, urgent: bool) -> SummaryCounts | None:
         """Return the summary of ``sku``, ``None`` when Trustpilot has none; raise what the shared call raised.
 
-        A summary that can't be read raises for its own SKU only. The call is urgent when one of those who share it is.
+        A summary that can't be read raises for its own SKU only. The call is urgent when one who shares it is.
         """
         with self._lock:
             batch = self._open.get(business_unit)

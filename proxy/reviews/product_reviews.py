@@ -158,7 +158,7 @@ class ProductReviews:
         settled = [listing for listing in bases if listing.freshness]
         if not settled:
             raise Unavailable(failure or DeadlinePassed())
-        # Where a page can't be counted, the summary comes from Trustpilot; it is asked for while the reviews are searched.
+        # Where a page can't be counted, Trustpilot's summary is asked for while the reviews are searched.
         summaries = [shelf.summary(listing.sku) for listing in settled if not listing.countable]
         search = highest if view.sort == "highest" else newest
         found: Found = search(shelf, settled, view, view.limit, deadline)

@@ -1,4 +1,4 @@
-"""Reads over a Trustpilot that answers in bytes: odd summaries and reviews, variants that share reviews, cold carts."""
+"""Reads over a Trustpilot that answers in bytes: odd answers, shared reviews, cold carts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proxy.trustpilot.reader import read_batch_summaries, read_reviews
 
 
 class Bytes:
-    """Trustpilot's two calls, answered from lists per SKU and summaries per SKU, and read as the client reads them."""
+    """Trustpilot's two calls, answered from a list and a summary per SKU and read as the client reads them."""
 
     def __init__(self, products: dict[str, list[Any]], summaries: dict[str, dict[str, Any]] | None = None) -> None:
         self.products = products
