@@ -14,9 +14,15 @@ from proxy.settings import Network
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+IN_PROCESS = "proxy.in_process"
+"""In the WSGI environment, true for a call that this process makes to itself. No caller can set it: what comes over
+the network and is not a standard variable begins with ``HTTP_``."""
+
 
 class AllowedNetworks:
     """Lets requests from ``networks`` pass, and those for the open health paths, which load balancers ask for.
+
+    A call from within the process passes as well: who asked for it has passed, or runs a command on this machine.
 
     Behind ``hops`` trusted proxies the caller is the address that the outermost of them wrote into
     ``X-Forwarded-For``. Each of them appends the address it was called from, so what stands further left is the
@@ -30,7 +36,7 @@ class AllowedNetworks:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         """Answer one request."""
-        if environ.get("PATH_INFO") in OPEN_PATHS or self._allows(environ):
+        if environ.get("PATH_INFO") in OPEN_PATHS or IN_PROCESS in environ or self._allows(environ):
             return self._app(environ, start_response)
         refusal = problem(403, "calls are not taken from this address")
         refusal.headers["X-Request-Id"] = environ.get("HTTP_X_REQUEST_ID", "")

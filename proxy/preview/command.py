@@ -43,7 +43,7 @@ def preview_command(app: Flask, settings: Settings, spawn: Callable[[Callable[[]
         message = Message(Channel(channel), template.read_text("utf-8"), person=given)
         # Without credentials the app answers reading without one, whatever is shown.
         own = settings.credentials[0] if settings.credentials else Credential("preview", "none")
-        result = preview(message, Inside(app, (), spawn, {"REMOTE_ADDR": "127.0.0.1"}), own)
+        result = preview(message, Inside(app, (), spawn), own)
         click.echo(_printed(result))
         sys.exit(0 if result.state == "ready" else 1)
 

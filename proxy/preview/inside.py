@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from contextvars import Context
@@ -18,6 +18,7 @@ from wsgiref.types import WSGIApplication
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from proxy.api.networks import IN_PROCESS
 from proxy.preview.braze.wire import BodyTooLargeError, NoAnswerInTimeError, RefusedError, Request, Response
 
 PUBLIC_NAMES = ("reviews.example.com", "api.trustpilot.com", "invitations-api.trustpilot.com")
@@ -34,15 +35,13 @@ Spawn = Callable[[Callable[[], None]], None]
 class Inside:
     """Sends a template's calls to ``app``.
 
-    ``names`` are the hosts (``host`` or ``host:port``) that stand for this proxy. ``environ`` goes into each
-    call, such as the address of who asked for the preview. ``spawn`` runs a job beside the caller. All calls
-    of one preview together have 15 seconds.
+    ``names`` are the hosts (``host`` or ``host:port``) that stand for this proxy. ``spawn`` runs a job beside
+    the caller. All calls of one preview together have 15 seconds.
     """
 
     app: WSGIApplication
     names: Iterable[str]
     spawn: Spawn
-    environ: Mapping[str, str] = field(default_factory=dict)
     until: float = field(default_factory=lambda: time.monotonic() + _ALL_CALLS_SECONDS)
 
     def send(self, request: Request) -> Response:
@@ -80,7 +79,7 @@ class Inside:
             base_url=f"{parts.scheme}://{parts.netloc}/",
             headers=Headers(list(request.headers.items())),
             data=request.body,
-            environ_base=self.environ,
+            environ_overrides={IN_PROCESS: True},
         )
         try:
             chunks, status, headers = run_wsgi_app(self.app, builder.get_environ(), buffered=True)

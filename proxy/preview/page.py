@@ -93,7 +93,7 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
         except BadPerson as error:
             raise BadRequest(str(error)) from error
         message = Message(_channel(given), _text(given, "body"), _text(given, "title"), previewed)
-        transport = Inside(app, (request.host,), spawn, _environ())
+        transport = Inside(app, (request.host,), spawn)
         return jsonify(preview(message, transport, known).shown(message.channel))
 
     return page
@@ -103,10 +103,11 @@ def _json() -> dict[str, Any]:
     # Only JSON: another site's page can't send that without asking first, which nothing here allows.
     if request.mimetype != "application/json":
         abort(415, "send application/json")
-    if request.content_length is None or request.content_length > _BODY_BYTES:
+    body = request.stream.read(_BODY_BYTES + 1)
+    if len(body) > _BODY_BYTES:
         abort(413)
     try:
-        given = json.loads(request.get_data())
+        given = json.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("the body is not JSON, or is nested too deeply") from None
     if not isinstance(given, dict):
@@ -141,8 +142,3 @@ def _is_private(name: str) -> bool:
         return not ipaddress.ip_address(name.strip("[]")).is_global
     except ValueError:
         return False
-
-
-def _environ() -> dict[str, str]:
-    """Return what a call made inside takes over from the request that asked for it: who asked."""
-    return {"REMOTE_ADDR": request.remote_addr or ""}

@@ -18,7 +18,7 @@ from proxy.preview.message import Message, preview
 from proxy.settings import Credential, Settings
 from tests.preview.braze.endpoint import running_endpoint
 from tests.preview.braze.test_seed import TOKEN
-from tests.running import SECRET, RunningSandbox, proxy_environment
+from tests.running import SECRET, RunningProxy, RunningSandbox, proxy_environment
 
 from .conftest import Previewing
 
@@ -171,3 +171,31 @@ def test_an_answer_is_waited_for_two_seconds_and_all_of_them_fifteen() -> None:
         Inside(never, (), spawn).send(asked(seconds=0.05))
     with pytest.raises(RefusedError, match="15 seconds"):
         Inside(never, (), spawn, until=time.monotonic() - 1).send(asked())
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers"),
+    [
+        ({"PROXY_TRUSTED_HOPS": "1", "PROXY_ALLOWED_CIDRS": "10.0.0.0/8"}, {"X-Forwarded-For": "10.1.2.3"}),
+        ({"PROXY_ALLOWED_CIDRS": "127.0.0.0/8"}, {}),
+    ],
+)
+def test_a_caller_from_an_allowed_network_may_preview(
+    sandbox: RunningSandbox, settings: dict[str, str], headers: dict[str, str]
+) -> None:
+    tag = "{% connected_content https://reviews.example.com/v1/summary?sku=TRUCK-01 :basic_auth a :save r %}"
+    asking = {"channel": "sms", "body": tag + "{{r.total}}"}
+    with RunningProxy(sandbox, keep_alive=1, PREVIEW="true", **settings) as proxy:
+        sent = {"X-Api-Key": SECRET, **headers}
+        answer = requests.post(f"{proxy.url}/preview/render", json=asking, headers=sent, timeout=10)
+    assert answer.json()["calls"][0]["status"] == 200
+    assert answer.json()["body"] == "153"
+
+
+def test_the_command_previews_whatever_networks_are_allowed(sandbox: RunningSandbox) -> None:
+    environment = proxy_environment(sandbox, PROXY_ALLOWED_CIDRS="10.0.0.0/8", PROXY_TRUSTED_HOPS="1")
+    app = create_app(Settings.from_environment(environment))
+    tag = "{% connected_content https://reviews.example.com/v1/summary?sku=TRUCK-01 :basic_auth a :save r %}"
+    message = Message(Channel.SMS, tag + "{{r.total}}")
+    result = preview(message, Inside(app, (), spawn), Credential("braze", SECRET))
+    assert (result.calls[0]["status"], result.body) == (200, "153")
