@@ -7,7 +7,7 @@ import logging
 from http import HTTPStatus
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from proxy.api.parameters import BadParameter, UnknownBusinessUnit
 from proxy.cache import StoreDown
@@ -49,6 +49,7 @@ def register_problems(app: Flask) -> None:
     app.register_error_handler(InvitationUnderWay, _under_way)
     app.register_error_handler(LedgerDown, _ledger_down)
     app.register_error_handler(TrustpilotError, _not_confirmed)
+    app.register_error_handler(ClientDisconnected, _body_unreadable)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _bug)
 
@@ -90,6 +91,10 @@ def _not_confirmed(error: TrustpilotError) -> Response:
     if isinstance(error, OutcomeUnknown):
         return retried(504, f"{error}; whether the invitation was sent is not known", error.retry_after)
     return retried(429 if isinstance(error, RateLimited) else 503, str(error), error.retry_after)
+
+
+def _body_unreadable(_: ClientDisconnected) -> Response:
+    return problem(400, "the request's body can't be read: it ends too early, or one of its chunks is malformed")
 
 
 def _http(error: HTTPException) -> Response:

@@ -22,6 +22,7 @@ def updating(updates: Updates, settings: Settings) -> Blueprint:
     def purge() -> Response:
         """Forget products."""
         selection = parameters.selection(Query.parse(request.query_string), units)
+        request.get_data()  # empty as a rule; a malformed one is refused before anything is forgotten
         updates.purge(selection.business_unit, selection.skus)
         return jsonify(purged=list(selection.skus))
 

@@ -19,6 +19,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from proxy.api.responses import new_request_id
 from proxy.middleware.access_log import EventLog, RequestFinished
 from proxy.server import leaving
+from proxy.server.body import RequestBody
 from proxy.server.sending import Sending
 
 REQUEST_SECONDS = 30
@@ -101,9 +102,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request, or close the connection when its time is up."""
         limit = gevent.Timeout(REQUEST_SECONDS)
+        body = req.body = RequestBody(req.body, req)
         try:
             with limit:
                 super().handle_request(listener_name, req, sock, addr)
+            body.answered = True
         except gevent.Timeout as expired:
             if expired is not limit:
                 raise
