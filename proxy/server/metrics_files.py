@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import defaultdict
+from pathlib import Path
 from typing import Any
+
+from proxy.telemetry.multiprocess_lock import exclusive
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -24,10 +28,39 @@ def hand_over(master: Any) -> None:
 
 
 def forget_worker(pid: int) -> None:
-    """Take a worker's levels out; what it counted stays."""
+    """Take a worker's levels out, and add what it counted to one file per kind.
+
+    Otherwise each worker that ends leaves its files for ever, and each scrape reads them all.
+    """
     from prometheus_client import multiprocess  # not above: the directory has to be there first
 
-    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library's
+    folder = Path(os.environ[_VARIABLE])
+    with exclusive(folder):
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library's
+        for kind in _KINDS:
+            _fold(folder / f"{kind}_{pid}.db", folder / f"{kind}_ended.db")
+
+
+def _fold(ended: Path, total: Path) -> None:
+    """Add the values of ``ended`` to those of ``total``. A histogram's buckets are kept apart, so they add up too."""
+    from prometheus_client.mmap_dict import MmapedDict  # as above
+
+    if not ended.exists():
+        return
+    values: dict[str, float] = defaultdict(float)
+    for file in (total, ended):
+        if file.exists():
+            for key, value, *_ in MmapedDict.read_all_values_from_file(file):  # type: ignore[no-untyped-call]
+                values[key] += value
+    # Made beside and put in place at once: a stop in the middle must not leave half of what was counted.
+    new = total.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    written: Any = MmapedDict(str(new))  # type: ignore[no-untyped-call]  # the library's
+    for key, value in values.items():
+        written.write_value(key, value, 0.0)
+    written.close()
+    new.replace(total)
+    ended.unlink()
 
 
 def remove(master: Any) -> None:
@@ -36,4 +69,6 @@ def remove(master: Any) -> None:
         shutil.rmtree(os.environ[_VARIABLE], ignore_errors=True)
 
 
+_KINDS = ("counter", "histogram")
+"""Of what keeps counting. Every level is of a mode that leaves with its worker."""
 _made: list[bool] = []

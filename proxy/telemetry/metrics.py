@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from proxy.clock import Spawn
 from proxy.events import RedisFailed
 from proxy.middleware.access_log import RequestFinished
+from proxy.telemetry.multiprocess_lock import shared
 from proxy.trustpilot.budget import Use
 from proxy.trustpilot.reports import (
     AnswerMalformed,
@@ -141,7 +143,8 @@ class Metrics:
             return generate_latest(self._registry)
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]  # the library's
-        return generate_latest(everyone)
+        with shared(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])):
+            return generate_latest(everyone)
 
     def _request_finished(self, event: RequestFinished) -> None:
         self._requests_by(event.route, event.status, event.cache).inc()
