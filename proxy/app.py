@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from proxy.api.auth import register_credentials
+from proxy.api.auth import SecretFromQuery, register_credentials
 from proxy.api.errors import register_problems
 from proxy.api.health import health
 from proxy.api.invitations import handing_out, inviting
@@ -114,7 +114,7 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, event_log: EventLog) -> N
     app.extensions["report"] = report
     settings = proxy.settings
     # The response cache sits behind what refuses callers for anything but their credential, and in front of Flask.
-    layers: Application = _response_cache(app, proxy)
+    layers: Application = SecretFromQuery(_response_cache(app, proxy))
     if settings.allowed_networks:
         layers = AllowedNetworks(layers, settings.allowed_networks, settings.trusted_hops)
     app.wsgi_app = AccessLog(layers, report)  # type: ignore[assignment]  # Flask's documented place for layers

@@ -1,33 +1,123 @@
-"""Who may call: HTTP Basic, or a secret alone as Bearer, ``X-Api-Key`` or ``apikey``."""
+"""Who may call: HTTP Basic, or a secret alone as Bearer, ``X-Api-Key`` or ``apikey``; and no page of another site."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, abort, request
 
 from proxy.api.errors import problem
+from proxy.api.responses import Application, Whole
+from proxy.api.routes import DROP_IN_READS, route_of
 from proxy.settings import Credential, Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
+_READING = "/v1/"
+_DESCRIBING = frozenset({"/openapi.json", "/docs"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_WANTED = "no or a wrong credential; show one as HTTP Basic, Bearer, X-Api-Key or apikey"
+
 
 def register_credentials(app: Flask, settings: Settings) -> None:
-    """Refuse every request without a credential before it reaches its endpoint."""
+    """Refuse every request without a credential, or from another site's page, before it reaches its endpoint."""
 
     def check() -> Response | None:
-        if request.path in OPEN_PATHS:
+        # Not Flask's path, which begins with one slash however many the request has.
+        path = request.environ.get("PATH_INFO", "")
+        if path in OPEN_PATHS:
             return None
-        if settings.allow_anonymous and request.method in ("GET", "HEAD", "OPTIONS"):
-            return None
-        if is_known(request, settings.credentials):
-            return None
-        response = problem(401, "no or a wrong credential; show one as HTTP Basic, Bearer, X-Api-Key or apikey")
+        if request.method not in _SAFE_METHODS and _is_cross_site(request):
+            return problem(
+                403, "sent by a page of another site; only this proxy's own pages may change anything here"
+            )
+        if not (_is_anonymous_reading(path) or is_known(request, settings.credentials)):
+            return unauthorized()
+        if path.startswith("//") or not path.startswith("/"):
+            # Flask would answer //metrics as /metrics, past a front that keeps that one inside.
+            abort(404)
+        return None
+
+    def _is_anonymous_reading(path: str) -> bool:
+        reads = path.startswith(_READING) or path in _DESCRIBING
+        return settings.allow_anonymous and reads and request.method in _SAFE_METHODS
+
+    def unauthorized() -> Response:
+        detail = _WANTED
+        if settings.allow_anonymous:
+            held = "" if settings.credentials else ", and PROXY_CREDENTIALS holds none"
+            detail = f"this needs a credential{held}; PROXY_ALLOW_ANONYMOUS opens reading under /v1 only"
+        response = problem(401, detail)
         response.headers["WWW-Authenticate"] = 'Basic realm="Connected Content proxy", charset="UTF-8"'
         return response
 
     app.before_request(check)
+
+
+def _is_cross_site(asked: Request) -> bool:
+    """Tell whether a browser says that another site's page has it send this.
+
+    A browser adds a stored Basic credential to whatever any page has it send. Servers such as Braze's and
+    Trustpilot's send neither header. ``Sec-Fetch-Site`` counts first: it is the browser's own comparison, and holds
+    behind a front that changes ``Host``. Browsers send it over TLS only, and ``Origin`` with each POST.
+    """
+    site = asked.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = asked.headers.get("Origin")
+    if origin is None:
+        return False
+    try:
+        claimed = urlsplit(origin)
+        own = urlsplit(f"{claimed.scheme}://{asked.headers.get('Host', '')}")
+        return not claimed.hostname or _host(claimed) != _host(own)
+    except ValueError:
+        return True
+
+
+def _host(address: SplitResult) -> tuple[str | None, int | None]:
+    return address.hostname, address.port or _DEFAULT_PORTS.get(address.scheme)
+
+
+class SecretFromQuery:
+    """Takes the secret that the drop-in URLs may carry as ``apikey=`` out of the query, into the header ``apikey``.
+
+    It sits in front of all that reads, keeps, repeats or tells the query, so none of it ever sees the secret, and an
+    answer is shared with those who send the header. A header that is there already counts, and not the query.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | Whole:
+        """Answer one request."""
+        query = environ.get("QUERY_STRING", "")
+        if query and route_of(environ.get("PATH_INFO", "")) in DROP_IN_READS:
+            self._move(query, environ)
+        return self._app(environ, start_response)
+
+    def _move(self, query: str, environ: WSGIEnvironment) -> None:
+        kept, secrets = [], []
+        for pair in query.split("&"):
+            name, _, value = pair.partition("=")
+            if unquote_plus(name) == "apikey":
+                secrets.append(unquote_plus(value))
+            else:
+                kept.append(pair)
+        if not secrets:
+            return
+        environ["QUERY_STRING"] = "&".join(kept)
+        for raw in ("RAW_URI", "REQUEST_URI"):
+            environ.pop(raw, None)
+        if secrets[0]:
+            environ.setdefault("HTTP_APIKEY", secrets[0])
 
 
 def is_known(asked: Request, credentials: tuple[Credential, ...]) -> bool:

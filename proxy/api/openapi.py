@@ -15,7 +15,7 @@ from flask import Blueprint, Response, jsonify
 
 from proxy.api import parameters as p
 from proxy.api.collection import collection
-from proxy.api.routes import DROP_IN_INVITATIONS, DROP_IN_REVIEWS, DROP_IN_SUMMARY, TOKEN
+from proxy.api.routes import DROP_IN_INVITATIONS, DROP_IN_READS, DROP_IN_REVIEWS, DROP_IN_SUMMARY, TOKEN
 from proxy.api.schemas import SCHEMAS
 from proxy.api.values import Choice, ListParameter, Parameter
 from proxy.settings import Settings
@@ -108,6 +108,8 @@ def described(settings: Settings) -> Json:
         page = _operation("The page that previews messages", {200: _html()})
         paths["/preview"] = {"get": {**page, "x-requires": "PREVIEW=true"}}
     for path, operations in paths.items():
+        if known := _security(path, settings):
+            operations["get"]["security"] = known
         if "{bu}" in path:
             operations["parameters"] = [_unit_in_path(settings.business_units)]
     return {
@@ -117,23 +119,39 @@ def described(settings: Settings) -> Json:
             "version": version("connected-content-proxy"),
             "description": "Trustpilot's product reviews for Braze: small, cached, and in time.",
         },
-        "security": _security(settings),
+        "security": [{name: []} for name in _SCHEMES if name != _IN_QUERY],
         "paths": paths,
         "components": {"schemas": SCHEMAS, "securitySchemes": _SCHEMES},
     }
 
+
+_IN_QUERY = "apikey-in-query"
 
 _SCHEMES: Json = {
     "basic": {"type": "http", "scheme": "basic", "description": "a name and its secret"},
     "bearer": {"type": "http", "scheme": "bearer", "description": "the secret alone"},
     "x-api-key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "the secret alone"},
     "apikey": {"type": "apiKey", "in": "header", "name": "apikey", "description": "the secret alone"},
+    _IN_QUERY: {
+        "type": "apiKey",
+        "in": "query",
+        "name": "apikey",
+        "description": "the secret alone; on the drop-in URLs that read, and nowhere else",
+    },
 }
 
 
-def _security(settings: Settings) -> list[Json]:
-    known: list[Json] = [{name: []} for name in _SCHEMES]
-    return [*known, {}] if settings.allow_anonymous else known
+def _security(path: str, settings: Settings) -> list[Json]:
+    """Return how the path's reading may be asked for, where that differs from the whole document."""
+    drop_in = path in DROP_IN_READS
+    anonymous = settings.allow_anonymous and path in _ANONYMOUS
+    if not (drop_in or anonymous):
+        return []
+    known: list[Json] = [{name: []} for name in _SCHEMES if drop_in or name != _IN_QUERY]
+    return [*known, {}] if anonymous else known
+
+
+_ANONYMOUS = DROP_IN_READS | {"/v1/reviews", "/v1/products", "/v1/summary", "/openapi.json", "/docs"}
 
 
 def _get(
@@ -244,7 +262,7 @@ def _problem(status: int) -> Json:
 _MEANINGS = {
     400: "A parameter or the body is wrong; the detail names it, its value and what it takes",
     401: "No or a wrong credential",
-    403: "Not from this address",
+    403: "Not from this address; or, where something is changed, sent by a page of another site",
     404: "Nothing at this address; or not a configured business unit",
     413: "The body is too large",
     415: "The body is not JSON",

@@ -10,6 +10,9 @@ DROP_IN_INVITATIONS = "/v1/private/business-units/{bu}/email-invitations"
 TOKEN = "/v1/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # a path
 PREVIEW = "/preview"
 
+DROP_IN_READS = frozenset({DROP_IN_REVIEWS, DROP_IN_SUMMARY})
+"""Where the host alone is changed in a template that reads. Trustpilot takes its key in the query there."""
+
 PLAIN = frozenset(
     {
         "/v1/reviews",

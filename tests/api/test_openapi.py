@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from proxy.api import parameters
 from proxy.api.collection import collection
 from proxy.api.openapi import described, readable
 from proxy.api.parameters import BadParameter, Query
-from proxy.api.routes import route_of
+from proxy.api.routes import DROP_IN_READS, route_of
 from proxy.api.values import ListParameter, Parameter
 from proxy.settings import Credential, Settings
 
@@ -51,6 +52,21 @@ def test_paths_with_a_condition_are_there_when_it_holds() -> None:
     plain = described(Settings(api_key="key", business_units=("66ea",), credentials=SETTINGS.credentials))["paths"]
     conditional = {path for path in described(SETTINGS)["paths"] if path not in plain}
     assert conditional == {"/preview", "/v1/oauth/oauth-business-users-for-applications/accesstoken"}
+
+
+def test_it_says_where_the_secret_may_stand_in_the_query_and_what_anonymous_callers_may_read() -> None:
+    closed = described(SETTINGS)
+    assert {"apikey-in-query": []} not in closed["security"]
+    assert _asked_for_with(closed, "apikey-in-query") == DROP_IN_READS
+    opened = described(replace(SETTINGS, allow_anonymous=True))
+    assert {} not in opened["security"]
+    anonymous = {path for path, told in opened["paths"].items() if {} in told.get("get", {}).get("security", [])}
+    assert anonymous == DROP_IN_READS | {"/v1/reviews", "/v1/products", "/v1/summary", "/openapi.json", "/docs"}
+
+
+def _asked_for_with(document: dict[str, Any], scheme: str) -> set[str]:
+    paths = document["paths"].items()
+    return {path for path, told in paths if {scheme: []} in told.get("get", {}).get("security", [])}
 
 
 PARAMETERS: list[Parameter[Any] | ListParameter] = [
