@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from proxy.api.auth import SecretFromQuery, register_credentials
+from proxy.api.auth import register_credentials
 from proxy.api.errors import register_problems
 from proxy.api.health import health
 from proxy.api.invitations import handing_out, inviting
@@ -26,6 +26,7 @@ from proxy.invitations.ledger import Ledger, MemoryLedger
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
 from proxy.middleware.networks import AllowedNetworks
+from proxy.middleware.query_secret import SecretFromQuery
 from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.server import leaving

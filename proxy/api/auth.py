@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, unquote_plus, urlsplit
+from collections.abc import Iterator
+from urllib.parse import SplitResult, urlsplit
 
 from flask import Flask, Request, Response, abort, request
 
 from proxy.api.errors import problem
-from proxy.api.responses import Application, Whole
-from proxy.api.routes import DROP_IN_READS, route_of
 from proxy.settings import Credential, Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
@@ -84,40 +78,6 @@ def _is_cross_site(asked: Request) -> bool:
 
 def _host(address: SplitResult) -> tuple[str | None, int | None]:
     return address.hostname, address.port or _DEFAULT_PORTS.get(address.scheme)
-
-
-class SecretFromQuery:
-    """Takes the secret that the drop-in URLs may carry as ``apikey=`` out of the query, into the header ``apikey``.
-
-    It sits in front of all that reads, keeps, repeats or tells the query, so none of it ever sees the secret, and an
-    answer is shared with those who send the header. A header that is there already counts, and not the query.
-    """
-
-    def __init__(self, app: Application) -> None:
-        self._app = app
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | Whole:
-        """Answer one request."""
-        query = environ.get("QUERY_STRING", "")
-        if query and route_of(environ.get("PATH_INFO", "")) in DROP_IN_READS:
-            self._move(query, environ)
-        return self._app(environ, start_response)
-
-    def _move(self, query: str, environ: WSGIEnvironment) -> None:
-        kept, secrets = [], []
-        for pair in query.split("&"):
-            name, _, value = pair.partition("=")
-            if unquote_plus(name) == "apikey":
-                secrets.append(unquote_plus(value))
-            else:
-                kept.append(pair)
-        if not secrets:
-            return
-        environ["QUERY_STRING"] = "&".join(kept)
-        for raw in ("RAW_URI", "REQUEST_URI"):
-            environ.pop(raw, None)
-        if secrets[0]:
-            environ.setdefault("HTTP_APIKEY", secrets[0])
 
 
 def is_known(asked: Request, credentials: tuple[Credential, ...]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from proxy.api.routes import DROP_IN_REVIEWS, DROP_IN_SUMMARY
-from proxy.middleware.ready import Asked
+from proxy.middleware.response_cache import RequestKey
 from tests.exposition import value
 from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
 
@@ -186,4 +186,4 @@ def test_nothing_is_changed_by_a_secret_in_the_query(shared_proxy: RunningProxy,
 
 def test_a_cached_answers_request_shows_no_credential() -> None:
     environ = {"PATH_INFO": DROP_IN, "QUERY_STRING": "sku=A", "HTTP_APIKEY": SECRET}
-    assert SECRET not in repr(Asked.of(environ))
+    assert SECRET not in repr(RequestKey.of(environ))
