@@ -24,6 +24,10 @@ class Deadline:
         """Return the deadline that lies ``seconds`` from now."""
         return cls(time.monotonic() + seconds)
 
+    def half(self) -> Deadline:
+        """Return the deadline that lies half as far from now."""
+        return Deadline.after(self.remaining() / 2)
+
     def remaining(self) -> float:
         """Return the seconds left, never less than 0."""
         return max(0.0, self.at - time.monotonic())

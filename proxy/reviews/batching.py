@@ -10,6 +10,11 @@ from proxy.trustpilot import SummaryCounts
 from proxy.trustpilot.errors import Malformed
 
 WINDOW_SECONDS = 0.005
+"""How long a batch stays open for others."""
+
+EXPECTED_SECONDS = 0.1
+"""How long it stays open at most for those who are announced. They are on their way, on a busy machine one by one."""
+
 MOST_SKUS = 100
 
 
@@ -25,6 +30,8 @@ class BatchCall(Protocol):
 class _Batch:
     def __init__(self) -> None:
         self.skus: list[str] = []
+        self.expected = 0
+        """How many were announced, 0 when none were."""
         self.urgent = False
         self.full = threading.Event()
         self.done = threading.Event()
@@ -33,12 +40,22 @@ class _Batch:
 
 
 class SummaryBatches:
-    """Collects SKUs per business unit; the first to ask waits the window out and calls for all of them."""
+    """Collects SKUs per business unit; the first to ask waits for the others and calls for all."""
 
     def __init__(self, call: BatchCall) -> None:
         self._call = call
         self._lock = threading.Lock()
         self._open: dict[str, _Batch] = {}
+
+    def expect(self, business_unit: str, count: int) -> None:
+        """Announce that ``count`` more are about to ask, so that the batch waits for them; fewer when negative."""
+        with self._lock:
+            batch = self._open.setdefault(business_unit, _Batch())
+            batch.expected = max(0, batch.expected + count)
+            if batch.skus and len(batch.skus) >= batch.expected:
+                batch.full.set()
+            elif not batch.skus and not batch.expected:
+                del self._open[business_unit]
 
     def summary(self, business_unit: str, sku: str, *, urgent: bool) -> SummaryCounts | None:
         """Return the summary of ``sku``, ``None`` when Trustpilot has none; raise what the shared call raised.
@@ -47,16 +64,18 @@ class SummaryBatches:
         """
         with self._lock:
             batch = self._open.get(business_unit)
-            leads = batch is None
             if batch is None:
                 batch = self._open[business_unit] = _Batch()
+            leads = not batch.skus
             batch.skus.append(sku)
             batch.urgent |= urgent
             if len(batch.skus) >= MOST_SKUS:
                 del self._open[business_unit]
                 batch.full.set()
+            elif batch.expected and len(batch.skus) >= batch.expected:
+                batch.full.set()
         if leads:
-            batch.full.wait(WINDOW_SECONDS)
+            batch.full.wait(EXPECTED_SECONDS if batch.expected else WINDOW_SECONDS)
             self._run(business_unit, batch)
         batch.done.wait()
         if batch.error is not None:

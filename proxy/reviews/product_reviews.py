@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
 from typing import Any
 
-from proxy.cache import Cache, DeadlinePassed, Freshness, State
+from proxy.cache import Cache, DeadlinePassed, Freshness, Lookup, State
 from proxy.clock import Deadline, Now
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.block import failed_block, product_block
@@ -61,6 +61,23 @@ class Selection:
         return tuple(product_name(self.business_unit, sku) for sku in self.skus)
 
 
+@dataclass
+class _PendingBlock:
+    """A block whose pages, and then whose summaries, are looked up but not yet waited for."""
+
+    selection: Selection
+    view: View
+    shelf: Shelf
+    bases: list[Listing]
+    summaries: list[Lookup] | None = None
+    """Trustpilot's own, of the products whose page can't be counted; ``None`` before they are looked up."""
+
+    @property
+    def lacks_summaries(self) -> list[str]:
+        """The SKUs whose page is there and can't be counted."""
+        return [listing.sku for listing in self.bases if listing.freshness and not listing.countable]
+
+
 class ProductReviews:
     """Reads through the cache."""
 
@@ -72,18 +89,26 @@ class ProductReviews:
 
     def block(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
         """Return the block of ``selection``'s SKUs, merged as variants. Raises :class:`Unavailable`."""
-        return self._prepare_block(selection, view)(deadline)
+        return self._finish_block(self._look_up(selection, view), deadline)
 
     def blocks(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
         """Return a block per SKU. Raises :class:`Unavailable` only when none could be had."""
-        # All look-ups start before any is waited for.
-        pending = [(sku, self._prepare_block(replace(selection, skus=(sku,)), view)) for sku in selection.skus]
+        # All pages are looked up before any is waited for, then all summaries, so that they share one call.
+        pending = [self._look_up(replace(selection, skus=(sku,)), view) for sku in selection.skus]
+        # A slow page may keep the others' summaries waiting for half of the time only.
+        soon = deadline.half()
+        for block in pending:
+            _settle(block.bases, soon)
+        asking = [block for block in pending if block.lacks_summaries]
+        summaries = self._shelf(selection).summaries([sku for block in asking for sku in block.lacks_summaries])
+        for block, summary in zip(asking, summaries, strict=True):
+            block.summaries = [summary]
         products: list[dict[str, Any]] = []
         freshness: list[Freshness] = []
         failures: list[Unavailable] = []
-        for sku, finish in pending:
+        for sku, block in zip(selection.skus, pending, strict=True):
             try:
-                answer = finish(deadline)
+                answer = self._finish_block(block, deadline)
             except Unavailable as failure:
                 failures.append(failure)
                 products.append(failed_block(sku, str(failure)))
@@ -93,7 +118,7 @@ class ProductReviews:
         if not freshness:
             raise next((failure for failure in failures if not failure.late), failures[0])
         body = {
-            "found": any(block["found"] for block in products),
+            "found": any(product["found"] for product in products),
             "count": len(products),
             "products": products,
         }
@@ -129,37 +154,48 @@ class ProductReviews:
         more = len(found.reviews) > end or not found.exhausted
         return shown, more, self._joined(found.freshness, whole=found.missing is None)
 
-    def warm(self, business_unit: str, sku: str, deadline: Deadline) -> Warmed:
-        """See to it that ``sku``'s newest page, and its summary where the page is not all, are fresh.
+    def warm_page(self, business_unit: str, sku: str, deadline: Deadline) -> tuple[Warmed, bool]:
+        """See to it that ``sku``'s newest page is fresh; tell too whether its summary has to be fetched for itself.
 
-        Raises what kept them from being fetched: :data:`~proxy.reviews.listing.Missing`.
+        Raises what kept it from being fetched: :data:`~proxy.reviews.listing.Missing`.
         """
         shelf = Shelf(self._cache, self._trustpilot, self._batches, business_unit, None, renew=True)
         newest_page = shelf.page(sku, WHOLE)
         fresh = newest_page.is_ready
         page = Page.decode(newest_page.wait(deadline).value)
-        if not page.countable:
-            summary = shelf.summary(sku)
-            fresh = fresh and summary.is_ready
-            summary.wait(deadline)
         if not page.reviews:
-            return Warmed.WITHOUT_REVIEWS
-        return Warmed.FRESH_ALREADY if fresh else Warmed.FETCHED
+            return Warmed.WITHOUT_REVIEWS, False
+        return Warmed.FRESH_ALREADY if fresh else Warmed.FETCHED, not page.countable
 
-    def _prepare_block(self, selection: Selection, view: View) -> Callable[[Deadline], Answer]:
+    def warm_summaries(
+        self, business_unit: str, skus: Sequence[str], deadline: Deadline
+    ) -> dict[str, Warmed | Missing]:
+        """See to it that the summaries of ``skus`` are fresh, with one call for all that lack.
+
+        Returns by SKU what it came to, or what kept the summary from being fetched.
+        """
+        shelf = Shelf(self._cache, self._trustpilot, self._batches, business_unit, None, renew=True)
+        outcomes: dict[str, Warmed | Missing] = {}
+        for sku, lookup in zip(skus, shelf.summaries(skus), strict=True):
+            outcomes[sku] = Warmed.FRESH_ALREADY if lookup.is_ready else Warmed.FETCHED
+            try:
+                lookup.wait(deadline)
+            except MISSING as missing:
+                outcomes[sku] = missing
+        return outcomes
+
+    def _look_up(self, selection: Selection, view: View) -> _PendingBlock:
         shelf = self._shelf(selection)
-        bases = _reached(shelf, selection)
-        return lambda deadline: self._finish_block(selection, view, shelf, bases, deadline)
+        return _PendingBlock(selection, view, shelf, _reached(shelf, selection))
 
-    def _finish_block(
-        self, selection: Selection, view: View, shelf: Shelf, bases: list[Listing], deadline: Deadline
-    ) -> Answer:
+    def _finish_block(self, block: _PendingBlock, deadline: Deadline) -> Answer:
+        selection, view, shelf, bases = block.selection, block.view, block.shelf, block.bases
         failure = _settle(bases, deadline)
         settled = [listing for listing in bases if listing.freshness]
         if not settled:
             raise Unavailable(failure or DeadlinePassed())
-        # Where a page can't be counted, Trustpilot's summary is asked for while the reviews are searched.
-        summaries = [shelf.summary(listing.sku) for listing in settled if not listing.countable]
+        if block.summaries is None:
+            block.summaries = shelf.summaries(block.lacks_summaries)
         search = highest if view.sort == "highest" else newest
         found: Found = search(shelf, settled, view, view.limit, deadline)
         reviews = found.reviews[: view.limit]
@@ -171,7 +207,7 @@ class ProductReviews:
         summary: Summary | None = None
         try:
             parts = []
-            for lookup in summaries:
+            for lookup in block.summaries:
                 held = lookup.wait(deadline)
                 freshness.append(held.freshness)
                 parts.append(Summary.decode(held.value))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from proxy.cache import Cache, Fresh, Held, Key, Lookup
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.page import Page
@@ -80,6 +82,13 @@ class Shelf:
             return Fresh(summary.encode(), found=bool(summary.total))
 
         return self._look_up(Key(product_name(self._business_unit, sku), _SUMMARY), fetch)
+
+    def summaries(self, skus: Sequence[str]) -> list[Lookup]:
+        """Look several summaries up; one call fetches all that are not there."""
+        self._batches.expect(self._business_unit, len(skus))
+        lookups = [self.summary(sku) for sku in skus]
+        self._batches.expect(self._business_unit, -sum(lookup.is_ready for lookup in lookups))
+        return lookups
 
     def held_page(self, sku: str) -> Held | None:
         """Return the newest page if a copy is there, without fetching."""

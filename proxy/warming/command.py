@@ -19,7 +19,7 @@ from proxy.reviews import Warmed
 from proxy.settings import Settings
 from proxy.warming.run import NotYet, Tally, Warm, warm_all
 from proxy.warming.skus import NoSuchColumn, read_skus
-from proxy.warming.sources import into_store, through_proxy
+from proxy.warming.sources import IntoStore, ThroughProxy
 
 _INTERRUPTED = 130
 _MOST_FAILURES_SHOWN = 20
@@ -70,13 +70,13 @@ def _refused(skus: list[str]) -> dict[str, str]:
 def _source(settings: Settings, unit: str, through: str | None) -> Warm:
     if through:
         secret = settings.credentials[0].secret if settings.credentials else ""
-        return through_proxy(through.rstrip("/"), secret, unit)
+        return ThroughProxy(through.rstrip("/"), secret, unit)
     if not settings.shared_store:
         raise click.UsageError(
             "CACHE_URL is memory://, which this command does not share with the running proxy: "
             "set it to the proxies' redis://…, or name the one running proxy with --through http://127.0.0.1:8000"
         )
-    return into_store(current_app.extensions["proxy"].reviews, unit)
+    return IntoStore(current_app.extensions["proxy"].reviews, unit)
 
 
 def _run(skus: list[str], source: Warm) -> tuple[Tally, bool]:

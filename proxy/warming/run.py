@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from proxy.reviews import Warmed
 
 AT_ONCE = 6
 """Fewer than the refreshes that Trustpilot is asked at once, so that a warming never takes their last place."""
+
+
+T = TypeVar("T")
 
 
 class NotYet(Exception):
@@ -27,11 +31,21 @@ class CouldNot(Exception):
     """This product could not be fetched."""
 
 
-class Warm(Protocol):
-    """Warms one product."""
+SUMMARIES_AT_ONCE = 100
+"""So many products' pages are fetched, then the summaries that they lack in one call."""
 
-    def __call__(self, sku: str) -> Warmed:
-        """Return what it came to. Raises :class:`NotYet` or :class:`CouldNot`."""
+
+class Warm(Protocol):
+    """Warms products: each one's page, and all their summaries together."""
+
+    def page(self, sku: str) -> tuple[Warmed, bool]:
+        """Return what the page came to, and whether the summary is to be warmed too.
+
+        Raises :class:`NotYet` or :class:`CouldNot`.
+        """
+
+    def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | CouldNot]:
+        """Return by SKU what the summaries came to. Raises :class:`NotYet`."""
 
 
 @dataclass
@@ -62,28 +76,46 @@ def warm_all(
     """
     tally = Tally()
     lock = threading.Lock()
-    remaining = iter(skus)
+    lacking: dict[str, Warmed] = {}
+    """What the page came to, by SKU, where the summary is to be warmed too."""
 
-    def look_after() -> None:
+    def count(sku: str, outcome: Warmed | CouldNot) -> None:
+        if isinstance(outcome, CouldNot):
+            tally.failed[sku] = str(outcome)
+        else:
+            tally.counts[outcome] += 1
+        progressed()
+
+    def look_after(remaining: Iterator[str]) -> None:
         for sku in _each(remaining, lock, stop):
-            outcome: Warmed | None = None
-            reason = ""
             try:
-                outcome = _patiently(warm, sku, stop, lock, waiting)
+                warmed = _patiently(partial(warm.page, sku), stop, lock, waiting)
             except CouldNot as error:
-                reason = str(error)
-            if outcome is None and not reason:
+                with lock:
+                    count(sku, error)
+                continue
+            if warmed is None:
                 return
+            outcome, lacks_summary = warmed
             with lock:
-                if outcome is None:
-                    tally.failed[sku] = reason
+                if lacks_summary:
+                    lacking[sku] = outcome
                 else:
-                    tally.counts[outcome] += 1
-                progressed()
+                    count(sku, outcome)
+
+    def complete() -> None:
+        """Warm the summaries that the pages lack."""
+        warmed = _patiently(partial(warm.summaries, list(lacking)), stop, lock, waiting) if lacking else None
+        for sku, outcome in (warmed or {}).items():
+            count(sku, lacking[sku] if outcome is Warmed.FRESH_ALREADY else outcome)
+        lacking.clear()
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for ended in [pool.submit(look_after) for _ in range(AT_ONCE)]:
-            ended.result()
+        for first in range(0, len(skus), SUMMARIES_AT_ONCE):
+            remaining = iter(skus[first : first + SUMMARIES_AT_ONCE])
+            for ended in [pool.submit(look_after, remaining) for _ in range(AT_ONCE)]:
+                ended.result()
+            complete()
     return tally
 
 
@@ -97,12 +129,12 @@ def _each(remaining: Iterator[str], lock: threading.Lock, stop: threading.Event)
 
 
 def _patiently(
-    warm: Warm, sku: str, stop: threading.Event, lock: threading.Lock, waiting: Callable[[NotYet], None]
-) -> Warmed | None:
-    """Warm ``sku``, waiting as often as it takes; ``None`` when stopped meanwhile."""
+    warm: Callable[[], T], stop: threading.Event, lock: threading.Lock, waiting: Callable[[NotYet], None]
+) -> T | None:
+    """Call ``warm``, waiting as often as it takes; ``None`` when stopped meanwhile."""
     while not stop.is_set():
         try:
-            return warm(sku)
+            return warm()
         except NotYet as not_yet:
             with lock:
                 waiting(not_yet)

@@ -2,51 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import requests
 
 from proxy.cache import DeadlinePassed, FailedElsewhere
 from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Warmed
+from proxy.reviews.listing import Missing
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import BudgetSpent, Busy, Paused
-from proxy.warming.run import CouldNot, NotYet, Warm
+from proxy.warming.run import CouldNot, NotYet
 
 _PATIENCE_SECONDS = 60
 
 
-def into_store(reviews: ProductReviews, business_unit: str) -> Warm:
-    """Return what fetches into the store that the proxies share."""
+class IntoStore:
+    """Fetches into the store that the proxies share."""
 
-    def warm(sku: str) -> Warmed:
+    def __init__(self, reviews: ProductReviews, business_unit: str) -> None:
+        self._reviews = reviews
+        self._business_unit = business_unit
+
+    def page(self, sku: str) -> tuple[Warmed, bool]:
+        """Warm the newest page."""
         try:
-            return reviews.warm(business_unit, sku, Deadline.after(_PATIENCE_SECONDS))
-        except (BudgetSpent, Paused, Busy) as error:
-            raise NotYet(str(error), seconds=1 if isinstance(error, Busy) else error.retry_after) from error
-        except (TrustpilotError, FailedElsewhere) as error:
-            raise CouldNot(str(error)) from error
-        except DeadlinePassed as error:
-            raise CouldNot(f"Trustpilot did not answer within {_PATIENCE_SECONDS} s") from error
+            return self._reviews.warm_page(self._business_unit, sku, Deadline.after(_PATIENCE_SECONDS))
+        except (TrustpilotError, FailedElsewhere, DeadlinePassed) as error:
+            raise _said(error) from error
 
-    return warm
+    def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | CouldNot]:
+        """Warm the summaries in one call."""
+        outcomes = self._reviews.warm_summaries(self._business_unit, skus, Deadline.after(_PATIENCE_SECONDS))
+        said = {sku: outcome if isinstance(outcome, Warmed) else _said(outcome) for sku, outcome in outcomes.items()}
+        for outcome in said.values():
+            if isinstance(outcome, NotYet):
+                raise outcome
+        return {sku: outcome for sku, outcome in said.items() if not isinstance(outcome, NotYet)}
 
 
-def through_proxy(url: str, secret: str, business_unit: str) -> Warm:
-    """Return what asks the proxy at ``url``, showing ``secret``."""
-    session = requests.Session()
-    session.headers["X-Api-Key"] = secret
+def _said(missing: Missing) -> NotYet | CouldNot:
+    if isinstance(missing, BudgetSpent | Paused | Busy):
+        return NotYet(str(missing), seconds=1 if isinstance(missing, Busy) else missing.retry_after)
+    if isinstance(missing, DeadlinePassed):
+        return CouldNot(f"Trustpilot did not answer within {_PATIENCE_SECONDS} s")
+    return CouldNot(str(missing))
 
-    def warm(sku: str) -> Warmed:
-        params = {"sku": sku, "business_unit": business_unit}
+
+class ThroughProxy:
+    """Asks the proxy at ``url``, showing ``secret``; the proxy sees to the summaries itself."""
+
+    def __init__(self, url: str, secret: str, business_unit: str) -> None:
+        self._session = requests.Session()
+        self._session.headers["X-Api-Key"] = secret
+        self._url = url
+        self._business_unit = business_unit
+
+    def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | CouldNot]:
+        """Return that nothing is left to do: no page asks for it."""
+        return dict.fromkeys(skus, Warmed.FRESH_ALREADY)
+
+    def page(self, sku: str) -> tuple[Warmed, bool]:
+        """Warm the product's block."""
+        params = {"sku": sku, "business_unit": self._business_unit}
         try:
-            answer = session.get(f"{url}/v1/reviews", params=params, timeout=_PATIENCE_SECONDS)
+            answer = self._session.get(f"{self._url}/v1/reviews", params=params, timeout=_PATIENCE_SECONDS)
         except requests.RequestException as error:
-            raise CouldNot(f"the proxy at {url} can't be reached") from error
+            raise CouldNot(f"the proxy at {self._url} can't be reached") from error
         if answer.status_code == 503:
             raise NotYet(answer.json()["detail"], seconds=float(answer.headers["Retry-After"]))
         if answer.status_code != 200:
             raise CouldNot(f"the proxy answered {answer.status_code}: {answer.json()['detail']}")
         if not answer.json()["found"]:
-            return Warmed.WITHOUT_REVIEWS
-        return Warmed.FRESH_ALREADY if answer.headers["X-Cache"] == "hit" else Warmed.FETCHED
-
-    return warm
+            return Warmed.WITHOUT_REVIEWS, False
+        return Warmed.FRESH_ALREADY if answer.headers["X-Cache"] == "hit" else Warmed.FETCHED, False

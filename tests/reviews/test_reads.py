@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from threading import Event
 from typing import Any
+
+import pytest
 
 from proxy.app import spawn
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
 from proxy.clock import Deadline
-from proxy.reviews import ProductReviews, Selection, View
+from proxy.reviews import ProductReviews, Selection, View, Warmed, batching
 from proxy.trustpilot import ReviewsPage, SummaryCounts
 from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.reader import read_batch_summaries, read_reviews
+from proxy.warming import warm_all
+from proxy.warming.sources import IntoStore
 
 
 class Bytes:
@@ -104,3 +109,23 @@ def test_a_review_that_is_listed_under_two_variants_is_shown_and_counted_once() 
     assert [shown["id"] for shown in block["reviews"]] == ["s00000", "s00001", "a", "b"]
     assert block["summary"]["total"] == 4
     assert proxy.summary(select("A", "B"), Deadline.after(10)).body["total"] == 4
+
+
+def test_a_cold_cart_asks_for_all_summaries_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Only a machine that stands still for long starts the look-ups later than a batch waits for them.
+    monkeypatch.setattr(batching, "EXPECTED_SECONDS", 5)
+    skus = [f"P{number}" for number in range(20)]
+    trustpilot = Bytes({sku: many(sku, 101) for sku in skus}, {sku: counts(101) for sku in skus})
+    body = reads(trustpilot).blocks(select(*skus), View(), Deadline.after(10)).body
+    assert [block["summary"]["total"] for block in body["products"]] == [101] * 20
+    assert [sorted(batch) for batch in trustpilot.batches_asked] == [sorted(skus)]
+
+
+def test_warming_100_products_asks_for_their_summaries_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "EXPECTED_SECONDS", 5)
+    skus = [f"P{number}" for number in range(100)]
+    trustpilot = Bytes({sku: many(sku, 101) for sku in skus}, {sku: counts(101) for sku in skus})
+    source = IntoStore(reads(trustpilot), "u")
+    tally = warm_all(skus, source, stop=Event(), progressed=lambda: None, waiting=lambda _: None)
+    assert tally.counts == {Warmed.FETCHED: 100}
+    assert (len(trustpilot.pages_asked), len(trustpilot.batches_asked)) == (100, 1)
