@@ -127,6 +127,7 @@ def _response_cache(app: Flask, proxy: Proxy) -> ResponseCache:
     responses = ResponseStore(max_bytes, time.time, store.trust_seconds)
     response_cache = ResponseCache(app.wsgi_app, responses, time.time, settings.deadline_seconds)
     store.when_changed(response_cache.invalidate)
+    store.when_refreshed(response_cache.drop_stale)
     app.extensions["response_cache"] = response_cache
     return response_cache
 

@@ -161,4 +161,4 @@ class Lookup:
 
 
 def _held(entry: Entry, state: State) -> Held:
-    return Held(entry.value, Freshness(state, entry.stored_at, entry.fresh_until))
+    return Held(entry.value, Freshness(state, entry.stored_at, entry.fresh_until, entry.gone_at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -21,6 +22,8 @@ class Freshness:
     state: State
     stored_at: float
     fresh_until: float
+    gone_at: float = math.inf
+    """From then on the answer must not be shown, however stale an answer may be."""
 
     def with_(self, other: Freshness) -> Freshness:
         """Return the freshness of an answer made from both: the worse state, the older, the sooner to go."""
@@ -28,4 +31,5 @@ class Freshness:
             max(self.state, other.state),
             min(self.stored_at, other.stored_at),
             min(self.fresh_until, other.fresh_until),
+            min(self.gone_at, other.gone_at),
         )

@@ -40,6 +40,7 @@ class MemoryStore:
         self._entries = _Entries(max_bytes, report_eviction)
         self._leases: dict[str, set[MemoryLease]] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self._refresh_listeners: list[Callable[[str], None]] = []
 
     def get(self, key: Key) -> Entry | None:
         """Return the entry held for ``key`` and mark it as used."""
@@ -75,8 +76,11 @@ class MemoryStore:
             leases.discard(lease)
             if not leases:
                 self._leases.pop(product, None)
+            refreshed = valid and entry is not None and self._is_newer(lease.key, entry)
             if valid and entry is not None:
                 self._put(lease.key, entry)
+        if refreshed:
+            self.report_refresh(product)
 
     def forget(self, product: str) -> None:
         """Drop every part of ``product``, also those that are just being fetched."""
@@ -99,6 +103,15 @@ class MemoryStore:
         """Call ``listener`` with each product that is forgotten or revised."""
         self._listeners.append(listener)
 
+    def when_refreshed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each product of which a fresh part landed."""
+        self._refresh_listeners.append(listener)
+
+    def report_refresh(self, product: str) -> None:
+        """Tell the listeners that a fresh part of ``product`` landed, here or where this process reads it from."""
+        for listener in self._refresh_listeners:
+            listener(product)
+
     def is_reachable(self) -> bool:
         """Memory always is."""
         return True
@@ -110,6 +123,11 @@ class MemoryStore:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def _is_newer(self, key: Key, entry: Entry) -> bool:
+        """Tell whether ``entry`` is fresh and newer than what is held, and not the same read from Redis once more."""
+        weighed = self._entries.get(key)
+        return entry.is_fresh(self._now()) and (weighed is None or weighed[1].stored_at < entry.stored_at)
 
     def _put(self, key: Key, entry: Entry) -> None:
         size = weight(key, entry)

@@ -73,7 +73,13 @@ class Notices:
     """Hears the notices on a connection of its own, which it opens again whenever it is lost."""
 
     def __init__(
-        self, url: str, spawn: Spawn, *, on_change: Callable[[Notice], None], on_gap: Callable[[], None]
+        self,
+        url: str,
+        spawn: Spawn,
+        *,
+        on_change: Callable[[Notice], None],
+        on_landed: Callable[[Notice], None],
+        on_gap: Callable[[], None],
     ) -> None:
         """``on_gap`` is called when the connection is back: notices may have been missed meanwhile."""
         # No patience: a listener waits for as long as nothing is said.
@@ -82,6 +88,7 @@ class Notices:
         )
         self._spawn = spawn
         self._on_change = on_change
+        self._on_landed = on_landed
         self._on_gap = on_gap
         self._lock = threading.Lock()
         self._started = False
@@ -135,6 +142,8 @@ class Notices:
         if notice.what == "changed":
             self._on_change(notice)
             return
+        if notice.what == "landed":
+            self._on_landed(notice)
         with self._lock:
             landings = list(self._landings.get(notice.name, ()))
         for landing in landings:

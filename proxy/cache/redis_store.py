@@ -62,7 +62,9 @@ class RedisStore:
         self._me = uuid.uuid4().hex
         self._trusted: TTLCache[Key, bool] = TTLCache(200_000, trust_seconds, timer=time.monotonic)
         self._lock = threading.Lock()
-        self._notices = Notices(url, spawn, on_change=self._heard_change, on_gap=self._distrust)
+        self._notices = Notices(
+            url, spawn, on_change=self._heard_change, on_landed=self._heard_landing, on_gap=self._distrust
+        )
         client = link.client
         self._take = client.register_script(TAKE)
         self._bring = client.register_script(BRING)
@@ -133,6 +135,10 @@ class RedisStore:
     def when_changed(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with each product that is forgotten or revised, here or by another process."""
         self._near.when_changed(listener)
+
+    def when_refreshed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each product of which a fresh part landed, here or by another process."""
+        self._near.when_refreshed(listener)
 
     def is_reachable(self) -> bool:
         """Tell whether Redis answers."""
@@ -293,6 +299,14 @@ class RedisStore:
     def _heard_change(self, notice: Notice) -> None:
         if notice.sender != self._me:
             self._near.forget(notice.name)
+
+    def _heard_landing(self, notice: Notice) -> None:
+        if notice.sender == self._me:
+            return
+        # The lease's name does not say where the product ends, as a SKU may hold a colon: one too many does no harm.
+        pieces = notice.name.removeprefix(f"{_PREFIX}:lease:").split(":")
+        for end in range(1, len(pieces)):
+            self._near.report_refresh(":".join(pieces[:end]))
 
     def _nap(self, lease_ms_left: int) -> float:
         """Return how long to wait for a notice before looking again: short while none can be heard."""

@@ -63,5 +63,11 @@ class Store(Protocol):
     def when_changed(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with each product that is forgotten or revised, here or by another process."""
 
+    def when_refreshed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each product of which a fresh part landed, here or by another process.
+
+        Only once that part can be read. It may be called when nothing landed.
+        """
+
     def is_reachable(self) -> bool:
         """Tell whether the store can be used right now, for ``/readyz``."""

@@ -1,7 +1,8 @@
 """The response cache: repeats an exact answer from ready bytes, before Flask, and lets identical requests share one.
 
-A request reads as: the same was answered and is still fresh: repeat it; the same is being answered: wait for it; else
-have the app answer, and store what may be repeated. What refuses callers, by address say, has to stand before it.
+A request reads as: the same was answered and may be repeated: repeat it; the same is being answered: wait for it;
+else have the app answer, and store what may be repeated: a fresh answer while it is fresh, a stale one for a moment.
+What refuses callers, by address say, has to stand before it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from proxy.api.responses import (
     request_id,
     written,
 )
-from proxy.cache import DeadlinePassed, State
+from proxy.cache import DeadlinePassed, Freshness, State
 from proxy.cache.flight import Flight
 from proxy.clock import Deadline, Now
 from proxy.middleware.compression import SMALLEST_WORTH, accepts_gzip, compressed
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _READS = "/v1/"
+STALE_SECONDS = 1.0
+"""How long a stale response is repeated at most: its refresh may have failed, and the next one needs a request."""
+
 _CHANGES_REMEMBERED = 1000
 _OVERHEAD = 1000
 """Bytes a stored response costs beside its body and its request's text. Measured by
@@ -115,6 +119,11 @@ class _Stored(NamedTuple):
     weight: int
 
 
+class _Invalidation(NamedTuple):
+    surrogate_key: str
+    stale_only: bool
+
+
 class ResponseStore:
     """Responses by request key, bounded in bytes. When there is no room the oldest leaves: it expires next."""
 
@@ -128,7 +137,9 @@ class ResponseStore:
         self.stored_bytes = 0
         """By :meth:`CachedResponse.weight`."""
         self._invalidations = 0
-        self._invalidated: deque[str] = deque(maxlen=_CHANGES_REMEMBERED)
+        self._invalidated: deque[_Invalidation] = deque(maxlen=_CHANGES_REMEMBERED)
+        # In the order in which they expire, so that only those of the last second are ever looked through.
+        self._stale: dict[RequestKey, None] = {}
 
     def get(self, key: RequestKey) -> CachedResponse | None:
         """Return the response to repeat."""
@@ -146,19 +157,21 @@ class ResponseStore:
         """Store what may be repeated, unless one of its surrogate keys was invalidated since ``generation``."""
         if response.sources is None:
             return
-        stored = _Stored(
-            response,
-            until=min(response.sources.freshness.fresh_until, self._now() + self._longest),
-            weight=response.weight(key),
-        )
+        is_stale = response.sources.freshness.state is State.STALE
+        stored = _Stored(response, self._repeat_until(response.sources.freshness), response.weight(key))
         with self._lock:
             missed = self._invalidations - generation
             if missed > len(self._invalidated) or stored.weight > self._max_bytes:
                 return
-            if not set(response.sources.surrogate_keys).isdisjoint(islice(reversed(self._invalidated), missed)):
-                return
+            surrogate_keys = set(response.sources.surrogate_keys)
+            for invalidation in islice(reversed(self._invalidated), missed):
+                if invalidation.surrogate_key in surrogate_keys and (is_stale or not invalidation.stale_only):
+                    return
             self._drop(key)
+            self._drop_expired_stale()
             self._responses[key] = stored
+            if is_stale:
+                self._stale[key] = None
             self.stored_bytes += stored.weight
             while self.stored_bytes > self._max_bytes:
                 self._drop(next(iter(self._responses)))
@@ -166,9 +179,15 @@ class ResponseStore:
     def invalidate(self, surrogate_key: str) -> None:
         """Drop the responses made from ``surrogate_key``, also those that are just being made."""
         with self._lock:
-            self._invalidations += 1
-            self._invalidated.append(surrogate_key)
+            self._note(_Invalidation(surrogate_key, stale_only=False))
             for key in [key for key, stored in self._responses.items() if _made_from(stored.response, surrogate_key)]:
+                self._drop(key)
+
+    def drop_stale(self, surrogate_key: str) -> None:
+        """Drop the stale responses made from ``surrogate_key``, also those that are just being made."""
+        with self._lock:
+            self._note(_Invalidation(surrogate_key, stale_only=True))
+            for key in [key for key in self._stale if _made_from(self._responses[key].response, surrogate_key)]:
                 self._drop(key)
 
     def clear(self) -> None:
@@ -176,12 +195,29 @@ class ResponseStore:
         with self._lock:
             self._invalidations += _CHANGES_REMEMBERED + 1
             self._responses.clear()
+            self._stale.clear()
             self.stored_bytes = 0
 
     def __len__(self) -> int:
         return len(self._responses)
 
+    def _repeat_until(self, freshness: Freshness) -> float:
+        longest = self._now() + self._longest
+        if freshness.state is State.STALE:
+            return min(freshness.gone_at, self._now() + STALE_SECONDS, longest)
+        return min(freshness.fresh_until, longest)
+
+    def _note(self, invalidation: _Invalidation) -> None:
+        self._invalidations += 1
+        self._invalidated.append(invalidation)
+
+    def _drop_expired_stale(self) -> None:
+        now = self._now()
+        while self._stale and self._responses[key := next(iter(self._stale))].until <= now:
+            self._drop(key)
+
     def _drop(self, key: RequestKey) -> None:
+        self._stale.pop(key, None)
         stored = self._responses.pop(key, None)
         self.stored_bytes -= stored.weight if stored else 0
 
@@ -226,6 +262,10 @@ class ResponseCache:
         with self._lock:
             self._calls.clear()
 
+    def drop_stale(self, surrogate_key: str) -> None:
+        """Drop the stale responses made from ``surrogate_key``: a refresh of it landed."""
+        self._store.drop_stale(surrogate_key)
+
     def clear(self) -> None:
         """Drop everything, as when the credentials change."""
         self._store.clear()
@@ -267,8 +307,10 @@ class ResponseCache:
         generation = self._store.generation()
         response = _finished(self._app, environ, gzip=key.gzip)
         sources = response.sources
-        if sources is not None and sources.freshness.state is not State.STALE:
-            repeated = replace(sources, freshness=replace(sources.freshness, state=State.HIT))
+        if sources is not None:
+            # What was a miss is a hit when it is repeated; what was stale stays so.
+            state = State.STALE if sources.freshness.state is State.STALE else State.HIT
+            repeated = replace(sources, freshness=replace(sources.freshness, state=state))
             self._store.put(key, replace(response, sources=repeated), generation)
         return response
 

@@ -267,7 +267,7 @@ class ProductReviews:
             joined = joined.with_(part)
         if whole:
             return joined
-        return Freshness(max(joined.state, State.STALE), joined.stored_at, self._now())
+        return replace(joined, state=max(joined.state, State.STALE), fresh_until=self._now())
 
 
 def empty_answer(selection: Selection, error: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from proxy.cache import Entry, Key, MemoryStore
+
 _FILL = """
 import gc, random, resource, time
 from proxy.cache import Entry, Key, MemoryStore
@@ -46,3 +48,17 @@ def test_2000_skus_with_100_reviews_stay_inside_the_bound() -> None:
         if entries < 2000:
             assert kept, "what is used stays"
             assert left, "what was used least leaves"
+
+
+def test_a_fresh_entry_that_lands_is_told_to_who_listens_for_refreshes_and_a_stale_one_is_not() -> None:
+    refreshed: list[str] = []
+    store = MemoryStore(100_000, lambda: 1000.0)
+    store.when_refreshed(refreshed.append)
+    key = Key("unit/A", "page")
+    for stored_at, fresh_until in ((500.0, 900.0), (1000.0, 1900.0), (1000.0, 1900.0)):
+        store.lease(key).bring(Entry(b"{}", stored_at, fresh_until, 9000.0))
+    assert refreshed == ["unit/A"]
+    overtaken = store.lease(key)
+    store.forget("unit/A")
+    overtaken.bring(Entry(b"{}", 1001.0, 1901.0, 9000.0))
+    assert refreshed == ["unit/A"]

@@ -306,3 +306,13 @@ def test_notices_that_are_none_are_ignored(redis_server: RunningRedis) -> None:
     one.read(b"old")
     other.cache.forget(KEY.product)
     _eventually(lambda: one.near.get(KEY) is None)
+
+
+def test_a_fetch_that_lands_is_told_to_all_workers_once_its_copy_can_be_read(redis_server: RunningRedis) -> None:
+    one, other = Worker(redis_server), Worker(redis_server)
+    refreshed: list[tuple[str, str]] = []
+    one.store.when_refreshed(lambda product: refreshed.append(("one", product)))
+    other.store.when_refreshed(lambda product: refreshed.append(("other", product)))
+    one.read()
+    _eventually(lambda: set(refreshed) == {("one", KEY.product), ("other", KEY.product)})
+    assert other.read(b"two") == b"one"

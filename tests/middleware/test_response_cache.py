@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.api.responses import SOURCES, TAKES_PREBUILT, PrebuiltResponse, Sources
 from proxy.cache import Freshness, State
+from proxy.clock import Now
 from proxy.middleware.response_cache import CachedResponse, HeaderFields, RequestKey, ResponseCache, ResponseStore
 
 if TYPE_CHECKING:
@@ -171,6 +174,9 @@ class App:
         self.asked = 0
         self.status = "200 OK"
         self.state = State.MISS
+        self.now: Now = time.time
+        self.stored_at: float | None = None
+        self.gone_at = math.inf
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.before_answering: Callable[[], None] = lambda: None
@@ -180,15 +186,17 @@ class App:
         number = self.asked
         assert self.may_answer.wait(10)
         self.before_answering()
-        now = time.time()
+        now = self.now()
         if self.status == "200 OK":
-            environ[SOURCES] = Sources(("unit/A",), Freshness(self.state, now, now + 100))
+            fresh_until = now - 1 if self.state is State.STALE else now + 100
+            stored_at = now if self.stored_at is None else self.stored_at
+            environ[SOURCES] = Sources(("unit/A",), Freshness(self.state, stored_at, fresh_until, self.gone_at))
         start_response(self.status, [("Content-Type", "application/json"), ("X-Cache", "miss")])
         return [f"{number}".encode()]
 
 
-def response_cache(app: App, deadline_seconds: float = 10) -> ResponseCache:
-    return ResponseCache(app, ResponseStore(100_000, time.time), time.time, deadline_seconds)
+def response_cache(app: App, deadline_seconds: float = 10, now: Now = time.time) -> ResponseCache:
+    return ResponseCache(app, ResponseStore(100_000, now), now, deadline_seconds)
 
 
 def ask(
@@ -232,11 +240,96 @@ def test_anything_else_reaches_the_app(change: dict[str, str]) -> None:
     assert app.asked == 2
 
 
-@pytest.mark.parametrize(("status", "state"), [("503 Service Unavailable", State.MISS), ("200 OK", State.STALE)])
-def test_a_problem_or_a_stale_answer_is_not_repeated(status: str, state: State) -> None:
+def test_a_problem_is_not_repeated() -> None:
     wsgi = response_cache(app := App())
-    app.status, app.state = status, state
+    app.status = "503 Service Unavailable"
     assert [ask(wsgi)[2] for _ in range(2)] == [b"1", b"2"]
+
+
+def stale_app() -> tuple[App, Clock]:
+    """Return an app that answers from a copy stored at 600 on ``Clock``, where it is 1000 now."""
+    app, clock = App(), Clock()
+    app.now, app.state, app.stored_at = clock, State.STALE, 600.0
+    return app, clock
+
+
+def test_a_stale_answer_is_repeated_for_a_second_and_says_that_it_is_stale_and_how_old() -> None:
+    app, clock = stale_app()
+    wsgi = response_cache(app, now=clock)
+    ask(wsgi)
+    ages = []
+    for clock.now in (1000.0, 1000.5, 1000.999):
+        _, headers, body = ask(wsgi)
+        assert (body, headers["X-Cache"], headers["Cache-Control"]) == (b"1", "stale", "private, max-age=0")
+        ages.append(headers["Age"])
+    assert ages == ["400", "400", "400"]
+    clock.now = 1001.0
+    _, headers, body = ask(wsgi)
+    assert (body, headers["Age"]) == (b"2", "401")
+
+
+def test_the_age_of_a_repeated_stale_answer_goes_on() -> None:
+    app, clock = stale_app()
+    app.stored_at = 600.5
+    wsgi = response_cache(app, now=clock)
+    assert ask(wsgi)[1]["Age"] == "399"
+    clock.now = 1000.6
+    assert ask(wsgi)[1]["Age"] == "400"
+    assert app.asked == 1
+
+
+def test_a_stale_answer_is_not_repeated_once_its_copy_is_gone() -> None:
+    app, clock = stale_app()
+    app.gone_at = 1000.3
+    wsgi = response_cache(app, now=clock)
+    ask(wsgi)
+    clock.now = 1000.3
+    assert ask(wsgi)[2] == b"2"
+
+
+def test_a_stale_answer_leaves_when_the_refresh_of_its_product_lands_and_a_fresh_one_stays() -> None:
+    app, clock = stale_app()
+    wsgi = response_cache(app, now=clock)
+    ask(wsgi)
+    wsgi.drop_stale("unit/B")
+    assert ask(wsgi)[2] == b"1"
+    wsgi.drop_stale("unit/A")
+    app.state = State.HIT
+    fresh_app = App()
+    fresh = response_cache(fresh_app)
+    ask(fresh)
+    fresh.drop_stale("unit/A")
+    assert (ask(wsgi)[2], ask(fresh)[2]) == (b"2", b"1")
+
+
+@pytest.mark.parametrize(("state", "repeated"), [(State.STALE, False), (State.MISS, True)])
+def test_of_what_is_made_while_a_refresh_lands_only_the_stale_leaves_nothing_behind(
+    state: State, *, repeated: bool
+) -> None:
+    wsgi = response_cache(app := App())
+    app.state = state
+    app.before_answering = lambda: wsgi.drop_stale("unit/A")
+    ask(wsgi)
+    app.before_answering = lambda: None
+    assert (ask(wsgi)[2] == b"1") is repeated
+
+
+def test_a_purge_drops_a_stale_answer_too() -> None:
+    app, clock = stale_app()
+    wsgi = response_cache(app, now=clock)
+    ask(wsgi)
+    wsgi.invalidate("unit/A")
+    assert ask(wsgi)[2] == b"2"
+
+
+def test_stale_answers_that_are_no_longer_repeated_take_no_room() -> None:
+    clock = Clock()
+    store = ResponseStore(1_000_000, clock)
+    stale = Sources(("unit/A",), Freshness(State.STALE, 600.0, 900.0))
+    for number in range(100):
+        clock.now = 1000.0 + number
+        store.put(request_key(f"sku={number}"), replace(response(), sources=stale), store.generation())
+    assert len(store) == 1
 
 
 def test_a_product_that_changes_while_its_answer_is_made_leaves_no_answer_behind() -> None:

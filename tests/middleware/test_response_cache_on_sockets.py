@@ -63,7 +63,8 @@ def test_a_repeat_is_a_hit_until_its_freshness_ends_and_says_so(sandbox: Running
     with RunningProxy(sandbox, CACHE_FRESH_SECONDS="3") as proxy:
         answers: list[tuple[float, requests.Response]] = []
         began = time.monotonic()
-        while time.monotonic() - began < 4:
+        # Until the freshness has ended, however long a busy machine takes for the first answer.
+        while not answers or (answers[-1][1].headers["X-Cache"] != "stale" and time.monotonic() - began < 20):
             answers.append((time.monotonic() - began, proxy.get("/v1/reviews?sku=MUG-01")))
             time.sleep(0.2)
     hits = [(at, answer.headers) for at, answer in answers[1:] if answer.headers["X-Cache"] == "hit"]
@@ -74,6 +75,43 @@ def test_a_repeat_is_a_hit_until_its_freshness_ends_and_says_so(sandbox: Running
         if at <= first_fetch_ends + 2.8:
             assert int(headers["Age"]) <= at + 1
     assert "stale" in {answer.headers["X-Cache"] for _, answer in answers}
+
+
+def test_in_an_outage_identical_stale_requests_are_answered_by_the_response_cache(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, CACHE_FRESH_SECONDS="1") as proxy:
+        proxy.get("/v1/reviews?sku=MUG-01")
+        sandbox.behave("fail")
+        time.sleep(1.1)
+        answers = [proxy.get("/v1/reviews?sku=MUG-01") for _ in range(20)]
+        assert {answer.headers["X-Cache"] for answer in answers} == {"stale"}
+        assert {answer.headers["Cache-Control"] for answer in answers} == {"private, max-age=0"}
+        assert all(1 <= int(answer.headers["Age"]) <= 30 for answer in answers)
+        posted(proxy, "/v1/cache/purge?sku=MUG-01")
+        assert proxy.get("/v1/reviews?sku=MUG-01").status_code == 503
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_refresh_that_lands_replaces_the_stale_answer_at_once_in_every_process(
+    sandbox: RunningSandbox, request: pytest.FixtureRequest, *, shared: bool
+) -> None:
+    url = request.getfixturevalue("redis_server").url if shared else "memory://"
+    sandbox.put_product("A", [REVIEW])
+    with (
+        RunningProxy(sandbox, CACHE_FRESH_SECONDS="2", CACHE_URL=url, WEB_CONCURRENCY="1") as proxy,
+        RunningProxy(sandbox, CACHE_FRESH_SECONDS="2", CACHE_URL=url, WEB_CONCURRENCY="1") as other,
+    ):
+        path = "/v1/reviews?sku=A"
+        for each in (proxy, other):
+            each.get(path)
+        sandbox.put_product("A", [{**REVIEW, "content": "Second"}])
+        time.sleep(2.1)
+        assert {contents(each.get(path))[0] for each in (proxy, other)} <= {"First", "Second"}
+        until = time.monotonic() + 10
+        for each in (proxy, other):
+            while contents(each.get(path)) != ["Second"]:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            assert each.get(path).headers["X-Cache"] in {"hit", "stale"}
 
 
 def test_different_credentials_never_share(sandbox: RunningSandbox) -> None:
