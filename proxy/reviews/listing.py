@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from proxy.cache import DeadlinePassed, FailedElsewhere, Freshness, Lookup
@@ -27,6 +28,8 @@ class Listing:
         self.sku = sku
         self.filters = filters
         self.reviews: list[RawReview] = []
+        self.moments: list[float] = []
+        """When each of the reviews was written, read once."""
         self.complete = False
         self.countable = False
         self.freshness: list[Freshness] = []
@@ -48,6 +51,7 @@ class Listing:
         page = Page.decode(held.value)
         self.freshness.append(held.freshness)
         self.reviews += page.reviews
+        self.moments += map(written_at, page.reviews)
         self._pages += 1
         self.countable = page.countable
         self.complete = page.complete or self._pages >= MAX_PAGES
@@ -56,6 +60,7 @@ class Listing:
         """Return a listing that can be read further while this one stays, as other searches may share it."""
         copy = Listing(self._shelf, self.sku, self.filters)
         copy.reviews, copy.freshness, copy._pages = list(self.reviews), list(self.freshness), self._pages
+        copy.moments = list(self.moments)
         return copy
 
     @property
@@ -63,7 +68,7 @@ class Listing:
         """The moment up to which, from now backwards, every review is known (seconds since the epoch)."""
         if self.complete:
             return float("-inf")
-        dated = [moment for moment in map(written_at, self.reviews) if moment != float("-inf")]
+        dated = [moment for moment in self.moments if moment != float("-inf")]
         return min(dated, default=float("inf"))
 
 
@@ -86,12 +91,24 @@ def newest(shelf: Shelf, bases: list[Listing], view: View, wanted: int, deadline
     frontier = list(bases)
     read: list[Listing] = list(bases)
     found = Found()
+    accepted: dict[int, bool] = {}
+    """By the review's identity, as each page more goes through all again; the listings keep them alive."""
     while True:
-        matched = [review for review in _certain(frontier) if view.accepts(review)]
+        matched = []
+        for review in _certain(frontier):
+            if id(review) not in accepted:
+                accepted[id(review)] = view.accepts(review)
+            if accepted[id(review)]:
+                matched.append(review)
         found.reviews = matched
         found.exhausted = all(listing.complete for listing in frontier)
         if len(matched) >= wanted or found.exhausted:
             break
+        if not deadline.remaining():
+            # Copies come at once, whatever the deadline: what is made of very many of them has to look at it too.
+            found.missing = DeadlinePassed()
+            break
+        time.sleep(0)  # lets the worker's other requests run between two pages
         nearest = max(listing.horizon for listing in frontier)
         blocking = [listing for listing in frontier if not listing.complete and listing.horizon == nearest]
         further = {id(listing): _further(shelf, listing, view) for listing in blocking}
@@ -136,18 +153,21 @@ def _further(shelf: Shelf, listing: Listing, view: View) -> list[Listing]:
 def _certain(listings: list[Listing]) -> list[RawReview]:
     """Merge ``listings`` newest first, up to where a page not yet read could still put a review in between."""
     horizons = [listing.horizon for listing in listings]
+    open_places = [place for place, listing in enumerate(listings) if not listing.complete]
+    # In its own listing a review is certain as soon as it is read, unless it has no date to sort it by.
+    before = [max((horizons[o] for o in open_places if o < place), default=None) for place in range(len(listings))]
+    behind = [max((horizons[o] for o in open_places if o >= place), default=None) for place in range(len(listings))]
     entries = [
-        (written_at(review), place, review) for place, listing in enumerate(listings) for review in listing.reviews
+        (moment, place, review)
+        for place, listing in enumerate(listings)
+        for moment, review in zip(listing.moments, listing.reviews, strict=True)
     ]
     entries.sort(key=lambda entry: -entry[0])  # stable: equal moments stay in the order of SKUs, then Trustpilot's
     certain: list[RawReview] = []
     seen: set[str] = set()
     for moment, place, review in entries:
-        for other, horizon in enumerate(horizons):
-            # In its own listing a review is certain as soon as it is read, unless it has no date to sort it by.
-            reached = moment >= horizon if other >= place else moment > horizon
-            if listings[other].complete or reached:
-                continue
+        earlier, later = before[place], behind[place]
+        if (earlier is not None and moment <= earlier) or (later is not None and moment < later):
             return certain
         name = review.get("id")
         if name is None or name not in seen:

@@ -12,7 +12,7 @@ import pytest
 from proxy.app import spawn
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
 from proxy.clock import Deadline
-from proxy.reviews import ProductReviews, Selection, View, Warmed, batching
+from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, batching
 from proxy.trustpilot import ReviewsPage, SummaryCounts
 from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.reader import read_batch_summaries, read_reviews
@@ -129,3 +129,13 @@ def test_warming_100_products_asks_for_their_summaries_in_one_call(monkeypatch: 
     tally = warm_all(skus, source, stop=Event(), progressed=lambda: None, waiting=lambda _: None)
     assert tally.counts == {Warmed.FETCHED: 100}
     assert (len(trustpilot.pages_asked), len(trustpilot.batches_asked)) == (100, 1)
+
+
+def test_copies_of_many_pages_are_not_searched_beyond_the_deadline() -> None:
+    skus = [f"P{number}" for number in range(3)]
+    proxy = reads(Bytes({sku: many(sku, 300) for sku in skus}, {sku: counts(300) for sku in skus}))
+    wanting = View(min_chars=1000)
+    assert not proxy.block(select(*skus), wanting, Deadline.after(30)).body["found"]
+    with pytest.raises(Unavailable) as refused:
+        proxy.block(select(*skus), wanting, Deadline.after(0))
+    assert refused.value.late
