@@ -13,9 +13,9 @@ import click
 
 from proxy.server.configuration import with_file
 from proxy.settings import Settings, SettingsError
-from proxy.trustpilot.errors import Refused, TrustpilotError
+from proxy.trustpilot.errors import Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.token import Grant
-from proxy.trustpilot.transport import Transport
+from proxy.trustpilot.transport import FIREWALL, Transport
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,18 @@ def _reviews(settings: Settings, transport: Transport, unit: str) -> Finding:
     url = f"{settings.api_url}/product-reviews/business-units/{quote(unit, safe='')}/reviews"
     params = [("sku", "connected-content-proxy-check"), ("perPage", "1")]
     try:
-        status = transport.send("GET", url, headers={"apikey": settings.api_key}, params=params).status
+        reply = transport.send("GET", url, headers={"apikey": settings.api_key}, params=params)
     except TrustpilotError as error:
         return Finding(works=False, text=f"{what}: {error}; check TRUSTPILOT_API_URL and the network")
+    status = reply.status
+    if reply.is_firewall_page:
+        return Finding(works=False, text=f"{what}: {FIREWALL}; {_UNWELCOME}")
     if status == 200:
         return Finding(works=True, text=f"{what}: work")
     return Finding(works=False, text=f"{what}: Trustpilot answered {status}; {_ADVICE.get(status, _LATER)}")
 
 
+_UNWELCOME = "ask Trustpilot's support to let this machine's address pass; the key was not looked at"
 _LATER = "try again in 15 minutes, then ask Trustpilot's support"
 _ADVICE = {
     401: "check TRUSTPILOT_API_KEY",
@@ -87,6 +91,8 @@ def _token(settings: Settings, transport: Transport, secret: str) -> Finding:
     except Refused as error:
         advice = "check TRUSTPILOT_API_SECRET, and that it belongs to TRUSTPILOT_API_KEY"
         return Finding(works=False, text=f"token: {error}; {advice}")
+    except TurnedAway as error:
+        return Finding(works=False, text=f"token: {error}; {_UNWELCOME}")
     except TrustpilotError as error:
         return Finding(works=False, text=f"token: {error}; check TRUSTPILOT_API_URL, or try again in 15 minutes")
     hours = (token.expires_at - time.time()) / 3600

@@ -1,43 +1,146 @@
-"""Stops calls while Trustpilot fails, so that an outage costs a handful of them and not one per request."""
+"""Stops calls while Trustpilot fails, so that an outage costs a handful of them and not one per request.
+
+One product that fails is no outage: only that product's calls pause. One business unit that is refused is none
+either: only that unit's calls pause.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from proxy.clock import Now
 from proxy.events import Report, unheard
-from proxy.trustpilot.errors import Paused, TrustpilotError
+from proxy.trustpilot.errors import Paused, RateLimited, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.reports import BreakerTurned
 
 RUN = 5
-"""Failures in a row that open the breaker."""
+"""Different calls that fail in a row open the breaker."""
 
 INTERVAL_SECONDS = 5.0
 """From one failure to the next probe. Trustpilot's own ``Retry-After``, where it is longer, comes first."""
 
+LONGEST_INTERVAL_SECONDS = 300.0
+"""After a 429, 401 or 403 without ``Retry-After`` each probe waits twice as long as the one before, up to this. Such
+an answer costs a call of the plan, and asking again soon is what it forbids."""
+
+LONGEST_FAILING_SECONDS = 60.0
+"""A 5xx says something about one machine or product of Trustpilot's: its ``Retry-After`` pauses the others no longer
+than this without a probe."""
+
+CALL_SECONDS = 1.0
+"""How long one call pauses after it failed twice in a row; from then on twice as long each time."""
+
+LONGEST_CALL_SECONDS = 60.0
+"""The longest pause of one call, unless Trustpilot's own ``Retry-After`` asks for more."""
+
+_MOST_CALLS = 10_000
+_ASKS_FOR_QUIET = (RateLimited, Refused, TurnedAway)
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Names what is called: the kind of call, for which products of which business unit."""
+
+    business_unit: str
+    kind: str
+    skus: frozenset[str]
+
+    @classmethod
+    def of(cls, business_unit: str, kind: str, skus: Iterable[str]) -> Call:
+        """Name a call about ``skus``."""
+        return cls(business_unit, kind, frozenset(skus))
+
+    def may_share_a_cause_with(self, other: Call) -> bool:
+        """Tell whether one failing product explains why both failed."""
+        return (self.business_unit, self.kind) == (other.business_unit, other.kind) and bool(self.skus & other.skus)
+
+
+@dataclass(slots=True)
+class _Backoff:
+    """How often one call failed in a row, and until when it pauses."""
+
+    failures: int = 0
+    until: float = 0.0
+    reason: str = ""
+
+
+class _Circuit:
+    """Closed, open, or open with a probe under way; for all of Trustpilot, or for one business unit."""
+
+    def __init__(self) -> None:
+        self.open_until: float | None = None
+        self.probing = False
+        self.reason = ""
+        self._failed: list[Call] = []
+        self._last: Call | None = None
+        self._last_until = 0.0
+        self._openings = 0
+
+    def wait(self, call: Call, now: float) -> float:
+        """Return how many seconds ``call`` has to wait; 0 when it may pass, as a probe where the circuit is open."""
+        if self.open_until is None:
+            return 0
+        # The call that failed last waits longer, so that another one probes: it may be the only one that fails.
+        until = max(self.open_until, self._last_until) if call == self._last else self.open_until
+        if now < until:
+            return until - now
+        return INTERVAL_SECONDS if self.probing else 0
+
+    def close(self) -> None:
+        """Let calls pass, and forget what failed."""
+        self.open_until, self.probing, self._failed, self._openings = None, False, [], 0
+        self._last, self._last_until = None, 0.0
+
+    def failed(self, call: Call, error: TrustpilotError, now: float, *, probes: bool) -> float | None:
+        """Count a failure; return how long the circuit is open from now on, ``None`` when it changes nothing."""
+        if not any(call.may_share_a_cause_with(before) for before in self._failed) and len(self._failed) < RUN:
+            self._failed.append(call)
+        speaks_for_all = error.told is not None and isinstance(error, _ASKS_FOR_QUIET)
+        if probes:
+            self.probing = False
+        elif not speaks_for_all and (self.open_until is not None or len(self._failed) < RUN):
+            return None
+        pause = self._pause(error)
+        self._openings += probes or self.open_until is None
+        self.open_until = max(self.open_until or 0, now + pause)
+        self.reason = str(error)
+        self._last, self._last_until = call, self.open_until + INTERVAL_SECONDS
+        return pause
+
+    def _pause(self, error: TrustpilotError) -> float:
+        if isinstance(error, _ASKS_FOR_QUIET):
+            growing = min(INTERVAL_SECONDS * 2.0**self._openings, LONGEST_INTERVAL_SECONDS)
+            return growing if error.told is None else max(INTERVAL_SECONDS, error.told)
+        return max(INTERVAL_SECONDS, min(error.told or 0, LONGEST_FAILING_SECONDS))
 
 
 class Attempt:
     """One admitted call. Exactly one of its methods is to be called, once its outcome is known."""
 
-    def __init__(self, breaker: Breaker, *, probes: bool) -> None:
+    def __init__(self, breaker: Breaker, call: Call, probes: list[_Circuit]) -> None:
         self._breaker = breaker
+        self._call = call
         self._probes = probes
 
     def succeeded(self) -> None:
         """Trustpilot answered."""
-        self._breaker._note_success(probes=self._probes)
+        self._breaker._note_success(self._call, self._probes)
 
     def failed(self, error: TrustpilotError) -> None:
         """Trustpilot did not answer, or with nothing that can be used."""
-        self._breaker._note_failure(error, probes=self._probes)
+        self._breaker._note_failure(self._call, error, self._probes)
 
     def withdrawn(self) -> None:
         """No call was made after all, or its outcome says nothing about Trustpilot."""
-        self._breaker._note_nothing(probes=self._probes)
+        self._breaker._note_nothing(self._probes)
 
 
 class Breaker:
@@ -46,63 +149,104 @@ class Breaker:
     ``now`` is any clock in seconds that never goes back.
     """
 
-    def __init__(
-        self, now: Now, *, run: int = RUN, interval: float = INTERVAL_SECONDS, report: Report = unheard
-    ) -> None:
+    def __init__(self, now: Now, *, report: Report = unheard) -> None:
         self._now = now
         self._report = report
-        self._run = run
-        self._interval = interval
         self._lock = threading.Lock()
-        self._failures = 0
-        self._open_until: float | None = None
-        self._probing = False
-        self._reason = ""
+        self._everything = _Circuit()
+        self._units: dict[str, _Circuit] = {}
+        self._backoffs: LRUCache[Call, _Backoff] = LRUCache(_MOST_CALLS)
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are stopped."""
-        return self._open_until is not None
-
-    def admit(self) -> Attempt:
-        """Let a call pass. Raises :class:`Paused`."""
+        """Whether calls are stopped, all of them or those of a business unit."""
         with self._lock:
-            if self._open_until is None:
-                return Attempt(self, probes=False)
-            left = self._open_until - self._now()
-            if left > 0 or self._probing:
-                wait = max(1, math.ceil(left if left > 0 else self._interval))
-                raise Paused(f"calls to Trustpilot are paused: {self._reason}", retry_after=wait)
-            self._probing = True
-            return Attempt(self, probes=True)
+            return self._is_open()
 
-    def _note_success(self, *, probes: bool) -> None:
+    def admit(self, call: Call) -> Attempt:
+        """Let ``call`` pass. Raises :class:`Paused`."""
         with self._lock:
-            closes = probes and self._open_until is not None
-            if self._open_until is not None and not probes:
-                # A straggler from before the breaker opened: what came after it failed.
-                return
-            self._failures, self._open_until, self._probing = 0, None, False
+            now = self._now()
+            circuits = [self._everything, self._unit(call)]
+            for circuit in circuits:
+                if (wait := circuit.wait(call, now)) > 0:
+                    raise _paused("calls to Trustpilot are paused", circuit.reason, wait)
+            backoff = self._backoffs.get(call)
+            if backoff is not None and now < backoff.until:
+                raise _paused("this call to Trustpilot is paused", backoff.reason, backoff.until - now)
+            probes = [circuit for circuit in circuits if circuit.open_until is not None]
+            for circuit in probes:
+                circuit.probing = True
+            return Attempt(self, call, probes)
+
+    def _unit(self, call: Call) -> _Circuit:
+        return self._units.setdefault(call.business_unit, _Circuit())
+
+    def _is_open(self) -> bool:
+        return any(circuit.open_until is not None for circuit in (self._everything, *self._units.values()))
+
+    def _note_success(self, call: Call, probes: list[_Circuit]) -> None:
+        with self._lock:
+            was_open = self._is_open()
+            self._backoffs.pop(call, None)
+            for circuit in (self._everything, self._unit(call)):
+                self._answered(circuit, probes)
+            closes = was_open and not self._is_open()
         if closes:
             self._report(BreakerTurned(is_open=False))
+        if probes:
             _log.warning("Trustpilot answers again: calls go on")
 
-    def _note_failure(self, error: TrustpilotError, *, probes: bool) -> None:
-        with self._lock:
-            self._failures += 1
-            was_open = self._open_until is not None
-            if probes:
-                self._probing = False
-            elif error.told is None and (was_open or self._failures < self._run):
-                return
-            pause = max(self._interval, error.told or 0)
-            self._open_until = max(self._open_until or 0, self._now() + pause)
-            self._reason = str(error)
-        if not was_open:
-            self._report(BreakerTurned(is_open=True))
-            _log.warning("calls to Trustpilot are paused for %.0f s: %s", pause, error)
+    def _answered(self, circuit: _Circuit, probes: list[_Circuit]) -> None:
+        if circuit.open_until is not None and circuit not in probes:
+            # A straggler from before the breaker opened: what came after it failed.
+            return
+        if circuit.open_until is not None:
+            # The outage explains why the calls failed that it met.
+            everywhere = circuit is self._everything
+            for call in [
+                call for call in self._backoffs if everywhere or self._units.get(call.business_unit) is circuit
+            ]:
+                del self._backoffs[call]
+        circuit.close()
 
-    def _note_nothing(self, *, probes: bool) -> None:
+    def _note_failure(self, call: Call, error: TrustpilotError, probes: list[_Circuit]) -> None:
         with self._lock:
-            if probes:
-                self._probing = False
+            now, was_open = self._now(), self._is_open()
+            unit = self._unit(call)
+            refused = isinstance(error, Refused)
+            circuit, other = (unit, self._everything) if refused else (self._everything, unit)
+            self._back_off(call, error, now)
+            if other in probes:
+                if refused:
+                    # Whoever refuses answers.
+                    self._answered(other, probes)
+                other.probing = False
+            was_closed = circuit.open_until is None
+            pause = circuit.failed(call, error, now, probes=circuit in probes)
+            opens = pause is not None and not was_open
+        if opens:
+            self._report(BreakerTurned(is_open=True))
+        if pause is not None and was_closed:
+            whose = f" for business unit {call.business_unit}" if refused else ""
+            _log.warning("calls to Trustpilot are paused%s for %.0f s: %s", whose, pause, error)
+
+    def _back_off(self, call: Call, error: TrustpilotError, now: float) -> None:
+        backoff = self._backoffs.get(call) or _Backoff()
+        backoff.failures += 1
+        # The first failure costs no pause: a connection that broke is had anew by the very next call.
+        pause = 0.0
+        if backoff.failures > 1:
+            pause = min(CALL_SECONDS * 2.0 ** min(backoff.failures - 2, 30), LONGEST_CALL_SECONDS)
+        backoff.until = now + max(pause, error.told or 0)
+        backoff.reason = str(error)
+        self._backoffs[call] = backoff
+
+    def _note_nothing(self, probes: list[_Circuit]) -> None:
+        with self._lock:
+            for circuit in probes:
+                circuit.probing = False
+
+
+def _paused(what: str, reason: str, wait: float) -> Paused:
+    return Paused(f"{what}: {reason}", retry_after=max(1, math.ceil(wait)))

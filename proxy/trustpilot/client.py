@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from proxy.events import Report, unheard
+from proxy.trustpilot.breaker import Call
 from proxy.trustpilot.errors import Malformed, NotFound
 from proxy.trustpilot.gate import Gate
 from proxy.trustpilot.reader import PER_PAGE, ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews
@@ -52,6 +53,7 @@ class Trustpilot:
         url = f"{self._api_url}/product-reviews/business-units/{quote(business_unit, safe='')}/reviews"
         try:
             found = self._gate.call(
+                Call.of(business_unit, "reviews", [sku]),
                 lambda: self._transport.send("GET", url, headers=self._headers, params=params),
                 lambda body: read_reviews(body, PER_PAGE),
                 urgent=urgent,
@@ -74,6 +76,7 @@ class Trustpilot:
         url = f"{self._api_url}/product-reviews/business-units/{quote(business_unit, safe='')}/batch-summaries"
         try:
             return self._gate.call(
+                Call.of(business_unit, "summaries", skus),
                 lambda: self._transport.send("POST", url, headers=self._headers, json={"skus": list(skus)}),
                 read_batch_summaries,
                 urgent=urgent,

@@ -44,6 +44,10 @@ class Refused(TrustpilotError):
     """A 401 or 403: the proxy's own credentials are wrong."""
 
 
+class TurnedAway(TrustpilotError):
+    """A 403 that is a page: the firewall in front of Trustpilot answered, and nobody looked at the credentials."""
+
+
 class Rejected(TrustpilotError):
     """Another 4xx: Trustpilot works, but not for this request."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from proxy.events import Report, unheard
-from proxy.trustpilot.breaker import Breaker
+from proxy.trustpilot.breaker import Breaker, Call
 from proxy.trustpilot.budget import Budget
 from proxy.trustpilot.errors import (
     BudgetSpent,
@@ -21,10 +21,11 @@ from proxy.trustpilot.errors import (
     Refused,
     Rejected,
     TrustpilotError,
+    TurnedAway,
 )
 from proxy.trustpilot.reports import AnswerMalformed, CallNotMade
 from proxy.trustpilot.retry_after import seconds_told
-from proxy.trustpilot.transport import Reply, Sender
+from proxy.trustpilot.transport import FIREWALL, Reply, Sender
 
 T = TypeVar("T")
 
@@ -49,14 +50,16 @@ class Gate:
         self._report = report
         self._refreshes = threading.BoundedSemaphore(refreshes)
 
-    def call(self, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
-        """Return what ``read`` makes of a 200's body. ``urgent``: somebody waits for it, as no copy is held.
+    def call(self, call: Call, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
+        """Return what ``read`` makes of a 200's body.
+
+        ``call`` names it; ``urgent``: somebody waits for it, as no copy is held.
 
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. :class:`Paused`, :class:`BudgetSpent` and
         :class:`Busy` mean that no call was made.
         """
         try:
-            return self._call(send, read, urgent=urgent)
+            return self._call(call, send, read, urgent=urgent)
         except (Paused, BudgetSpent, Busy) as error:
             self._report(CallNotMade(type(error).__name__.lower()))
             raise
@@ -64,9 +67,9 @@ class Gate:
             self._report(AnswerMalformed())
             raise
 
-    def _call(self, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
+    def _call(self, call: Call, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
         with self._place(urgent=urgent):
-            attempt = self._breaker.admit()
+            attempt = self._breaker.admit(call)
             try:
                 self._budget.take(urgent=urgent)
                 answer = read(sound(send()).body)
@@ -123,6 +126,8 @@ def sound(reply: Reply) -> Reply:
     if reply.status == 200:
         return reply
     told = seconds_told(reply.headers.get("Retry-After"))
+    if reply.is_firewall_page:
+        raise TurnedAway(FIREWALL, told=told)
     if reply.status in (401, 403):
         raise Refused("Trustpilot refuses the proxy's API key", told=told)
     if reply.status == 404:

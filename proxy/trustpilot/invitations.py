@@ -7,10 +7,18 @@ import logging
 from urllib.parse import quote
 
 from proxy.clock import Deadline
-from proxy.trustpilot.errors import Failing, OutcomeUnknown, RateLimited, Refused, TimedOut, TrustpilotError
+from proxy.trustpilot.errors import (
+    Failing,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    TimedOut,
+    TrustpilotError,
+    TurnedAway,
+)
 from proxy.trustpilot.retry_after import seconds_told
 from proxy.trustpilot.token import Token, Tokens
-from proxy.trustpilot.transport import Reply, Sender
+from proxy.trustpilot.transport import FIREWALL, Reply, Sender
 from proxy.trustpilot.verdict import Verdict
 
 _log = logging.getLogger(__name__)
@@ -67,6 +75,8 @@ class InvitationApi:
 def _judged(reply: Reply) -> Verdict:
     told = seconds_told(reply.headers.get("Retry-After"))
     status = reply.status
+    if reply.is_firewall_page:
+        raise TurnedAway(FIREWALL, told=told)
     if status in (401, 403):
         _log.error("Trustpilot refuses the proxy's access token for invitations with %d", status)
         raise Refused(f"Trustpilot refuses the proxy's access token or business user with {status}", told=told)

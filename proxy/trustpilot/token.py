@@ -17,9 +17,9 @@ from typing import Protocol
 
 from proxy.cache import DeadlinePassed, Flights, Key
 from proxy.clock import Deadline, Now
-from proxy.trustpilot.errors import Failing, Malformed, RateLimited, Refused, TimedOut
+from proxy.trustpilot.errors import Failing, Malformed, RateLimited, Refused, TimedOut, TurnedAway
 from proxy.trustpilot.retry_after import seconds_told
-from proxy.trustpilot.transport import Reply, Sender
+from proxy.trustpilot.transport import FIREWALL, Reply, Sender
 
 PATH = "/oauth/oauth-business-users-for-applications/accesstoken"
 
@@ -187,6 +187,8 @@ def _sound(reply: Reply) -> Reply:
     told = seconds_told(reply.headers.get("Retry-After"))
     if reply.status == 200:
         return reply
+    if reply.is_firewall_page:
+        raise TurnedAway(FIREWALL, told=told)
     # RFC 6749, 5.2: wrong client credentials are a 401, or a 400.
     if reply.status in (400, 401, 403):
         raise Refused(f"Trustpilot refuses the proxy's API key and secret with {reply.status}", told=told)

@@ -26,6 +26,8 @@ from proxy.trustpilot.reports import CallBegan, CallEnded, kind_of
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A page of 100 long reviews with photos is well below 1 MB; more than this is not a page of reviews."""
 
+FIREWALL = "Trustpilot's firewall turns this proxy away with 403"
+
 USER_AGENT = f"connected-content-proxy/{version('connected-content-proxy')}"
 """Trustpilot's firewall turns clients away that do not name themselves."""
 
@@ -39,6 +41,13 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def is_firewall_page(self) -> bool:
+        """Whether a 403 is a page for people. The API's own is JSON; see :class:`TurnedAway`."""
+        if self.status != 403:
+            return False
+        return "html" in self.headers.get("Content-Type", "").lower() or self.body.lstrip().startswith(b"<")
 
 
 class Sender(Protocol):

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
-from proxy.trustpilot.breaker import INTERVAL_SECONDS, RUN, Breaker
-from proxy.trustpilot.errors import Failing, Paused, RateLimited
+from proxy.trustpilot.breaker import (
+    INTERVAL_SECONDS,
+    LONGEST_CALL_SECONDS,
+    LONGEST_FAILING_SECONDS,
+    LONGEST_INTERVAL_SECONDS,
+    RUN,
+    Breaker,
+    Call,
+)
+from proxy.trustpilot.errors import Failing, Malformed, Paused, RateLimited, Refused, TrustpilotError, TurnedAway
 
 
 class Clock:
@@ -26,61 +36,193 @@ def breaker(clock: Clock) -> Breaker:
     return Breaker(clock)
 
 
+_numbers = count()
+
+
+def call(sku: str = "", *, unit: str = "unit") -> Call:
+    """Name a call; one of its own without a SKU."""
+    return Call.of(unit, "reviews", [sku or f"SKU-{next(_numbers)}"])
+
+
 def _fail(breaker: Breaker, times: int = 1) -> None:
     for _ in range(times):
-        breaker.admit().failed(Failing("Trustpilot answered 500"))
+        breaker.admit(call()).failed(Failing("Trustpilot answered 500"))
 
 
 def test_calls_pass_until_a_run_of_failures(breaker: Breaker) -> None:
     _fail(breaker, RUN - 1)
-    breaker.admit().succeeded()
+    breaker.admit(call()).succeeded()
     _fail(breaker, RUN - 1)
     assert not breaker.is_open
     _fail(breaker)
     assert breaker.is_open
     with pytest.raises(Paused, match="Trustpilot answered 500") as paused:
-        breaker.admit()
+        breaker.admit(call())
     assert paused.value.retry_after == INTERVAL_SECONDS
 
 
 def test_after_the_interval_one_probe_at_a_time_passes(breaker: Breaker, clock: Clock) -> None:
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS
-    probe = breaker.admit()
+    probe = breaker.admit(call())
     with pytest.raises(Paused):
-        breaker.admit()
+        breaker.admit(call())
     probe.failed(Failing("still down"))
     with pytest.raises(Paused, match="still down"):
-        breaker.admit()
+        breaker.admit(call())
     clock.seconds += INTERVAL_SECONDS
-    breaker.admit().succeeded()
+    breaker.admit(call()).succeeded()
     assert not breaker.is_open
-    breaker.admit()
+    breaker.admit(call())
 
 
 def test_a_probe_that_was_not_made_leaves_its_place_to_the_next(breaker: Breaker, clock: Clock) -> None:
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS
-    breaker.admit().withdrawn()
-    breaker.admit()
+    breaker.admit(call()).withdrawn()
+    breaker.admit(call())
 
 
 def test_calls_from_before_the_pause_neither_end_nor_lengthen_it(breaker: Breaker, clock: Clock) -> None:
-    good, bad = breaker.admit(), breaker.admit()
+    good, bad = breaker.admit(call()), breaker.admit(call())
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS - 1
     good.succeeded()
     bad.failed(Failing("late"))
     assert breaker.is_open
     clock.seconds += 1
-    breaker.admit()
+    breaker.admit(call())
 
 
 def test_trustpilots_own_retry_after_is_obeyed_at_once(breaker: Breaker, clock: Clock) -> None:
-    breaker.admit().failed(RateLimited("too many", told=120))
+    breaker.admit(call()).failed(RateLimited("too many", told=120))
     clock.seconds += 119
     with pytest.raises(Paused) as paused:
-        breaker.admit()
+        breaker.admit(call())
     assert paused.value.retry_after == 1
     clock.seconds += 1
-    breaker.admit().succeeded()
+    breaker.admit(call()).succeeded()
+
+
+@pytest.mark.parametrize("error", [Failing("down"), Malformed("not JSON")])
+def test_one_product_that_fails_again_and_again_pauses_itself_alone(
+    breaker: Breaker, clock: Clock, error: TrustpilotError
+) -> None:
+    made = 0
+    for _ in range(20 * 60):
+        clock.seconds += 0.05
+        try:
+            breaker.admit(call("BAD")).failed(error)
+        except Paused:
+            continue
+        else:
+            made += 1
+        breaker.admit(call()).succeeded()
+    # After 0, 1, 2, 4, 8, 16 and 32 seconds of pause.
+    assert 5 <= made <= 8
+    assert not breaker.is_open
+
+
+def test_a_failing_products_pause_grows_to_a_bound_and_ends_with_a_success(breaker: Breaker, clock: Clock) -> None:
+    pauses = []
+    for _ in range(10):
+        breaker.admit(call("BAD")).failed(Failing("down"))
+        try:
+            breaker.admit(call("BAD")).withdrawn()
+        except Paused as paused:
+            pauses.append(paused.retry_after)
+            clock.seconds += paused.retry_after
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert LONGEST_CALL_SECONDS == 60
+    breaker.admit(call("BAD")).succeeded()
+    breaker.admit(call("BAD")).failed(Failing("down"))
+    breaker.admit(call("BAD"))
+
+
+def test_batches_that_share_a_product_count_once(breaker: Breaker) -> None:
+    for number in range(2 * RUN):
+        breaker.admit(Call.of("unit", "summaries", ["BAD", f"GOOD-{number}"])).failed(Failing("down"))
+    assert not breaker.is_open
+    for number in range(RUN - 1):
+        breaker.admit(Call.of("unit", "summaries", [f"OTHER-{number}"])).failed(Failing("down"))
+    assert breaker.is_open
+
+
+def test_the_probe_goes_to_another_call_than_the_one_that_failed_last(breaker: Breaker, clock: Clock) -> None:
+    _fail(breaker, RUN - 1)
+    breaker.admit(call("BAD")).failed(Failing("down"))
+    clock.seconds += INTERVAL_SECONDS
+    with pytest.raises(Paused) as paused:
+        breaker.admit(call("BAD"))
+    assert paused.value.retry_after == INTERVAL_SECONDS
+    breaker.admit(call("GOOD")).succeeded()
+    assert not breaker.is_open
+
+
+def test_a_call_that_nobody_else_replaces_probes_an_interval_later(breaker: Breaker, clock: Clock) -> None:
+    _fail(breaker, RUN - 1)
+    breaker.admit(call("ONLY")).failed(Failing("down"))
+    clock.seconds += 2 * INTERVAL_SECONDS
+    breaker.admit(call("ONLY")).succeeded()
+    assert not breaker.is_open
+
+
+def test_a_business_unit_that_is_refused_pauses_alone(breaker: Breaker) -> None:
+    for _ in range(RUN):
+        breaker.admit(call(unit="foreign")).failed(Refused("refused"))
+    with pytest.raises(Paused, match="refused"):
+        breaker.admit(call(unit="foreign"))
+    breaker.admit(call(unit="own")).succeeded()
+    assert breaker.is_open
+    with pytest.raises(Paused):
+        breaker.admit(call(unit="foreign"))
+
+
+def test_a_firewall_stops_the_calls_of_all_business_units(breaker: Breaker) -> None:
+    for _ in range(RUN):
+        breaker.admit(call(unit="one")).failed(TurnedAway("turned away"))
+    with pytest.raises(Paused, match="turned away"):
+        breaker.admit(call(unit="other"))
+
+
+@pytest.mark.parametrize("error", [RateLimited("too many"), Refused("refused"), TurnedAway("turned away")])
+def test_probes_back_off_while_trustpilot_asks_for_quiet(
+    breaker: Breaker, clock: Clock, error: TrustpilotError
+) -> None:
+    began, made = clock.seconds, 0
+    while clock.seconds < began + 3600:
+        try:
+            breaker.admit(call()).failed(error)
+        except Paused as paused:
+            clock.seconds += paused.retry_after
+        else:
+            made += 1
+    # 5, 10, 20 … 300, 300 seconds; every 5 seconds they would be 720.
+    assert made <= RUN + 18
+    assert LONGEST_INTERVAL_SECONDS == 300
+
+
+def test_a_failing_products_retry_after_pauses_that_product_and_the_others_for_a_minute_at_most(
+    breaker: Breaker, clock: Clock
+) -> None:
+    breaker.admit(call("BAD")).failed(Failing("down", told=3600))
+    breaker.admit(call("GOOD")).succeeded()
+    with pytest.raises(Paused) as paused:
+        breaker.admit(call("BAD"))
+    assert paused.value.retry_after == 3600
+    for _ in range(RUN):
+        breaker.admit(call()).failed(Failing("down", told=3600))
+    with pytest.raises(Paused) as paused:
+        breaker.admit(call("GOOD"))
+    assert paused.value.retry_after == LONGEST_FAILING_SECONDS == 60
+
+
+def test_the_probe_of_a_paused_unit_that_meets_an_outage_says_nothing_of_the_unit(
+    breaker: Breaker, clock: Clock
+) -> None:
+    for _ in range(RUN):
+        breaker.admit(call(unit="foreign")).failed(Refused("refused"))
+    clock.seconds += INTERVAL_SECONDS
+    breaker.admit(call(unit="foreign")).failed(Failing("down"))
+    breaker.admit(call(unit="foreign")).succeeded()
+    assert not breaker.is_open
