@@ -36,6 +36,7 @@ from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.client import Trustpilot
 from proxy.trustpilot.counting import LimitsCounter, SharedCounter
+from proxy.trustpilot.errors import NotFound, Rejected
 from proxy.trustpilot.gate import BudgetedSender, Gate
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
@@ -141,7 +142,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     own = LimitsCounter.in_memory()
     store, counter = _shared(settings, near, own, report) if settings.shared_store else (near, own)
     lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)
-    cache = Cache(store, Flights(spawn), lifetimes, time.time)
+    cache = Cache(store, Flights(spawn), lifetimes, time.time, lasting=(Rejected, NotFound))
     windows = (
         Window("5 minutes", settings.calls_per_5_minutes, 300),
         Window("hour", settings.calls_per_hour, 3600),

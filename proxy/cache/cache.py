@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from cachetools import TTLCache
+from cachetools import TLRUCache
 
 from proxy.cache.entry import Entry, Key, Lifetimes
 from proxy.cache.flight import Flight, Flights
@@ -51,17 +51,38 @@ SETBACK_SECONDS = 1.0
 """After a failed refresh its key is left alone this long: a copy is held, so nobody needs the next attempt sooner."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Setback:
+    """A failed fetch, and how long its key is left alone. ``answers``: who has no copy gets ``error`` too."""
+
+    error: Exception
+    seconds: float
+    answers: bool
+
+
 class Cache:
     """Answers from copies, and fetches each key once, however many ask for it."""
 
-    def __init__(self, store: Store, flights: Flights[Entry], lifetimes: Lifetimes, now: Now) -> None:
+    def __init__(
+        self,
+        store: Store,
+        flights: Flights[Entry],
+        lifetimes: Lifetimes,
+        now: Now,
+        lasting: tuple[type[Exception], ...] = (),
+    ) -> None:
+        """``lasting``: what a fetch may raise that asking again would not change; it is remembered like "nothing"."""
         self._store = store
         self._flights = flights
         self._lifetimes = lifetimes
         self._now = now
-        self._setbacks: TTLCache[Key, bool] = TTLCache(10_000, SETBACK_SECONDS, timer=now)
+        self._lasting = lasting
+        self._setbacks: TLRUCache[Key, _Setback] = TLRUCache(
+            10_000, lambda _, setback, at: at + setback.seconds, timer=now
+        )
         self._setbacks_lock = threading.Lock()
         store.when_changed(flights.ground)
+        store.when_changed(self._forget_setbacks)
 
     def look_up(self, key: Key, fetch: Fetch) -> Lookup:
         """Find the copy for ``key``; where it is stale or gone, see to it that ``fetch`` is under way.
@@ -70,8 +91,8 @@ class Cache:
         """
         held = self.peek(key)
         if held is None:
-            return Lookup(None, self._fly(key, fetch, urgent=True))
-        if held.freshness.state is State.STALE and not self._is_set_back(key):
+            return Lookup(None, self._failed(key) or self._fly(key, fetch, urgent=True))
+        if held.freshness.state is State.STALE and self._setback(key) is None:
             self._fly(key, fetch, urgent=False)
         return Lookup(held, None)
 
@@ -80,7 +101,7 @@ class Cache:
         held = self.peek(key)
         if held is not None and held.freshness.state is State.HIT:
             return Lookup(held, None)
-        return Lookup(None, self._fly(key, fetch, urgent=False))
+        return Lookup(None, self._failed(key) or self._fly(key, fetch, urgent=False))
 
     def peek(self, key: Key) -> Held | None:
         """Return the copy for ``key`` if there is one that is not gone; never fetch."""
@@ -120,7 +141,7 @@ class Cache:
             except Exception as error:
                 # A refresh is the first to be refused. Who waits elsewhere without a copy may still fetch it.
                 lease.give_up(error if urgent else None)
-                self._set_back(key)
+                self._set_back(key, error, urgent=urgent)
                 raise
             entry = self._lifetimes.entry(fresh.value, found=fresh.found, now=self._now())
             lease.bring(entry)
@@ -128,13 +149,30 @@ class Cache:
 
         return self._flights.join(key, job)
 
-    def _set_back(self, key: Key) -> None:
-        with self._setbacks_lock:
-            self._setbacks[key] = True
+    def _failed(self, key: Key) -> Flight[Entry] | None:
+        """Return a flight that failed already, where a fetch would only fail the same way again."""
+        setback = self._setback(key)
+        if setback is None or not setback.answers:
+            return None
+        flight: Flight[Entry] = Flight()
+        flight.crash(setback.error)
+        return flight
 
-    def _is_set_back(self, key: Key) -> bool:
+    def _set_back(self, key: Key, error: Exception, *, urgent: bool) -> None:
+        lasts = isinstance(error, self._lasting)
+        seconds = self._lifetimes.missing if lasts else SETBACK_SECONDS
         with self._setbacks_lock:
-            return key in self._setbacks
+            # Why a copy was not refreshed says nothing once the copy is gone.
+            self._setbacks[key] = _Setback(error, seconds, answers=lasts and urgent)
+
+    def _setback(self, key: Key) -> _Setback | None:
+        with self._setbacks_lock:
+            return self._setbacks.get(key)
+
+    def _forget_setbacks(self, product: str) -> None:
+        with self._setbacks_lock:
+            for key in [key for key in self._setbacks if key.product == product]:
+                self._setbacks.pop(key, None)
 
 
 class Lookup:

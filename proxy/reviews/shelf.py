@@ -10,6 +10,7 @@ from proxy.reviews.page import Page
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import Filter
+from proxy.trustpilot.errors import NotFound
 
 WHOLE = Filter()
 _SUMMARY = "summary"
@@ -59,29 +60,44 @@ class Shelf:
         """
 
         def fetch(*, urgent: bool) -> Fresh:
-            found = self._trustpilot.reviews(
-                self._business_unit,
-                sku,
-                stars=filters.stars,
-                language=filters.language,
-                locale=self._locale,
-                page=number,
-                urgent=urgent,
-            )
+            try:
+                found = self._trustpilot.reviews(
+                    self._business_unit,
+                    sku,
+                    stars=filters.stars,
+                    language=filters.language,
+                    locale=self._locale,
+                    page=number,
+                    urgent=urgent,
+                )
+            except NotFound:
+                cached = self._cache.peek(key)
+                if cached is not None and Page.decode(cached.value).reviews:
+                    # A 404 may be a mistake for a while; reviews that were there are not replaced by none.
+                    raise
+                return Fresh(Page([], complete=True).encode(), found=False)
             page = Page(found.reviews, complete=not found.has_next, dropped=found.malformed > 0)
             return Fresh(page.encode(), found=bool(page.reviews))
 
-        return self._look_up(self._page_key(sku, filters, number, after), fetch)
+        key = self._page_key(sku, filters, number, after)
+        return self._look_up(key, fetch)
 
     def summary(self, sku: str) -> Lookup:
         """Look the summary up that Trustpilot itself makes."""
 
         def fetch(*, urgent: bool) -> Fresh:
-            counts = self._batches.summary(self._business_unit, sku, urgent=urgent)
+            try:
+                counts = self._batches.summary(self._business_unit, sku, urgent=urgent)
+            except NotFound:
+                cached = self._cache.peek(key)
+                if cached is not None and Summary.decode(cached.value).total:
+                    raise  # as for a page
+                counts = None
             summary = Summary.of_counts(counts) if counts else NOTHING
             return Fresh(summary.encode(), found=bool(summary.total))
 
-        return self._look_up(Key(product_name(self._business_unit, sku), _SUMMARY), fetch)
+        key = Key(product_name(self._business_unit, sku), _SUMMARY)
+        return self._look_up(key, fetch)
 
     def summaries(self, skus: Sequence[str]) -> list[Lookup]:
         """Look several summaries up; one call fetches all that are not there."""

@@ -42,7 +42,7 @@ class Trustpilot:
     ) -> ReviewsPage:
         """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
 
-        A 404 is answered as a product without reviews, and logged: it may also mean a wrong business unit.
+        A 404 is logged and raised as :class:`NotFound`: a product without reviews, or a wrong business unit.
         """
         params = [("sku", sku), ("perPage", str(PER_PAGE)), ("page", str(page))]
         params += [("stars", str(star)) for star in stars]
@@ -60,7 +60,7 @@ class Trustpilot:
             )
         except NotFound:
             _log.warning("Trustpilot answered 404 for reviews of business unit %s", business_unit)
-            return ReviewsPage([], has_next=False, malformed=0)
+            raise
         if found.malformed:
             self._report(ReviewsDropped(found.malformed))
             _log.warning("dropped %d malformed reviews of business unit %s", found.malformed, business_unit)
@@ -83,4 +83,4 @@ class Trustpilot:
             )
         except NotFound:
             _log.warning("Trustpilot answered 404 for summaries of business unit %s", business_unit)
-            return {}
+            raise

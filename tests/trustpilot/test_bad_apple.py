@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -130,3 +131,36 @@ def test_a_firewall_is_told_apart_from_a_wrong_key(sandbox: RunningSandbox) -> N
     assert answer.status_code == 503
     assert "Trustpilot's firewall turns this proxy away" in answer.json()["detail"]
     assert "API key" not in answer.json()["detail"]
+
+
+def test_a_rejected_request_is_remembered_and_costs_no_further_call(sandbox: RunningSandbox) -> None:
+    def answer(path: str, query: dict[str, list[str]]) -> tuple[int, str, object]:
+        return (400, "application/json", {"message": "locale"}) if query.get("locale") else good(path)
+
+    with upstream(answer) as (url, asked), RunningProxy(sandbox, TRUSTPILOT_API_URL=url) as proxy:
+        answers = [proxy.get("/v1/reviews", sku="A", locale="xx-XX") for _ in range(20)]
+        assert {answer.status_code for answer in answers} == {503}
+        assert len(asked) == 1
+        assert proxy.get("/v1/reviews", sku="A").status_code == 200
+
+
+def test_a_404_keeps_the_copy_that_has_reviews(sandbox: RunningSandbox) -> None:
+    gone = threading.Event()
+
+    def answer(path: str, query: dict[str, list[str]]) -> tuple[int, str, object]:
+        return (404, "application/json", {"message": "not found"}) if gone.is_set() else good(path)
+
+    with (
+        upstream(answer) as (url, asked),
+        RunningProxy(sandbox, TRUSTPILOT_API_URL=url, CACHE_FRESH_SECONDS="0.2") as proxy,
+    ):
+        assert proxy.get("/v1/reviews", sku="A").json()["count"] == 1
+        gone.set()
+        time.sleep(0.3)
+        proxy.get("/v1/reviews", sku="A")
+        while len(asked) < 2:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        kept = proxy.get("/v1/reviews", sku="A")
+        assert (kept.json()["count"], kept.headers["X-Cache"]) == (1, "stale")
+        assert proxy.get("/v1/reviews", sku="B").json()["found"] is False
