@@ -35,7 +35,7 @@ from proxy.telemetry.metrics import Gauges, Metrics
 from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.client import Trustpilot
-from proxy.trustpilot.counting import LimitsCounter, SharedCounter
+from proxy.trustpilot.counting import OwnCounter, SharedCounter
 from proxy.trustpilot.errors import NotFound, Rejected
 from proxy.trustpilot.gate import BudgetedSender, Gate
 from proxy.trustpilot.invitations import InvitationApi
@@ -139,7 +139,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     ``evicted`` is called for each copy that had to leave memory.
     """
     near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE * (1 - RESPONSE_CACHE_SHARE)), time.time, evicted)
-    own = LimitsCounter.in_memory()
+    own = OwnCounter()
     store, counter = _shared(settings, near, own, report) if settings.shared_store else (near, own)
     lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)
     cache = Cache(store, Flights(spawn), lifetimes, time.time, lasting=(Rejected, NotFound))
@@ -147,7 +147,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         Window("5 minutes", settings.calls_per_5_minutes, 300),
         Window("hour", settings.calls_per_hour, 3600),
     )
-    budget = Budget(counter, windows, time.time)
+    budget = Budget(counter, windows)
     breaker = Breaker(time.monotonic, report=report)
     transport = Transport(
         timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
@@ -194,7 +194,7 @@ def _shared_by_inviting(settings: Settings, report: Report) -> tuple[Shelf, Ledg
     return shelf, RedisLedger(link)
 
 
-def _shared(settings: Settings, near: MemoryStore, own: Counter, report: Report) -> tuple[Store, Counter]:
+def _shared(settings: Settings, near: MemoryStore, own: OwnCounter, report: Report) -> tuple[Store, Counter]:
     """Return what the workers and machines share. Imported here: Redis is an extra."""
     from proxy.cache.redis_store import RedisStore
     from proxy.redis_link import RedisDown, RedisLink

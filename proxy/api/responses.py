@@ -84,7 +84,7 @@ def freshness_headers(freshness: Freshness, moment: float) -> list[tuple[str, st
     return [
         ("X-Cache", _STATES[freshness.state]),
         ("Age", str(max(0, int(moment - freshness.stored_at)))),
-        ("Cache-Control", f"private, max-age={max(0, int(freshness.fresh_until - moment))}"),
+        ("Cache-Control", f"private, max-age={int(freshness.remaining(moment))}"),
     ]
 
 

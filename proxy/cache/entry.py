@@ -23,8 +23,11 @@ class Entry:
     gone_at: float
 
     def is_fresh(self, now: float) -> bool:
-        """Tell whether the copy may be answered without asking Trustpilot again."""
-        return now < self.fresh_until
+        """Tell whether the copy may be answered without asking Trustpilot again.
+
+        A copy from further ahead than it may be fresh is not: the clock was set back, and its age is unknown.
+        """
+        return now < self.fresh_until and self.stored_at - now <= self.fresh_until - self.stored_at
 
     def is_gone(self, now: float) -> bool:
         """Tell whether the copy is too old to be answered at all."""

@@ -25,6 +25,10 @@ class Freshness:
     gone_at: float = math.inf
     """From then on the answer must not be shown, however stale an answer may be."""
 
+    def remaining(self, now: float) -> float:
+        """Return the seconds it stays fresh, after a clock set back at most what it had when it was stored."""
+        return max(0.0, min(self.fresh_until - now, self.fresh_until - self.stored_at))
+
     def with_(self, other: Freshness) -> Freshness:
         """Return the freshness of an answer made from both: the worse state, the older, the sooner to go."""
         return Freshness(

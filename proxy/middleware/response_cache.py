@@ -115,6 +115,7 @@ class CachedResponse:
 
 class _Stored(NamedTuple):
     response: CachedResponse
+    since: float
     until: float
     weight: int
 
@@ -145,7 +146,8 @@ class ResponseStore:
         """Return the response to repeat."""
         # Without the lock: this is all that most requests need, and one look into a dictionary is whole by itself.
         stored = self._responses.get(key)
-        if stored is None or self._now() >= stored.until:
+        # A clock set back would have it repeated for longer than it is fresh.
+        if stored is None or not stored.since <= self._now() < stored.until:
             return None
         return stored.response
 
@@ -158,7 +160,8 @@ class ResponseStore:
         if response.sources is None:
             return
         is_stale = response.sources.freshness.state is State.STALE
-        stored = _Stored(response, self._repeat_until(response.sources.freshness), response.weight(key))
+        until = self._repeat_until(response.sources.freshness)
+        stored = _Stored(response, self._now(), until, response.weight(key))
         with self._lock:
             missed = self._invalidations - generation
             if missed > len(self._invalidated) or stored.weight > self._max_bytes:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.clock import Now
 from proxy.trustpilot.errors import BudgetSpent
 
 REFRESH_SHARE = 0.8
@@ -29,11 +28,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Use:
-    """How much of a window is used, and when its oldest call leaves it (seconds since the epoch)."""
+    """How much of a window is used, and in how many seconds its oldest call leaves it."""
 
     window: Window
     used: int
-    frees_at: float
+    frees_in: float
 
 
 class Counter(Protocol):
@@ -49,10 +48,9 @@ class Counter(Protocol):
 class Budget:
     """Lets calls pass while every window has room; urgent ones to the last, refreshes up to 80 %."""
 
-    def __init__(self, counter: Counter, windows: Sequence[Window], now: Now) -> None:
+    def __init__(self, counter: Counter, windows: Sequence[Window]) -> None:
         self._counter = counter
         self._windows = windows
-        self._now = now
 
     def take(self, *, urgent: bool) -> None:
         """Count one call in every window. Raises :class:`BudgetSpent`, which says when there is room again."""
@@ -73,7 +71,7 @@ class Budget:
         return window.calls if urgent else math.floor(window.calls * REFRESH_SHARE)
 
     def _spent(self, use: Use) -> BudgetSpent:
-        wait = max(1, math.ceil(use.frees_at - self._now()))
+        wait = max(1, math.ceil(use.frees_in))
         return BudgetSpent(
             f"the budget of {use.window.calls} calls per {use.window.name} is used up", retry_after=wait
         )

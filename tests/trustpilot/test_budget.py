@@ -1,4 +1,4 @@
-"""The budget, counted in memory and in a real Redis. The windows are real time: the library's clock is its own."""
+"""The budget, counted in memory and in a real Redis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from proxy.redis_link import RedisDown, RedisLink
 from proxy.trustpilot.budget import Budget, Counter, Window
-from proxy.trustpilot.counting import LimitsCounter, SharedCounter
+from proxy.trustpilot.counting import OwnCounter, SharedCounter
 from proxy.trustpilot.errors import BudgetSpent
 from proxy.trustpilot.redis_counter import RedisCounter
 from tests.running import RunningRedis
@@ -21,7 +21,7 @@ HOUR = Window("hour", 1000, 3600)
 @pytest.fixture(params=["memory", "redis"])
 def counter(request: pytest.FixtureRequest) -> Counter:
     if request.param == "memory":
-        return LimitsCounter.in_memory()
+        return OwnCounter()
     server: RunningRedis = request.getfixturevalue("redis_server")
     return RedisCounter(RedisLink(server.url))
 
@@ -38,20 +38,20 @@ def _taken(budget: Budget, times: int, *, urgent: bool) -> int:
 
 
 def test_refreshes_stop_at_80_percent_and_the_rest_is_for_products_without_a_copy(counter: Counter) -> None:
-    budget = Budget(counter, [Window("5 minutes", 100, 300), HOUR], time.time)
+    budget = Budget(counter, [Window("5 minutes", 100, 300), HOUR])
     assert _taken(budget, 150, urgent=False) == 80
     assert _taken(budget, 150, urgent=True) == 20
     assert [use.used for use in budget.uses()] == [100, 100]
 
 
 def test_the_hour_is_kept_too_and_charges_nothing_to_the_five_minutes(counter: Counter) -> None:
-    budget = Budget(counter, [Window("5 minutes", 100, 300), Window("hour", 10, 3600)], time.time)
+    budget = Budget(counter, [Window("5 minutes", 100, 300), Window("hour", 10, 3600)])
     assert _taken(budget, 50, urgent=True) == 10
     assert [use.used for use in budget.uses()] == [10, 10]
 
 
 def test_a_spent_budget_says_truly_when_there_is_room_again(counter: Counter) -> None:
-    budget = Budget(counter, [Window("2 seconds", 3, 2), HOUR], time.time)
+    budget = Budget(counter, [Window("2 seconds", 3, 2), HOUR])
     assert _taken(budget, 5, urgent=True) == 3
     with pytest.raises(BudgetSpent, match="3 calls per 2 seconds") as spent:
         budget.take(urgent=True)
@@ -62,18 +62,84 @@ def test_a_spent_budget_says_truly_when_there_is_room_again(counter: Counter) ->
 
 def test_two_processes_on_one_redis_share_the_window(redis_server: RunningRedis) -> None:
     window = Window("5 minutes", 100, 300)
-    budgets = [Budget(RedisCounter(RedisLink(redis_server.url)), [window, HOUR], time.time) for _ in range(2)]
+    budgets = [Budget(RedisCounter(RedisLink(redis_server.url)), [window, HOUR]) for _ in range(2)]
     takes: list[Callable[[], int]] = [lambda b=b: _taken(b, 20, urgent=True) for b in budgets for _ in range(5)]  # type: ignore[misc]  # mypy can't type a lambda's default
     with ThreadPoolExecutor(10) as callers:
         assert sum(callers.map(lambda take: take(), takes)) == 100
 
 
 def test_without_redis_each_worker_keeps_to_its_part_and_knows_what_it_used(redis_server: RunningRedis) -> None:
-    shared = SharedCounter(
-        RedisCounter(RedisLink(redis_server.url)), LimitsCounter.in_memory(), workers=2, down=RedisDown
-    )
-    budget = Budget(shared, [Window("5 minutes", 100, 300), HOUR], time.time)
+    shared = SharedCounter(RedisCounter(RedisLink(redis_server.url)), OwnCounter(), workers=2, down=RedisDown)
+    budget = Budget(shared, [Window("5 minutes", 100, 300), HOUR])
     assert _taken(budget, 30, urgent=True) == 30
     redis_server.kill()
     assert _taken(budget, 100, urgent=True) == 20
     assert [use.used for use in budget.uses()] == [100, 100]
+
+
+def _worker(server: RunningRedis, windows: list[Window], clock: Callable[[], float] = time.monotonic) -> Budget:
+    counter = RedisCounter(RedisLink(server.url, patience=0.1, rest=0.05))
+    return Budget(SharedCounter(counter, OwnCounter(clock), workers=2, down=RedisDown, clock=clock), windows)
+
+
+def test_a_redis_that_freezes_and_thaws_never_lets_more_than_the_window_out(redis_server: RunningRedis) -> None:
+    workers = [_worker(redis_server, [Window("5 minutes", 60, 300), HOUR]) for _ in range(2)]
+    first, second = workers
+    made = _taken(first, 45, urgent=True)
+    second.uses()
+    redis_server.freeze()
+    made += sum(_taken(worker, 60, urgent=True) for worker in workers)
+    assert made <= 60
+    redis_server.thaw()
+    time.sleep(0.2)
+    # The second has not handed in what it made when the first asks again.
+    made += sum(_taken(worker, 60, urgent=True) for worker in workers)
+    assert 45 < made <= 60
+    redis_server.freeze()
+    made += sum(_taken(worker, 60, urgent=True) for worker in workers)
+    redis_server.thaw()
+    assert made <= 60
+
+
+def test_a_window_that_was_spent_before_redis_froze_stays_spent(redis_server: RunningRedis) -> None:
+    workers = [_worker(redis_server, [Window("5 minutes", 60, 300), HOUR]) for _ in range(2)]
+    assert _taken(workers[0], 60, urgent=True) == 60
+    assert _taken(workers[1], 60, urgent=True) == 0
+    redis_server.freeze()
+    assert [_taken(worker, 60, urgent=True) for worker in workers] == [0, 0]
+    redis_server.thaw()
+
+
+@pytest.mark.parametrize("jump", [-3600, 302])
+def test_jumps_of_the_wall_clock_neither_block_nor_double(
+    counter: Counter, jump: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = Window("2 seconds", 10, 2)
+    budget = Budget(counter, [window])
+    assert _taken(budget, 20, urgent=True) == 10
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + jump)
+    assert _taken(budget, 20, urgent=True) == 0
+    time.sleep(2.1)
+    assert _taken(budget, 20, urgent=True) == 10
+
+
+@pytest.mark.parametrize("junk", ["text", "list"])
+def test_junk_under_a_budget_key_counts_as_absent(redis_server: RunningRedis, junk: str) -> None:
+    link = RedisLink(redis_server.url)
+    if junk == "text":
+        link.client.set("ccp:1:budget:calls/300", "junk")
+    else:
+        link.client.rpush("ccp:1:budget:calls/300", "junk", "[1]")
+    budget = Budget(RedisCounter(link), [Window("5 minutes", 10, 300)])
+    assert _taken(budget, 20, urgent=True) == 10
+
+
+def test_moments_ahead_of_redis_clock_leave_the_window_in_time(redis_server: RunningRedis) -> None:
+    link = RedisLink(redis_server.url)
+    ahead = time.time() + 3600
+    link.client.lpush("ccp:1:budget:calls/2", *[f"{ahead:.6f}"] * 10)
+    budget = Budget(RedisCounter(link), [Window("2 seconds", 10, 2)])
+    assert _taken(budget, 5, urgent=True) == 0
+    time.sleep(2.1)
+    assert _taken(budget, 20, urgent=True) == 10
