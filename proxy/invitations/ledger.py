@@ -29,6 +29,9 @@ class Ledger(Protocol):
     def keep(self, key: str, note: bytes, seconds: float) -> None:
         """Put ``note`` in place of whatever is noted under ``key``. Never raises."""
 
+    def drop(self, key: str, seen: bytes) -> None:
+        """Take ``seen`` away if it is still noted under ``key``. Raises :class:`LedgerDown`."""
+
     def fail(self, key: str, mine: bytes, reason: bytes, seconds: float) -> None:
         """Take the claim ``mine`` back, and leave ``reason`` for those who have seen it. Never raises."""
 
@@ -64,6 +67,13 @@ class MemoryLedger:
         """Put ``note`` in place of whatever is noted under ``key``."""
         with self._lock:
             self._notes[key] = _Note(note, seconds)
+
+    def drop(self, key: str, seen: bytes) -> None:
+        """Take ``seen`` away if it is still noted under ``key``."""
+        with self._lock:
+            noted = self._notes.get(key)
+            if noted is not None and noted.text == seen:
+                del self._notes[key]
 
     def fail(self, key: str, mine: bytes, reason: bytes, seconds: float) -> None:
         """Take the claim ``mine`` back, and leave ``reason``."""

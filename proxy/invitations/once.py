@@ -8,6 +8,7 @@ for it and are answered alike, also when it fails. A process that dies with a cl
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ _LONGEST_BODY = 65_536
 """Bytes of Trustpilot's answer that are remembered; a longer one is answered again without its body."""
 
 _PAUSES = (0.02, 0.05, 0.1, 0.2)
+
+
+_log = logging.getLogger(__name__)
 
 
 class InvitationUnderWay(Exception):
@@ -59,8 +63,18 @@ class _Note:
         return json.dumps(self.__dict__).encode()
 
     @classmethod
-    def read(cls, text: bytes) -> _Note:
-        return cls(**json.loads(text))
+    def read(cls, text: bytes) -> _Note | None:
+        """Return the note in ``text``, ``None`` where it is not one: what lies in a shared store may be anyone's."""
+        try:
+            note = cls(**json.loads(text))
+            note.body.encode()
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return None
+        texts = (note.identity, note.claim, note.body, note.failed or "")
+        numbers = (note.retry_after, note.status or 0)
+        if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+            return None
+        return note
 
     def outcome(self) -> Outcome:
         """Return the verdict, or raise the failure."""
@@ -89,11 +103,19 @@ class Once:
         watched: bytes | None = None
         for pause in _pauses():
             if watched is not None and (reason := self._ledger.reason(watched)):
-                return _Note.read(reason).outcome()
+                left = _Note.read(reason)
+                if left is not None:
+                    return left.outcome()
             noted = self._ledger.claim(key, mine.written(), self._claim_seconds)
             if noted is None:
                 return self._sent(key, mine, send)
             note = _Note.read(noted)
+            if note is None:
+                _log.warning("what is noted under an invitation's key is not the proxy's: dropped")
+                self._ledger.drop(key, noted)
+                if not deadline.remaining():
+                    break
+                continue
             if note.identity != identity:
                 raise KeyReused
             if note.status is not None:

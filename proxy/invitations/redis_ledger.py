@@ -21,13 +21,20 @@ PATIENCE_SECONDS = 2.0
 _PREFIX = "ccp:1:invitation"
 
 _CLAIM = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'none' and kind ~= 'string' then
+    redis.call('DEL', KEYS[1])
+end
 local noted = redis.call('GET', KEYS[1])
 if not noted then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return noted
 """
-"""KEYS note; ARGV claim, ms. Returns what was noted already."""
+"""KEYS note; ARGV claim, ms. Returns what was noted already. A value that is no text is not the proxy's."""
+
+_DROP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+"""KEYS note; ARGV what has to be there."""
 
 _FAIL = """
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
@@ -46,6 +53,7 @@ class RedisLedger:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._claim = link.client.register_script(_CLAIM)
+        self._drop = link.client.register_script(_DROP)
         self._fail = link.client.register_script(_FAIL)
 
     def claim(self, key: str, mine: bytes, seconds: float) -> bytes | None:
@@ -59,6 +67,10 @@ class RedisLedger:
             self._link.ask(lambda client: client.set(_note(key), note, px=_ms(seconds)))
         except RedisDown:
             _log.error("an invitation was sent, but Redis could not note it: delivered again, it is sent again")
+
+    def drop(self, key: str, seen: bytes) -> None:
+        """Take ``seen`` away if it is still noted under ``key``. Raises :class:`LedgerDown`."""
+        self._asked(lambda _: self._drop([_note(key)], [seen]))
 
     def fail(self, key: str, mine: bytes, reason: bytes, seconds: float) -> None:
         """Take the claim ``mine`` back, and leave ``reason``."""

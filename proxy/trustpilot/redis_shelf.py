@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import uuid
 from collections.abc import Callable
@@ -21,6 +22,9 @@ _PREFIX = "ccp:1:token"
 
 _DELETE_IF = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 """KEYS name; ARGV what has to be there."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class RedisShelf:
@@ -41,8 +45,11 @@ class RedisShelf:
         written = self._asked(lambda client: client.get(self._name), None)
         if not isinstance(written, bytes):
             return None
-        text, renew_at, expires_at = json.loads(written)
-        return Token(text, renew_at, expires_at)
+        token = _read(written)
+        if token is None:
+            # The next token takes its place.
+            _log.warning("what Redis holds as the access token is not the proxy's: treated as absent")
+        return token
 
     def put(self, token: Token) -> None:
         """Leave a token for as long as it lasts."""
@@ -70,6 +77,17 @@ class RedisShelf:
         except RedisDown:
             # The link has logged it. A token of one's own is better than none.
             return instead
+
+
+def _read(written: bytes) -> Token | None:
+    try:
+        text, renew_at, expires_at = json.loads(written)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    times = (renew_at, expires_at)
+    if not isinstance(text, str) or not all(type(time) in (int, float) and math.isfinite(time) for time in times):
+        return None
+    return Token(text, renew_at, expires_at)
 
 
 def _written(token: Token) -> str:

@@ -203,3 +203,39 @@ def test_what_makes_two_deliveries_the_same() -> None:
     assert len({alike[0], *others}) == 6
     assert key(referenceNumber=None) is None
     assert key(header="a", consumerEmail="b@example.com") == key(header="a")
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"junk",
+        b"[1]",
+        b"{}",
+        b"5",
+        b"\xff",
+        b'{"identity": 5}',
+        b'{"identity": "ada", "status": "x"}',
+        b'{"body": 1}',
+    ],
+)
+def test_junk_under_an_invitations_key_counts_as_absent(
+    ledger: Ledger, junk: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger.keep("key", junk, 60)
+    sending = Sending()
+    sending.may_end.set()
+    assert once(ledger).send("key", "ada", sending, Deadline.after(5)) == Outcome(ACCEPTED, replayed=False)
+    assert once(ledger).send("key", "ada", sending, Deadline.after(5)).replayed
+    assert sending.sent == 1
+    assert [record.getMessage() for record in caplog.records if "not the proxy" in record.getMessage()] == [
+        "what is noted under an invitation's key is not the proxy's: dropped"
+    ]
+
+
+def test_a_list_under_an_invitations_key_counts_as_absent() -> None:
+    with RunningRedis() as server:
+        link = RedisLink(server.url, patience=2)
+        link.client.rpush("ccp:1:invitation:key", "junk")
+        sending = Sending()
+        sending.may_end.set()
+        assert not once(RedisLedger(link)).send("key", "ada", sending, Deadline.after(5)).replayed

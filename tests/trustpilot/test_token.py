@@ -187,3 +187,18 @@ def test_other_accounts_tokens_are_not_taken(redis_server: RunningRedis) -> None
     trustpilot.tokens(trustpilot.shelf(redis_server)).token(soon())
     other = RedisShelf(RedisLink(redis_server.url), "another", lambda: trustpilot.now, turn_seconds=5)
     assert other.read() is None
+
+
+@pytest.mark.parametrize("junk", ["junk", "5", "[]", "{}", '["t", "a", 1]', "[1, 2, 3]", '["t", NaN, 1]', "list"])
+def test_junk_under_the_tokens_key_counts_as_absent(redis_server: RunningRedis, junk: str) -> None:
+    trustpilot = Trustpilot()
+    shelf = trustpilot.shelf(redis_server)
+    link = RedisLink(redis_server.url, patience=2)
+    trustpilot.tokens(shelf).token(soon())
+    (name,) = link.client.keys("ccp:1:token:*")
+    link.client.delete(name)
+    if junk == "list":
+        link.client.rpush(name, "junk")
+    else:
+        link.client.set(name, junk)
+    assert trustpilot.tokens(trustpilot.shelf(redis_server)).token(soon()).text == "token-2"
