@@ -36,8 +36,7 @@ def updating(updates: Updates, settings: Settings) -> Blueprint:
             events, ignored = read_events(request.get_data())
         except Malformed as error:
             return problem(400, f"{error}; takes Trustpilot's webhook, an object with a list of events")
-        for event in events:
-            updates.apply(unit, event)
+        updates.apply(unit, events)
         return jsonify(applied=len(events), ignored=ignored)
 
     return endpoints

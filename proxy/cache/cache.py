@@ -131,6 +131,13 @@ class Cache:
 
         self._store.revise(product, changed)
 
+    def search(self, prefix: str, look: Callable[[str, str, bytes], None]) -> None:
+        """Show ``look`` the product, the part and the value of every copy of the products named ``prefix…``.
+
+        Raises :class:`StoreDown`.
+        """
+        self._store.search(prefix, lambda product, part, entry: look(product, part, entry.value))
+
     def _fly(self, key: Key, fetch: Fetch, *, urgent: bool) -> Flight[Entry]:
         def job() -> Entry:
             lease = self._store.take(key)

@@ -7,16 +7,16 @@ import sys
 import threading
 from collections.abc import Callable
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from proxy.cache.entry import Entry, Key
-from proxy.cache.store import Change
+from proxy.cache.store import Change, Look
 from proxy.clock import Now
 
-_OVERHEAD = 900
+_OVERHEAD = 1100
 """Bytes a held entry costs beside its value and its key's text: the entry, its three floats, the key tuple, its
-places in the cache's two dictionaries, and what the allocator loses between them. Measured by
-``tests/cache/test_memory.py``."""
+places in the cache's two dictionaries and among its product's parts, and what the allocator loses between them.
+Measured by ``tests/cache/test_memory.py``."""
 
 
 _HOLES = 10
@@ -90,7 +90,7 @@ class MemoryStore:
         """Put every held part of ``product`` through ``change``; what is just being fetched is not held."""
         with self._lock:
             self._leases.pop(product, None)
-            for key in [key for key in self._entries if key.product == product]:
+            for key in self._entries.parts_of(product):
                 revised = change(key.part, self._entries[key][1])
                 if revised is None:
                     self._entries.pop(key, None)
@@ -98,6 +98,16 @@ class MemoryStore:
                     self._put(key, revised)
         for listener in self._listeners:
             listener(product)
+
+    def search(self, prefix: str, look: Look) -> None:
+        """Show ``look`` every held part of the products whose names begin with ``prefix``."""
+        with self._lock:
+            keys = [key for key in self._entries if key.product.startswith(prefix)]
+        for key in keys:
+            with self._lock:
+                entry = self._entries.unmarked(key)
+            if entry is not None:
+                look(key.product, key.part, entry)
 
     def when_changed(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with each product that is forgotten or revised."""
@@ -163,6 +173,28 @@ class _Entries(LRUCache[Key, tuple[int, Entry]]):
     def __init__(self, max_bytes: int, report_eviction: Callable[[], None]) -> None:
         super().__init__(max_bytes, getsizeof=lambda weighed: weighed[0])
         self._report_eviction = report_eviction
+        self._parts: dict[str, list[Key]] = {}
+
+    def __setitem__(self, key: Key, weighed: tuple[int, Entry]) -> None:
+        new = key not in self
+        super().__setitem__(key, weighed)
+        if new:
+            self._parts.setdefault(key.product, []).append(key)
+
+    def __delitem__(self, key: Key) -> None:
+        super().__delitem__(key)
+        parts = self._parts[key.product]
+        parts.remove(key)
+        if not parts:
+            del self._parts[key.product]
+
+    def parts_of(self, product: str) -> list[Key]:
+        """Return the keys held of ``product``."""
+        return list(self._parts.get(product, ()))
+
+    def unmarked(self, key: Key) -> Entry | None:
+        """Return the entry held for ``key`` without marking it as used."""
+        return Cache.__getitem__(self, key)[1] if key in self else None
 
     def popitem(self) -> tuple[Key, tuple[int, Entry]]:
         evicted = super().popitem()

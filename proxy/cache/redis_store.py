@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import redis
 from cachetools import TTLCache
@@ -21,7 +23,7 @@ from proxy.cache.frame import BadFrame, pack, unpack
 from proxy.cache.memory import MemoryLease, MemoryStore
 from proxy.cache.notices import CHANNEL, Notice, Notices
 from proxy.cache.redis_scripts import BRING, CHANGE, GIVE_UP, RETURN, TAKE
-from proxy.cache.store import Change, FailedElsewhere, Lease, StoreDown
+from proxy.cache.store import Change, FailedElsewhere, Lease, Look, StoreDown
 from proxy.clock import Now, Spawn
 from proxy.redis_link import RedisDown, RedisLink
 
@@ -31,6 +33,8 @@ TRUST_SECONDS = 5.0
 _MOST_PARTS = 64
 """Of one product: pages further down and under filters. One more and they all go, to be fetched where still asked."""
 
+_SCANNED_AT_ONCE = 1000
+_GLOB = re.compile(r"[\[\]*?^\\-]")
 _LONGEST_NAP_SECONDS = 1.0
 _NAP_UNHEARD_SECONDS = 0.05
 _PREFIX = "ccp:1"
@@ -131,6 +135,27 @@ class RedisStore:
             raise StoreDown(str(down)) from down
         # What this process held beside Redis may be less; the next read gets it from there.
         self._near.forget(product)
+
+    def search(self, prefix: str, look: Look) -> None:
+        """Show ``look`` every held part of the products named ``prefix…``, also what only others have read.
+
+        Raises :class:`StoreDown` when only this process could be searched.
+        """
+        self._near.search(prefix, look)
+        pattern = _GLOB.sub(r"\\\g<0>", self._copies(prefix)) + "*"
+        cursor = 0
+        try:
+            while True:
+                cursor, names = self._link.ask(partial(_scanned, cursor=cursor, pattern=pattern))
+                for name in names:
+                    frames = self._link.ask(partial(_hash, name=name))
+                    product = name.decode("utf-8", "replace").removeprefix(self._copies(""))
+                    for part, entry in self._entries(product, frames):
+                        look(product, part, entry)
+                if not cursor:
+                    return
+        except RedisDown as down:
+            raise StoreDown(str(down)) from down
 
     def when_changed(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with each product that is forgotten or revised, here or by another process."""
@@ -265,15 +290,20 @@ class RedisStore:
 
     def _revised(self, product: str, frames: Mapping[bytes | str, bytes | str], change: Change) -> dict[str, Entry]:
         revised: dict[str, Entry] = {}
+        for part, entry in self._entries(product, frames):
+            changed = change(part, entry)
+            if changed is not None:
+                revised[part] = changed
+        return revised
+
+    def _entries(self, product: str, frames: Mapping[bytes | str, bytes | str]) -> Iterator[tuple[str, Entry]]:
         for field, frame in frames.items():
             if isinstance(field, str) or isinstance(frame, str):
                 raise TypeError("the client must not decode what Redis answers")
             part = field.decode("utf-8", "replace")
             entry = self._read(Key(product, part), frame)
-            changed = change(part, entry) if entry is not None else None
-            if changed is not None:
-                revised[part] = changed
-        return revised
+            if entry is not None:
+                yield part, entry
 
     def _change_for_all(self, product: str, parts: dict[str, Entry]) -> None:
         names = [self._copies(product), self._changed(product), CHANNEL]
@@ -340,6 +370,15 @@ class RedisStore:
 
     def _changed(self, product: str) -> str:
         return f"{_PREFIX}:changed:{product}"
+
+
+def _scanned(client: redis.Redis, *, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
+    cursor, names = client.scan(cursor, match=pattern, count=_SCANNED_AT_ONCE)
+    return cursor, [name if isinstance(name, bytes) else name.encode() for name in names]
+
+
+def _hash(client: redis.Redis, *, name: bytes) -> Mapping[bytes | str, bytes | str]:
+    return client.hgetall(name)
 
 
 class RedisLease:

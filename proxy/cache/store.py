@@ -10,6 +10,9 @@ from proxy.cache.entry import Entry, Key
 Change = Callable[[str, Entry], Entry | None]
 """Gets a part's name and its entry; returns the entry to hold instead, or ``None`` to drop the part."""
 
+Look = Callable[[str, str, Entry], None]
+"""Gets a product's name, a part's name and its entry."""
+
 
 class StoreDown(Exception):
     """The shared store can't be had, so others who share it could not be told."""
@@ -56,6 +59,12 @@ class Store(Protocol):
 
     def revise(self, product: str, change: Change) -> None:
         """Put every held part of ``product`` through ``change``; what is just being fetched is not held.
+
+        Raises :class:`StoreDown` when that could only be done in this process.
+        """
+
+    def search(self, prefix: str, look: Look) -> None:
+        """Show ``look`` every held part of the products whose names begin with ``prefix``, some perhaps twice.
 
         Raises :class:`StoreDown` when that could only be done in this process.
         """

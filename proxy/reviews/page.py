@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from proxy.trustpilot import RawReview
-from proxy.trustpilot.reader import created_at
+from proxy.trustpilot.reader import created_at, kept
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,11 @@ class Page:
     @classmethod
     def decode(cls, value: bytes) -> Page:
         """Read what :meth:`encode` wrote."""
-        # An earlier version's pages, which a shared store still holds after an upgrade, do not say what was dropped.
         complete, reviews, *dropped = json.loads(zlib.decompress(value))
+        if not dropped:
+            # An earlier version's pages, which a shared store still holds after an upgrade, do not say what was
+            # dropped, and hold all that a webhook told: e-mail addresses too.
+            return cls([kept(review) for review in reviews], complete)
         return cls(reviews, complete, any(dropped))
 
 

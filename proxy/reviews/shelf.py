@@ -26,9 +26,14 @@ def is_summary(part: str) -> bool:
     return part == _SUMMARY
 
 
+def is_page(part: str) -> bool:
+    """Tell whether ``part`` is a page of reviews."""
+    return part.startswith("page/")
+
+
 def is_newest_page(part: str) -> bool:
     """Tell whether ``part`` is the newest page, all stars and languages, in any language of attribute names."""
-    return part.startswith("page/") and part.split("/")[2:] == [WHOLE.name, "1", ""]
+    return is_page(part) and part.split("/")[2:] == [WHOLE.name, "1", ""]
 
 
 class Shelf:

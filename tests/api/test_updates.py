@@ -30,6 +30,9 @@ def _review(name: str, stars: int, day: int, content: str = "Good") -> dict[str,
         "content": content,
         "consumer": {"id": "c", "displayName": "Ann"},
         "language": "en",
+        "attributeRatings": [],
+        "attachments": [],
+        "firstCompanyComment": None,
     }
 
 
@@ -84,6 +87,88 @@ def test_an_updated_review_is_changed_without_a_call(sandbox: RunningSandbox, la
     _tell(lamp, _event("updated", {"id": "b", "content": "Broke after a week", "stars": 1}))
     [bad, worst] = lamp.get("/v1/reviews", sku="LAMP", stars=1).json()["reviews"]
     assert (bad["id"], bad["content"], bad["author"], worst["id"]) == ("b", "Broke after a week", "Ann", "a")
+    assert sandbox.calls() == {"reviews": 1}
+
+
+def _as_trustpilot_sends(what: str, review: dict[str, Any]) -> dict[str, Any]:
+    """Return the event in Trustpilot's own shape: poorer than the API's, and with personal data."""
+    lacking = ("language", "attributeRatings", "attachments", "firstCompanyComment")
+    told = {name: value for name, value in review.items() if name not in lacking}
+    consumer = {"id": "c", "name": "Bo", "email": "bo@reviewer.example"}
+    return _event(what, {**told, "consumer": consumer, "referenceId": "ORDER-77"})
+
+
+def test_a_webhook_in_trustpilots_own_shape_shows_the_author_and_no_personal_data(
+    sandbox: RunningSandbox, lamp: RunningProxy
+) -> None:
+    sandbox.put_product("LAMP", [_review("d", 5, 4)])
+    _tell(
+        lamp, _as_trustpilot_sends("created", _review("d", 5, 4)), _as_trustpilot_sends("updated", _review("b", 1, 2))
+    )
+    drop_in = lamp.get(f"/v1/product-reviews/business-units/{UNIT}/reviews", sku="LAMP")
+    assert [review["consumer"] for review in drop_in.json()["productReviews"]] == [
+        {"id": "c", "displayName": name} for name in ("Bo", "Ann", "Bo", "Ann")
+    ]
+    assert "bo@reviewer.example" not in drop_in.text
+    assert "ORDER-77" not in drop_in.text
+
+
+def test_an_update_without_an_author_keeps_the_known_one(lamp: RunningProxy) -> None:
+    _tell(lamp, _event("updated", {"id": "b", "content": "Meh", "consumer": {"id": "c", "name": None}}))
+    review = lamp.get("/v1/reviews", sku="LAMP", limit=20).json()["reviews"][1]
+    assert (review["author"], review["content"]) == ("Ann", "Meh")
+
+
+def test_a_new_review_whose_language_no_event_tells_is_fetched_with_the_next_read(
+    sandbox: RunningSandbox, lamp: RunningProxy
+) -> None:
+    sandbox.put_product("LAMP", [_review("d", 5, 4)])
+    _tell(lamp, _as_trustpilot_sends("created", _review("d", 5, 4)))
+    assert lamp.get("/v1/reviews", sku="LAMP", language="en").headers["X-Cache"] == "stale"
+    while _ids(lamp, language="en") != ["d"]:
+        assert sandbox.calls()["reviews"] <= 2
+    assert sandbox.calls() == {"reviews": 2}
+
+
+def test_a_deletion_that_names_the_review_only_finds_it_among_what_is_held(
+    sandbox: RunningSandbox, lamp: RunningProxy
+) -> None:
+    sandbox.put_product("OTHER", [_review('"odd" id', 5, 3), _review("x", 5, 2)])
+    assert _ids(lamp, sku="OTHER", format="text") == ['"odd" id', "x"]
+    names = ("b", '"odd" id', "never seen")
+    _tell(lamp, *({"eventName": "product-review-deleted", "eventData": {"id": name}} for name in names))
+    assert _ids(lamp) == ["c", "a"]
+    assert _ids(lamp, sku="OTHER", format="text") == ["x"]
+    assert sandbox.calls() == {"reviews": 2}
+
+
+def test_a_deletion_that_names_the_review_only_reaches_the_other_workers(
+    sandbox: RunningSandbox, redis_server: RunningRedis
+) -> None:
+    sandbox.put_product("LAMP", [_review("b", 4, 2), _review("a", 1, 1)])
+    with (
+        RunningProxy(sandbox, CACHE_URL=redis_server.url, WEB_CONCURRENCY="1") as one,
+        RunningProxy(sandbox, CACHE_URL=redis_server.url, WEB_CONCURRENCY="1") as other,
+    ):
+        assert _ids(one) == ["b", "a"]
+        # The one that is told has never read the product itself.
+        _tell(other, {"eventName": "product-review-deleted", "eventData": {"id": "b"}})
+        assert _ids(other) == ["a"]
+        while _ids(one) != ["a"]:
+            pass
+    assert sandbox.calls() == {"reviews": 1}
+
+
+def test_an_empty_test_event_is_taken(proxy: RunningProxy) -> None:
+    answer = _post(proxy, "/hooks/trustpilot", json={})
+    assert (answer.status_code, answer.json()) == (200, {"applied": 0, "ignored": 0})
+
+
+def test_thousands_of_events_in_one_webhook_are_applied(sandbox: RunningSandbox, lamp: RunningProxy) -> None:
+    events = [_event("updated", {"id": "b", "stars": 1 + place % 5}) for place in range(3_000)]
+    products = [_event("deleted", {"id": "b"}, sku=f"P-{place}") for place in range(300)]
+    _tell(lamp, *events, *products)
+    assert lamp.get("/v1/reviews", sku="LAMP", limit=20).json()["reviews"][1]["stars"] == 5
     assert sandbox.calls() == {"reviews": 1}
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zlib
 from typing import Any
 
 import pytest
 
+from proxy.reviews.page import Page
 from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.reader import LONGEST_TEXT, SummaryCounts, read_batch_summaries, read_reviews
 
@@ -65,6 +67,11 @@ def test_nothing_that_is_not_on_the_list_of_fields_is_kept(odd: dict[str, Any]) 
 def test_another_type_than_the_documented_one_hides_nothing_in_it(name: str) -> None:
     for odd in ("ann@b.example" if name != "language" else ["ann@b.example"], {"email": "ann@b.example"}):
         assert "ann@" not in json.dumps(_read({**REVIEW, name: odd}))
+
+
+def test_a_page_that_an_earlier_version_left_in_a_shared_store_is_read_by_the_same_list() -> None:
+    left = zlib.compress(json.dumps([True, [{**REVIEW, "referenceId": "ORDER-77"}]]).encode())
+    assert Page.decode(left) == Page([REVIEW], complete=True)
 
 
 def test_stars_and_counts_are_read_as_whole_numbers_written_with_a_fraction() -> None:
