@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from proxy.cache import DeadlinePassed, FailedElsewhere, Freshness, Lookup
 from proxy.clock import Deadline
@@ -30,6 +31,8 @@ class Listing:
         self.reviews: list[RawReview] = []
         self.moments: list[float] = []
         """When each of the reviews was written, read once."""
+        self.sorted = True
+        """Whether the reviews came newest first, which Trustpilot documents nowhere."""
         self.complete = False
         self.countable = False
         self.freshness: list[Freshness] = []
@@ -52,6 +55,8 @@ class Listing:
         self.freshness.append(held.freshness)
         self.reviews += page.reviews
         self.moments += map(written_at, page.reviews)
+        dated = [moment for moment in self.moments if moment != float("-inf")]
+        self.sorted = self.sorted and all(newer >= older for newer, older in pairwise(dated))
         self._pages += 1
         self.countable = page.countable
         self.complete = page.complete or self._pages >= MAX_PAGES
@@ -60,7 +65,7 @@ class Listing:
         """Return a listing that can be read further while this one stays, as other searches may share it."""
         copy = Listing(self._shelf, self.sku, self.filters)
         copy.reviews, copy.freshness, copy._pages = list(self.reviews), list(self.freshness), self._pages
-        copy.moments = list(self.moments)
+        copy.moments, copy.sorted = list(self.moments), self.sorted
         return copy
 
     @property
@@ -68,6 +73,8 @@ class Listing:
         """The moment up to which, from now backwards, every review is known (seconds since the epoch)."""
         if self.complete:
             return float("-inf")
+        if not self.sorted:
+            return float("inf")  # any page may hold the newest review: all are read
         dated = [moment for moment in self.moments if moment != float("-inf")]
         return min(dated, default=float("inf"))
 
@@ -146,6 +153,7 @@ def _further(shelf: Shelf, listing: Listing, view: View) -> list[Listing]:
     else:
         listings = [listing.copy()]
     for new in listings:
+        new.sorted = listing.sorted
         new.reach()
     return listings
 

@@ -139,3 +139,9 @@ def test_copies_of_many_pages_are_not_searched_beyond_the_deadline() -> None:
     with pytest.raises(Unavailable) as refused:
         proxy.block(select(*skus), wanting, Deadline.after(0))
     assert refused.value.late
+
+
+def test_a_list_that_is_not_newest_first_is_read_to_its_end_and_sorted() -> None:
+    proxy = reads(Bytes({"A": many("a", 250)[::-1]}, {"A": counts(250)}))
+    shown = proxy.block(select("A"), View(), Deadline.after(10)).body["reviews"]
+    assert [one["id"] for one in shown] == ["a00000", "a00001", "a00002"]
