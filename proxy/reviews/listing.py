@@ -102,7 +102,7 @@ def newest(shelf: Shelf, bases: list[Listing], view: View, wanted: int, deadline
     """By the review's identity, as each page more goes through all again; the listings keep them alive."""
     while True:
         matched = []
-        for review in _certain(frontier):
+        for review in _certain(frontier, view):
             if id(review) not in accepted:
                 accepted[id(review)] = view.accepts(review)
             if accepted[id(review)]:
@@ -158,24 +158,36 @@ def _further(shelf: Shelf, listing: Listing, view: View) -> list[Listing]:
     return listings
 
 
-def _certain(listings: list[Listing]) -> list[RawReview]:
-    """Merge ``listings`` newest first, up to where a page not yet read could still put a review in between."""
-    horizons = [listing.horizon for listing in listings]
-    open_places = [place for place, listing in enumerate(listings) if not listing.complete]
-    # In its own listing a review is certain as soon as it is read, unless it has no date to sort it by.
-    before = [max((horizons[o] for o in open_places if o < place), default=None) for place in range(len(listings))]
-    behind = [max((horizons[o] for o in open_places if o >= place), default=None) for place in range(len(listings))]
+def _certain(listings: list[Listing], view: View) -> list[RawReview]:
+    """Merge ``listings`` newest first, up to where a page not yet read could still put a review in between.
+
+    Reviews of one moment are in the order of SKUs, then, under several languages, of these, then Trustpilot's: one
+    order wherever a review was read, in the whole list or its language's, so that drop-in pages meet each once.
+    """
+    skus = {sku: place for place, sku in enumerate(dict.fromkeys(listing.sku for listing in listings))}
+    languages = sorted(view.languages) if len(view.languages) > 1 else []
+    ranks = {language: rank for rank, language in enumerate(languages)}
+
+    def rank(review: RawReview) -> int:
+        return ranks.get(str(review.get("language")).lower(), len(ranks)) if ranks else 0
+
     entries = [
-        (moment, place, review)
-        for place, listing in enumerate(listings)
+        (-moment, skus[listing.sku], rank(review), review)
+        for listing in listings
         for moment, review in zip(listing.moments, listing.reviews, strict=True)
     ]
-    entries.sort(key=lambda entry: -entry[0])  # stable: equal moments stay in the order of SKUs, then Trustpilot's
+    entries.sort(key=lambda entry: entry[:3])
+    # What an incomplete listing still hides is at its horizon or older, and of its own SKU and language.
+    hidden = [
+        (-listing.horizon, skus[listing.sku], ranks.get(listing.filters.language or "", 0))
+        for listing in listings
+        if not listing.complete
+    ]
+    first_hidden = min(hidden, default=(float("inf"), 0, 0))
     certain: list[RawReview] = []
     seen: set[str] = set()
-    for moment, place, review in entries:
-        earlier, later = before[place], behind[place]
-        if (earlier is not None and moment <= earlier) or (later is not None and moment < later):
+    for *order, review in entries:
+        if tuple(order) > first_hidden:
             return certain
         name = review.get("id")
         if name is None or name not in seen:

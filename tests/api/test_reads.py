@@ -175,3 +175,17 @@ def test_products_of_which_none_could_be_had_say_why_at_the_top_too(
     answer = proxy.get("/v1/products", skus="MUG-01,LAMP-01", on_error="empty")
     assert (answer.status_code, answer.json()["found"], answer.json()["count"]) == (200, False, 2)
     assert answer.json()["error"] == answer.json()["products"][0]["error"]
+
+
+def test_drop_in_pages_show_each_review_of_one_moment_once_under_two_languages(
+    sandbox: RunningSandbox, proxy: RunningProxy
+) -> None:
+    moment = {"createdAt": "2024-10-14T10:00:00Z", "stars": 5, "content": "Good"}
+    reviews = [{"id": f"r{n:03d}", "language": "en" if n % 3 else "fr", **moment} for n in range(150)]
+    sandbox.put_product("ONE-MOMENT", reviews)
+    path = f"/v1/product-reviews/business-units/{UNIT}/reviews"
+    shown: list[str] = []
+    for page in range(1, 9):
+        answer = proxy.get(path, sku="ONE-MOMENT", language="en,fr", perPage=20, page=page).json()
+        shown += [review["id"] for review in answer["productReviews"]]
+    assert sorted(shown) == [review["id"] for review in reviews]
