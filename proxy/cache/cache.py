@@ -103,6 +103,19 @@ class Cache:
             return Lookup(held, None)
         return Lookup(None, self._failed(key) or self._fly(key, fetch, urgent=False))
 
+    def fetch_again(self, key: Key, fetch: Fetch) -> Lookup:
+        """Have ``fetch`` called although a fresh copy is held, which is stale from now on.
+
+        Raises :class:`StoreDown`.
+        """
+        now = self._now()
+
+        def changed(part: str, entry: Entry) -> Entry:
+            return replace(entry, fresh_until=min(entry.fresh_until, now)) if part == key.part else entry
+
+        self._store.revise(key.product, changed)
+        return Lookup(None, self._fly(key, fetch, urgent=True))
+
     def peek(self, key: Key) -> Held | None:
         """Return the copy for ``key`` if there is one that is not gone; never fetch."""
         now = self._now()

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from proxy.cache import DeadlinePassed, FailedElsewhere, Freshness, Lookup
+from proxy.cache import DeadlinePassed, FailedElsewhere, Freshness, Lookup, State, StoreDown
 from proxy.clock import Deadline
 from proxy.reviews.page import Page, written_at
 from proxy.reviews.shelf import WHOLE, Shelf
@@ -15,6 +15,9 @@ from proxy.trustpilot import RawReview, TrustpilotError
 
 MAX_PAGES = 10
 """How deep one listing is read: its newest 1,000 reviews. Beyond, a rare filter would eat the quota."""
+
+_TOGETHER_SECONDS = 2.0
+"""Pages that were fetched so close to each other were fetched for one answer."""
 
 Missing = TrustpilotError | DeadlinePassed | FailedElsewhere
 """Why something could not be had in time."""
@@ -38,12 +41,20 @@ class Listing:
         self.freshness: list[Freshness] = []
         self._shelf = shelf
         self._pages = 0
+        self._after = ""
+        """The review before the last page."""
+        self._last: Freshness | None = None
+        """Of the last page."""
+        self._restarts = 0
+        self._fetched_again: set[int] = set()
         self._lookup: Lookup | None = None
 
     def reach(self) -> None:
         """Look the next page up; :meth:`settle` waits for it."""
-        after = str(self.reviews[-1].get("id")) if self.reviews else ""
-        self._lookup = self._shelf.page(self.sku, self.filters, self._pages + 1, after)
+        self._lookup = self._shelf.page(self.sku, self.filters, self._pages + 1, self._end())
+
+    def _end(self) -> str:
+        return str(self.reviews[-1].get("id")) if self.reviews else ""
 
     def settle(self, deadline: Deadline) -> None:
         """Wait for the page that was looked up. Raises :data:`Missing`."""
@@ -51,8 +62,13 @@ class Listing:
             return
         held = self._lookup.wait(deadline)
         self._lookup = None
+        checked = self._pages in self._fetched_again
+        if not checked and _may_hide_one(self._last, held.freshness) and self._has_moved(deadline):
+            self._restart(deadline)
+            return
         page = Page.decode(held.value)
         self.freshness.append(held.freshness)
+        self._after, self._last = self._end(), held.freshness
         self.reviews += page.reviews
         self.moments += map(written_at, page.reviews)
         dated = [moment for moment in self.moments if moment != float("-inf")]
@@ -61,11 +77,41 @@ class Listing:
         self.countable = page.countable
         self.complete = page.complete or self._pages >= MAX_PAGES
 
+    def _has_moved(self, deadline: Deadline) -> bool:
+        """Fetch the last page again; tell whether it ends with another review than when the next was fetched.
+
+        Where a review went from it meanwhile, the next page begins one later than it is to begin.
+        """
+        try:
+            held = self._shelf.page(self.sku, self.filters, self._pages, self._after, again=True).wait(deadline)
+        except (*MISSING, StoreDown):
+            # Nothing says that the two belong together: the answer is not to pass for a fresh one.
+            now = self.freshness[-1]
+            self.freshness.append(Freshness(State.STALE, now.stored_at, now.stored_at, now.gone_at))
+            return False
+        self._last = held.freshness
+        self._fetched_again.add(self._pages)
+        self.freshness.append(held.freshness)
+        reviews = Page.decode(held.value).reviews
+        return self._restarts < MAX_PAGES and (str(reviews[-1].get("id")) if reviews else "") != self._end()
+
+    def _restart(self, deadline: Deadline) -> None:
+        """Read as many pages as before and one more, from the first on."""
+        pages, self._pages, self._last = self._pages + 1, 0, None
+        self._restarts += 1
+        self.reviews, self.moments, self.freshness = [], [], []
+        self.sorted, self.complete = True, False
+        while self._pages < pages and not self.complete:
+            self.reach()
+            self.settle(deadline)
+
     def copy(self) -> Listing:
         """Return a listing that can be read further while this one stays, as other searches may share it."""
         copy = Listing(self._shelf, self.sku, self.filters)
         copy.reviews, copy.freshness, copy._pages = list(self.reviews), list(self.freshness), self._pages
         copy.moments, copy.sorted = list(self.moments), self.sorted
+        copy._after, copy._last, copy._restarts = self._after, self._last, self._restarts
+        copy._fetched_again = set(self._fetched_again)
         return copy
 
     @property
@@ -77,6 +123,13 @@ class Listing:
             return float("inf")  # any page may hold the newest review: all are read
         dated = [moment for moment in self.moments if moment != float("-inf")]
         return min(dated, default=float("inf"))
+
+
+def _may_hide_one(before: Freshness | None, after: Freshness) -> bool:
+    """Tell whether a review that went between the fetches of two pages may have moved another out of sight."""
+    if before is None or before.state is State.MISS:
+        return False  # both were fetched just now, for this answer
+    return after.state is State.MISS or after.stored_at > before.stored_at + _TOGETHER_SECONDS
 
 
 @dataclass

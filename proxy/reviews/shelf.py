@@ -57,11 +57,11 @@ class Shelf:
         self._business_unit = business_unit
         self._locale = locale
 
-    def page(self, sku: str, filters: Filter, number: int = 1, after: str = "") -> Lookup:
-        """Look page ``number`` up. ``after`` names the review before it.
+    def page(self, sku: str, filters: Filter, number: int = 1, after: str = "", *, again: bool = False) -> Lookup:
+        """Look page ``number`` up. ``after`` names the review before it. ``again``: a fresh copy is not enough.
 
         Being part of the key, it keeps a page that was fetched behind an older page from being joined to a newer one,
-        with a gap between them.
+        with a gap between them. Raises :class:`~proxy.cache.StoreDown` only where it is to be fetched again.
         """
 
         def fetch(*, urgent: bool) -> Fresh:
@@ -85,7 +85,7 @@ class Shelf:
             return Fresh(page.encode(), found=bool(page.reviews))
 
         key = self._page_key(sku, filters, number, after)
-        return self._look_up(key, fetch)
+        return self._cache.fetch_again(key, fetch) if again else self._look_up(key, fetch)
 
     def summary(self, sku: str) -> Lookup:
         """Look the summary up that Trustpilot itself makes."""

@@ -189,3 +189,21 @@ def test_drop_in_pages_show_each_review_of_one_moment_once_under_two_languages(
         answer = proxy.get(path, sku="ONE-MOMENT", language="en,fr", perPage=20, page=page).json()
         shown += [review["id"] for review in answer["productReviews"]]
     assert sorted(shown) == [review["id"] for review in reviews]
+
+
+def test_a_review_deleted_between_two_pages_hides_no_other(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
+    def review(number: int) -> dict[str, object]:
+        moment = f"2024-{12 - number // 25:02d}-{28 - number % 25:02d}T10:00:00Z"
+        content = "long enough to be found" if number == 100 else "x"
+        return {"id": f"r{number:03d}", "createdAt": moment, "stars": 5, "language": "en", "content": content}
+
+    reviews = [review(number) for number in range(150)]
+    sandbox.put_product("MOVED", reviews)
+    assert proxy.get("/v1/reviews", sku="MOVED").json()["count"] == 3
+    sandbox.put_product("MOVED", reviews[:40] + reviews[41:])
+    found = proxy.get("/v1/reviews", sku="MOVED", min_chars=10).json()
+    assert [one["id"] for one in found["reviews"]] == ["r100"]
+    calls = sandbox.calls()["reviews"]
+    assert calls == 4, "the first page, the second, the first again, the second behind it"
+    assert proxy.get("/v1/reviews", sku="MOVED", min_chars=11).json()["count"] == 1
+    assert sandbox.calls()["reviews"] == calls, "what was read again is held"
