@@ -152,11 +152,14 @@ def test_hostile_text_runs_nothing_and_asks_no_one(
         review = {"stars": 5, "createdAt": "2024-10-14T17:42:40Z", "content": text, "consumer": {"displayName": text}}
         sandbox.put_product("EVIL-01", [review])
         show_hostile(page)
-        # Chromium tells what it refused a moment later; a busy machine makes the moment long.
-        for _ in range(100):
+        # Chromium does not tell each time what it refused, and sometimes late: the message is shown until it has.
+        for _ in range(20):
             if any(evil.url in request for request in refused):
                 break
-            page.wait_for_timeout(100)
+            page.reload()
+            page.locator("input[name=channel][value=email]").check()
+            show_raw(page, "EVIL-01", "email")
+            page.wait_for_timeout(500)
     assert evil.received == []
     # Chromium tried, and the frame's policy stood in the way: the text really was there.
     assert {request for request in refused if evil.url in request}
