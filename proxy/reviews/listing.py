@@ -51,10 +51,7 @@ class Listing:
 
     def reach(self) -> None:
         """Look the next page up; :meth:`settle` waits for it."""
-        self._lookup = self._shelf.page(self.sku, self.filters, self._pages + 1, self._end())
-
-    def _end(self) -> str:
-        return str(self.reviews[-1].get("id")) if self.reviews else ""
+        self._lookup = self._shelf.page(self.sku, self.filters, self._pages + 1, _end(self.reviews))
 
     def settle(self, deadline: Deadline) -> None:
         """Wait for the page that was looked up. Raises :data:`Missing`."""
@@ -68,7 +65,7 @@ class Listing:
             return
         page = Page.decode(held.value)
         self.freshness.append(held.freshness)
-        self._after, self._last = self._end(), held.freshness
+        self._after, self._last = _end(self.reviews), held.freshness
         self.reviews += page.reviews
         self.moments += map(written_at, page.reviews)
         dated = [moment for moment in self.moments if moment != float("-inf")]
@@ -92,8 +89,7 @@ class Listing:
         self._last = held.freshness
         self._fetched_again.add(self._pages)
         self.freshness.append(held.freshness)
-        reviews = Page.decode(held.value).reviews
-        return self._restarts < MAX_PAGES and (str(reviews[-1].get("id")) if reviews else "") != self._end()
+        return self._restarts < MAX_PAGES and _end(Page.decode(held.value).reviews) != _end(self.reviews)
 
     def _restart(self, deadline: Deadline) -> None:
         """Read as many pages as before and one more, from the first on."""
@@ -123,6 +119,11 @@ class Listing:
             return float("inf")  # any page may hold the newest review: all are read
         dated = [moment for moment in self.moments if moment != float("-inf")]
         return min(dated, default=float("inf"))
+
+
+def _end(reviews: list[RawReview]) -> str:
+    """Return the id of the last review, which names the place where the next page begins."""
+    return str(reviews[-1].get("id")) if reviews else ""
 
 
 def _may_hide_one(before: Freshness | None, after: Freshness) -> bool:
