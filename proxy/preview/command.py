@@ -32,18 +32,17 @@ def preview_command(app: Flask, settings: Settings, spawn: Callable[[Callable[[]
         if importlib.util.find_spec("liquid") is None:
             raise click.ClickException("python-liquid is missing: pip install '.[preview]'")
         from proxy.preview.braze.channel import Channel
-        from proxy.preview.inside import Inside
-        from proxy.preview.message import Message, preview
-        from proxy.preview.person import BadPerson, person
+        from proxy.preview.message import BadProfile, Message, preview, profile
+        from proxy.preview.transport import InProcessTransport
 
         try:
-            given = person(json.loads(data.read_text("utf-8")) if data else {})
-        except (BadPerson, ValueError) as error:
+            given = profile(json.loads(data.read_text("utf-8")) if data else {})
+        except (BadProfile, ValueError) as error:
             raise click.ClickException(f"{data}: {error}") from error
-        message = Message(Channel(channel), template.read_text("utf-8"), person=given)
+        message = Message(Channel(channel), template.read_text("utf-8"), profile=given)
         # Without credentials the app answers reading without one, whatever is shown.
         own = settings.credentials[0] if settings.credentials else Credential("preview", "none")
-        result = preview(message, Inside(app, (), spawn), own)
+        result = preview(message, InProcessTransport(app, (), spawn), own)
         click.echo(_printed(result))
         sys.exit(0 if result.state == "ready" else 1)
 
@@ -60,11 +59,11 @@ def _printed(result: Preview) -> str:
 
 
 def _call(call: dict[str, Any]) -> list[str]:
-    told = [f"{call['method']} {call['url']}", f"  {call['outcome']}"]
+    lines = [f"{call['method']} {call['url']}", f"  {call['outcome']}"]
     if call["status"] is not None:
         cached = (call["response_headers"] or {}).get("X-Cache", "-")
-        told.append(
+        lines.append(
             f"  status {call['status']}, {call['duration_ms'] or 0:.0f} ms, X-Cache {cached}, "
             f"{call['body_bytes']:,} of 1,048,576 bytes"
         )
-    return told
+    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from proxy.preview.braze.answers import MemoryAnswers
@@ -14,14 +14,13 @@ from proxy.preview.braze.credentials import BasicCredential, Credentials, TokenC
 from proxy.preview.braze.errors import TemplateError
 from proxy.preview.braze.rendering import Profile, render
 from proxy.preview.braze.wire import Transport
-from proxy.preview.lengths import push_length, sms_length
 from proxy.settings import Credential
 
 _NAMED = re.compile(r":(basic_auth|auth_credentials)\s+([^\s:%{]+)")
 _SEEN = re.compile(r"<(img|video|hr|table)\b", re.IGNORECASE)
 _UNSEEN = re.compile(r"<(style|script|title|head)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>|&nbsp;", re.IGNORECASE | re.DOTALL)
 
-_FRAME = (
+_EMAIL_HEAD = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; img-src https: data:; style-src 'unsafe-inline'\">"
     '<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width">'
@@ -35,7 +34,7 @@ class Message:
     channel: Channel
     body: str
     title: str = ""
-    person: Profile = field(default_factory=Profile)
+    profile: Profile = field(default_factory=Profile)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Preview:
         """Return all of it as JSON, with the frame an e-mail is shown in and the lengths of other messages."""
         shown = asdict(self) | {"channel": channel.value}
         if channel is Channel.EMAIL:
-            shown["frame"] = _FRAME + self.body
+            shown["frame"] = _EMAIL_HEAD + self.body
         elif channel is Channel.SMS:
             shown["length"] = sms_length(self.body.strip())
         else:
@@ -81,7 +80,7 @@ def preview(message: Message, transport: Transport, caller: Credential) -> Previ
         try:
             rendering = render(
                 template,
-                message.person,
+                message.profile,
                 transport=transport,
                 credentials=_credentials(template, caller),
                 clock=time.monotonic,
@@ -125,3 +124,59 @@ def _state(channel: Channel, body: str) -> tuple[str, str]:
     if text.strip():
         return "ready", ""
     return "blank", "Nothing is left of the message: every part of it rendered to nothing."
+
+
+PROFILE_KINDS = tuple(field.name for field in fields(Profile))
+
+
+class BadProfile(ValueError):
+    """The JSON does not describe a profile; the message names the key."""
+
+
+def profile(data: object) -> Profile:
+    """Return the `Profile` whose fields are the keys of ``data``.
+
+    Raises:
+        BadProfile: not an object, an unknown key, or a value that is not an object.
+
+    """
+    if not isinstance(data, dict):
+        raise BadProfile("the data must be a JSON object")
+    for kind, values in data.items():
+        if kind not in PROFILE_KINDS:
+            raise BadProfile(f"{kind} is not known; the data takes {', '.join(PROFILE_KINDS)}")
+        if not isinstance(values, dict):
+            raise BadProfile(f'{kind} must be an object of names and values, such as {{"item_sku": "TRUCK-01"}}')
+    for name, values in data.get("namespaces", {}).items():
+        if not isinstance(values, dict):
+            raise BadProfile(f"namespaces.{name} must be an object of names and values")
+    return Profile(**data)
+
+
+# The alphabet of GSM 03.38; its second line counts double.
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
+    "¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_DOUBLE = frozenset("^{}\\[~]|€\f")
+
+
+def sms_length(text: str) -> dict[str, Any]:
+    """Return ``characters``, ``segments``, ``encoding`` and ``outside``, what keeps a text from being GSM-7.
+
+    160 characters of GSM-7 or 70 of UCS-2 fit one segment, 153 or 67 each of several (Braze: Message copy
+    segments).
+    """
+    outside = "".join(dict.fromkeys(c for c in text if c not in _GSM and c not in _GSM_DOUBLE))
+    if outside:
+        units, alone, each = len(text.encode("utf-16-le", "replace")) // 2, 70, 67
+    else:
+        units, alone, each = len(text) + sum(c in _GSM_DOUBLE for c in text), 160, 153
+    segments = 0 if not text else 1 if units <= alone else -(-units // each)
+    encoding = "UCS-2" if outside else "GSM-7"
+    return {"characters": units, "segments": segments, "encoding": encoding, "outside": outside[:20]}
+
+
+def push_length(title: str, message: str) -> dict[str, Any]:
+    """Return the characters of both parts; phones cut by lines, so there is no one limit."""
+    return {"title": len(title), "message": len(message)}

@@ -12,11 +12,9 @@ from werkzeug.exceptions import BadRequest
 
 from proxy.api.auth import caller
 from proxy.preview.braze.channel import Channel
-from proxy.preview.inside import Inside, Spawn
-from proxy.preview.message import Message, preview
-from proxy.preview.person import BadPerson, person
-from proxy.preview.ready import HOST, READY
-from proxy.preview.tag import BadChoices, Choices, build
+from proxy.preview.builder import HOST, READY_TEMPLATES, BadChoices, Choices, build
+from proxy.preview.message import BadProfile, Message, preview, profile
+from proxy.preview.transport import InProcessTransport, Spawn
 from proxy.settings import Settings
 
 _BODY_BYTES = 512 * 1024
@@ -57,7 +55,7 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
                 "body": one.template().replace(HOST, host),
                 "data": one.data,
             }
-            for one in READY
+            for one in READY_TEMPLATES
         ]
         return jsonify(templates=templates, host=host, host_is_example=host == HOST)
 
@@ -89,11 +87,11 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
         if known is None:
             abort(401)  # the app's own check comes first; this keeps a change there from opening the preview
         try:
-            previewed = person(given.get("data", {}))
-        except BadPerson as error:
+            previewed = profile(given.get("data", {}))
+        except BadProfile as error:
             raise BadRequest(str(error)) from error
         message = Message(_channel(given), _text(given, "body"), _text(given, "title"), previewed)
-        transport = Inside(app, (request.host,), spawn)
+        transport = InProcessTransport(app, (request.host,), spawn)
         return jsonify(preview(message, transport, known).shown(message.channel))
 
     return page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.preview.lengths import sms_length
+from proxy.preview.message import sms_length
 
 
 @pytest.mark.parametrize(

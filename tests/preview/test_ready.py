@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from proxy.preview.ready import READY, Ready
+from proxy.preview.builder import READY_TEMPLATES, ReadyTemplate
 
 from .conftest import Previewing
 
 
-def shown(previewing: Previewing, ready: Ready, data: Any = None) -> Any:
+def shown(previewing: Previewing, ready: ReadyTemplate, data: Any = None) -> Any:
     return previewing.render(ready.template(), ready.channel.value, title=ready.title, data=data or dict(ready.data))
 
 
-@pytest.mark.parametrize("ready", READY, ids=lambda ready: ready.name)
-def test_it_is_ready_as_it_comes_and_without_a_mistake(previewing: Previewing, ready: Ready) -> None:
+@pytest.mark.parametrize("ready", READY_TEMPLATES, ids=lambda ready: ready.name)
+def test_it_is_ready_as_it_comes_and_without_a_mistake(previewing: Previewing, ready: ReadyTemplate) -> None:
     result = shown(previewing, ready)
     assert (result["state"], result["mistakes"]) == ("ready", [])
     assert [call["status"] for call in result["calls"]] == [200]
@@ -24,22 +24,22 @@ def test_it_is_ready_as_it_comes_and_without_a_mistake(previewing: Previewing, r
     assert "{{" not in result["body"] + result["title"]
 
 
-def with_sku(ready: Ready, sku: str) -> dict[str, Any]:
+def with_sku(ready: ReadyTemplate, sku: str) -> dict[str, Any]:
     properties = dict(ready.data["event_properties"])
     properties["skus" if "skus" in properties else "item_sku"] = sku
     return {"event_properties": properties}
 
 
 @pytest.mark.parametrize("sku", ["NEW-00", "", "no such & product"])
-@pytest.mark.parametrize("ready", READY, ids=lambda ready: ready.name)
-def test_it_goes_out_without_a_review_too(previewing: Previewing, ready: Ready, sku: str) -> None:
+@pytest.mark.parametrize("ready", READY_TEMPLATES, ids=lambda ready: ready.name)
+def test_it_goes_out_without_a_review_too(previewing: Previewing, ready: ReadyTemplate, sku: str) -> None:
     result = shown(previewing, ready, with_sku(ready, sku))
     assert result["state"] == "ready"
     assert "★" not in result["body"]
 
 
-@pytest.mark.parametrize("ready", READY, ids=lambda ready: ready.name)
-def test_hostile_text_stays_text(previewing: Previewing, ready: Ready) -> None:
+@pytest.mark.parametrize("ready", READY_TEMPLATES, ids=lambda ready: ready.name)
+def test_hostile_text_stays_text(previewing: Previewing, ready: ReadyTemplate) -> None:
     result = shown(previewing, ready, with_sku(ready, "HOSTILE-01"))
     assert result["state"] == "ready"
     if ready.channel.is_html:
@@ -48,9 +48,9 @@ def test_hostile_text_stays_text(previewing: Previewing, ready: Ready) -> None:
 
 
 @pytest.mark.parametrize(
-    "ready", [ready for ready in READY if not ready.channel.is_html], ids=lambda ready: ready.name
+    "ready", [ready for ready in READY_TEMPLATES if not ready.channel.is_html], ids=lambda ready: ready.name
 )
-def test_a_short_message_fits(previewing: Previewing, ready: Ready) -> None:
+def test_a_short_message_fits(previewing: Previewing, ready: ReadyTemplate) -> None:
     length = shown(previewing, ready)["length"]
     assert length.get("segments", 1) == 1
     assert length.get("message", 0) <= 178

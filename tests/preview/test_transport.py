@@ -13,8 +13,8 @@ from proxy.app import spawn
 from proxy.preview.braze import rules
 from proxy.preview.braze.channel import Channel
 from proxy.preview.braze.wire import NoAnswerInTimeError, RefusedError, Request
-from proxy.preview.inside import Inside
 from proxy.preview.message import Message, preview
+from proxy.preview.transport import InProcessTransport
 from proxy.settings import Credential, Settings
 from tests.preview.braze.endpoint import running_endpoint
 from tests.preview.braze.test_seed import TOKEN
@@ -150,7 +150,9 @@ def test_the_token_drop_in_is_the_one_post_let_through(sandbox: RunningSandbox) 
     """The seed's first snippet, against the real endpoint; what the page shows of the call holds no token."""
     app = create_app(Settings.from_environment(proxy_environment(sandbox, TOKEN_ENDPOINT="true")))
     template = TOKEN.replace("API_KEY:API_SECRET", f"braze:{SECRET}")
-    result = preview(Message(Channel.EMAIL, template), Inside(app, (), spawn), Credential("braze", SECRET))
+    result = preview(
+        Message(Channel.EMAIL, template), InProcessTransport(app, (), spawn), Credential("braze", SECRET)
+    )
     assert result.calls[0]["status"] == 200
     assert result.calls[0]["request_headers"]["Authorization"] == "Basic ***"
     token = result.body.strip()
@@ -168,9 +170,9 @@ def test_an_answer_is_waited_for_two_seconds_and_all_of_them_fifteen() -> None:
         return []
 
     with pytest.raises(NoAnswerInTimeError):
-        Inside(never, (), spawn).send(asked(seconds=0.05))
+        InProcessTransport(never, (), spawn).send(asked(seconds=0.05))
     with pytest.raises(RefusedError, match="15 seconds"):
-        Inside(never, (), spawn, until=time.monotonic() - 1).send(asked())
+        InProcessTransport(never, (), spawn, until=time.monotonic() - 1).send(asked())
 
 
 @pytest.mark.parametrize(
@@ -197,5 +199,5 @@ def test_the_command_previews_whatever_networks_are_allowed(sandbox: RunningSand
     app = create_app(Settings.from_environment(environment))
     tag = "{% connected_content https://reviews.example.com/v1/summary?sku=TRUCK-01 :basic_auth a :save r %}"
     message = Message(Channel.SMS, tag + "{{r.total}}")
-    result = preview(message, Inside(app, (), spawn), Credential("braze", SECRET))
+    result = preview(message, InProcessTransport(app, (), spawn), Credential("braze", SECRET))
     assert (result.calls[0]["status"], result.body) == (200, "153")

@@ -6,6 +6,8 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
 from urllib.parse import quote
 
 from proxy.api.parameters import BadParameter, Query, skus, view
@@ -173,3 +175,65 @@ _TEXT = {
     "{% endif %}{%- endfor -%}",
     "stars": "Rated {{ rating.average_text }} of 5 by {{ rating.total }} customers.",
 }
+
+HOST = "https://reviews.example.com"
+"""Stands in the ready templates for the address Braze reaches this proxy by."""
+
+
+@dataclass(frozen=True)
+class ReadyTemplate:
+    """A template with what it needs to be previewed: ``data`` is what `proxy.preview.message.profile` reads."""
+
+    name: str
+    label: str
+    about: str
+    channel: Channel
+    title: str
+    data: Mapping[str, Any]
+
+    def template(self) -> str:
+        """Return the template's Liquid, calling `HOST`."""
+        return (files(__package__) / "templates" / f"{self.name}.liquid").read_text("utf-8")
+
+
+READY_TEMPLATES = (
+    ReadyTemplate(
+        "review-email",
+        "Review e-mail after delivery",
+        "Asks for a review and shows two good ones.",
+        Channel.EMAIL,
+        "How do you like your {{event_properties.${item_name} | default: 'order'}}?",
+        {
+            "attributes": {"first_name": "Ann"},
+            "event_properties": {
+                "item_sku": "TRUCK-01",
+                "item_name": "toy truck",
+                "review_link": "https://shop.example.com/review/1001",
+            },
+        },
+    ),
+    ReadyTemplate(
+        "abandoned-cart",
+        "Products in an abandoned cart",
+        "Stars and one quote for each of several SKUs.",
+        Channel.EMAIL,
+        "You left something behind",
+        {"event_properties": {"skus": ["TRUCK-01", "BLENDER-450", "NEW-00"]}},
+    ),
+    ReadyTemplate(
+        "push-quote",
+        "One quote for push",
+        "A short five-star quote.",
+        Channel.PUSH,
+        "Still thinking about it?",
+        {"event_properties": {"item_sku": "TRUCK-01"}},
+    ),
+    ReadyTemplate(
+        "sms-stars",
+        "Star line for SMS",
+        "The rating in figures: ★ would make an SMS twice as long.",
+        Channel.SMS,
+        "",
+        {"event_properties": {"item_sku": "TRUCK-01", "cart_link": "https://shop.example.com/c/1"}},
+    ),
+)

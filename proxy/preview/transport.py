@@ -32,7 +32,7 @@ Spawn = Callable[[Callable[[], None]], None]
 
 
 @dataclass(frozen=True)
-class Inside:
+class InProcessTransport:
     """Sends a template's calls to ``app``.
 
     ``names`` are the hosts (``host`` or ``host:port``) that stand for this proxy. ``spawn`` runs a job beside
@@ -57,7 +57,7 @@ class Inside:
         def job() -> None:
             try:
                 # In an empty context: Flask before 3.1.2 takes the asking request's for this call's own.
-                answer.set_result(Context().run(self._called, request, parts))
+                answer.set_result(Context().run(self._answered, request, parts))
             except Exception as error:  # noqa: BLE001  # handed to the caller, who raises it
                 answer.set_exception(error)
 
@@ -71,7 +71,7 @@ class Inside:
             raise BodyTooLargeError("the answer is too large")
         return response
 
-    def _called(self, request: Request, parts: SplitResult) -> Response:
+    def _answered(self, request: Request, parts: SplitResult) -> Response:
         builder = EnvironBuilder(
             method=request.method,
             path=parts.path,
