@@ -57,7 +57,7 @@ contract: $(BIN)/.installed-test
 # New examples for every property of tests/fuzz until the minutes are over; `make test` tries the same few each time.
 MINUTES ?= 10
 fuzz: $(BIN)/.installed-test
-	@$(BIN)/python -m tests.fuzz $(MINUTES)
+	@$(BIN)/python -m tools.fuzz $(MINUTES)
 
 # All tests with the lowest versions that setup.cfg allows; a fresh `make test` has the newest. On the way: what
 # `pip install .` brings starts and answers by itself, then with the extras.
@@ -65,9 +65,9 @@ LOWEST := .venv-lowest/bin
 PIP := pip install -qq --disable-pip-version-check
 lowest: $(AXE) system
 	@rm -rf .venv-lowest build && $(PYTHON) -m venv .venv-lowest
-	@$(PYTHON) -m tests.requirements > .venv-lowest/lowest.txt
-	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt . && $(LOWEST)/python -m tests.installed
-	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt '.[redis,preview]' && $(LOWEST)/python -m tests.installed
+	@$(PYTHON) -m tools.requirements > .venv-lowest/lowest.txt
+	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt . && $(LOWEST)/python -m tools.installed
+	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt '.[redis,preview]' && $(LOWEST)/python -m tools.installed
 	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt --editable '.[redis,preview,dev]'
 	@$(LOWEST)/python -m pytest -n 2 --dist loadfile
 
@@ -83,7 +83,7 @@ $(RUNTIME)/.installed: setup.cfg pyproject.toml
 # What an installation holds, test tools apart, as CycloneDX in sbom.json: the same installation, the same file.
 sbom: $(RUNTIME)/.installed
 	@.venv-audit/bin/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(RUNTIME)/bin/python
-	@$(PYTHON) -m tests.sbom sbom.json
+	@$(PYTHON) -m tools.sbom sbom.json
 
 # Known weaknesses of what an installation holds. It asks PyPI's advisory database; what can't be asked about fails.
 audit: $(RUNTIME)/.installed
@@ -97,4 +97,4 @@ format: $(BIN)/.installed-test
 # All benches, or those named: make bench ONLY="hit send". Figures mean something on a quiet machine only.
 bench: DEBIAN := wrk:wrk nginx-light:nginx valgrind:valgrind
 bench: $(BIN)/.installed-test system
-	@$(BIN)/python -m tests.bench $(ONLY)
+	@$(BIN)/python -m tools.bench $(ONLY)

@@ -24,8 +24,15 @@ def sandbox(started_sandbox: RunningSandbox) -> RunningSandbox:
 
 @pytest.fixture
 def proxy(sandbox: RunningSandbox) -> Iterator[RunningProxy]:
-    """A running proxy with nothing held yet."""
+    """A running proxy with an empty cache."""
     with RunningProxy(sandbox) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
+    """One proxy for all tests of a file, with all its doors open, for those that leave nothing behind in it."""
+    with RunningProxy(started_sandbox, TOKEN_ENDPOINT="true", PREVIEW="true") as proxy:
         yield proxy
 
 

@@ -12,19 +12,22 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 import requests
+from werkzeug.serving import make_server
 
+from proxy import create_app
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UNIT
 from proxy.server.configuration import with_file
 from proxy.settings import Settings
-from tests.leaks import COMMON_SECRETS, WATCH
+from tools.leaks import COMMON_SECRETS, WATCH
 
 UNIT = BUSINESS_UNIT
 SECRET = "test-secret"
@@ -264,6 +267,37 @@ class RunningProxy(Process):
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, headers={"X-Api-Key": SECRET}, timeout=20)
+
+
+class Served(Protocol):
+    """A proxy that listens."""
+
+    url: str
+
+
+@dataclass
+class ServedHere:
+    """A proxy served by this process."""
+
+    url: str
+
+
+@contextmanager
+def served_here(sandbox: RunningSandbox, **settings: str) -> Iterator[ServedHere]:
+    """Serve a proxy on a free port until the block ends; it starts faster than one under gunicorn."""
+    read = Settings.from_environment(proxy_environment(sandbox, **settings))
+    app = create_app(read)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    served = ServedHere(f"http://127.0.0.1:{server.port}")
+    WATCH.proxy(served.url, read.secrets)
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class RunningRedis:

@@ -11,9 +11,8 @@ import requests
 
 from proxy.preview.braze.answers import MemoryAnswers
 from proxy.preview.braze.rendering import Profile, render
-from tests.api.inviting import served_here
 from tests.api.test_reads import Sockets
-from tests.running import SECRET, UNIT, RunningSandbox
+from tests.running import SECRET, UNIT, RunningSandbox, served_here
 
 PAGE = (Path(__file__).parents[1] / "docs" / "invitations.md").read_text()
 BODY, TOKEN = re.findall(r"```liquid\n(.*?)```", PAGE, re.DOTALL)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.leaks import Said, Watch, leaks
 from tests.preview.braze.endpoint import running_endpoint
+from tools.leaks import Said, Watch, leaks
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 

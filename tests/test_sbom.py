@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.requirements import EXTRAS, runtime
-from tests.sbom import PROJECT, faults
+from tools.requirements import EXTRAS, runtime
+from tools.sbom import PROJECT, faults
 
 REQUIRED = list(runtime(*EXTRAS))
 

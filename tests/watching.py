@@ -1,4 +1,4 @@
-"""A pytest plugin: everything of :mod:`tests.leaks` that any test receives is kept, and a leak fails the run.
+"""A pytest plugin: everything of :mod:`tools.leaks` that any test receives is kept, and a leak fails the run.
 
 It records around the real thing: ``requests``, the raw connections of :class:`tests.running.RunningProxy`, the
 browser's answers, the reports of schemathesis, and the logs of the proxies, in processes of their own or in this one.
@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from proxy.telemetry.logging import JsonLines, Redaction
-from tests.leaks import COMMON_SECRETS, FOLDER, KINDS, WATCH, Tally
+from tools.leaks import COMMON_SECRETS, FOLDER, KINDS, WATCH, Tally
 
 
 class OwnLog(logging.Handler):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
+from tests.running import SECRET, UNIT, RunningProxy
 
 INVITATIONS = f"/v1/private/business-units/{UNIT}/email-invitations"
 TOKEN = "/v1/oauth/oauth-business-users-for-applications/accesstoken"
@@ -21,12 +20,6 @@ POSTS = [
     ("/preview/render", "application/json"),
     ("/preview/tag", "application/json"),
 ]
-
-
-@pytest.fixture(scope="module")
-def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
-    with RunningProxy(started_sandbox, TOKEN_ENDPOINT="true", PREVIEW="true") as proxy:
-        yield proxy
 
 
 def _chunked(path: str, kind: str, body: bytes, secret: str = SECRET) -> bytes:

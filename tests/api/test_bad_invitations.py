@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.api.inviting import ServedHere, invite, order, served_here
-from tests.running import SECRET, RunningSandbox
+from tests.api.inviting import invite, order
+from tests.running import SECRET, RunningSandbox, ServedHere, served_here
 
 E = "consumerEmail"
 PRODUCTS = "productReviewInvitation.products"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import requests
 
@@ -91,12 +89,6 @@ BAD = [
     ("/v2/reviews?sku=A", 404, "nothing at this address"),
     ("/../etc/passwd", 404, "nothing at this address"),
 ]
-
-
-@pytest.fixture(scope="module")
-def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
-    with RunningProxy(started_sandbox) as proxy:
-        yield proxy
 
 
 def _raw(proxy: RunningProxy, method: str, path: str, *headers: str) -> tuple[int, str]:

@@ -18,12 +18,6 @@ INVITATIONS = f"/v1/private/business-units/{UNIT}/email-invitations"
 WRITING = ["/v1/cache/purge?sku=A", "/hooks/trustpilot", "/v1/invitations", INVITATIONS, TOKEN, "/preview/tag"]
 
 
-@pytest.fixture(scope="module")
-def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
-    with RunningProxy(started_sandbox, TOKEN_ENDPOINT="true", PREVIEW="true") as proxy:
-        yield proxy
-
-
 @pytest.fixture
 def anonymous(sandbox: RunningSandbox) -> Iterator[RunningProxy]:
     with RunningProxy(sandbox, PROXY_ALLOW_ANONYMOUS="true", PREVIEW="true") as proxy:

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.api.inviting import Served, invite, order, served_here
-from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
+from tests.api.inviting import invite, order
+from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox, Served, served_here
 
 DROP_IN = f"/v1/private/business-units/{UNIT}/email-invitations"
 SECOND = RunningSandbox.second_business_unit

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import requests
 
-from tests.api.inviting import invite, invite_at_once, order, served_here
-from tests.running import RunningProxy, RunningRedis, RunningSandbox
+from tests.api.inviting import invite, invite_at_once, order
+from tests.running import RunningProxy, RunningRedis, RunningSandbox, served_here
 
 
 def two_workers(sandbox: RunningSandbox, redis_server: RunningRedis, timeout: str = "10") -> RunningProxy:

@@ -10,10 +10,10 @@ import requests
 
 from proxy.preview.braze.answers import MemoryAnswers
 from proxy.preview.braze.rendering import Profile, Rendering, render
-from tests.api.inviting import Served, invite, order, served_here
+from tests.api.inviting import invite, order
 from tests.api.test_reads import Sockets
 from tests.preview.braze.test_seed import TOKEN, TRUSTPILOT
-from tests.running import SECRET, RunningSandbox
+from tests.running import SECRET, RunningSandbox, Served, served_here
 
 PATH = "/v1/oauth/oauth-business-users-for-applications/accesstoken"
 

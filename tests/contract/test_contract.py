@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.leaks import WATCH
 from tests.running import SECRET, RunningProxy, RunningSandbox
+from tools.leaks import WATCH
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "2"))
 THOROUGH = "CONTRACT_EXAMPLES" in os.environ

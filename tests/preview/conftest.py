@@ -11,8 +11,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.leaks import WATCH
 from tests.running import SECRET, RunningProxy, RunningSandbox
+from tools.leaks import WATCH
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Dialog, Frame, Page, ViewportSize, expect
 
-from tests.leaks import WATCH
 from tests.preview.braze.endpoint import running_endpoint
 from tests.running import SECRET, RunningSandbox
+from tools.leaks import WATCH
 
 from .conftest import Previewing, artefact
 

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import requests
@@ -14,12 +14,6 @@ import requests
 from tests.exposition import value
 from tests.load import Callers, percentile
 from tests.running import SECRET, RunningProxy, RunningSandbox
-
-
-@pytest.fixture(scope="module")
-def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
-    with RunningProxy(started_sandbox) as proxy:
-        yield proxy
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def bare(
     kept = folder / "body"
     kept.write_bytes(body)
     environment = proxy_environment(sandbox, BENCH_BODY=str(kept))
-    return Gunicorn(f"tests.bench.bare:{function}", environment, *options, under=under)
+    return Gunicorn(f"tools.bench.bare:{function}", environment, *options, under=under)
 
 
 _NGINX = """

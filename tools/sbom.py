@@ -1,4 +1,4 @@
-"""Checks the bill of materials that ``make sbom`` writes: ``python -m tests.sbom sbom.json``."""
+"""Checks the bill of materials that ``make sbom`` writes: ``python -m tools.sbom sbom.json``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.requirements import EXTRAS, SETUP, runtime
+from tools.requirements import EXTRAS, SETUP, runtime
 
 PROJECT = "connected-content-proxy"
 TOOLS = ("pytest", "mypy", "ruff", "hypothesis", "schemathesis", "playwright")

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from proxy.sandbox import API_KEY, API_SECRET
 
-FOLDER = Path(os.environ.get("SAID_FOLDER", Path(__file__).parent / "artefacts" / "said"))
+FOLDER = Path(os.environ.get("SAID_FOLDER", Path(__file__).parents[1] / "tests" / "artefacts" / "said"))
 COMMON_SECRETS = ("test-secret", API_KEY, API_SECRET)
 KINDS = ("log", "metrics", "error", "preview")
 

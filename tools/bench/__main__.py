@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench.bad_day import bad_day
-from tests.bench.growth import growth
-from tests.bench.hit import PATH, hit
-from tests.bench.instructions import instructions_per_hit
-from tests.bench.machine import machine
-from tests.bench.report import Line, chart, markdown, put_into, terminal
-from tests.bench.scale import FULL, SMOKE, Scale
-from tests.bench.send import send
 from tests.running import RunningSandbox
+from tools.bench.bad_day import bad_day
+from tools.bench.growth import growth
+from tools.bench.hit import PATH, hit
+from tools.bench.instructions import instructions_per_hit
+from tools.bench.machine import machine
+from tools.bench.report import Line, chart, markdown, put_into, terminal
+from tools.bench.scale import FULL, SMOKE, Scale
+from tools.bench.send import send
 
 _ROOT = Path(__file__).parents[2]
 _ARTEFACTS = _ROOT / "tests" / "artefacts"

@@ -1,4 +1,4 @@
-"""What ``pip install .`` put into a bare environment starts and answers: ``python -m tests.installed``.
+"""What ``pip install .`` put into a bare environment starts and answers: ``python -m tools.installed``.
 
 Run from a folder that holds ``wsgi.py`` and ``gunicorn.conf.py`` and nothing else, so that the installed package is
 what runs, with the files that come with it. Without an extra, what needs it is refused in words.

@@ -8,12 +8,12 @@ import statistics
 from collections import defaultdict
 from contextlib import ExitStack
 
-from tests.bench.asking import rendered
-from tests.bench.report import Line
-from tests.bench.scale import Scale
-from tests.bench.servers import HEADERS, Gunicorn, proxy
 from tests.load import percentile
 from tests.running import RunningSandbox
+from tools.bench.asking import rendered
+from tools.bench.report import Line
+from tools.bench.scale import Scale
+from tools.bench.servers import HEADERS, Gunicorn, proxy
 
 _MOST_BYTES = 12 * 1024
 _FLAT = 1.15

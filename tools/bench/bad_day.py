@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.bench.asking import LATE_SECONDS, Got, rendered
-from tests.bench.report import Line
-from tests.bench.scale import Scale
-from tests.bench.send import plan, stock
-from tests.bench.servers import proxy
 from tests.running import SECRET, RunningSandbox
+from tools.bench.asking import LATE_SECONDS, Got, rendered
+from tools.bench.report import Line
+from tools.bench.scale import Scale
+from tools.bench.send import plan, stock
+from tools.bench.servers import proxy
 
 _PAUSE = 0.05
 MOST_WASTED = 20

@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 import requests
 
 from proxy.sandbox.shop import compose, usual_ratings
-from tests.bench.asking import LATE_SECONDS, Got, Render, rendered
-from tests.bench.report import Line
-from tests.bench.scale import Scale
-from tests.bench.servers import Nginx, proxy
 from tests.load import percentile
 from tests.running import SECRET, UNIT, RunningSandbox
+from tools.bench.asking import LATE_SECONDS, Got, Render, rendered
+from tools.bench.report import Line
+from tools.bench.scale import Scale
+from tools.bench.servers import Nginx, proxy
 
 UPSTREAM_SECONDS = 0.2
 LIMIT = (833, 300)

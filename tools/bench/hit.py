@@ -13,10 +13,10 @@ from pathlib import Path
 
 import requests
 
-from tests.bench.report import Line
-from tests.bench.scale import Scale
-from tests.bench.servers import HEADERS, Gunicorn, bare, proxy
 from tests.running import RunningSandbox
+from tools.bench.report import Line
+from tools.bench.scale import Scale
+from tools.bench.servers import HEADERS, Gunicorn, bare, proxy
 
 PATH = "/v1/reviews?sku=TRUCK-01"
 CONNECTIONS = (64, 1000)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import requests
 
-from tests.bench.servers import HEADERS, Gunicorn, bare, proxy
 from tests.running import RunningSandbox
+from tools.bench.servers import HEADERS, Gunicorn, bare, proxy
 
 # gunicorn's C parser uses an instruction that valgrind does not know; so both get its Python parser.
 _OPTIONS = ("--http-parser", "python", "--timeout", "300")
