@@ -5,12 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 Now = Callable[[], float]
 """Seconds since the epoch. Wall time, because copies are shared between processes and machines."""
 
 Spawn = Callable[[Callable[[], None]], None]
 """Runs a function beside the caller and returns at once."""
+
+
+class Priority(Enum):
+    """Who a call is made for."""
+
+    FOREGROUND = "somebody waits for it, as nothing is cached"
+    BACKGROUND = "a refresh: the first to be given up"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A look-up reads as: find the copy; fresh: answer it; stale: answer it and refres
 the one flight for its key and wait for it, but only until the deadline.
 """
 
-from proxy.cache.cache import Cache, Fresh, Held, Lookup, Revised
+from proxy.cache.cache import Cache, Cached, Fetched, Lookup, Updated
 from proxy.cache.entry import Entry, Key, Lifetimes
 from proxy.cache.flight import DeadlinePassed, Flights
 from proxy.cache.freshness import Freshness, State
@@ -13,19 +13,19 @@ from proxy.cache.store import FailedElsewhere, Store, StoreDown
 
 __all__ = [
     "Cache",
+    "Cached",
     "DeadlinePassed",
     "Entry",
     "FailedElsewhere",
+    "Fetched",
     "Flights",
-    "Fresh",
     "Freshness",
-    "Held",
     "Key",
     "Lifetimes",
     "Lookup",
     "MemoryStore",
-    "Revised",
     "State",
     "Store",
     "StoreDown",
+    "Updated",
 ]

@@ -13,11 +13,11 @@ from proxy.cache.entry import Entry, Key, Lifetimes
 from proxy.cache.flight import Flight, Flights
 from proxy.cache.freshness import Freshness, State
 from proxy.cache.store import Store
-from proxy.clock import Deadline, Now
+from proxy.clock import Deadline, Now, Priority
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
+class Fetched:
     """What a fetch brought: the bytes to hold, and whether they hold anything for the product."""
 
     value: bytes
@@ -25,7 +25,7 @@ class Fresh:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Cached:
     """A copy to answer with."""
 
     value: bytes
@@ -33,7 +33,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Revised:
+class Updated:
     """What to hold in place of a copy. ``refresh``: serve it as stale, so that the next read has it fetched anew."""
 
     value: bytes
@@ -41,9 +41,9 @@ class Revised:
 
 
 class Fetch(Protocol):
-    """Gets what is to be held. ``urgent``: somebody waits for it, as there is no copy to answer with."""
+    """Gets what is to be held. ``priority``: whether somebody waits for it, as there is no copy to answer with."""
 
-    def __call__(self, *, urgent: bool) -> Fresh:
+    def __call__(self, *, priority: Priority) -> Fetched:
         """Return what was fetched, or raise why it could not be."""
 
 
@@ -84,26 +84,26 @@ class Cache:
         store.when_changed(flights.ground)
         store.when_changed(self._forget_setbacks)
 
-    def look_up(self, key: Key, fetch: Fetch) -> Lookup:
+    def get_or_fetch(self, key: Key, fetch: Fetch) -> Lookup:
         """Find the copy for ``key``; where it is stale or gone, see to it that ``fetch`` is under way.
 
         Returns at once: look several keys up first, then wait for them, and their fetches run side by side.
         """
-        held = self.peek(key)
+        held = self.get(key)
         if held is None:
-            return Lookup(None, self._failed(key) or self._fly(key, fetch, urgent=True))
+            return Lookup(None, self._failed(key) or self._fly(key, fetch, priority=Priority.FOREGROUND))
         if held.freshness.state is State.STALE and self._setback(key) is None:
-            self._fly(key, fetch, urgent=False)
+            self._fly(key, fetch, priority=Priority.BACKGROUND)
         return Lookup(held, None)
 
-    def renew(self, key: Key, fetch: Fetch) -> Lookup:
+    def refresh(self, key: Key, fetch: Fetch) -> Lookup:
         """Find a fresh copy for ``key``, or see to it that ``fetch`` is under way: a stale one is not enough."""
-        held = self.peek(key)
+        held = self.get(key)
         if held is not None and held.freshness.state is State.HIT:
             return Lookup(held, None)
-        return Lookup(None, self._failed(key) or self._fly(key, fetch, urgent=False))
+        return Lookup(None, self._failed(key) or self._fly(key, fetch, priority=Priority.BACKGROUND))
 
-    def fetch_again(self, key: Key, fetch: Fetch) -> Lookup:
+    def refetch(self, key: Key, fetch: Fetch) -> Lookup:
         """Have ``fetch`` called although a fresh copy is held, which is stale from now on.
 
         Raises :class:`StoreDown`.
@@ -114,9 +114,9 @@ class Cache:
             return replace(entry, fresh_until=min(entry.fresh_until, now)) if part == key.part else entry
 
         self._store.revise(key.product, changed)
-        return Lookup(None, self._fly(key, fetch, urgent=True))
+        return Lookup(None, self._fly(key, fetch, priority=Priority.FOREGROUND))
 
-    def peek(self, key: Key) -> Held | None:
+    def get(self, key: Key) -> Cached | None:
         """Return the copy for ``key`` if there is one that is not gone; never fetch."""
         now = self._now()
         entry = self._store.get(key)
@@ -124,11 +124,11 @@ class Cache:
             return None
         return _held(entry, State.HIT if entry.is_fresh(now) else State.STALE)
 
-    def forget(self, product: str) -> None:
+    def invalidate(self, product: str) -> None:
         """Drop all copies of ``product``, also those that are just being fetched. Raises :class:`StoreDown`."""
         self._store.forget(product)
 
-    def revise(self, product: str, change: Callable[[str, Held], Revised | None]) -> None:
+    def update(self, product: str, change: Callable[[str, Cached], Updated | None]) -> None:
         """Put all copies of ``product`` through ``change``, which gets a part's name and its copy.
 
         ``None`` drops the copy. What is just being fetched is not held. Raises :class:`StoreDown`.
@@ -144,24 +144,24 @@ class Cache:
 
         self._store.revise(product, changed)
 
-    def search(self, prefix: str, look: Callable[[str, str, bytes], None]) -> None:
+    def scan(self, prefix: str, look: Callable[[str, str, bytes], None]) -> None:
         """Show ``look`` the product, the part and the value of every copy of the products named ``prefix…``.
 
         Raises :class:`StoreDown`.
         """
         self._store.search(prefix, lambda product, part, entry: look(product, part, entry.value))
 
-    def _fly(self, key: Key, fetch: Fetch, *, urgent: bool) -> Flight[Entry]:
+    def _fly(self, key: Key, fetch: Fetch, *, priority: Priority) -> Flight[Entry]:
         def job() -> Entry:
             lease = self._store.take(key)
             if isinstance(lease, Entry):
                 return lease
             try:
-                fresh = fetch(urgent=urgent)
+                fresh = fetch(priority=priority)
             except Exception as error:
                 # A refresh is the first to be refused. Who waits elsewhere without a copy may still fetch it.
-                lease.give_up(error if urgent else None)
-                self._set_back(key, error, urgent=urgent)
+                lease.give_up(error if priority is Priority.FOREGROUND else None)
+                self._set_back(key, error, priority=priority)
                 raise
             entry = self._lifetimes.entry(fresh.value, found=fresh.found, now=self._now())
             lease.bring(entry)
@@ -178,12 +178,12 @@ class Cache:
         flight.crash(setback.error)
         return flight
 
-    def _set_back(self, key: Key, error: Exception, *, urgent: bool) -> None:
+    def _set_back(self, key: Key, error: Exception, *, priority: Priority) -> None:
         lasts = isinstance(error, self._lasting)
         seconds = self._lifetimes.missing if lasts else SETBACK_SECONDS
         with self._setbacks_lock:
             # Why a copy was not refreshed says nothing once the copy is gone.
-            self._setbacks[key] = _Setback(error, seconds, answers=lasts and urgent)
+            self._setbacks[key] = _Setback(error, seconds, answers=lasts and priority is Priority.FOREGROUND)
 
     def _setback(self, key: Key) -> _Setback | None:
         with self._setbacks_lock:
@@ -198,7 +198,7 @@ class Cache:
 class Lookup:
     """A copy that is there already, or a flight that will bring it."""
 
-    def __init__(self, held: Held | None, flight: Flight[Entry] | None) -> None:
+    def __init__(self, held: Cached | None, flight: Flight[Entry] | None) -> None:
         self._held = held
         self._flight = flight
 
@@ -207,7 +207,7 @@ class Lookup:
         """Whether there is a copy already, so that :meth:`wait` returns at once."""
         return self._held is not None
 
-    def wait(self, deadline: Deadline) -> Held:
+    def wait(self, deadline: Deadline) -> Cached:
         """Return the copy, waiting for the flight until ``deadline``.
 
         Raises :class:`DeadlinePassed`, what the fetch raised, or :class:`FailedElsewhere`.
@@ -218,5 +218,5 @@ class Lookup:
         return self._held
 
 
-def _held(entry: Entry, state: State) -> Held:
-    return Held(entry.value, Freshness(state, entry.stored_at, entry.fresh_until, entry.gone_at))
+def _held(entry: Entry, state: State) -> Cached:
+    return Cached(entry.value, Freshness(state, entry.stored_at, entry.fresh_until, entry.gone_at))

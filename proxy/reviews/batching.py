@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from proxy.clock import Priority
 from proxy.trustpilot import SummaryCounts
 from proxy.trustpilot.errors import Malformed
 
@@ -22,7 +23,7 @@ class BatchCall(Protocol):
     """The call that a batch makes."""
 
     def __call__(
-        self, business_unit: str, skus: Sequence[str], *, urgent: bool
+        self, business_unit: str, skus: Sequence[str], *, priority: Priority
     ) -> Mapping[str, SummaryCounts | Malformed]:
         """Return the summaries of several products, an error in the place of one that can't be read."""
 
@@ -32,7 +33,7 @@ class _Batch:
         self.skus: list[str] = []
         self.expected = 0
         """How many were announced, 0 when none were."""
-        self.urgent = False
+        self.priority = Priority.BACKGROUND
         self.full = threading.Event()
         self.done = threading.Event()
         self.summaries: Mapping[str, SummaryCounts | Malformed] = {}
@@ -57,10 +58,10 @@ class SummaryBatches:
             elif not batch.skus and not batch.expected:
                 del self._open[business_unit]
 
-    def summary(self, business_unit: str, sku: str, *, urgent: bool) -> SummaryCounts | None:
+    def summary(self, business_unit: str, sku: str, *, priority: Priority) -> SummaryCounts | None:
         """Return the summary of ``sku``, ``None`` when Trustpilot has none; raise what the shared call raised.
 
-        A summary that can't be read raises for its own SKU only. The call is urgent when one who shares it is.
+        A summary that can't be read raises for its own SKU only. One who waits makes the call a foreground one.
         """
         with self._lock:
             batch = self._open.get(business_unit)
@@ -68,7 +69,8 @@ class SummaryBatches:
                 batch = self._open[business_unit] = _Batch()
             leads = not batch.skus
             batch.skus.append(sku)
-            batch.urgent |= urgent
+            if priority is Priority.FOREGROUND:
+                batch.priority = priority
             if len(batch.skus) >= MOST_SKUS:
                 del self._open[business_unit]
                 batch.full.set()
@@ -90,7 +92,7 @@ class SummaryBatches:
             if self._open.get(business_unit) is batch:
                 del self._open[business_unit]
         try:
-            batch.summaries = self._call(business_unit, list(dict.fromkeys(batch.skus)), urgent=batch.urgent)
+            batch.summaries = self._call(business_unit, list(dict.fromkeys(batch.skus)), priority=batch.priority)
         except Exception as error:  # noqa: BLE001  # it is raised again in everyone who shares the call
             batch.error = error
         finally:

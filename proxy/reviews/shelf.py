@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.cache import Cache, Fresh, Held, Key, Lookup
+from proxy.cache import Cache, Cached, Fetched, Key, Lookup
+from proxy.clock import Priority
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.page import Page
 from proxy.reviews.summary import NOTHING, Summary
@@ -51,7 +52,7 @@ class Shelf:
     ) -> None:
         """``renew``: a stale copy is not enough."""
         self._cache = cache
-        self._look_up = cache.renew if renew else cache.look_up
+        self._look_up = cache.refresh if renew else cache.get_or_fetch
         self._trustpilot = trustpilot
         self._batches = batches
         self._business_unit = business_unit
@@ -64,7 +65,7 @@ class Shelf:
         with a gap between them. Raises :class:`~proxy.cache.StoreDown` only where it is to be fetched again.
         """
 
-        def fetch(*, urgent: bool) -> Fresh:
+        def fetch(*, priority: Priority) -> Fetched:
             try:
                 found = self._trustpilot.reviews(
                     self._business_unit,
@@ -73,33 +74,33 @@ class Shelf:
                     language=filters.language,
                     locale=self._locale,
                     page=number,
-                    urgent=urgent,
+                    priority=priority,
                 )
             except NotFound:
-                cached = self._cache.peek(key)
+                cached = self._cache.get(key)
                 if cached is not None and Page.decode(cached.value).reviews:
                     # A 404 may be a mistake for a while; reviews that were there are not replaced by none.
                     raise
-                return Fresh(Page([], complete=True).encode(), found=False)
+                return Fetched(Page([], complete=True).encode(), found=False)
             page = Page(found.reviews, complete=not found.has_next, dropped=found.malformed > 0)
-            return Fresh(page.encode(), found=bool(page.reviews))
+            return Fetched(page.encode(), found=bool(page.reviews))
 
         key = self._page_key(sku, filters, number, after)
-        return self._cache.fetch_again(key, fetch) if again else self._look_up(key, fetch)
+        return self._cache.refetch(key, fetch) if again else self._look_up(key, fetch)
 
     def summary(self, sku: str) -> Lookup:
         """Look the summary up that Trustpilot itself makes."""
 
-        def fetch(*, urgent: bool) -> Fresh:
+        def fetch(*, priority: Priority) -> Fetched:
             try:
-                counts = self._batches.summary(self._business_unit, sku, urgent=urgent)
+                counts = self._batches.summary(self._business_unit, sku, priority=priority)
             except NotFound:
-                cached = self._cache.peek(key)
+                cached = self._cache.get(key)
                 if cached is not None and Summary.decode(cached.value).total:
                     raise  # as for a page
                 counts = None
             summary = Summary.of_counts(counts) if counts else NOTHING
-            return Fresh(summary.encode(), found=bool(summary.total))
+            return Fetched(summary.encode(), found=bool(summary.total))
 
         key = Key(product_name(self._business_unit, sku), _SUMMARY)
         return self._look_up(key, fetch)
@@ -111,9 +112,9 @@ class Shelf:
         self._batches.expect(self._business_unit, -sum(lookup.is_ready for lookup in lookups))
         return lookups
 
-    def held_page(self, sku: str) -> Held | None:
+    def held_page(self, sku: str) -> Cached | None:
         """Return the newest page if a copy is there, without fetching."""
-        return self._cache.peek(self._page_key(sku, WHOLE, 1, ""))
+        return self._cache.get(self._page_key(sku, WHOLE, 1, ""))
 
     def _page_key(self, sku: str, filters: Filter, number: int, after: str) -> Key:
         return Key(

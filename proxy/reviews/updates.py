@@ -1,4 +1,4 @@
-"""Held pages follow what happens to reviews: purged by hand, or brought up to date by Trustpilot's webhooks."""
+"""Cached pages follow what happens to reviews: purged by hand, or brought up to date by Trustpilot's webhooks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from proxy.cache import Cache, Held, Revised
+from proxy.cache import Cache, Cached, Updated
 from proxy.reviews.listing import MAX_PAGES
 from proxy.reviews.page import Page, written_at
 from proxy.reviews.shelf import is_newest_page, is_page, is_summary, product_name
@@ -53,7 +53,7 @@ class Updates:
     def purge(self, business_unit: str, skus: Iterable[str]) -> None:
         """Forget all that is held of ``skus``."""
         for sku in skus:
-            self._cache.forget(product_name(business_unit, sku))
+            self._cache.invalidate(product_name(business_unit, sku))
 
     def apply(self, business_unit: str, events: Sequence[ReviewEvent]) -> None:
         """Bring the held pages of the events' products up to date, without a call. Each product is changed once.
@@ -104,19 +104,19 @@ class Updates:
                 if isinstance(name, str) and name in review_ids:
                     holders.setdefault(name, set()).add(product)
 
-        self._cache.search(product_name(business_unit, ""), search)
+        self._cache.scan(product_name(business_unit, ""), search)
         return holders
 
     def _change(self, product: str, told: Mapping[str, _Told]) -> None:
-        def change(part: str, held: Held) -> Revised | None:
+        def change(part: str, held: Cached) -> Updated | None:
             if is_summary(part):
-                return Revised(held.value, refresh=True)
+                return Updated(held.value, refresh=True)
             if not is_newest_page(part):
                 return None
             page, refresh = _applied(Page.decode(held.value), told)
-            return Revised(page.encode(), refresh=refresh)
+            return Updated(page.encode(), refresh=refresh)
 
-        self._cache.revise(product, change)
+        self._cache.update(product, change)
 
 
 def _applied(page: Page, told: Mapping[str, _Told]) -> tuple[Page, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from proxy.clock import Priority
 from proxy.trustpilot import ReviewsPage, SummaryCounts
 from proxy.trustpilot.errors import Malformed
 
@@ -21,14 +22,14 @@ class Upstream(Protocol):
         language: str | None,
         locale: str | None,
         page: int,
-        urgent: bool,
+        priority: Priority,
     ) -> ReviewsPage:
         """Return a page of 100 reviews, newest first, under Trustpilot's own filters.
 
-        ``urgent``: somebody waits, as no copy is held. Other calls are the first to be given up.
+        Background calls are the first to be given up.
         """
 
     def batch_summaries(
-        self, business_unit: str, skus: Sequence[str], *, urgent: bool
+        self, business_unit: str, skus: Sequence[str], *, priority: Priority
     ) -> Mapping[str, SummaryCounts | Malformed]:
         """Return the summaries of several products in one call, an error in the place of one that can't be read."""

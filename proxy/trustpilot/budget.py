@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.clock import Priority
 from proxy.trustpilot.errors import BudgetSpent
 
 REFRESH_SHARE = 0.8
@@ -46,29 +47,29 @@ class Counter(Protocol):
 
 
 class Budget:
-    """Lets calls pass while every window has room; urgent ones to the last, refreshes up to 80 %."""
+    """Lets calls pass while every window has room; foreground ones to the last, refreshes up to 80 %."""
 
     def __init__(self, counter: Counter, windows: Sequence[Window]) -> None:
         self._counter = counter
         self._windows = windows
 
-    def take(self, *, urgent: bool) -> None:
+    def take(self, *, priority: Priority) -> None:
         """Count one call in every window. Raises :class:`BudgetSpent`, which says when there is room again."""
         for window in self._windows:
             # Seen before any is taken, so that a call the hour refuses is not charged to the five minutes.
             use = self._counter.use(window)
-            if use.used >= self._most(window, urgent=urgent):
+            if use.used >= self._most(window, priority=priority):
                 raise self._spent(use)
         for window in self._windows:
-            if not self._counter.take(window, self._most(window, urgent=urgent)):
+            if not self._counter.take(window, self._most(window, priority=priority)):
                 raise self._spent(self._counter.use(window))
 
     def uses(self) -> list[Use]:
         """Return how much of each window is used."""
         return [self._counter.use(window) for window in self._windows]
 
-    def _most(self, window: Window, *, urgent: bool) -> int:
-        return window.calls if urgent else math.floor(window.calls * REFRESH_SHARE)
+    def _most(self, window: Window, *, priority: Priority) -> int:
+        return window.calls if priority is Priority.FOREGROUND else math.floor(window.calls * REFRESH_SHARE)
 
     def _spent(self, use: Use) -> BudgetSpent:
         wait = max(1, math.ceil(use.frees_in))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from proxy.clock import Priority
 from proxy.events import Report, unheard
 from proxy.trustpilot.breaker import Call
 from proxy.trustpilot.errors import Malformed, NotFound
@@ -38,7 +39,7 @@ class Trustpilot:
         language: str | None,
         locale: str | None,
         page: int,
-        urgent: bool,
+        priority: Priority,
     ) -> ReviewsPage:
         """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
 
@@ -56,7 +57,7 @@ class Trustpilot:
                 Call.of(business_unit, "reviews", [sku]),
                 lambda: self._transport.send("GET", url, headers=self._headers, params=params),
                 lambda body: read_reviews(body, PER_PAGE),
-                urgent=urgent,
+                priority=priority,
             )
         except NotFound:
             _log.warning("Trustpilot answered 404 for reviews of business unit %s", business_unit)
@@ -67,7 +68,7 @@ class Trustpilot:
         return found
 
     def batch_summaries(
-        self, business_unit: str, skus: Sequence[str], *, urgent: bool
+        self, business_unit: str, skus: Sequence[str], *, priority: Priority
     ) -> dict[str, SummaryCounts | Malformed]:
         """Return the summaries of ``skus`` in one call; a product without reviews may be missing.
 
@@ -79,7 +80,7 @@ class Trustpilot:
                 Call.of(business_unit, "summaries", skus),
                 lambda: self._transport.send("POST", url, headers=self._headers, json={"skus": list(skus)}),
                 read_batch_summaries,
-                urgent=urgent,
+                priority=priority,
             )
         except NotFound:
             _log.warning("Trustpilot answered 404 for summaries of business unit %s", business_unit)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
+from proxy.clock import Priority
 from proxy.events import Report, unheard
 from proxy.trustpilot.breaker import Breaker, Call
 from proxy.trustpilot.budget import Budget
@@ -50,16 +51,16 @@ class Gate:
         self._report = report
         self._refreshes = threading.BoundedSemaphore(refreshes)
 
-    def call(self, call: Call, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
+    def call(self, call: Call, send: Callable[[], Reply], read: Callable[[bytes], T], *, priority: Priority) -> T:
         """Return what ``read`` makes of a 200's body.
 
-        ``call`` names it; ``urgent``: somebody waits for it, as no copy is held.
+        ``call`` names it; ``priority``: whether somebody waits for it.
 
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. :class:`Paused`, :class:`BudgetSpent` and
         :class:`Busy` mean that no call was made.
         """
         try:
-            return self._call(call, send, read, urgent=urgent)
+            return self._call(call, send, read, priority=priority)
         except (Paused, BudgetSpent, Busy) as error:
             self._report(CallNotMade(type(error).__name__.lower()))
             raise
@@ -67,11 +68,11 @@ class Gate:
             self._report(AnswerMalformed())
             raise
 
-    def _call(self, call: Call, send: Callable[[], Reply], read: Callable[[bytes], T], *, urgent: bool) -> T:
-        with self._place(urgent=urgent):
+    def _call(self, call: Call, send: Callable[[], Reply], read: Callable[[bytes], T], *, priority: Priority) -> T:
+        with self._place(priority=priority):
             attempt = self._breaker.admit(call)
             try:
-                self._budget.take(urgent=urgent)
+                self._budget.take(priority=priority)
                 answer = read(sound(send()).body)
             except (NotFound, Rejected):
                 # Trustpilot works; this request is what is wrong.
@@ -90,8 +91,8 @@ class Gate:
             return answer
 
     @contextmanager
-    def _place(self, *, urgent: bool) -> Iterator[None]:
-        if urgent:
+    def _place(self, *, priority: Priority) -> Iterator[None]:
+        if priority is Priority.FOREGROUND:
             yield
             return
         if not self._refreshes.acquire(blocking=False):
@@ -117,7 +118,7 @@ class BudgetedSender:
         self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, timeout: float | None = None
     ) -> Reply:
         """Return the answer, whatever its status. Raises :class:`BudgetSpent` when no call could be made."""
-        self._budget.take(urgent=True)
+        self._budget.take(priority=Priority.FOREGROUND)
         return self._sender.send(method, url, headers=headers, data=data, timeout=timeout)
 
 

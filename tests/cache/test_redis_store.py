@@ -12,9 +12,20 @@ import pytest
 import redis
 
 from proxy.app import spawn
-from proxy.cache import Cache, Entry, FailedElsewhere, Flights, Fresh, Key, Lifetimes, MemoryStore, Revised, StoreDown
+from proxy.cache import (
+    Cache,
+    Entry,
+    FailedElsewhere,
+    Fetched,
+    Flights,
+    Key,
+    Lifetimes,
+    MemoryStore,
+    StoreDown,
+    Updated,
+)
 from proxy.cache.redis_store import RedisStore
-from proxy.clock import Deadline
+from proxy.clock import Deadline, Priority
 from proxy.redis_link import PATIENCE_SECONDS, REST_SECONDS, RedisLink
 from proxy.trustpilot.errors import Failing
 from tests.running import RunningRedis
@@ -44,14 +55,14 @@ class Worker:
         _eventually(lambda: self.store._notices.connected)
 
     def read(self, value: bytes = b"one", takes: float = 0.0, error: Exception | None = None) -> bytes:
-        def fetch(*, urgent: bool) -> Fresh:
+        def fetch(*, priority: Priority) -> Fetched:
             self.fetches += 1
             time.sleep(takes)
             if error:
                 raise error
-            return Fresh(value, found=True)
+            return Fetched(value, found=True)
 
-        return self.cache.look_up(KEY, fetch).wait(Deadline.after(10)).value
+        return self.cache.get_or_fetch(KEY, fetch).wait(Deadline.after(10)).value
 
 
 def _eventually(true: Callable[[], bool]) -> None:
@@ -115,11 +126,11 @@ def test_a_worker_that_dies_while_it_fetches_blocks_the_others_no_longer_than_it
 def test_forgetting_reaches_the_memory_of_all_workers_and_fetches_under_way(redis_server: RunningRedis) -> None:
     one, other, third = Worker(redis_server), Worker(redis_server), Worker(redis_server)
     assert one.read(b"old") == other.read() == b"old"
-    one.cache.forget(KEY.product)
+    one.cache.invalidate(KEY.product)
     with ThreadPoolExecutor(1) as callers:
         late = callers.submit(third.read, b"begun before", takes=0.5)
         _eventually(lambda: third.fetches == 1)
-        one.cache.forget(KEY.product)
+        one.cache.invalidate(KEY.product)
         _eventually(lambda: other.near.get(KEY) is None)
         assert other.read(b"new") == b"new"
         # Who waited for it gets what it brought; it is not held.
@@ -141,14 +152,14 @@ def test_a_read_in_the_middle_of_a_purge_does_not_bring_the_old_copy_back(
         change_for_all(product, parts)
 
     monkeypatch.setattr(worker.store, "_change_for_all", with_a_read_before)
-    worker.cache.forget(KEY.product)
+    worker.cache.invalidate(KEY.product)
     assert worker.read(b"new") == b"new"
 
 
 def test_a_revision_reaches_all_workers_and_needs_no_fetch(redis_server: RunningRedis) -> None:
     one, other = Worker(redis_server), Worker(redis_server)
     assert one.read(b"old") == other.read() == b"old"
-    one.cache.revise(KEY.product, lambda part, held: Revised(held.value + b", revised", refresh=False))
+    one.cache.update(KEY.product, lambda part, held: Updated(held.value + b", revised", refresh=False))
     assert one.read() == b"old, revised"
     _eventually(lambda: other.near.get(KEY) is None)
     assert other.read() == b"old, revised"
@@ -161,7 +172,7 @@ def test_of_many_revisions_at_once_none_is_lost(redis_server: RunningRedis) -> N
 
     def revise(number: int) -> None:
         worker = (one, other)[number % 2]
-        worker.cache.revise(KEY.product, lambda part, held: Revised(held.value + bytes([number]), refresh=False))
+        worker.cache.update(KEY.product, lambda part, held: Updated(held.value + bytes([number]), refresh=False))
 
     with ThreadPoolExecutor(4) as callers:
         list(callers.map(revise, range(20)))
@@ -197,7 +208,7 @@ def test_a_killed_redis_leaves_what_is_near_and_gets_it_back_when_it_returns_emp
     redis_server.kill()
     assert worker.read(b"two") == b"one"
     with pytest.raises(StoreDown):
-        worker.cache.forget("unit/OTHER")
+        worker.cache.invalidate("unit/OTHER")
     redis_server.start()
     _eventually(lambda: worker.store._notices.connected)
     time.sleep(REST_SECONDS)
@@ -304,7 +315,7 @@ def test_notices_that_are_none_are_ignored(redis_server: RunningRedis) -> None:
     for junk in (b"", b"\xff", b"[]", b'["changed"]', b"[" * 100_000):
         _held(redis_server).publish("ccp:1:notices", junk)
     one.read(b"old")
-    other.cache.forget(KEY.product)
+    other.cache.invalidate(KEY.product)
     _eventually(lambda: one.near.get(KEY) is None)
 
 

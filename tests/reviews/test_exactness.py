@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from proxy.api.parameters import Query, selection, view
 from proxy.app import spawn
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
-from proxy.clock import Deadline
+from proxy.clock import Deadline, Priority
 from proxy.reviews import ProductReviews
 from proxy.trustpilot import ReviewsPage, SummaryCounts
 from tests.reviews.model import catalogues, expected_ids, parameters
@@ -35,7 +35,7 @@ class FullList:
         language: str | None,
         locale: str | None,
         page: int,
-        urgent: bool,
+        priority: Priority,
     ) -> ReviewsPage:
         matching = [
             review
@@ -44,7 +44,9 @@ class FullList:
         ]
         return ReviewsPage(matching[(page - 1) * 100 : page * 100], len(matching) > page * 100, 0)
 
-    def batch_summaries(self, business_unit: str, skus: Sequence[str], *, urgent: bool) -> dict[str, SummaryCounts]:
+    def batch_summaries(
+        self, business_unit: str, skus: Sequence[str], *, priority: Priority
+    ) -> dict[str, SummaryCounts]:
         return {}
 
 

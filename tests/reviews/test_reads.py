@@ -11,7 +11,7 @@ import pytest
 
 from proxy.app import spawn
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
-from proxy.clock import Deadline
+from proxy.clock import Deadline, Priority
 from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, batching
 from proxy.trustpilot import ReviewsPage, SummaryCounts
 from proxy.trustpilot.errors import Malformed
@@ -38,7 +38,7 @@ class Bytes:
         language: str | None,
         locale: str | None,
         page: int,
-        urgent: bool,
+        priority: Priority,
     ) -> ReviewsPage:
         self.pages_asked.append((sku, page))
         full = [
@@ -51,7 +51,7 @@ class Bytes:
         return read_reviews(json.dumps(body).encode(), 100)
 
     def batch_summaries(
-        self, business_unit: str, skus: Sequence[str], *, urgent: bool
+        self, business_unit: str, skus: Sequence[str], *, priority: Priority
     ) -> dict[str, SummaryCounts | Malformed]:
         self.batches_asked.append(list(skus))
         listed = [{"sku": sku, **self.summaries[sku]} for sku in skus if sku in self.summaries]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
+from proxy.clock import Priority
 from proxy.redis_link import RedisDown, RedisLink
 from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.counting import OwnCounter, SharedCounter
@@ -26,11 +28,11 @@ def counter(request: pytest.FixtureRequest) -> Counter:
     return RedisCounter(RedisLink(server.url))
 
 
-def _taken(budget: Budget, times: int, *, urgent: bool) -> int:
+def _taken(budget: Budget, times: int, *, priority: Priority) -> int:
     taken = 0
     for _ in range(times):
         try:
-            budget.take(urgent=urgent)
+            budget.take(priority=priority)
         except BudgetSpent:
             continue
         taken += 1
@@ -39,31 +41,31 @@ def _taken(budget: Budget, times: int, *, urgent: bool) -> int:
 
 def test_refreshes_stop_at_80_percent_and_the_rest_is_for_products_without_a_copy(counter: Counter) -> None:
     budget = Budget(counter, [Window("5 minutes", 100, 300), HOUR])
-    assert _taken(budget, 150, urgent=False) == 80
-    assert _taken(budget, 150, urgent=True) == 20
+    assert _taken(budget, 150, priority=Priority.BACKGROUND) == 80
+    assert _taken(budget, 150, priority=Priority.FOREGROUND) == 20
     assert [use.used for use in budget.uses()] == [100, 100]
 
 
 def test_the_hour_is_kept_too_and_charges_nothing_to_the_five_minutes(counter: Counter) -> None:
     budget = Budget(counter, [Window("5 minutes", 100, 300), Window("hour", 10, 3600)])
-    assert _taken(budget, 50, urgent=True) == 10
+    assert _taken(budget, 50, priority=Priority.FOREGROUND) == 10
     assert [use.used for use in budget.uses()] == [10, 10]
 
 
 def test_a_spent_budget_says_truly_when_there_is_room_again(counter: Counter) -> None:
     budget = Budget(counter, [Window("2 seconds", 3, 2), HOUR])
-    assert _taken(budget, 5, urgent=True) == 3
+    assert _taken(budget, 5, priority=Priority.FOREGROUND) == 3
     with pytest.raises(BudgetSpent, match="3 calls per 2 seconds") as spent:
-        budget.take(urgent=True)
+        budget.take(priority=Priority.FOREGROUND)
     assert 1 <= spent.value.retry_after <= 2
     time.sleep(spent.value.retry_after)
-    budget.take(urgent=True)
+    budget.take(priority=Priority.FOREGROUND)
 
 
 def test_two_processes_on_one_redis_share_the_window(redis_server: RunningRedis) -> None:
     window = Window("5 minutes", 100, 300)
     budgets = [Budget(RedisCounter(RedisLink(redis_server.url)), [window, HOUR]) for _ in range(2)]
-    takes: list[Callable[[], int]] = [lambda b=b: _taken(b, 20, urgent=True) for b in budgets for _ in range(5)]  # type: ignore[misc]  # mypy can't type a lambda's default
+    takes = [partial(_taken, budget, 20, priority=Priority.FOREGROUND) for budget in budgets for _ in range(5)]
     with ThreadPoolExecutor(10) as callers:
         assert sum(callers.map(lambda take: take(), takes)) == 100
 
@@ -71,9 +73,9 @@ def test_two_processes_on_one_redis_share_the_window(redis_server: RunningRedis)
 def test_without_redis_each_worker_keeps_to_its_part_and_knows_what_it_used(redis_server: RunningRedis) -> None:
     shared = SharedCounter(RedisCounter(RedisLink(redis_server.url)), OwnCounter(), workers=2, down=RedisDown)
     budget = Budget(shared, [Window("5 minutes", 100, 300), HOUR])
-    assert _taken(budget, 30, urgent=True) == 30
+    assert _taken(budget, 30, priority=Priority.FOREGROUND) == 30
     redis_server.kill()
-    assert _taken(budget, 100, urgent=True) == 20
+    assert _taken(budget, 100, priority=Priority.FOREGROUND) == 20
     assert [use.used for use in budget.uses()] == [100, 100]
 
 
@@ -85,28 +87,28 @@ def _worker(server: RunningRedis, windows: list[Window], clock: Callable[[], flo
 def test_a_redis_that_freezes_and_thaws_never_lets_more_than_the_window_out(redis_server: RunningRedis) -> None:
     workers = [_worker(redis_server, [Window("5 minutes", 60, 300), HOUR]) for _ in range(2)]
     first, second = workers
-    made = _taken(first, 45, urgent=True)
+    made = _taken(first, 45, priority=Priority.FOREGROUND)
     second.uses()
     redis_server.freeze()
-    made += sum(_taken(worker, 60, urgent=True) for worker in workers)
+    made += sum(_taken(worker, 60, priority=Priority.FOREGROUND) for worker in workers)
     assert made <= 60
     redis_server.thaw()
     time.sleep(0.2)
     # The second has not handed in what it made when the first asks again.
-    made += sum(_taken(worker, 60, urgent=True) for worker in workers)
+    made += sum(_taken(worker, 60, priority=Priority.FOREGROUND) for worker in workers)
     assert 45 < made <= 60
     redis_server.freeze()
-    made += sum(_taken(worker, 60, urgent=True) for worker in workers)
+    made += sum(_taken(worker, 60, priority=Priority.FOREGROUND) for worker in workers)
     redis_server.thaw()
     assert made <= 60
 
 
 def test_a_window_that_was_spent_before_redis_froze_stays_spent(redis_server: RunningRedis) -> None:
     workers = [_worker(redis_server, [Window("5 minutes", 60, 300), HOUR]) for _ in range(2)]
-    assert _taken(workers[0], 60, urgent=True) == 60
-    assert _taken(workers[1], 60, urgent=True) == 0
+    assert _taken(workers[0], 60, priority=Priority.FOREGROUND) == 60
+    assert _taken(workers[1], 60, priority=Priority.FOREGROUND) == 0
     redis_server.freeze()
-    assert [_taken(worker, 60, urgent=True) for worker in workers] == [0, 0]
+    assert [_taken(worker, 60, priority=Priority.FOREGROUND) for worker in workers] == [0, 0]
     redis_server.thaw()
 
 
@@ -116,12 +118,12 @@ def test_jumps_of_the_wall_clock_neither_block_nor_double(
 ) -> None:
     window = Window("2 seconds", 10, 2)
     budget = Budget(counter, [window])
-    assert _taken(budget, 20, urgent=True) == 10
+    assert _taken(budget, 20, priority=Priority.FOREGROUND) == 10
     wall = time.time
     monkeypatch.setattr(time, "time", lambda: wall() + jump)
-    assert _taken(budget, 20, urgent=True) == 0
+    assert _taken(budget, 20, priority=Priority.FOREGROUND) == 0
     time.sleep(2.1)
-    assert _taken(budget, 20, urgent=True) == 10
+    assert _taken(budget, 20, priority=Priority.FOREGROUND) == 10
 
 
 @pytest.mark.parametrize("junk", ["text", "list"])
@@ -132,7 +134,7 @@ def test_junk_under_a_budget_key_counts_as_absent(redis_server: RunningRedis, ju
     else:
         link.client.rpush("ccp:1:budget:calls/300", "junk", "[1]")
     budget = Budget(RedisCounter(link), [Window("5 minutes", 10, 300)])
-    assert _taken(budget, 20, urgent=True) == 10
+    assert _taken(budget, 20, priority=Priority.FOREGROUND) == 10
 
 
 def test_moments_ahead_of_redis_clock_leave_the_window_in_time(redis_server: RunningRedis) -> None:
@@ -140,6 +142,6 @@ def test_moments_ahead_of_redis_clock_leave_the_window_in_time(redis_server: Run
     ahead = time.time() + 3600
     link.client.lpush("ccp:1:budget:calls/2", *[f"{ahead:.6f}"] * 10)
     budget = Budget(RedisCounter(link), [Window("2 seconds", 10, 2)])
-    assert _taken(budget, 5, urgent=True) == 0
+    assert _taken(budget, 5, priority=Priority.FOREGROUND) == 0
     time.sleep(2.1)
-    assert _taken(budget, 20, urgent=True) == 10
+    assert _taken(budget, 20, priority=Priority.FOREGROUND) == 10
