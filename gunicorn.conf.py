@@ -10,11 +10,13 @@ from gevent import monkey
 # Before proxy brings in urllib3: ssl must not be imported unpatched.
 monkey.patch_all()
 
-from proxy.preview.braze.rules import ANSWER_SECONDS  # noqa: E402  # after the patch, see above
-from proxy.server import leaving, metrics_files  # noqa: E402  # as above
+from proxy.server import leaving, metrics_files  # noqa: E402  # after the patch, see above
 from proxy.server.configuration import reload_settings  # noqa: E402  # as above
 from proxy.settings import SettingsError  # noqa: E402  # as above
 from proxy.telemetry.logging import log_config  # noqa: E402  # after the patch, see above
+
+# Braze: Make a Connected Content call. The preview knows it too, but is an extra that the core must not need.
+BRAZE_WAITS_SECONDS = 2.0
 
 try:
     _settings = reload_settings(os.environ)
@@ -59,11 +61,11 @@ def on_starting(server: Any) -> None:
             "whole call budget for itself, and a purge or webhook reaches one of them; use redis:// or one worker",
             _settings.workers,
         )
-    if _settings.deadline_seconds >= ANSWER_SECONDS:
+    if _settings.deadline_seconds >= BRAZE_WAITS_SECONDS:
         server.log.warning(
             "DEADLINE_SECONDS=%g: Braze inserts nothing that takes %g s or longer",
             _settings.deadline_seconds,
-            ANSWER_SECONDS,
+            BRAZE_WAITS_SECONDS,
         )
     if _settings.stale_seconds < _settings.fresh_seconds:
         server.log.warning(

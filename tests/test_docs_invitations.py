@@ -9,8 +9,7 @@ from pathlib import Path
 
 import requests
 
-from proxy.preview.braze.answers import MemoryAnswers
-from proxy.preview.braze.rendering import Profile, render
+from proxy.preview.braze import MemoryAnswers, Profile, render
 from tests.api.test_reads import Sockets
 from tests.running import SECRET, UNIT, RunningSandbox, served_here
 

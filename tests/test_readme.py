@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.preview.braze.answers import MemoryAnswers
-from proxy.preview.braze.credentials import BasicCredential
-from proxy.preview.braze.rendering import Profile, parse, render
+from proxy.preview.braze import BasicCredential, MemoryAnswers, Profile, parse, render
 from tests.api.test_reads import Sockets
 from tests.running import SECRET, RunningProxy
 

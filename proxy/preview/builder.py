@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from proxy.api.parameters import BadParameter, Query, skus, view
-from proxy.preview.braze.channel import Channel
+from proxy.preview.braze import Channel
 
 SOURCES = ("event", "attribute", "fixed")
 FALLBACKS = ("hide", "text", "abort")

@@ -31,7 +31,7 @@ def preview_command(app: Flask, settings: Settings, spawn: Callable[[Callable[[]
         """Render TEMPLATE as Braze would; exit status 1 when nothing would be sent."""
         if importlib.util.find_spec("liquid") is None:
             raise click.ClickException("python-liquid is missing: pip install '.[preview]'")
-        from proxy.preview.braze.channel import Channel
+        from proxy.preview.braze import Channel
         from proxy.preview.message import BadProfile, Message, preview, profile
         from proxy.preview.transport import InProcessTransport
 

@@ -8,12 +8,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from proxy.preview.braze.answers import MemoryAnswers
-from proxy.preview.braze.channel import Channel
-from proxy.preview.braze.credentials import BasicCredential, Credentials, TokenCredential
-from proxy.preview.braze.errors import TemplateError
-from proxy.preview.braze.rendering import Profile, render
-from proxy.preview.braze.wire import Transport
+from proxy.preview.braze import (
+    BasicCredential,
+    Channel,
+    Credentials,
+    MemoryAnswers,
+    Profile,
+    TemplateError,
+    TokenCredential,
+    Transport,
+    render,
+)
 from proxy.settings import Credential
 
 _NAMED = re.compile(r":(basic_auth|auth_credentials)\s+([^\s:%{]+)")

@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, abort, jsonify, request
 from werkzeug.exceptions import BadRequest
 
 from proxy.api.auth import caller
-from proxy.preview.braze.channel import Channel
+from proxy.preview.braze import Channel
 from proxy.preview.builder import HOST, READY_TEMPLATES, BadChoices, Choices, build
 from proxy.preview.message import BadProfile, Message, preview, profile
 from proxy.preview.transport import InProcessTransport, Spawn

@@ -19,7 +19,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from proxy.middleware.networks import IN_PROCESS
-from proxy.preview.braze.wire import BodyTooLargeError, NoAnswerInTimeError, RefusedError, Request, Response
+from proxy.preview.braze import BodyTooLargeError, NoAnswerInTimeError, RefusedError, Request, Response
 
 PUBLIC_NAMES = ("reviews.example.com", "api.trustpilot.com", "invitations-api.trustpilot.com")
 """Stand for this proxy in any preview: the documentation's name, and the hosts of tags about to be moved over."""

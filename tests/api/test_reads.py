@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from proxy.preview.braze.answers import MemoryAnswers
-from proxy.preview.braze.rendering import Profile, render
-from proxy.preview.braze.wire import Request, Response
+from proxy.preview.braze import MemoryAnswers, Profile, Request, Response, render
 from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
 
 # The seed's second snippet; only host, business unit and key differ.

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from proxy.preview.braze.answers import MemoryAnswers
-from proxy.preview.braze.rendering import Profile, Rendering, render
+from proxy.preview.braze import MemoryAnswers, Profile, Rendering, render
 from tests.api.inviting import invite, order
 from tests.api.test_reads import Sockets
 from tests.preview.braze.test_seed import TOKEN, TRUSTPILOT

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.preview.braze.channel import Channel
+from proxy.preview.braze import Channel
 from proxy.preview.builder import FALLBACKS, KINDS, SOURCES, BadChoices, Choices, build
 
 from .conftest import Previewing

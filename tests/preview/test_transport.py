@@ -10,9 +10,7 @@ import requests
 
 from proxy import create_app
 from proxy.app import spawn
-from proxy.preview.braze import rules
-from proxy.preview.braze.channel import Channel
-from proxy.preview.braze.wire import NoAnswerInTimeError, RefusedError, Request
+from proxy.preview.braze import Channel, NoAnswerInTimeError, RefusedError, Request, rules
 from proxy.preview.message import Message, preview
 from proxy.preview.transport import InProcessTransport
 from proxy.settings import Credential, Settings

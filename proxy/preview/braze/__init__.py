@@ -1,7 +1,54 @@
 """Braze's side of the wire, as its documentation describes it.
 
 A template is rendered the way Braze renders a message: its Liquid with ``${attributes}``, its
-``connected_content`` and ``abort_message`` tags, and the rules it applies to each call. The public face is
-`proxy.preview.braze.rendering.render`. The room talks to no network and no clock of its own: a `wire.Transport`, a
-clock and a sleep are passed in, so that a preview, a terminal and a test can each bring theirs.
+``connected_content`` and ``abort_message`` tags, and the rules it applies to each call. The room talks to no network
+and no clock of its own: a `Transport`, a clock and a sleep are passed in, so that a preview, a terminal and a test
+can each bring theirs. What others need of the room is named here; the modules behind it are its own affair.
 """
+
+from proxy.preview.braze.bounds import TemplateBoundError, TemplateError
+from proxy.preview.braze.exchange import CallRecord
+from proxy.preview.braze.mistakes import Mistake, MistakeKind
+from proxy.preview.braze.rendering import Profile, Rendering, parse, render
+from proxy.preview.braze.rules import Channel
+from proxy.preview.braze.wire import (
+    AnswerCache,
+    BasicCredential,
+    BodyTooLargeError,
+    Credentials,
+    MemoryAnswers,
+    NoAnswerInTimeError,
+    NoConnectionError,
+    RefusedError,
+    Request,
+    Response,
+    TokenCredential,
+    Transport,
+    TransportError,
+)
+
+__all__ = [
+    "AnswerCache",
+    "BasicCredential",
+    "BodyTooLargeError",
+    "CallRecord",
+    "Channel",
+    "Credentials",
+    "MemoryAnswers",
+    "Mistake",
+    "MistakeKind",
+    "NoAnswerInTimeError",
+    "NoConnectionError",
+    "Profile",
+    "RefusedError",
+    "Rendering",
+    "Request",
+    "Response",
+    "TemplateBoundError",
+    "TemplateError",
+    "TokenCredential",
+    "Transport",
+    "TransportError",
+    "parse",
+    "render",
+]

@@ -5,16 +5,21 @@ from dataclasses import dataclass, replace
 
 from proxy.preview.braze import mistakes as found
 from proxy.preview.braze import rules
-from proxy.preview.braze.answers import AnswerCache, Question
-from proxy.preview.braze.channel import Channel
-from proxy.preview.braze.credentials import Credentials
-from proxy.preview.braze.errors import BoundReachedError
-from proxy.preview.braze.escaping import Inserted
-from proxy.preview.braze.mistakes import Mistake, MistakeKind, Wanted
-from proxy.preview.braze.outgoing import Asked, NotSentError, Outgoing, outgoing
-from proxy.preview.braze.redaction import Redaction
-from proxy.preview.braze.verdict import DEFAULT_VARIABLE, Verdict, judged, too_late, without_answer
-from proxy.preview.braze.wire import RefusedError, Request, Response, Transport, TransportError
+from proxy.preview.braze.bounds import BoundReachedError
+from proxy.preview.braze.call import Asked, NotSentError, Outgoing, outgoing
+from proxy.preview.braze.mistakes import Inserted, Mistake, MistakeKind, Wanted
+from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel, Verdict, judged, too_late, without_answer
+from proxy.preview.braze.wire import (
+    AnswerCache,
+    Credentials,
+    Question,
+    Redaction,
+    RefusedError,
+    Request,
+    Response,
+    Transport,
+    TransportError,
+)
 
 BODY_SHOWN_CHARACTERS = 20_000
 
@@ -49,7 +54,7 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _Result:
     """What came of one call, however it came."""
 
     verdict: Verdict
@@ -83,7 +88,7 @@ class Exchange:
         self._wanted = wanted
         self._channel = channel
         self._redaction = Redaction()
-        self._settled: dict[tuple[int, Question], _Heard] = {}
+        self._settled: dict[tuple[int, Question], _Result] = {}
         self._attempts: dict[tuple[int, Question], int] = {}
         self._calls: list[CallRecord] = []
         self._mistakes: list[Mistake] = []
@@ -162,46 +167,46 @@ class Exchange:
         self._mistakes += found.empty_parameters(asked.written_url, request.url, asked.line)
         self._mistakes += found.clamped_age(asked.cache_max_age, asked.line)
         position = (len(self._calls), Question(request.method, request.url, request.body))
-        heard = self._settled.get(position)
-        if heard is None:
-            heard = self._heard(asked, request, position)
-        self._record(asked, ready, heard, self._attempts.get(position, 0))
-        if heard.refused:
-            message = self._redaction.text(heard.verdict.outcome)
+        result = self._settled.get(position)
+        if result is None:
+            result = self._result(asked, request, position)
+        self._record(asked, ready, result, self._attempts.get(position, 0))
+        if result.refused:
+            message = self._redaction.text(result.verdict.outcome)
             self._mistakes.append(Mistake(MistakeKind.NOT_SENT, asked.line, f"{message}."))
-        self._inserted.append(Inserted(asked, request.url, heard.verdict))
-        return heard.verdict
+        self._inserted.append(Inserted(asked, request.url, result.verdict))
+        return result.verdict
 
-    def _heard(self, asked: Asked, request: Request, position: tuple[int, Question]) -> _Heard:
+    def _result(self, asked: Asked, request: Request, position: tuple[int, Question]) -> _Result:
         question = position[1]
         seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         cached = self._cache.get(question) if seconds is not None else None
         if cached is not None:
-            heard = _Heard(judged(cached, asked.save), cached, from_cache=True)
+            result = _Result(judged(cached, asked.save), cached, from_cache=True)
         else:
-            heard = self._sent(request, asked.save)
-            if not heard.refused:
+            result = self._sent(request, asked.save)
+            if not result.refused:
                 self._attempts[position] = self._attempts.get(position, 0) + 1
-            if heard.answer is not None and heard.verdict.succeeded and seconds is not None:
-                self._cache.put(question, heard.answer, seconds)
-        if not (asked.retry and heard.verdict.failed):
-            self._settled[position] = heard
-        return heard
+            if result.answer is not None and result.verdict.succeeded and seconds is not None:
+                self._cache.put(question, result.answer, seconds)
+        if not (asked.retry and result.verdict.failed):
+            self._settled[position] = result
+        return result
 
-    def _sent(self, request: Request, save: str | None) -> _Heard:
+    def _sent(self, request: Request, save: str | None) -> _Result:
         started = self._clock()
         try:
             answer = self._transport.send(request)
         except TransportError as err:
             refused = isinstance(err, RefusedError)
-            return _Heard(without_answer(err), seconds=None if refused else self._clock() - started, refused=refused)
+            return _Result(without_answer(err), seconds=None if refused else self._clock() - started, refused=refused)
         seconds = self._clock() - started
         if seconds > rules.ANSWER_SECONDS:
-            return _Heard(too_late(), answer, seconds)
-        return _Heard(judged(answer, save), answer, seconds)
+            return _Result(too_late(), answer, seconds)
+        return _Result(judged(answer, save), answer, seconds)
 
-    def _record(self, asked: Asked, ready: Outgoing, heard: _Heard, attempts: int) -> None:
-        request, verdict, answer = ready.request, heard.verdict, heard.answer
+    def _record(self, asked: Asked, ready: Outgoing, result: _Result, attempts: int) -> None:
+        request, verdict, answer = ready.request, result.verdict, result.answer
         if asked.retry and verdict.failed:
             self._to_retry.append(len(self._calls))
         # Request headers first: what is secret there is then starred in the URL, the body and the answer too.
@@ -214,9 +219,9 @@ class Exchange:
             request_body=self._shown_body(request.body),
             outcome=self._redaction.text(verdict.outcome),
             succeeded=verdict.succeeded,
-            duration_ms=None if heard.seconds is None else round(heard.seconds * 1000, 1),
+            duration_ms=None if result.seconds is None else round(result.seconds * 1000, 1),
             attempts=attempts,
-            from_cache=heard.from_cache,
+            from_cache=result.from_cache,
             saved_as=(asked.save or DEFAULT_VARIABLE) if verdict.value is not None else None,
         )
         if answer is not None:
@@ -224,7 +229,7 @@ class Exchange:
         self._calls.append(record)
 
     def _with_answer(self, record: CallRecord, asked: Asked, answer: Response, verdict: Verdict) -> CallRecord:
-        self._mistakes += found.told_by_answer(answer, asked.line)
+        self._mistakes += found.said_by_answer(answer, asked.line)
         if verdict.is_json and asked.save is None:
             self._mistakes += found.missing_save(self._wanted, asked.line)
         elif verdict.value is not None and not verdict.is_json:

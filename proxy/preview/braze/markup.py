@@ -1,6 +1,20 @@
-"""Finding where a piece of Liquid ends, which Braze's braces within braces make worth a file of its own."""
+"""Braze's ``${attribute}`` syntax and its braces within braces, read by a Liquid lexer that knows neither.
+
+Braze lets a template say ``{{${first_name}}}``, ``{{custom_attribute.${zip code}}}`` and, inside a tag,
+``{% if {{event_properties.${x}}} == 1 %}`` (Braze: Use Liquid; Supported personalization tags). The
+library's lexer would end each of them at the first ``}}``. So the braces it must not see are covered before
+it reads, one character for one so that every position stays true, and uncovered in its tokens, where
+``${name}`` becomes an ordinary lookup.
+"""
 
 import re
+from collections.abc import Callable, Iterator
+
+from liquid.exceptions import LiquidSyntaxError
+from liquid.token import TOKEN_EOF, TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_TAG, Token
+
+from proxy.preview.braze import rules
+from proxy.preview.braze.bounds import BoundReachedError
 
 _BRACES = re.compile(r"\$\{[^{}]*\}|\{\{|\}\}")
 _WORD_STOP = re.compile(r"\s|\{\{")
@@ -73,3 +87,147 @@ def json_end(text: str, start: int) -> int:
                 if depth == 0:
                     return at
     raise NeverClosedError(f"'{text[start]}'", start)
+
+
+# The namespace ``${name}`` is looked up in. A plain ``{{first_name}}`` must not find it, as it does not in
+# Braze, so it is a letter no template uses; only one, to keep positions inside a tag close to those written.
+PROFILE = "\u0298"
+
+# Unicode noncharacters: they can't be part of anyone's text.
+_OPEN, _CLOSE, _GONE = "\ufdd0", "\ufdd1", "\ufdd2"
+_COVER = str.maketrans({"{": _OPEN, "}": _CLOSE})
+_UNCOVER = str.maketrans({_OPEN: "{", _CLOSE: "}", _GONE: None})
+
+_MARKUP = re.compile(r"\{\{|\{%-?\s*(\w*)")
+_TAG_END = "%}"
+_COMMENT_EDGE = re.compile(r"\{%-?\s*(comment|endcomment)\b")
+_IN_EXPRESSION = re.compile(r"""'[^']*'|"[^"]*"|(?P<dot>\.)?\$\{(?P<name>[^{}]*)\}|\{\{|\}\}""")
+_KEEPS_ITS_TEXT = frozenset({"connected_content", "abort_message"})
+
+
+def tokenize(source: str, lexer: Callable[[str], Iterator[Token]]) -> Iterator[Token]:
+    """Yield the tokens of a Braze template, using a plain Liquid ``lexer`` to find them.
+
+    HTML comments are gone before any Liquid is read (Braze: Use Liquid). The text of Braze's own
+    two tags is left as written; they read it themselves.
+
+    Raises:
+        LiquidSyntaxError: an output, a tag or a block that must not be read has no end.
+        BoundReachedError: reading an expression would take too long.
+
+    """
+    tag = ""
+    work = 0
+    for token in lexer(_covered(source)):
+        if token.kind == TOKEN_TAG:
+            tag = token.value
+        elif token.kind == TOKEN_OUTPUT:
+            tag = ""
+        value = token.value.translate(_UNCOVER)
+        if token.kind == TOKEN_EXPRESSION and tag not in _KEEPS_ITS_TEXT:
+            value = _looked_up(value, token.start_index, source)
+            # The library looks ahead to the end of the expression from each of these.
+            work += (value.count("(") + value.count("[")) * len(value)
+            if work > rules.EXPRESSION_WORK:
+                raise BoundReachedError("the expressions are too long", token=token)
+        yield Token(token.kind, value, token.start_index, source)
+
+
+def _covered(source: str) -> str:
+    text = _without_html_comments(source)
+    pieces: list[str] = []
+    at = 0
+    while markup := _MARKUP.search(text, at):
+        start = markup.start()
+        pieces.append(text[at:start])
+        if markup.group() == "{{":
+            at = _end_of_output(text, start)
+            _check_spaces(text, start, at)
+            pieces.append("{{" + text[start + 2 : at - 2].translate(_COVER) + "}}")
+            continue
+        at = _end_of_tag(text, start)
+        _check_spaces(text, start, at)
+        pieces.append(text[start:at])
+        name = markup.group(1)
+        if name in {"raw", "doc"}:
+            end = _end_of_unread(text, at, name)
+            pieces.append(text[at:end])
+            at = end
+        elif name == "comment":
+            end = _end_of_comment(text, at)
+            pieces.append(_GONE * (end - at))
+            at = end
+    pieces.append(text[at:])
+    return "".join(pieces)
+
+
+def _without_html_comments(source: str) -> str:
+    pieces: list[str] = []
+    at = 0
+    while (start := source.find("<!--", at)) >= 0 and (close := source.find("-->", start + 4)) >= 0:
+        pieces += source[at:start], _GONE * (close + 3 - start)
+        at = close + 3
+    pieces.append(source[at:])
+    return "".join(pieces)
+
+
+def _end_of_output(text: str, start: int) -> int:
+    try:
+        return output_end(text, start)
+    except NeverClosedError as err:
+        raise _unclosed(str(err), text, start) from err
+
+
+def _end_of_tag(text: str, start: int) -> int:
+    end = text.find(_TAG_END, start)
+    if end < 0:
+        raise _unclosed("'{%' is never closed", text, start)
+    return end + len(_TAG_END)
+
+
+def _check_spaces(text: str, start: int, end: int) -> None:
+    """Refuse what takes the library's lexer quadratic time: a markup that is all white space."""
+    inside = text[start + 2 : end - 2].removesuffix("-")
+    if len(inside) - len(inside.rstrip()) > rules.SPACES_BEFORE_CLOSING:
+        place = Token(TOKEN_EOF, text[start:end], start, text)
+        raise BoundReachedError(f"more than {rules.SPACES_BEFORE_CLOSING} spaces in a row", token=place)
+
+
+def _end_of_unread(text: str, start: int, name: str) -> int:
+    end = re.compile(rf"\{{%-?\s*end{name}\s*-?%\}}").search(text, start)
+    if end is None:
+        raise _unclosed(f"'{{% {name} %}}' is never closed", text, start)
+    return end.end()
+
+
+def _end_of_comment(text: str, start: int) -> int:
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if edge.group(1) == "comment" else -1
+        if depth == 0:
+            return edge.start()
+    raise _unclosed("'{% comment %}' is never closed", text, start)
+
+
+def _unclosed(message: str, text: str, at: int) -> LiquidSyntaxError:
+    return LiquidSyntaxError(message, token=Token(TOKEN_EOF, text[at : at + 2], at, text))
+
+
+def _looked_up(expression: str, start: int, source: str) -> str:
+    """Rewrite ``ns.${x}`` to ``ns['x']``, ``${x}`` alike, and drop double braces inside a tag."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name is None:
+            return "  " if match.group() in {"{{", "}}"} else match.group()
+        if "'" in name and '"' in name:
+            at = start + match.start()
+            raise LiquidSyntaxError(
+                f"the attribute name {name} holds both kinds of quotes",
+                token=Token(TOKEN_EXPRESSION, name, at, source),
+            )
+        name = name.strip()
+        quote = '"' if "'" in name else "'"
+        return f"{'' if match['dot'] else PROFILE}[{quote}{name}{quote}]"
+
+    return _IN_EXPRESSION.sub(replaced, expression)

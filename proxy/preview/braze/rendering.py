@@ -1,20 +1,16 @@
 """Rendering a message as Braze would, with a record of every call it makes."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from liquid import BoundTemplate
+from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
+from liquid.token import Token
 
-from proxy.preview.braze import rules
-from proxy.preview.braze.abort import MessageAbortedError
-from proxy.preview.braze.answers import AnswerCache
-from proxy.preview.braze.attributes import PERSON
-from proxy.preview.braze.channel import Channel
-from proxy.preview.braze.context import BrazeContext, Calls
-from proxy.preview.braze.credentials import Credentials
-from proxy.preview.braze.errors import (
+from proxy.preview.braze import filters, rules
+from proxy.preview.braze.bounds import (
     TemplateBoundError,
     TemplateError,
     explained,
@@ -22,12 +18,42 @@ from proxy.preview.braze.errors import (
     line_of,
     line_reached,
 )
-from proxy.preview.braze.escaping import Inserted, MarkedAnswers
 from proxy.preview.braze.exchange import CallRecord, Exchange
-from proxy.preview.braze.liquid import braze_environment
-from proxy.preview.braze.mistakes import Mistake, Wanted
-from proxy.preview.braze.verdict import DEFAULT_VARIABLE
-from proxy.preview.braze.wire import Transport
+from proxy.preview.braze.markup import PROFILE, tokenize
+from proxy.preview.braze.mistakes import Inserted, MarkedAnswers, Mistake, Wanted
+from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
+from proxy.preview.braze.tags import AbortTag, BrazeContext, Calls, ConnectedContentTag, MessageAbortedError
+from proxy.preview.braze.wire import AnswerCache, Credentials, Transport
+
+
+class BrazeEnvironment(Environment):
+    """Liquid with Braze's syntax, tags and filters, and without what reads other templates."""
+
+    output_stream_limit = rules.OUTPUT_BYTES
+    local_namespace_limit = rules.VARIABLE_BYTES
+
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        """Return a lexer that reads ``${attributes}``."""
+        return partial(tokenize, lexer=super().tokenizer())
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        """Register Liquid's own tags and filters, then Braze's."""
+        super().setup_tags_and_filters(extra=extra)
+        for name in ("include", "render"):
+            del self.tags[name]
+        self.add_tag(ConnectedContentTag)
+        self.add_tag(AbortTag)
+        filters.register(self)
+
+
+def braze_environment() -> BrazeEnvironment:
+    """Return a new environment for Braze's templates.
+
+    Its templates can be parsed anywhere; they are rendered by `proxy.preview.braze.rendering`, which brings the
+    context their calls need.
+    """
+    return BrazeEnvironment()
+
 
 _ENVIRONMENT = braze_environment()
 _BLOCK_EDGE = re.compile(r"\{%-?\s*(end)?(if|unless|case|for|tablerow|capture|ifchanged)\b")
@@ -56,7 +82,7 @@ class Profile:
         """Return what a template can read, by the names the lexer looks up."""
         return {
             **self.namespaces,
-            PERSON: self.attributes,
+            PROFILE: self.attributes,
             "custom_attribute": self.custom_attributes,
             "event_properties": self.event_properties,
             "api_trigger_properties": self.api_trigger_properties,
@@ -81,7 +107,7 @@ class Rendering:
 
 def render(
     template: str,
-    person: Profile,
+    profile: Profile,
     *,
     transport: Transport,
     credentials: Credentials,
@@ -90,7 +116,7 @@ def render(
     cache: AnswerCache,
     channel: Channel | None = None,
 ) -> Rendering:
-    """Render ``template`` for ``person`` as Braze would send it.
+    """Render ``template`` for ``profile`` as Braze would send it.
 
     ``clock`` and ``sleep`` are in seconds; ``sleep`` is called between retries only. A call with ``:retry``
     that fails puts the whole message back, as Braze does: it is rendered again up to five times, with the
@@ -103,7 +129,7 @@ def render(
 
     """
     parsed = parse(template)
-    variables = person.variables()
+    variables = profile.variables()
     exchange = Exchange(
         transport=transport,
         credentials=credentials,
@@ -154,7 +180,7 @@ def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, obje
     except RecursionError as err:
         raise TemplateBoundError(_TOO_DEEP, 1) from err
     except UnicodeEncodeError as err:
-        # JSON can spell half of a character; it can be held as text but not sent.
+        # JSON can spell half of a character; a text can hold it but not be sent.
         line = line_reached(err, template)
         raise TemplateError("a value holds half a character (a lone surrogate)", line) from err
     except (ArithmeticError, LookupError, TypeError, ValueError) as err:

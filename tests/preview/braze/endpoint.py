@@ -11,13 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from proxy.preview.braze.wire import (
-    BodyTooLargeError,
-    NoAnswerInTimeError,
-    NoConnectionError,
-    Request,
-    Response,
-)
+from proxy.preview.braze import BodyTooLargeError, NoAnswerInTimeError, NoConnectionError, Request, Response
 
 
 @dataclass(frozen=True)

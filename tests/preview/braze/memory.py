@@ -3,11 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from proxy.preview.braze.answers import AnswerCache, MemoryAnswers
-from proxy.preview.braze.channel import Channel
-from proxy.preview.braze.credentials import Credentials
-from proxy.preview.braze.rendering import Profile, Rendering, render
-from proxy.preview.braze.wire import Request, Response, TransportError
+from proxy.preview.braze import (
+    AnswerCache,
+    Channel,
+    Credentials,
+    MemoryAnswers,
+    Profile,
+    Rendering,
+    Request,
+    Response,
+    TransportError,
+    render,
+)
 
 Step = Response | TransportError | Callable[[Request], Response]
 

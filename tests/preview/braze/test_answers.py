@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
-from proxy.preview.braze import rules
-from proxy.preview.braze.rendering import Rendering
-from proxy.preview.braze.wire import (
+from proxy.preview.braze import (
     NoAnswerInTimeError,
     NoConnectionError,
     RefusedError,
+    Rendering,
     Response,
     TransportError,
+    rules,
 )
 
 from .endpoint import Endpoint, Received, SocketTransport

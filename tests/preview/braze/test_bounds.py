@@ -4,10 +4,7 @@ import json
 
 import pytest
 
-from proxy.preview.braze import rules
-from proxy.preview.braze.errors import TemplateBoundError, TemplateError
-from proxy.preview.braze.rendering import Profile
-from proxy.preview.braze.wire import Request, Response
+from proxy.preview.braze import Profile, Request, Response, TemplateBoundError, TemplateError, rules
 
 from .memory import World, answer
 

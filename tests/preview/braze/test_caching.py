@@ -2,9 +2,8 @@
 
 import pytest
 
-from proxy.preview.braze import rules
-from proxy.preview.braze.answers import MemoryAnswers, Question
-from proxy.preview.braze.mistakes import MistakeKind
+from proxy.preview.braze import MemoryAnswers, MistakeKind, rules
+from proxy.preview.braze.wire import Question
 
 from .memory import World, answer
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from proxy.preview.braze.errors import TemplateError
-from proxy.preview.braze.rendering import Profile
+from proxy.preview.braze import Profile, TemplateError
 
 from .memory import World
 

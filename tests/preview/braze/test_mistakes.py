@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-from proxy.preview.braze.channel import Channel
-from proxy.preview.braze.mistakes import MistakeKind
-from proxy.preview.braze.rendering import Profile
+from proxy.preview.braze import Channel, MistakeKind, Profile
 
 from .memory import World, answer
 

@@ -4,10 +4,9 @@ import dataclasses
 
 import pytest
 
-from proxy.preview.braze.credentials import BasicCredential, TokenCredential
+from proxy.preview.braze import BasicCredential, NoConnectionError, Request, Response, TokenCredential
 from proxy.preview.braze.exchange import BODY_SHOWN_CHARACTERS
-from proxy.preview.braze.redaction import Redaction
-from proxy.preview.braze.wire import NoConnectionError, Request, Response
+from proxy.preview.braze.wire import Redaction
 
 from .memory import World, answer
 

@@ -5,11 +5,15 @@ import json
 
 import pytest
 
-from proxy.preview.braze import rules
-from proxy.preview.braze.credentials import BasicCredential, Credentials, TokenCredential
-from proxy.preview.braze.errors import TemplateError
-from proxy.preview.braze.mistakes import MistakeKind
-from proxy.preview.braze.rendering import Profile
+from proxy.preview.braze import (
+    BasicCredential,
+    Credentials,
+    MistakeKind,
+    Profile,
+    TemplateError,
+    TokenCredential,
+    rules,
+)
 
 from .endpoint import Endpoint, SocketTransport
 from .memory import World

@@ -2,11 +2,16 @@
 
 import pytest
 
-from proxy.preview.braze.abort import NO_REASON
-from proxy.preview.braze.channel import Channel
-from proxy.preview.braze.errors import TemplateError
-from proxy.preview.braze.mistakes import MistakeKind
-from proxy.preview.braze.wire import NoAnswerInTimeError, NoConnectionError, Response, TransportError
+from proxy.preview.braze import (
+    Channel,
+    MistakeKind,
+    NoAnswerInTimeError,
+    NoConnectionError,
+    Response,
+    TemplateError,
+    TransportError,
+)
+from proxy.preview.braze.tags import NO_REASON
 
 from .memory import World, answer
 

@@ -3,8 +3,7 @@
 import time
 from urllib.parse import parse_qs, urlsplit
 
-from proxy.preview.braze.answers import MemoryAnswers
-from proxy.preview.braze.rendering import Profile, Rendering, render
+from proxy.preview.braze import MemoryAnswers, Profile, Rendering, render
 
 from .endpoint import Endpoint, SocketTransport
 

@@ -1,0 +1,228 @@
+"""The tags Braze adds to Liquid, and the state of one rendering that they need."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn, Protocol, TextIO
+
+from liquid import BoundTemplate, Environment, RenderContext, Tag, TokenStream
+from liquid.ast import Node
+from liquid.builtin.expressions import Identifier
+from liquid.exceptions import LiquidError, LiquidSyntaxError
+from liquid.token import TOKEN_EXPRESSION, TOKEN_TAG, Token
+
+from proxy.preview.braze import rules
+from proxy.preview.braze.bounds import Budget, line_of
+from proxy.preview.braze.call import Asked, Call, CallSyntaxError, Written, parse_call
+from proxy.preview.braze.rules import DEFAULT_VARIABLE, Verdict
+
+
+class Calls(Protocol):
+    """Makes the calls of a rendering."""
+
+    def call(self, asked: Asked) -> Verdict:
+        """Make one call and return what becomes of its answer."""
+        ...
+
+
+class BrazeContext(RenderContext):
+    """A render context that counts what is used and knows where calls are made."""
+
+    __slots__ = ("budget", "exchange")
+
+    def __init__(self, template: BoundTemplate, variables: Mapping[str, object], exchange: Calls) -> None:
+        super().__init__(template, globals=variables)
+        self.budget = Budget()
+        self.exchange = exchange
+
+    def raise_for_loop_limit(self, length: int = 1) -> None:
+        """Count the turns of a loop that is about to start, on top of all loops before it."""
+        self.budget.spend_iterations(length)
+
+    def filter(self, name: str, token: Token | None) -> Callable[..., object]:
+        """Return a filter that measures what it is given first."""
+        return self.budget.guarded(name, super().filter(name, token), token)
+
+
+class Fragment:
+    """A piece of the tag that may hold Liquid: a small template that knows its place in the large one."""
+
+    def __init__(self, environment: Environment, written: Written, tag: Token) -> None:
+        self.written = written.text
+        self.token = Token(TOKEN_EXPRESSION, written.text, tag.start_index + written.position, tag.source)
+        try:
+            self.template: BoundTemplate = environment.from_string(written.text)
+        except LiquidError as err:
+            raise self._moved(err) from err
+
+    def rendered(self, context: RenderContext) -> str:
+        """Return the text with its variables filled in, without white space around it."""
+        buffer = context.get_buffer()
+        try:
+            self.template.render_with_context(context, buffer, partial=True)
+        except LiquidError as err:
+            raise self._moved(err) from err
+        return buffer.getvalue().strip()
+
+    def _moved(self, error: LiquidError) -> LiquidError:
+        within = error.token.start_index if error.token is not None else 0
+        place = self.token._replace(start_index=self.token.start_index + max(within, 0))
+        return type(error)(error.message, token=place)
+
+
+class ConnectedContentNode(Node):
+    """One tag of a parsed template."""
+
+    __slots__ = ("call", "line", "options", "url")
+
+    def __init__(self, token: Token, call: Call, written: Token, environment: Environment) -> None:
+        super().__init__(token)
+        # The answer may be inserted here, so a block that holds only this tag must still be rendered.
+        self.blank = False
+        self.call = call
+        self.line = line_of(token.source, token.start_index)
+        self.url = Fragment(environment, call.url, written)
+        self.options = {name: Fragment(environment, piece, written) for name, piece in call.options.items()}
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        """Make the call; put the answer into its variable, or plain text in place."""
+        if not isinstance(context, BrazeContext):
+            raise TypeError("connected_content is rendered through proxy.preview.braze.rendering only")
+        verdict = context.exchange.call(self._asked(context))
+        context.assign(self.call.save or DEFAULT_VARIABLE, verdict.value)
+        return buffer.write(verdict.text)
+
+    def children(self, static_context: RenderContext, *, include_partials: bool = True) -> Iterable[Node]:
+        """Return the outputs inside the tag, for the library's analysis of variables."""
+        return [node for fragment in (self.url, *self.options.values()) for node in fragment.template.nodes]
+
+    def template_scope(self) -> Iterable[Identifier]:
+        """Return the variable this tag sets, for the library's analysis of variables."""
+        return [Identifier(self.call.save, token=self.token)] if self.call.save else []
+
+    def _asked(self, context: RenderContext) -> Asked:
+        def rendered(option: str) -> str | None:
+            fragment = self.options.get(option)
+            return None if fragment is None else fragment.rendered(context)
+
+        return Asked(
+            line=self.line,
+            written_url=self.url.written,
+            url=self.url.rendered(context),
+            method=self._method(rendered("method")),
+            headers=self._headers(rendered("headers")),
+            body=rendered("body"),
+            content_type=rendered("content_type"),
+            basic_auth=rendered("basic_auth"),
+            auth_credentials=rendered("auth_credentials"),
+            save=self.call.save,
+            cache_max_age=self._cache_max_age(rendered("cache_max_age")),
+            retry="retry" in self.call.flags,
+            no_cache="no_cache" in self.call.flags,
+        )
+
+    def _method(self, written: str | None) -> str:
+        if written is None:
+            return "GET"
+        if written.upper() not in rules.METHODS:
+            raise self._error("method", f":method is get or post, found {written.lower() or 'nothing'}")
+        return written.upper()
+
+    def _headers(self, written: str | None) -> dict[str, str]:
+        if written is None:
+            return {}
+        try:
+            # Not strict: a value may be spread over lines in the template.
+            headers = json.loads(written, strict=False)
+        except (ValueError, RecursionError) as err:
+            raise self._error("headers", ":headers is not JSON once its Liquid is rendered") from err
+        if not isinstance(headers, dict):
+            raise self._error("headers", ":headers must be a JSON object")
+        for name, value in headers.items():
+            if not isinstance(value, (str, int, float)):
+                raise self._error("headers", f"the header {name} must be text")
+        return {name.strip(): str(value).strip() for name, value in headers.items()}
+
+    def _cache_max_age(self, written: str | None) -> int | None:
+        if written is None:
+            return None
+        # Nine digits are 31 years; more would only be a way to make a number that is slow to read.
+        if not (written.isascii() and written.isdecimal() and len(written) <= 9):
+            raise self._error("cache_max_age", f":cache_max_age is a number of seconds, found {written or 'none'}")
+        return int(written)
+
+    def _error(self, option: str, message: str) -> LiquidError:
+        return LiquidSyntaxError(message, token=self.options[option].token)
+
+
+class ConnectedContentTag(Tag):
+    """Reads ``{% connected_content … %}``."""
+
+    name = "connected_content"
+    block = False
+
+    def parse(self, stream: TokenStream) -> ConnectedContentNode:
+        """Read the tag, and every piece of Liquid in it."""
+        token = stream.current
+        if stream.peek.kind != TOKEN_EXPRESSION:
+            raise LiquidSyntaxError("connected_content needs a URL", token=token)
+        next(stream)
+        written = stream.current
+        try:
+            call = parse_call(written.value)
+        except CallSyntaxError as err:
+            place = written._replace(start_index=written.start_index + err.position)
+            raise LiquidSyntaxError(str(err), token=place) from err
+        return ConnectedContentNode(token, call, written, self.env)
+
+
+# What Braze writes to its Message Activity Log when no reason is given.
+NO_REASON = "{% abort_message %} called"
+
+_REASON = re.compile(r"""\(\s*(?:(?P<quote>['"])(?P<reason>.*?)(?P=quote))?\s*\)""", re.DOTALL)
+
+
+class MessageAbortedError(Exception):
+    """The template has decided that this message is not sent. Not a mistake: an outcome."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class AbortNode(Node):
+    """Stops the message when it is reached."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, token: Token, reason: str) -> None:
+        super().__init__(token)
+        self.reason = reason
+        # A block that holds only this tag must still be rendered.
+        self.blank = False
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> NoReturn:
+        """Stop here."""
+        raise MessageAbortedError(self.reason)
+
+
+class AbortTag(Tag):
+    """Reads ``abort_message('reason')`` and ``abort_message()``."""
+
+    name = "abort_message"
+    block = False
+
+    def parse(self, stream: TokenStream) -> AbortNode:
+        """Read the reason; Braze takes quoted text only, and no Liquid in it."""
+        token = stream.expect(TOKEN_TAG)
+        if stream.peek.kind != TOKEN_EXPRESSION:
+            return AbortNode(token, NO_REASON)
+        next(stream)
+        written = stream.current
+        match = _REASON.fullmatch(written.value)
+        if match is None or "{{" in (match["reason"] or ""):
+            raise LiquidSyntaxError(
+                "abort_message takes a reason in quotes, without Liquid: {% abort_message('no reviews') %}",
+                token=written,
+            )
+        return AbortNode(token, match["reason"] or NO_REASON)
