@@ -10,9 +10,10 @@ from gevent import monkey
 # Before proxy brings in urllib3: ssl must not be imported unpatched.
 monkey.patch_all()
 
-from proxy.server import leaving, metrics_files  # noqa: E402  # after the patch, see above
+from proxy.server import draining  # noqa: E402  # after the patch, see above
 from proxy.server.configuration import reload_settings  # noqa: E402  # as above
 from proxy.settings import SettingsError  # noqa: E402  # as above
+from proxy.telemetry import prometheus_multiproc  # noqa: E402  # as above
 from proxy.telemetry.logging import log_config  # noqa: E402  # after the patch, see above
 
 # Braze: Make a Connected Content call. The preview knows it too, but is an extra that the core must not need.
@@ -24,7 +25,7 @@ except SettingsError as error:
     # Here and not only in the workers: one line per mistake instead of a worker's traceback.
     sys.exit(str(error))
 
-metrics_files.prepare()
+prometheus_multiproc.prepare()
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.workers
@@ -43,7 +44,7 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 # Nobody asks it, and it wants a home to write to, which a hardened container or unit has not.
 control_socket_disable = True
-logger_class = "proxy.server.gunicorn_log.GunicornLog"
+logger_class = "proxy.server.worker.GunicornLog"
 loglevel = _settings.log_level
 logconfig_dict = log_config(_settings.log_level, _settings.secrets, terminal=sys.stderr.isatty())
 
@@ -78,22 +79,28 @@ def on_starting(server: Any) -> None:
 
 def when_ready(_server: Any) -> None:
     """Have ``/readyz`` turn before anything else when the stop comes."""
-    leaving.begin_on_sigterm()
+    draining.begin_on_sigterm()
 
 
 def pre_exec(server: Any) -> None:
     """Let a new master (USR2) count on."""
-    metrics_files.hand_over(server)
+    prometheus_multiproc.hand_over(server)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Stop what works beside the requests in a worker that ends."""
+    if (proxy := worker.app_extensions.get("proxy")) is not None:
+        proxy.stop()
 
 
 def child_exit(_server: Any, worker: Any) -> None:
     """Take an ended worker's levels out of the metrics."""
-    metrics_files.forget_worker(worker.pid)
+    prometheus_multiproc.forget_worker(worker.pid)
 
 
 def on_exit(server: Any) -> None:
     """Leave nothing behind."""
-    metrics_files.remove(server)
+    prometheus_multiproc.remove(server)
 
 
 def post_request(_worker: Any, _request: Any, _environ: Any, _response: Any) -> None:

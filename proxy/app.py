@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from flask import Flask
 
@@ -29,7 +30,7 @@ from proxy.middleware.networks import AllowedNetworks
 from proxy.middleware.query_secret import SecretFromQuery
 from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
-from proxy.server import leaving
+from proxy.server import draining
 from proxy.settings import Settings
 from proxy.telemetry.metrics import Gauges, Metrics
 from proxy.trustpilot.breaker import Breaker
@@ -61,6 +62,28 @@ class Proxy:
     breaker: Breaker
     reviews: ProductReviews
     inviting: Inviting | None
+    services: list[Service] = field(default_factory=list)
+    """What works beside the requests."""
+
+    def start(self) -> None:
+        """Start what works beside the requests; called in the process that serves, after gunicorn's fork."""
+        for service in self.services:
+            service.start()
+
+    def stop(self) -> None:
+        """Stop it in the opposite order."""
+        for service in reversed(self.services):
+            service.stop()
+
+
+class Service(Protocol):
+    """Something that works beside the requests."""
+
+    def start(self) -> None:
+        """Begin; called once."""
+
+    def stop(self) -> None:
+        """End soon."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +109,7 @@ def wire(settings: Settings) -> Flask:
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)
-    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker, leaving.is_set))
+    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker, draining.is_set))
     app.register_blueprint(describing(settings))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(updating(Updates(proxy.cache), settings))
@@ -110,7 +133,8 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, event_log: EventLog) -> N
         metrics.set_gauges(entries=len(near), cached_bytes=near.held_bytes, uses=proxy.budget.uses())
 
     gauges = Gauges(set_gauges, spawn)
-    report = to_all(metrics.on_event, event_log.on_event, gauges.on_event)
+    proxy.services.append(gauges)
+    report = to_all(metrics.on_event, event_log.on_event)
     app.register_blueprint(measuring(metrics.text, gauges.update))
     # gunicorn's worker reports here what never reached the app.
     app.extensions["report"] = report

@@ -12,8 +12,8 @@ from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget
 
 
-def health(store: Store, budget: Budget, breaker: Breaker, is_leaving: Callable[[], bool]) -> Blueprint:
-    """Return the two endpoints that are open to everyone. ``is_leaving``: the proxy was told to stop."""
+def health(store: Store, budget: Budget, breaker: Breaker, is_draining: Callable[[], bool]) -> Blueprint:
+    """Return the two endpoints that are open to everyone. ``is_draining``: the proxy was told to stop."""
     endpoints = Blueprint("health", __name__)
 
     @endpoints.get("/healthz")
@@ -22,7 +22,7 @@ def health(store: Store, budget: Budget, breaker: Breaker, is_leaving: Callable[
 
     @endpoints.get("/readyz")
     def ready() -> Response:
-        if is_leaving():
+        if is_draining():
             return problem(503, "the proxy is stopping; it finishes what is under way")
         if not store.is_reachable():
             return problem(503, "the store can't be reached; answers come from this worker's memory meanwhile")

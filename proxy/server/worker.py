@@ -13,14 +13,14 @@ from typing import Any
 
 import gevent
 from gunicorn import util
+from gunicorn.glogging import Logger
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from proxy.api.responses import new_request_id
 from proxy.middleware.access_log import EventLog, RequestFinished
-from proxy.server import leaving
-from proxy.server.body import RequestBody
-from proxy.server.sending import Sending
+from proxy.server import draining
+from proxy.server.prebuilt import PrebuiltSender
 
 REQUEST_SECONDS = 30
 """For one request from its headers to the last byte of its answer. An invitation takes the longest, about half."""
@@ -59,13 +59,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.app_extensions: dict[str, Any] = {}
 
     def load_wsgi(self) -> None:
-        """Load the application, and let it put finished answers on the connection by itself."""
+        """Load the application, start it, and let it put finished answers on the connection by itself."""
         super().load_wsgi()
         app: Any = self.wsgi
         self.app_extensions = getattr(app, "extensions", {})
-        self.wsgi: Any = Sending(app, self, time.time)
+        self.wsgi: Any = PrebuiltSender(app, self, time.time)
         self._event_log = self.app_extensions.get("event_log", self._event_log)
         self._event_log.wait_for(gevent.get_hub().loop.run_callback)
+        if (proxy := self.app_extensions.get("proxy")) is not None:
+            proxy.start()
         # What was loaded stays; looking through it again and again held every answer up for some 40 ms.
         gc.collect()
         gc.freeze()
@@ -81,7 +83,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         Not at a reload: others have taken this worker's place, and nobody is to be told anything.
         """
         proxy = self.app_extensions.get("proxy")
-        seconds = proxy.settings.drain_seconds if proxy and leaving.is_set() else 0
+        seconds = proxy.settings.drain_seconds if proxy and draining.is_set() else 0
         if seconds:
             gevent.spawn_later(seconds, super().handle_exit, sig, frame)
         else:
@@ -151,3 +153,62 @@ def _linger(client: Any) -> None:
         taken = 0
         while taken < _LINGER_BYTES and (chunk := client.recv(65_536)):
             taken += len(chunk)
+
+
+class RequestBody:
+    """Stands in for gunicorn's ``body`` of a request.
+
+    For a malformed chunk gunicorn raises errors of its own, which look to the application like its own bug. A WSGI
+    application expects :class:`ValueError` or :class:`OSError` of an input that breaks off. Where the next request
+    begins is not known then, so the connection has to end.
+    """
+
+    def __init__(self, body: Any, request: Any) -> None:
+        """Read from ``body``, which is that of gunicorn's ``request``."""
+        self._body = body
+        self._request = request
+        self.answered = False
+        """Whether the answer has left. From then on nobody is left to be told, and the connection just ends."""
+
+    def read(self, *size: int | None) -> bytes:
+        """Return so many bytes, or all."""
+        read: bytes = self._checked(self._body.read, *size)
+        return read
+
+    def readline(self, *size: int | None) -> bytes:
+        """Return one line."""
+        line: bytes = self._checked(self._body.readline, *size)
+        return line
+
+    def readlines(self, *size: int | None) -> list[bytes]:
+        """Return all lines."""
+        lines: list[bytes] = self._checked(self._body.readlines, *size)
+        return lines
+
+    def __iter__(self) -> RequestBody:
+        return self
+
+    def __next__(self) -> bytes:
+        if line := self.readline():
+            return line
+        raise StopIteration
+
+    def _checked(self, read: Any, *size: int | None) -> Any:
+        try:
+            return read(*size)
+        except ParseException as error:
+            self._request.force_close()
+            if self.answered:
+                # What gunicorn takes for the end of a connection.
+                raise StopIteration from None
+            raise ValueError("the body is malformed") from error
+
+
+class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own log without its line per request, which :mod:`proxy.middleware.access_log` writes.
+
+    gunicorn would work out some thirty parts of each line, also where nobody reads it.
+    """
+
+    def access(self, _resp: Any, _req: Any, _environ: Any, _request_time: Any) -> None:
+        """Write nothing."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from proxy.clock import Spawn
 from proxy.events import RedisFailed
 from proxy.middleware.access_log import RequestFinished
-from proxy.telemetry.multiprocess_lock import shared
+from proxy.telemetry.prometheus_multiproc import shared
 from proxy.trustpilot.budget import Use
 from proxy.trustpilot.reports import (
     AnswerMalformed,
@@ -156,33 +155,30 @@ class Metrics:
 
 
 class Gauges:
-    """Sets the gauges every few seconds, in the process that serves, from its first event on."""
+    """Sets the gauges every few seconds, in the process that serves."""
 
     def __init__(self, update: Callable[[], None], spawn: Spawn, every: float = _GAUGE_SECONDS) -> None:
         self._update = update
         self._spawn = spawn
         self._every = every
-        self._lock = threading.Lock()
-        self._started = False
+        self._stopped = threading.Event()
 
-    def on_event(self, _event: object) -> None:
-        """Start with the first event: before it, gunicorn may still fork."""
-        if self._started:
-            return
-        with self._lock:
-            if self._started:
-                return
-            self._started = True
+    def start(self) -> None:
+        """Begin; called once, after the fork."""
         self._spawn(self._run)
+
+    def stop(self) -> None:
+        """End with the next round."""
+        self._stopped.set()
 
     def update(self) -> None:
         """Set them at once, as for a scrape."""
         self._update()
 
     def _run(self) -> None:
-        while True:
+        while not self._stopped.is_set():
             self._update()
-            time.sleep(self._every)
+            self._stopped.wait(self._every)
 
 
 def _outcome(event: RequestFinished) -> str:

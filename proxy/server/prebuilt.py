@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
-class Sending:
+class PrebuiltSender:
     """Takes a :class:`~proxy.api.responses.PrebuiltResponse` from ``app`` on each connection that is to be kept."""
 
     def __init__(self, app: Application, worker: Any, now: Now) -> None:

@@ -1,15 +1,19 @@
-"""The directory in which the workers keep their counts for prometheus-client, which looks for it when imported."""
+"""The directory in which the workers keep their counts for prometheus-client, which looks for it when imported.
+
+A lock keeps a scrape from reading the workers' files while those of an ended worker are added to the others'.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from proxy.telemetry.multiprocess_lock import exclusive
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -72,3 +76,25 @@ def remove(master: Any) -> None:
 _KINDS = ("counter", "histogram")
 """Of what keeps counting. Every level is of a mode that leaves with its worker."""
 _made: list[bool] = []
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` alone, to move counts between its files."""
+    with _locked(folder, fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` with others who only read."""
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    # The system's lock: it ends with a process that is killed.
+    with (folder / "lock").open("a") as file:
+        fcntl.flock(file, how)
+        yield
