@@ -7,6 +7,7 @@ short wait per moment and not one per request; then a single question finds out 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,20 @@ _REFUSALS_SECONDS = 60.0
 """How often the same refusal is logged: a full Redis refuses every write."""
 
 _log = logging.getLogger(__name__)
+
+
+def check_url(url: str) -> None:
+    """Raise a :class:`ValueError`, without quoting the address, unless redis-py can connect by it."""
+    # Neither names a database: redis-py would take number 0, or a socket without a path.
+    parts = re.fullmatch(r"(?:rediss?://[^/?]*(?:/[0-9]*)?|unix://[^?]*/[^?]+)(?:\?.*)?", url)
+    try:
+        redis.ConnectionPool.from_url(url).make_connection()
+    except (ValueError, TypeError):
+        parts = None
+    if parts is None:
+        raise ValueError(
+            "redis-py can't read it; takes redis://:password@host:port/number, with odd characters as %40"
+        ) from None
 
 
 class RedisDown(Exception):

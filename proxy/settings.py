@@ -1,26 +1,25 @@
-"""Every environment variable the proxy reads, as one typed, frozen object.
+"""Every environment variable the proxy reads, as one table: name, type, default and meaning of each.
 
-Names, defaults and meanings are the contract's. All mistakes are collected and reported at once, so that a
-wrong deployment is put right in one go.
+The table is the default, the check and the documentation (docs/reference.md is written from it). Names, defaults and
+meanings are the contract's.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from difflib import get_close_matches
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-T = TypeVar("T")
-Network = IPv4Network | IPv6Network
+from proxy import variables as read
+from proxy.variables import Credential, Network
 
-_BUSINESS_UNIT = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+__all__ = ["Credential", "Network", "Settings", "SettingsError", "documented", "unknown_names"]
+
+T = TypeVar("T")
 
 
 class SettingsError(Exception):
@@ -35,48 +34,142 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class Credential:
-    """One ``name:secret`` pair of ``PROXY_CREDENTIALS``."""
+class Variable:
+    """A row of the table, beside the field's type and default."""
 
     name: str
-    secret: str = field(repr=False)
+    parse: Callable[[str], object]
+    """Raises a :class:`ValueError` that says what is taken."""
+    meaning: str
+    secret: bool
+    """Whether its value is never quoted."""
+
+
+def _row(name: str, parse: Callable[[str], T], default: T, meaning: str, *, secret: bool = False) -> T:
+    variable = Variable(name, parse, meaning, secret)
+    row: T = field(default=default, repr=not secret, metadata={"variable": variable})
+    return row
+
+
+_REQUIRED: Any = MISSING
+_SECONDS = read.number(0, above=True)
+_SECONDS_OR_0 = read.number(0)
+_COUNT = read.whole(1)
+_A_YEAR: int | None = 200_000
+_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What the environment asked for. Durations are seconds, sizes are mebibytes where the name says so."""
 
-    api_key: str = field(repr=False)
-    business_units: tuple[str, ...]
-    """The configured business units; the first is the default one."""
-    api_secret: str | None = field(default=None, repr=False)
-    business_user_id: str | None = None
-    api_url: str = "https://api.trustpilot.com/v1"
-    invitations_url: str = "https://invitations-api.trustpilot.com/v1"
-    calls_per_5_minutes: int = 833
-    calls_per_hour: int = 10_000
-    credentials: tuple[Credential, ...] = ()
-    allow_anonymous: bool = False
-    allowed_networks: tuple[Network, ...] = ()
-    """Callers' networks; empty allows all."""
-    trusted_hops: int = 0
-    cache_url: str = field(default="memory://", repr=False)
-    fresh_seconds: float = 900
-    stale_seconds: float = 86_400
-    """Age at which a copy is gone. At or below ``fresh_seconds`` there is no stale phase."""
-    missing_seconds: float = 300
-    cache_max_mb: float = 64
-    deadline_seconds: float = 1.5
-    upstream_timeout_seconds: float = 10
-    upstream_concurrency: int = 32
-    token_endpoint: bool = False
-    preview: bool = False
-    log_level: str = "info"
-    port: int = 8000
-    drain_seconds: float = 0
-    """From SIGTERM, when ``/readyz`` turns, until no more connections are taken."""
-    web_concurrency: int | None = None
-    """Worker processes; ``None`` leaves the choice to the store (see :meth:`workers`)."""
+    api_key: str = _row(
+        "TRUSTPILOT_API_KEY", read.header_safe, _REQUIRED, "Trustpilot's API key. Required", secret=True
+    )
+    business_units: tuple[str, ...] = _row(
+        "TRUSTPILOT_BUSINESS_UNIT_ID",
+        read.business_units,
+        _REQUIRED,
+        "one or several business units, comma-separated; the first is the default one. Required",
+    )
+    api_secret: str | None = _row(
+        "TRUSTPILOT_API_SECRET",
+        read.header_safe,
+        None,
+        "the API secret; needed for invitations, links, the token endpoint and the private API",
+        secret=True,
+    )
+    business_user_id: str | None = _row(
+        "TRUSTPILOT_BUSINESS_USER_ID", read.header_safe, None, "the business user who sends the invitations"
+    )
+    api_url: str = _row(
+        "TRUSTPILOT_API_URL", read.http_url, "https://api.trustpilot.com/v1", "Trustpilot's API, or a test system's"
+    )
+    invitations_url: str = _row(
+        "TRUSTPILOT_INVITATIONS_URL",
+        read.http_url,
+        "https://invitations-api.trustpilot.com/v1",
+        "Trustpilot's API for invitations, or a test system's",
+    )
+    calls_per_5_minutes: int = _row("TRUSTPILOT_CALLS_PER_5_MINUTES", _COUNT, 833, "most calls in any 5 minutes")
+    calls_per_hour: int = _row("TRUSTPILOT_CALLS_PER_HOUR", _COUNT, 10_000, "most calls in any hour")
+    calls_per_year: int | None = _row(
+        "TRUSTPILOT_CALLS_PER_YEAR",
+        read.calls_or_unlimited,
+        _A_YEAR,
+        "calls a year that the plan has, or `unlimited`",
+    )
+    batch_skus: int = _row("TRUSTPILOT_BATCH_SKUS", _COUNT, 100, "most SKUs in one call for summaries")
+    imported_reviews: bool = _row(
+        "TRUSTPILOT_IMPORTED_REVIEWS",
+        read.boolean,
+        default=False,
+        meaning="`true` merges reviews imported from an earlier platform",
+    )
+    sync: str = _row(
+        "SYNC",
+        read.one_of("auto", "feed", "summaries", "off"),
+        "auto",
+        "what keeps copies true: `feed`, `summaries`, `off`, or `auto`, the cheapest that the credentials allow",
+    )
+    credentials: tuple[Credential, ...] = _row(
+        "PROXY_CREDENTIALS",
+        read.credentials,
+        (),
+        "`name:secret` pairs, comma-separated; `name:secret:read+hook` narrows one to those of the rights `read`, "
+        "`invite`, `hook` and `admin`",
+        secret=True,
+    )
+    allow_anonymous: bool = _row(
+        "PROXY_ALLOW_ANONYMOUS", read.boolean, default=False, meaning="`true` opens reading under `/v1` to everyone"
+    )
+    allowed_networks: tuple[Network, ...] = _row(
+        "PROXY_ALLOWED_CIDRS", read.networks, (), "networks that may call, comma-separated; without it all"
+    )
+    trusted_hops: int = _row(
+        "PROXY_TRUSTED_HOPS", read.whole(0), 0, "how many proxies in front are believed about the caller's address"
+    )
+    drain_seconds: float = _row(
+        "PROXY_DRAIN_SECONDS", _SECONDS_OR_0, 0.0, "from SIGTERM, when `/readyz` turns, until no more calls are taken"
+    )
+    cache_url: str = _row(
+        "CACHE_URL",
+        read.cache_url,
+        "memory://",
+        "where copies are: `memory://`; or `redis://…`, for several workers and machines",
+        secret=True,
+    )
+    fresh_seconds: float = _row("CACHE_FRESH_SECONDS", _SECONDS, 900.0, "age until which a copy is fresh")
+    stale_seconds: float = _row(
+        "CACHE_STALE_SECONDS",
+        _SECONDS_OR_0,
+        86_400.0,
+        "age until which a copy is answered while a new one is fetched; from then on it is gone",
+    )
+    missing_seconds: float = _row(
+        "CACHE_MISSING_SECONDS", _SECONDS_OR_0, 300.0, "how long a product without reviews is remembered"
+    )
+    cache_max_mb: float = _row("CACHE_MAX_MB", _SECONDS, 64.0, "memory for copies in each worker, in MiB")
+    deadline_seconds: float = _row("DEADLINE_SECONDS", _SECONDS, 1.5, "the longest an answer takes")
+    upstream_timeout_seconds: float = _row(
+        "UPSTREAM_TIMEOUT_SECONDS", _SECONDS, 10.0, "the longest a call to Trustpilot takes"
+    )
+    upstream_concurrency: int = _row(
+        "UPSTREAM_CONCURRENCY", _COUNT, 32, "most calls to Trustpilot at once, in each worker"
+    )
+    token_endpoint: bool = _row(
+        "TOKEN_ENDPOINT", read.boolean, default=False, meaning="`true` opens Trustpilot's own token call"
+    )
+    preview: bool = _row(
+        "PREVIEW", read.boolean, default=False, meaning="`true` opens `/preview`; it needs the extra `preview`"
+    )
+    log_level: str = _row(
+        "LOG_LEVEL", read.one_of(*_LEVELS), "info", "`debug`, `info`, `warning`, `error`, `critical`"
+    )
+    port: int = _row("PORT", read.whole(0, 65_535), 8000, "where the proxy listens")
+    web_concurrency: int | None = _row(
+        "WEB_CONCURRENCY", _COUNT, None, "worker processes; without it one with memory, else one per core"
+    )
 
     @property
     def shared_store(self) -> bool:
@@ -100,209 +193,91 @@ class Settings:
             return self.web_concurrency
         return (os.cpu_count() or 1) if self.shared_store else 1
 
+    def shown(self) -> dict[str, str]:
+        """Return the value of each variable as text that may be seen: of a secret only whether it is set."""
+        values = {variable.name: (variable, getattr(self, row.name)) for row, variable in _rows()}
+        shown = {
+            name: ("set" if value else "") if variable.secret else _written(value)
+            for name, (variable, value) in values.items()
+        }
+        shown["PROXY_CREDENTIALS"] = ", ".join(map(str, self.credentials))
+        shown["CACHE_URL"] = f"{self.cache_url.partition(':')[0]}://" + (urlsplit(self.cache_url).hostname or "")
+        return shown
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the contract's variables from ``environment``; an empty value counts as not set.
+        """Read the variables of the table from ``environment``; an empty value counts as not set.
 
         Raises :class:`SettingsError` with every mistake found.
         """
-        return _Reader(environment).settings()
-
-
-class _Reader:
-    """Reads variables one by one and remembers what was wrong with them."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._mistakes: list[str] = []
-
-    def settings(self) -> Settings:
-        defaults = Settings(api_key="", business_units=())
-        settings = Settings(
-            api_key=self._required("TRUSTPILOT_API_KEY", _header_safe, ""),
-            business_units=self._required("TRUSTPILOT_BUSINESS_UNIT_ID", _business_units, ()),
-            api_secret=self._read("TRUSTPILOT_API_SECRET", _header_safe, None, secret=True),
-            business_user_id=self._read("TRUSTPILOT_BUSINESS_USER_ID", _header_safe, None),
-            api_url=self._read("TRUSTPILOT_API_URL", _http_url, defaults.api_url),
-            invitations_url=self._read("TRUSTPILOT_INVITATIONS_URL", _http_url, defaults.invitations_url),
-            calls_per_5_minutes=self._read("TRUSTPILOT_CALLS_PER_5_MINUTES", _count, 833),
-            calls_per_hour=self._read("TRUSTPILOT_CALLS_PER_HOUR", _count, 10_000),
-            credentials=self._read("PROXY_CREDENTIALS", _credentials, (), secret=True),
-            allow_anonymous=self._read("PROXY_ALLOW_ANONYMOUS", _boolean, default=False),
-            allowed_networks=self._read("PROXY_ALLOWED_CIDRS", _networks, ()),
-            trusted_hops=self._read("PROXY_TRUSTED_HOPS", _natural, 0),
-            cache_url=self._read("CACHE_URL", _cache_url, defaults.cache_url, secret=True),
-            fresh_seconds=self._read("CACHE_FRESH_SECONDS", _positive, defaults.fresh_seconds),
-            stale_seconds=self._read("CACHE_STALE_SECONDS", _not_negative, defaults.stale_seconds),
-            missing_seconds=self._read("CACHE_MISSING_SECONDS", _not_negative, defaults.missing_seconds),
-            cache_max_mb=self._read("CACHE_MAX_MB", _positive, defaults.cache_max_mb),
-            deadline_seconds=self._read("DEADLINE_SECONDS", _positive, defaults.deadline_seconds),
-            upstream_timeout_seconds=self._read(
-                "UPSTREAM_TIMEOUT_SECONDS", _positive, defaults.upstream_timeout_seconds
-            ),
-            upstream_concurrency=self._read("UPSTREAM_CONCURRENCY", _count, defaults.upstream_concurrency),
-            token_endpoint=self._read("TOKEN_ENDPOINT", _boolean, default=False),
-            preview=self._read("PREVIEW", _boolean, default=False),
-            log_level=self._read("LOG_LEVEL", _log_level, defaults.log_level),
-            port=self._read("PORT", _port, defaults.port),
-            drain_seconds=self._read("PROXY_DRAIN_SECONDS", _not_negative, defaults.drain_seconds),
-            web_concurrency=self._read("WEB_CONCURRENCY", _count, None),
-        )
-        self._check_together(settings)
-        if self._mistakes:
-            raise SettingsError(self._mistakes)
+        values: dict[str, Any] = {}
+        mistakes = []
+        wrong = set()
+        for row, variable in _rows():
+            given = environment.get(variable.name, "").strip()
+            if not given and row.default is MISSING:
+                mistakes.append(f"{variable.name} is not set: it is required")
+            if not given:
+                continue
+            try:
+                values[row.name] = variable.parse(given)
+            except ValueError as mistake:
+                mistakes.append(f"{variable.name}{'' if variable.secret else f'={given!r}'}: {mistake}")
+                wrong.add(row.name)
+        settings = cls(**{"api_key": "", "business_units": (), **values})
+        mistakes += _mistakes_together(settings, wrong)
+        if mistakes:
+            raise SettingsError(mistakes)
         return settings
 
-    def _check_together(self, settings: Settings) -> None:
-        """Find what is wrong between variables that are right each by itself."""
-        if not settings.credentials and not settings.allow_anonymous and not self._value("PROXY_CREDENTIALS"):
-            self._mistakes.append(
+
+def _rows() -> list[tuple[Field[Any], Variable]]:
+    return [(row, row.metadata["variable"]) for row in fields(Settings)]
+
+
+def _mistakes_together(settings: Settings, wrong: set[str]) -> Iterator[str]:
+    """Yield what is wrong between variables that are right each by itself; ``wrong`` are those that are not."""
+    if not settings.credentials and "credentials" not in wrong:
+        if not settings.allow_anonymous:
+            yield (
                 "PROXY_CREDENTIALS is not set: give name:secret pairs, or set PROXY_ALLOW_ANONYMOUS=true "
                 "to open reading to everyone"
             )
-        if settings.shared_store and find_spec("redis") is None:
-            self._mistakes.append("CACHE_URL names a Redis, which needs the extra: pip install '.[redis]'")
-        if settings.preview and find_spec("liquid") is None:
-            self._mistakes.append("PREVIEW is true but python-liquid is not installed: pip install '.[preview]'")
-        if settings.preview and not settings.credentials and not self._value("PROXY_CREDENTIALS"):
-            self._mistakes.append(
-                "PREVIEW is true but PROXY_CREDENTIALS is not set: it renders for known callers only"
-            )
-        if settings.token_endpoint and not settings.api_secret:
-            self._mistakes.append("TOKEN_ENDPOINT is true but TRUSTPILOT_API_SECRET is not set: no token can be had")
-
-    def _value(self, name: str) -> str:
-        return self._environment.get(name, "").strip()
-
-    def _read(self, name: str, parse: Callable[[str], T], default: T | None, *, secret: bool = False) -> T:
-        value = self._value(name)
-        if not value:
-            return default  # type: ignore[return-value]  # the caller's T includes the default's type
-        try:
-            return parse(value)
-        except ValueError as mistake:
-            shown = "" if secret else f"={value!r}"
-            self._mistakes.append(f"{name}{shown}: {mistake}")
-            return default  # type: ignore[return-value]  # never seen: a mistake stops the start
-
-    def _required(self, name: str, parse: Callable[[str], T], nothing: T) -> T:
-        if not self._value(name):
-            self._mistakes.append(f"{name} is not set: it is required")
-            return nothing
-        return self._read(name, parse, nothing, secret=name == "TRUSTPILOT_API_KEY")
+        if settings.preview:
+            yield "PREVIEW is true but PROXY_CREDENTIALS is not set: it renders for known callers only"
+    if settings.preview and find_spec("liquid") is None:
+        yield "PREVIEW is true but python-liquid is not installed: pip install '.[preview]'"
+    if settings.token_endpoint and not settings.api_secret and "api_secret" not in wrong:
+        yield "TOKEN_ENDPOINT is true but TRUSTPILOT_API_SECRET is not set: there is no token without it"
 
 
-def _number(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        raise ValueError("must be a number") from None
-    if not math.isfinite(number):
-        raise ValueError("must be a finite number")
-    return number
+def documented() -> list[tuple[str, str, str]]:
+    """Return the table for people: name, default, meaning."""
+    rows = [(variable.name, _written(row.default), variable.meaning) for row, variable in _rows()]
+    # Where settings come from, so it is none of them.
+    return [*rows, ("PROXY_ENV_FILE", "", "a file with these settings; it is read again at SIGHUP")]
 
 
-def _positive(value: str) -> float:
-    if (number := _number(value)) <= 0:
-        raise ValueError("must be greater than 0")
-    return number
+def _written(value: object) -> str:
+    """Return a value as the environment has it."""
+    if value is None or value is MISSING:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _not_negative(value: str) -> float:
-    if (number := _number(value)) < 0:
-        raise ValueError("must be 0 or greater")
-    return number
+_PREFIXES = ("TRUSTPILOT_", "PROXY_", "CACHE_", "UPSTREAM_")
 
 
-def _natural(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", value):
-        raise ValueError("must be a whole number, 0 or greater")
-    return int(value)
-
-
-def _count(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) == 0:
-        raise ValueError("must be a whole number, 1 or greater")
-    return int(value)
-
-
-def _port(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) > 65_535:
-        raise ValueError("must be a port, 0 to 65535")
-    return int(value)
-
-
-def _boolean(value: str) -> bool:
-    lowered = value.lower()
-    if lowered in ("true", "1", "yes", "on"):
-        return True
-    if lowered in ("false", "0", "no", "off"):
-        return False
-    raise ValueError("must be true or false")
-
-
-def _log_level(value: str) -> str:
-    if value.lower() not in _LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
-    return value.lower()
-
-
-def _header_safe(value: str) -> str:
-    """Accept what can be sent in an HTTP header."""
-    if not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise ValueError("must be printable ASCII without spaces")
-    return value
-
-
-def _business_units(value: str) -> tuple[str, ...]:
-    units = [unit.strip() for unit in value.split(",")]
-    for unit in units:
-        if not _BUSINESS_UNIT.fullmatch(unit):
-            raise ValueError(f"{unit!r} is not a business unit id (letters, digits, - and _)")
-    return tuple(dict.fromkeys(units))
-
-
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        port_is_sound = parts.port is None or parts.port > 0
-    except ValueError:
-        raise ValueError("must be an http:// or https:// URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound:
-        raise ValueError("must be an http:// or https:// URL")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a user name or password")
-    if parts.query or parts.fragment:
-        raise ValueError("must not hold a query or fragment")
-    return value.rstrip("/")
-
-
-def _cache_url(value: str) -> str:
-    parts = urlsplit(value)
-    if value in ("memory:", "memory://"):
-        return "memory://"
-    if parts.scheme in ("redis", "rediss", "unix"):
-        return value
-    raise ValueError("must be memory://, or redis://host:port/database (rediss:// for TLS)")
-
-
-def _credentials(value: str) -> tuple[Credential, ...]:
-    pairs = []
-    for number, pair in enumerate(value.split(","), start=1):
-        name, colon, secret = pair.strip().partition(":")
-        if not (name and colon and secret):
-            raise ValueError(f"pair {number} must be name:secret")
-        if not re.fullmatch(r"[\x21-\x7e]+", name + secret):
-            raise ValueError(f"pair {number} must be printable ASCII without spaces")
-        pairs.append(Credential(name, secret))
-    return tuple(pairs)
-
-
-def _networks(value: str) -> tuple[Network, ...]:
-    networks = []
-    for text in value.split(","):
-        try:
-            networks.append(ip_network(text.strip()))
-        except ValueError:
-            raise ValueError(f"{text.strip()!r} is not a network such as 10.0.0.0/8 or 2001:db8::/32") from None
-    return tuple(networks)
+def unknown_names(environment: Mapping[str, str]) -> list[str]:
+    """Return a warning for each variable that looks like one of the table and is none, with the nearest."""
+    known = [name for name, _, _ in documented()]
+    warnings = []
+    for name in sorted(set(environment) - set(known)):
+        likeness = 0.6 if name.upper().startswith(_PREFIXES) else 0.8
+        if nearest := get_close_matches(name.upper(), known, n=1, cutoff=likeness):
+            warnings.append(f"{name} is no setting; {nearest[0]} is")
+    return warnings
