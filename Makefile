@@ -36,7 +36,7 @@ run: $(BIN)/.installed-run
 # With your own Trustpilot account: copy .env.example to .env and fill it in.
 start: $(BIN)/.installed-run
 	@test -f .env || { echo "no .env: cp .env.example .env, then fill it in"; exit 2; }
-	@set -a; . ./.env; set +a; exec $(BIN)/gunicorn wsgi:app
+	@exec $(BIN)/gunicorn wsgi:app
 
 test: lint types tests
 

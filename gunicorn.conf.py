@@ -11,7 +11,7 @@ from gevent import monkey
 monkey.patch_all()
 
 from proxy.server import draining  # noqa: E402  # after the patch, see above
-from proxy.server.configuration import reload_settings  # noqa: E402  # as above
+from proxy.server.configuration import reload_settings, warnings  # noqa: E402  # as above
 from proxy.settings import SettingsError  # noqa: E402  # as above
 from proxy.telemetry import prometheus_multiproc  # noqa: E402  # as above
 from proxy.telemetry.logging import log_config  # noqa: E402  # after the patch, see above
@@ -52,10 +52,12 @@ logconfig_dict = log_config(_settings.log_level, _settings.secrets, terminal=sys
 def on_reload(server: Any) -> None:
     """Have the log redact the new secrets too: older versions of gunicorn go on with the log's old settings."""
     server.log.setup(server.cfg)
+    _warn_of_names(server)
 
 
 def on_starting(server: Any) -> None:
     """Say what settings cost that are right and seldom meant."""
+    _warn_of_names(server)
     if _settings.workers > 1 and not _settings.shared_store:
         server.log.warning(
             "WEB_CONCURRENCY=%d with CACHE_URL=memory://: each worker pays for the same products and has the "
@@ -75,6 +77,11 @@ def on_starting(server: Any) -> None:
             _settings.stale_seconds,
             _settings.fresh_seconds,
         )
+
+
+def _warn_of_names(server: Any) -> None:
+    for line in warnings(os.environ):
+        server.log.warning(line)
 
 
 def when_ready(_server: Any) -> None:

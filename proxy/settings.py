@@ -150,6 +150,7 @@ class Settings:
         "CACHE_MISSING_SECONDS", _SECONDS_OR_0, 300.0, "how long a product without reviews is remembered"
     )
     cache_max_mb: float = _row("CACHE_MAX_MB", _SECONDS, 64.0, "memory for copies in each worker, in MiB")
+    cache_max_disk_mb: float = _row("CACHE_MAX_DISK_MB", _SECONDS, 1024.0, "the SQLite file's size at most, in MiB")
     deadline_seconds: float = _row("DEADLINE_SECONDS", _SECONDS, 1.5, "the longest an answer takes")
     upstream_timeout_seconds: float = _row(
         "UPSTREAM_TIMEOUT_SECONDS", _SECONDS, 10.0, "the longest a call to Trustpilot takes"
@@ -266,10 +267,7 @@ def _written(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-_PREFIXES = ("TRUSTPILOT_", "PROXY_", "CACHE_", "UPSTREAM_")
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def unknown_names(environment: Mapping[str, str]) -> list[str]:
@@ -277,7 +275,8 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
     known = [name for name, _, _ in documented()]
     warnings = []
     for name in sorted(set(environment) - set(known)):
-        likeness = 0.6 if name.upper().startswith(_PREFIXES) else 0.8
+        # Nobody else's begin like that. Others' may begin with PROXY_, such as Kubernetes' own.
+        likeness = 0.0 if name.startswith("TRUSTPILOT_") else 0.75
         if nearest := get_close_matches(name.upper(), known, n=1, cutoff=likeness):
             warnings.append(f"{name} is no setting; {nearest[0]} is")
     return warnings

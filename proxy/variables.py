@@ -152,8 +152,8 @@ def _credential(number: int, pair: str) -> Credential:
         secret, rights = before, frozenset(words)
     if not (name and secret):
         raise ValueError(f"pair {number} must be name:secret, or name:secret:rights")
-    if not re.fullmatch(r"[\x21-\x7e]+", name + secret):
-        raise ValueError(f"pair {number} must be printable ASCII without spaces")
+    if not re.fullmatch(r"[\x20-\x7e]+", name + secret) or secret != secret.strip():
+        raise ValueError(f"pair {number} must be printable ASCII, without a space at the secret's end")
     return Credential(name, secret, rights)
 
 

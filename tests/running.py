@@ -39,11 +39,14 @@ class Process:
     _secrets: Collection[str] = COMMON_SECRETS
     """What a proxy must not say."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], listening: str) -> None:
+    def __init__(
+        self, command: list[str], environment: Mapping[str, str], listening: str, *, folder: Path | None = None
+    ) -> None:
         self.log: list[str] = []
         self._process = subprocess.Popen(
             command,
             env=dict(environment),
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -229,6 +232,8 @@ def proxy_environment(sandbox: RunningSandbox, **settings: str) -> dict[str, str
     """Return the environment of a proxy in front of ``sandbox``."""
     return {
         **os.environ,
+        # Whoever runs the tests may have a .env.
+        "PROXY_ENV_FILE": os.devnull,
         "TRUSTPILOT_API_URL": sandbox.api_url,
         "TRUSTPILOT_INVITATIONS_URL": sandbox.api_url,
         "TRUSTPILOT_API_KEY": sandbox.api_key,

@@ -38,3 +38,13 @@ def test_each_service_is_bounded_and_checked(services: dict[str, dict[str, Any]]
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
     # A container sees all cores of its machine, and each worker takes memory.
     assert services["proxy"]["environment"]["WEB_CONCURRENCY"] == "2"
+
+
+def test_the_proxy_reads_its_file_itself_so_that_no_character_means_something_else(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    proxy = services["proxy"]
+    (mounted,) = proxy["volumes"]
+    assert mounted.endswith(f":{proxy['environment']['PROXY_ENV_FILE']}:ro")
+    assert mounted.partition(":")[0].endswith("/.env")
+    assert "env_file" not in proxy

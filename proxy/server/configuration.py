@@ -1,49 +1,82 @@
-"""Settings at the start and at SIGHUP, from the environment and from the file that ``PROXY_ENV_FILE`` names.
+"""Settings at the start and at SIGHUP: from the environment, and from ``.env`` or the file ``PROXY_ENV_FILE`` names.
 
-A running process can't be given another environment, so what is to be changed without a stop has to be in the file.
+This is the only reader of those files, so that gunicorn, flask and make start with the same settings. A running
+process can't be given another environment, so what is to be changed without a stop has to be in one of them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-from dotenv import dotenv_values
+from dotenv import dotenv_values, find_dotenv
+from dotenv.parser import parse_stream
 
-from proxy.settings import Settings, SettingsError
+from proxy.settings import Settings, SettingsError, documented, unknown_names
 
 _log = logging.getLogger(__name__)
 _good: list[Settings] = []
 """The last settings without a mistake, if any were read in this process or in the master it was forked from."""
 
 
-def reload_settings(environment: Mapping[str, str]) -> Settings:
-    """Read everything anew. A mistake leaves what was; at the start it is a :class:`SettingsError`."""
+def reload_settings(environment: MutableMapping[str, str]) -> Settings:
+    """Read everything anew. A mistake leaves what was; at the start it is a :class:`SettingsError`.
+
+    What a file sets beside the proxy's own settings, such as ``HTTPS_PROXY``, is added to ``environment``.
+    """
     try:
-        settings = Settings.from_environment(with_file(environment))
+        whole = with_file(environment)
+        settings = Settings.from_environment(whole)
     except SettingsError as error:
         if not _good:
             raise
         _log.error("the settings stay as they were: %s", "; ".join(error.mistakes))
         return _good[0]
+    own = {name for name, _, _ in documented()}
+    for name in whole.keys() - own:
+        environment.setdefault(name, whole[name])
     _good[:] = [settings]
     return settings
 
 
-def current_settings(environment: Mapping[str, str]) -> Settings:
+def current_settings(environment: MutableMapping[str, str]) -> Settings:
     """Return what the master read last, so that a mistake made since can't stop a worker from starting."""
     return _good[0] if _good else reload_settings(environment)
 
 
-def with_file(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environment`` with what the file says instead. Raises :class:`SettingsError`."""
-    name = environment.get("PROXY_ENV_FILE", "").strip()
-    if not name:
-        return dict(environment)
+def warnings(environment: Mapping[str, str]) -> list[str]:
+    """Return a line for each variable that was given and is probably mistyped."""
     try:
-        with Path(name).open(encoding="utf-8") as lines:
-            told = dotenv_values(stream=lines, interpolate=False)
+        return unknown_names(with_file(environment))
+    except SettingsError:
+        return []  # reported by whoever reads the settings
+
+
+def with_file(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environment`` with what the files say. Raises :class:`SettingsError`.
+
+    The file of ``PROXY_ENV_FILE`` wins over the environment. Without it the environment wins over ``.env``, which is
+    in the working directory or above it.
+    """
+    told = dict(environment)
+    if not told.get("PROXY_ENV_FILE", "").strip() and (dotenv := find_dotenv(usecwd=True)):
+        literal = _values(".env", dotenv)
+        # flask's command line has put the same file into the environment, with ${…} replaced.
+        flasks = dotenv_values(dotenv)
+        told = {**literal, **{name: value for name, value in told.items() if value != flasks.get(name)}}
+    if name := told.get("PROXY_ENV_FILE", "").strip():
+        told |= _values(f"PROXY_ENV_FILE={name!r}", name)
+    return told
+
+
+def _values(called: str, path: str) -> dict[str, str]:
+    """Return what the file sets, literally: ``$`` stands for itself."""
+    try:
+        with Path(path).open(encoding="utf-8") as lines:
+            bindings = list(parse_stream(lines))
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"PROXY_ENV_FILE={name!r}: can't be read: {type(error).__name__}"]) from error
-    return {**environment, **{key: value for key, value in told.items() if value is not None}}
+        raise SettingsError([f"{called}: can't be read: {type(error).__name__}"]) from error
+    if wrong := [binding.original.line for binding in bindings if binding.error]:
+        raise SettingsError([f"{called}: line {line} can't be read; takes NAME=value" for line in wrong])
+    return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}
