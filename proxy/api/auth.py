@@ -1,4 +1,4 @@
-"""Who may call: HTTP Basic, or a secret alone as Bearer, ``X-Api-Key`` or ``apikey``; and no page of another site."""
+"""Who may do what: HTTP Basic, or a secret alone as Bearer, ``X-Api-Key`` or ``apikey``; no page of another site."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from flask import Flask, Request, Response, abort, request
 
 from proxy.api.errors import problem
+from proxy.api.routes import RIGHT_FOR, route_of
 from proxy.settings import Credential, Settings
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -32,8 +33,13 @@ def register_credentials(app: Flask, settings: Settings) -> None:
             return problem(
                 403, "sent by a page of another site; only this proxy's own pages may change anything here"
             )
-        if not (_is_anonymous_reading(path) or is_known(request, settings.credentials)):
-            return unauthorized()
+        if not _is_anonymous_reading(path):
+            known = caller(request, settings.credentials)
+            if known is None:
+                return unauthorized()
+            right = RIGHT_FOR.get(route_of(path))
+            if right and right not in known.rights:
+                return problem(403, f"the credential may not do this; it takes one with the right {right}")
         if path.startswith("//") or not path.startswith("/"):
             # Flask would answer //metrics as /metrics, past a front that keeps that one inside.
             abort(404)
@@ -80,20 +86,18 @@ def _host(address: SplitResult) -> tuple[str | None, int | None]:
     return address.hostname, address.port or _DEFAULT_PORTS.get(address.scheme)
 
 
-def is_known(asked: Request, credentials: tuple[Credential, ...]) -> bool:
-    """Tell whether the request shows one of ``credentials``."""
-    return caller(asked, credentials) is not None
-
-
 def caller(asked: Request, credentials: tuple[Credential, ...]) -> Credential | None:
-    """Return which of ``credentials`` the request shows; takes as long for a near miss as for a far one."""
+    """Return which of ``credentials`` the request shows; takes as long for a near miss as for a far one.
+
+    Of several with the same secret it is the one with the most rights.
+    """
     shown = list(_shown(asked))
     known: Credential | None = None
     for name, secret in shown:
         for credential in credentials:
             same_secret = _same(secret, credential.secret)
             same_name = name is None or _same(name, credential.name)
-            if same_secret and same_name:
+            if same_secret and same_name and (known is None or len(known.rights) < len(credential.rights)):
                 known = credential
     return known
 

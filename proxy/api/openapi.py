@@ -262,7 +262,7 @@ def _problem(status: int) -> Json:
 _MEANINGS = {
     400: "A parameter or the body is wrong; the detail names it, its value and what it takes",
     401: "No or a wrong credential",
-    403: "Not from this address; or, where something is changed, sent by a page of another site",
+    403: "Not from this address; the credential lacks the right; or a page of another site would change something",
     404: "Nothing at this address; or not a configured business unit",
     413: "The body is too large",
     415: "The body is not JSON",

@@ -13,28 +13,29 @@ PREVIEW = "/preview"
 DROP_IN_READS = frozenset({DROP_IN_REVIEWS, DROP_IN_SUMMARY})
 """Where the host alone is changed in a template that reads. Trustpilot takes its key in the query there."""
 
-PLAIN = frozenset(
-    {
-        "/v1/reviews",
-        "/v1/products",
-        "/v1/summary",
-        "/v1/invitations",
-        TOKEN,
-        "/v1/cache/purge",
-        "/hooks/trustpilot",
-        "/healthz",
-        "/readyz",
-        "/metrics",
-        "/openapi.json",
-        "/docs",
-        PREVIEW,
-    }
-)
-
-_WITH_UNIT = {
-    re.compile(re.escape(route).replace(r"\{bu\}", "[^/]+")): route
-    for route in (DROP_IN_REVIEWS, DROP_IN_SUMMARY, DROP_IN_INVITATIONS)
+RIGHT_FOR: dict[str, str | None] = {
+    "/v1/reviews": "read",
+    "/v1/products": "read",
+    "/v1/summary": "read",
+    DROP_IN_REVIEWS: "read",
+    DROP_IN_SUMMARY: "read",
+    PREVIEW: "read",
+    "/v1/invitations": "invite",
+    DROP_IN_INVITATIONS: "invite",
+    TOKEN: "invite",
+    "/hooks/trustpilot": "hook",
+    "/v1/cache/purge": "admin",
+    "/metrics": "admin",
+    "/openapi.json": None,
+    "/docs": None,
+    "/healthz": None,
+    "/readyz": None,
 }
+"""Every path, with the right that its caller's credential needs. ``None``: any credential will do."""
+
+PLAIN = frozenset(route for route in RIGHT_FOR if "{bu}" not in route)
+
+_WITH_UNIT = {re.compile(re.escape(route).replace(r"\{bu\}", "[^/]+")): route for route in RIGHT_FOR.keys() - PLAIN}
 _PREVIEWS = PREVIEW + "/"
 
 
