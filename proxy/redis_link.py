@@ -18,6 +18,7 @@ from cachetools import TTLCache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from proxy.cache.backend import BackendDown
 from proxy.events import RedisFailed, Report, unheard
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ def check_url(url: str) -> None:
         ) from None
 
 
-class RedisDown(Exception):
+class RedisDown(BackendDown):
     """Redis can't be had: not reachable, too slow, or refusing (full, read-only, loading)."""
 
 

@@ -8,7 +8,7 @@ from proxy.cache.cache import Cache, Cached, Fetched, Lookup, Updated
 from proxy.cache.entry import Entry, Key, Lifetimes
 from proxy.cache.flight import DeadlinePassed, Flights
 from proxy.cache.freshness import Freshness, State
-from proxy.cache.memory import MemoryStore
+from proxy.cache.memory_store import MemoryStore
 from proxy.cache.store import FailedElsewhere, Store, StoreDown
 
 __all__ = [

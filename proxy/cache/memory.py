@@ -1,202 +1,323 @@
-"""The store in this process's memory, bounded in bytes; the least recently used copies leave first."""
+"""The backend in this process's memory, and the bounded table of entries that it and the cache's L1 are made of."""
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
-from collections.abc import Callable
+import time
+import uuid
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Generic, TypeVar
 
-from cachetools import Cache, LRUCache
+from cachetools import Cache, LRUCache, TLRUCache
 
-from proxy.cache.entry import Entry, Key
-from proxy.cache.store import Change, Look
-from proxy.clock import Now
+from proxy.cache.backend import (
+    CHANGES_REMEMBERED,
+    DAY_SECONDS,
+    EXACT_SECONDS,
+    Change,
+    Changes,
+    Lock,
+    Product,
+    Usage,
+    Use,
+    Window,
+)
+from proxy.cache.entry import Key
+
+V = TypeVar("V")
+W = TypeVar("W")
 
 _OVERHEAD = 1100
-"""Bytes a held entry costs beside its value and its key's text: the entry, its three floats, the key tuple, its
-places in the cache's two dictionaries and among its product's parts, and what the allocator loses between them.
-Measured by ``tests/cache/test_memory.py``."""
-
+"""Bytes an entry costs beside its value and its key's text: the entry, its floats, the key tuple, its places in the
+table's two dictionaries and among its product's parts, and what the allocator loses between them. Measured by
+``tests/cache/test_memory.py``."""
 
 _HOLES = 10
-"""Copies of different sizes leave holes between them that few others fit into: a tenth of what they take, at most."""
+"""Entries of different sizes leave holes between them that few others fit into: at most a tenth of what they take."""
+
+_RECORDS = 100_000
+"""About 60 MB. Beyond it the records used least recently are forgotten before their time."""
+
+_GENERATIONS = 100_000
+_TRIMMED_AT = 10_000
 
 
-def weight(key: Key, entry: Entry) -> int:
-    """Return the bytes of memory that holding ``entry`` takes."""
-    size = sys.getsizeof(entry.value) + sys.getsizeof(key.product) + sys.getsizeof(key.part) + _OVERHEAD
+def weight(key: Key, value: bytes) -> int:
+    """Return the bytes of memory that keeping ``value`` takes."""
+    size = sys.getsizeof(value) + sys.getsizeof(key.product) + sys.getsizeof(key.part) + _OVERHEAD
     return size + size // _HOLES
 
 
-class MemoryStore:
-    """Holds entries up to ``max_bytes`` in all, in this process only."""
+class EntryTable(Generic[V]):
+    """Values by key up to ``max_bytes`` in all, the least recently used leaving first. Not safe for threads."""
 
-    trust_seconds = math.inf  # nobody else changes them
+    def __init__(self, max_bytes: int, report_eviction: Callable[[], None] = lambda: None) -> None:
+        self._entries: _Entries[V] = _Entries(max_bytes, report_eviction)
 
-    def __init__(self, max_bytes: int, now: Now, report_eviction: Callable[[], None] = lambda: None) -> None:
-        self._now = now
-        self._lock = threading.Lock()
-        self._entries = _Entries(max_bytes, report_eviction)
-        self._leases: dict[str, set[MemoryLease]] = {}
-        self._listeners: list[Callable[[str], None]] = []
-        self._refresh_listeners: list[Callable[[str], None]] = []
+    def get(self, key: Key) -> V | None:
+        """Return the value of ``key`` and mark it as used."""
+        weighed = self._entries.get(key)
+        return weighed[1] if weighed else None
 
-    def get(self, key: Key) -> Entry | None:
-        """Return the entry held for ``key`` and mark it as used."""
-        with self._lock:
-            weighed = self._entries.get(key)
-            return weighed[1] if weighed else None
+    def put(self, key: Key, value: V, size: int) -> None:
+        """Keep ``value``; one that is larger than the whole table is not kept."""
+        if size > self._entries.maxsize:
+            self._entries.pop(key, None)
+        else:
+            self._entries[key] = (size, value)
 
-    def put(self, key: Key, entry: Entry) -> None:
-        """Hold ``entry``; one that is larger than the whole store is not held."""
-        with self._lock:
-            self._put(key, entry)
+    def drop(self, key: Key) -> None:
+        """Drop what is kept under ``key``."""
+        self._entries.pop(key, None)
 
-    def take(self, key: Key) -> MemoryLease | Entry:
-        """Return the right to fetch ``key``, or the entry that landed while the caller was on its way here."""
-        entry = self.get(key)
-        if entry is not None and entry.is_fresh(self._now()):
-            return entry
-        return self.lease(key)
+    def parts(self, product: str) -> dict[str, V]:
+        """Return the values kept of ``product`` by part, without marking them."""
+        return {key.part: self._entries.unmarked(key) for key in self._entries.keys_of(product)}
 
-    def lease(self, key: Key) -> MemoryLease:
-        """Return the right to put ``key`` until its product is forgotten or revised."""
-        lease = MemoryLease(self, key)
-        with self._lock:
-            self._leases.setdefault(key.product, set()).add(lease)
-        return lease
+    def keys(self, prefix: str) -> list[Key]:
+        """Return the keys of the products that begin with ``prefix``."""
+        return [key for key in self._entries if key.product.startswith(prefix)]
 
-    def land(self, lease: MemoryLease, entry: Entry | None) -> None:
-        """End ``lease``, holding ``entry`` unless the lease was voided meanwhile."""
-        product = lease.key.product
-        with self._lock:
-            leases = self._leases.get(product, set())
-            valid = lease in leases
-            leases.discard(lease)
-            if not leases:
-                self._leases.pop(product, None)
-            refreshed = valid and entry is not None and self._is_newer(lease.key, entry)
-            if valid and entry is not None:
-                self._put(lease.key, entry)
-        if refreshed:
-            self.report_refresh(product)
-
-    def forget(self, product: str) -> None:
-        """Drop every part of ``product``, also those that are just being fetched."""
-        self.revise(product, lambda _part, _entry: None)
-
-    def revise(self, product: str, change: Change) -> None:
-        """Put every held part of ``product`` through ``change``; what is just being fetched is not held."""
-        with self._lock:
-            self._leases.pop(product, None)
-            for key in self._entries.parts_of(product):
-                revised = change(key.part, self._entries[key][1])
-                if revised is None:
-                    self._entries.pop(key, None)
-                else:
-                    self._put(key, revised)
-        for listener in self._listeners:
-            listener(product)
-
-    def search(self, prefix: str, look: Look) -> None:
-        """Show ``look`` every held part of the products whose names begin with ``prefix``."""
-        with self._lock:
-            keys = [key for key in self._entries if key.product.startswith(prefix)]
-        for key in keys:
-            with self._lock:
-                entry = self._entries.unmarked(key)
-            if entry is not None:
-                look(key.product, key.part, entry)
-
-    def when_changed(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with each product that is forgotten or revised."""
-        self._listeners.append(listener)
-
-    def when_refreshed(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with each product of which a fresh part landed."""
-        self._refresh_listeners.append(listener)
-
-    def report_refresh(self, product: str) -> None:
-        """Tell the listeners that a fresh part of ``product`` landed, here or where this process reads it from."""
-        for listener in self._refresh_listeners:
-            listener(product)
-
-    def is_reachable(self) -> bool:
-        """Memory always is."""
-        return True
+    def clear(self) -> None:
+        """Drop everything."""
+        self._entries.clear()
 
     @property
-    def held_bytes(self) -> int:
-        """The bytes held now, by :func:`weight`."""
+    def size(self) -> int:
+        """The bytes kept now, by :func:`weight`."""
         return int(self._entries.currsize)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _is_newer(self, key: Key, entry: Entry) -> bool:
-        """Tell whether ``entry`` is fresh and newer than what is held, and not the same read from Redis once more."""
-        weighed = self._entries.get(key)
-        return entry.is_fresh(self._now()) and (weighed is None or weighed[1].stored_at < entry.stored_at)
 
-    def _put(self, key: Key, entry: Entry) -> None:
-        size = weight(key, entry)
-        if size > self._entries.maxsize:
-            self._entries.pop(key, None)
-        else:
-            self._entries[key] = (size, entry)
-
-
-class MemoryLease:
-    """The right to fetch one key. One process's flights see to it that only one holds it."""
-
-    def __init__(self, store: MemoryStore, key: Key) -> None:
-        self.key = key
-        self._store = store
-
-    def bring(self, entry: Entry) -> None:
-        """Hold ``entry``, unless its product was forgotten since the lease was taken."""
-        self._store.land(self, entry)
-
-    def give_up(self, error: Exception | None) -> None:
-        """Hold nothing. Those who wait in this process wait for the flight, not for the lease."""
-        self.drop()
-
-    def drop(self) -> None:
-        """Hold nothing."""
-        self._store.land(self, None)
-
-
-class _Entries(LRUCache[Key, tuple[int, Entry]]):
-    """cachetools' LRU cache, weighing entries in bytes and telling when one had to leave."""
+class _Entries(LRUCache[Key, tuple[int, V]]):
+    """cachetools' LRU cache, weighing entries in bytes, with an index by product."""
 
     def __init__(self, max_bytes: int, report_eviction: Callable[[], None]) -> None:
         super().__init__(max_bytes, getsizeof=lambda weighed: weighed[0])
         self._report_eviction = report_eviction
-        self._parts: dict[str, list[Key]] = {}
+        self._keys: dict[str, list[Key]] = {}
 
-    def __setitem__(self, key: Key, weighed: tuple[int, Entry]) -> None:
+    def __setitem__(self, key: Key, weighed: tuple[int, V]) -> None:
         new = key not in self
         super().__setitem__(key, weighed)
         if new:
-            self._parts.setdefault(key.product, []).append(key)
+            self._keys.setdefault(key.product, []).append(key)
 
     def __delitem__(self, key: Key) -> None:
         super().__delitem__(key)
-        parts = self._parts[key.product]
-        parts.remove(key)
-        if not parts:
-            del self._parts[key.product]
+        keys = self._keys[key.product]
+        keys.remove(key)
+        if not keys:
+            del self._keys[key.product]
 
-    def parts_of(self, product: str) -> list[Key]:
-        """Return the keys held of ``product``."""
-        return list(self._parts.get(product, ()))
+    def keys_of(self, product: str) -> list[Key]:
+        return list(self._keys.get(product, ()))
 
-    def unmarked(self, key: Key) -> Entry | None:
-        """Return the entry held for ``key`` without marking it as used."""
-        return Cache.__getitem__(self, key)[1] if key in self else None
+    def unmarked(self, key: Key) -> V:
+        return Cache.__getitem__(self, key)[1]
 
-    def popitem(self) -> tuple[Key, tuple[int, Entry]]:
+    def popitem(self) -> tuple[Key, tuple[int, V]]:
         evicted = super().popitem()
         self._report_eviction()
         return evicted
+
+
+def _kept(most: int, clock: Callable[[], float]) -> TLRUCache[str, tuple[W, float]]:
+    """Return a table of values, each with the seconds that it is kept."""
+    return TLRUCache(most, ttu=lambda _key, value, now: now + value[1], timer=clock)
+
+
+class CallLog:
+    """Moments of calls, in order, and how many there were on each day."""
+
+    def __init__(self) -> None:
+        self._moments: list[float] = []
+        self._days: dict[int, int] = {}
+
+    def add(self, moment: float, now: float, calls: int = 1) -> None:
+        """Log ``calls``. One before the newest is logged with that: the log stays in order."""
+        self._moments += [max(moment, self._moments[-1] if self._moments else moment)] * calls
+        day = int(now // DAY_SECONDS)
+        self._days[day] = self._days.get(day, 0) + calls
+        old = bisect_right(self._moments, now - EXACT_SECONDS)
+        if old > _TRIMMED_AT:
+            del self._moments[:old]
+
+    def use(self, window: Window, now: float) -> Use:
+        """Return how much of ``window`` is used."""
+        if window.seconds > EXACT_SECONDS:
+            return days_use(self._days, window, now)
+        first = bisect_right(self._moments, now - window.seconds)
+        used = len(self._moments) - first
+        if used < window.calls:
+            return Use(window, used, 0.0)
+        # Were it less than the window holds already, there is room for one more only when so many have left.
+        leaves = self._moments[first + used - window.calls] if window.calls else now
+        return Use(window, used, leaves + window.seconds - now)
+
+
+def days_use(days: Mapping[int, int], window: Window, now: float) -> Use:
+    """Return how much of ``window`` is used, given the calls by day since the epoch."""
+    length = window.seconds // DAY_SECONDS
+    today = int(now // DAY_SECONDS)
+    counted = {day: calls for day, calls in days.items() if day > today - length}
+    used = sum(counted.values())
+    over, frees_in = used - window.calls, 0.0
+    for day in sorted(counted):
+        if over < 0:
+            break
+        over -= counted[day]
+        frees_in = (day + length) * DAY_SECONDS - now
+    return Use(window, used, frees_in)
+
+
+class MemoryBackend:
+    """Keeps everything in this process only. ``clock``: seconds that never go back."""
+
+    is_heard = True
+
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """``max_bytes``: of entries. 0: none, where the cache above keeps them in the same memory anyway."""
+        self._clock = clock
+        self._lock = threading.Condition()
+        self._entries: EntryTable[tuple[bytes, float]] = EntryTable(max_bytes)
+        self._generations: TLRUCache[str, tuple[int, float]] = _kept(_GENERATIONS, clock)
+        self._records: TLRUCache[str, tuple[bytes, float]] = _kept(_RECORDS, clock)
+        self._locks: TLRUCache[str, tuple[str, float]] = _kept(_RECORDS, clock)
+        self._calls = CallLog()
+        self._generation = 0
+        self._changes: deque[Change] = deque(maxlen=CHANGES_REMEMBERED)
+        self._cursor = 0
+
+    def read(self, product: str, part: str | None = None) -> Product:
+        with self._lock:
+            now = self._clock()
+            if part is None:
+                parts = self._entries.parts(product)
+            else:
+                entry = self._entries.get(Key(product, part))
+                parts = {part: entry} if entry else {}
+            kept = {name: entry for name, (entry, until) in parts.items() if now < until}
+            return Product(kept, self._generation_of(product))
+
+    def write(
+        self, product: str, part: str, entry: bytes, generation: int, *, ttl: float, lock: Lock | None = None
+    ) -> bool:
+        with self._lock:
+            kept = self._generation_of(product) <= generation
+            if kept:
+                key = Key(product, part)
+                self._entries.put(key, (entry, self._clock() + ttl), weight(key, entry))
+            if lock is not None:
+                self._unlock(lock)
+            held = lock.name if lock else ""
+            self._note(Change("written" if kept else "released", product, generation, held))
+            return kept
+
+    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> bool:
+        with self._lock:
+            if generation is not None and self._generation_of(product) > generation:
+                return False
+            self._generation += 1
+            self._generations[product] = (self._generation, ttl)
+            for part in self._entries.parts(product):
+                self._entries.drop(Key(product, part))
+            for part, entry in parts.items():
+                key = Key(product, part)
+                self._entries.put(key, (entry, self._clock() + ttl), weight(key, entry))
+            self._note(Change("replaced", product, self._generation))
+            return True
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, str, bytes]]:
+        with self._lock:
+            keys = self._entries.keys(prefix)
+        for key in keys:
+            entry = self.read(*key).parts.get(key.part)
+            if entry is not None:
+                yield key.product, key.part, entry
+
+    def lock(self, name: str, ttl: float) -> Lock | None:
+        with self._lock:
+            if name in self._locks:
+                return None
+            lock = Lock(name, uuid.uuid4().hex)
+            self._locks[name] = (lock.token, ttl)
+            return lock
+
+    def release(self, lock: Lock, outcome: bytes = b"") -> None:
+        with self._lock:
+            if self._unlock(lock):
+                self._note(Change("released", lock=lock.name, outcome=outcome))
+
+    def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
+        with self._lock:
+            kept = self._records.get(key)
+            if kept is None:
+                self._records[key] = (value, ttl)
+            return kept[0] if kept else None
+
+    def set(self, key: str, value: bytes, ttl: float) -> None:
+        with self._lock:
+            self._records[key] = (value, ttl)
+
+    def get(self, key: str) -> bytes | None:
+        with self._lock:
+            kept = self._records.get(key)
+            return kept[0] if kept else None
+
+    def remove(self, key: str, expected: bytes) -> None:
+        with self._lock:
+            kept = self._records.get(key)
+            if kept and kept[0] == expected:
+                del self._records[key]
+
+    def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
+        with self._lock:
+            now = self._clock()
+            for age in sorted(missed, reverse=True):
+                self._calls.add(now - age, now)
+            uses = tuple(self._calls.use(window, now) for window in windows)
+            if not calls or any(use.used + calls > use.window.calls for use in uses):
+                return Usage(counted=False, uses=uses)
+            self._calls.add(now, now, calls)
+            return Usage(counted=True, uses=tuple(self._calls.use(window, now) for window in windows))
+
+    def changes(self, since: int) -> Changes:
+        if since == self._cursor:
+            return Changes(since)
+        with self._lock:
+            missed = self._cursor - since
+            items = tuple(islice(self._changes, max(0, len(self._changes) - missed), None))
+            return Changes(self._cursor, items, complete=missed <= len(self._changes))
+
+    def wait(self, since: int, seconds: float) -> None:
+        with self._lock:
+            self._lock.wait_for(lambda: self._cursor != since, seconds)
+
+    def is_reachable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _generation_of(self, product: str) -> int:
+        raised = self._generations.get(product)
+        return raised[0] if raised else 0
+
+    def _unlock(self, lock: Lock) -> bool:
+        held = self._locks.get(lock.name)
+        if held is None or held[0] != lock.token:
+            return False
+        del self._locks[lock.name]
+        return True
+
+    def _note(self, change: Change) -> None:
+        self._cursor += 1
+        self._changes.append(change)
+        self._lock.notify_all()

@@ -20,7 +20,7 @@ from cachetools import TTLCache
 
 from proxy.cache.entry import Entry, Key
 from proxy.cache.frame import BadFrame, pack, unpack
-from proxy.cache.memory import MemoryLease, MemoryStore
+from proxy.cache.memory_store import MemoryLease, MemoryStore
 from proxy.cache.notices import CHANNEL, Notice, Notices
 from proxy.cache.redis_scripts import BRING, CHANGE, GIVE_UP, RETURN, TAKE
 from proxy.cache.store import Change, FailedElsewhere, Lease, Look, StoreDown
