@@ -10,8 +10,9 @@ POLICY := /usr/sbin/policy-rc.d
 AXE := .venv/npm/node_modules/axe-core/axe.min.js
 
 $(BIN)/.installed-run: setup.cfg pyproject.toml
+	@echo "Installing into .venv, once: about half a minute."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[preview]'
 	@touch $@
 
 $(BIN)/.installed-test: setup.cfg pyproject.toml

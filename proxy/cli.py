@@ -2,74 +2,105 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
 from proxy.checking import check
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
+from proxy.settings import documented
 from proxy.warming.command import warm
 
 __all__ = ["check", "demo", "sandbox", "warm"]
 
-_SECRET = "demo-secret"  # noqa: S105  # guards sample data on loopback
+_NAME, _SECRET = "demo", "demo-secret"  # guards sample data
+_GUNICORN_CONFIG = "gunicorn.conf.py"
 
 
 @click.command("demo")
+@click.option("--host", default="127.0.0.1", show_default=True, help="where to listen; 0.0.0.0 in a container")
 @click.option("--port", default=8000, show_default=True, envvar="PORT", help="a free one is taken if this is not")
-def demo(port: int) -> None:
-    """Run the sandbox and a proxy in front of it until Ctrl-C, and print what to try."""
-    port = _free_port(port)
-    # Whatever stops the demo stops both servers: they run in sessions of their own and get one SIGTERM each, not the
-    # terminal's Ctrl-C as well, which gunicorn's workers take in the middle of their shutdown with a traceback.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    stand_in = subprocess.Popen(
-        [sys.executable, "-m", "proxy.sandbox", "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def demo(host: str, port: int) -> None:
+    """Run the sandbox and a proxy in front of it until Ctrl-C, and print what to try.
+
+    Whatever the environment and .env say: nothing is asked of Trustpilot, and no store of yours is touched.
+    """
+    root = Path.cwd()
+    if not (root / _GUNICORN_CONFIG).is_file():
+        raise click.ClickException(f"takes the folder that holds wsgi.py and {_GUNICORN_CONFIG}")
+    # Also where a shell started this in the background, with the signal ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
-        _run_proxy(port, _address(stand_in))
+        with TemporaryDirectory(prefix="connected-content-proxy-") as folder, contextlib.ExitStack() as running:
+            _run(host, _free_port(host, port), root, Path(folder), running)
     except KeyboardInterrupt:
         click.echo("\nStopped.")
-    finally:
-        stand_in.terminate()
-        stand_in.wait(10)
 
 
-def _run_proxy(port: int, api_url: str) -> None:
-    environment = {
-        **os.environ,
+def _run(host: str, port: int, root: Path, folder: Path, running: contextlib.ExitStack) -> None:
+    click.echo("Starting a stand-in for Trustpilot with sample reviews, and the proxy in front of it: a few seconds.")
+    settings = {name for name, _, _ in documented()}
+    environment = {name: value for name, value in os.environ.items() if name not in settings}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), environment.get("PYTHONPATH"))))
+    stand_in = _start(["proxy.sandbox", "--port", "0"], environment, folder, running)
+    api_url = _address(stand_in)
+    environment |= {
+        # Not a .env that happens to be above the folder.
+        "PROXY_ENV_FILE": os.devnull,
         "TRUSTPILOT_API_URL": api_url,
         "TRUSTPILOT_INVITATIONS_URL": api_url,
         "TRUSTPILOT_API_KEY": API_KEY,
         "TRUSTPILOT_API_SECRET": API_SECRET,
         "TRUSTPILOT_BUSINESS_UNIT_ID": BUSINESS_UNIT,
         "TRUSTPILOT_BUSINESS_USER_ID": "demo-user",
-        "PROXY_CREDENTIALS": f"demo:{_SECRET}",
-        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "warning"),
+        "PROXY_CREDENTIALS": f"{_NAME}:{_SECRET}",
+        "PREVIEW": "false" if find_spec("liquid") is None else "true",
+        "LOG_LEVEL": "warning",
     }
-    options = ["--bind", f"127.0.0.1:{port}"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "wsgi:app", *options], env=environment, start_new_session=True
+    options = ["--config", str(root / _GUNICORN_CONFIG), "--bind", f"{host}:{port}"]
+    server = _start(["gunicorn", "wsgi:app", *options], environment, folder, running)
+    _await(port, server)
+    click.echo(_greeting(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"))  # noqa: S104  # compared
+    if status := server.wait():
+        raise click.ClickException(f"the proxy stopped with status {status}")
+
+
+def _start(
+    module: list[str], environment: dict[str, str], folder: Path, running: contextlib.ExitStack
+) -> subprocess.Popen[str]:
+    """Start a module of Python's, which is stopped with ``running``.
+
+    In a session of its own: it gets one SIGTERM, and not the terminal's Ctrl-C as well, which gunicorn's workers take
+    in the middle of their shutdown with a traceback.
+    """
+    is_stand_in = module[0] == "proxy.sandbox"
+    process = subprocess.Popen(
+        [sys.executable, "-m", *module],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE if is_stand_in else None,
+        text=True,
+        start_new_session=True,
     )
-    try:
-        _await(port, server)
-        click.echo(_greeting(f"http://127.0.0.1:{port}"))
-        status = server.wait()
-        if status:
-            raise click.ClickException(f"the proxy stopped with status {status}")
-    finally:
-        if server.poll() is None:
-            server.terminate()
-            server.wait(20)
+
+    def stop() -> None:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(20)
+
+    running.callback(stop)
+    return process
 
 
 def _address(stand_in: subprocess.Popen[str]) -> str:
@@ -80,20 +111,20 @@ def _address(stand_in: subprocess.Popen[str]) -> str:
     return found[0]
 
 
-def _free_port(wanted: int) -> int:
+def _free_port(host: str, wanted: int) -> int:
     for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
             except OSError:
                 click.echo(f"Port {wanted} is taken; using a free one.")
                 continue
             return int(probe.getsockname()[1])
-    raise click.ClickException("no port is free")
+    raise click.ClickException(f"no port is free at {host}")
 
 
-def _await(port: int, server: subprocess.Popen[bytes]) -> None:
+def _await(port: int, server: subprocess.Popen[str]) -> None:
     """Wait until the proxy accepts connections."""
     while server.poll() is None:
         with socket.socket() as probe:
@@ -109,9 +140,11 @@ def _await(port: int, server: subprocess.Popen[bytes]) -> None:
 
 def _greeting(url: str) -> str:
     return f"""
-The proxy answers at {url}, in front of a sandbox with sample reviews. Try:
+  {url.replace("//", f"//{_NAME}:{_SECRET}@")}/
 
-  curl -u demo:{_SECRET} '{url}/v1/reviews?sku=TRUCK-01'
+is the page to begin with: name {_NAME}, secret {_SECRET}. In a terminal:
+
+  curl -u {_NAME}:{_SECRET} '{url}/v1/reviews?sku=TRUCK-01'
 
 In a Braze message:
 
@@ -119,5 +152,5 @@ In a Braze message:
      :headers {{"X-Api-Key": "{_SECRET}"}} :save product %}}
   {{% if product.found %}}{{{{ product.reviews[0].content }}}} – {{{{ product.reviews[0].author }}}}{{% endif %}}
 
-Ctrl-C stops both.
+The reviews are samples: nothing is asked of Trustpilot. Ctrl-C stops everything.
 """
