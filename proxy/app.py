@@ -11,23 +11,20 @@ from typing import Protocol
 
 from flask import Flask
 
+from proxy.api import admin
 from proxy.api.auth import register_credentials
 from proxy.api.errors import register_problems
-from proxy.api.health import health
 from proxy.api.invitations import handing_out, inviting
-from proxy.api.metrics import measuring
 from proxy.api.openapi import describing
 from proxy.api.reads import reading
 from proxy.api.responses import Application, register_headers
-from proxy.api.updates import updating
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
 from proxy.events import Report, to_all, unheard
 from proxy.invitations import Invitations, Once
 from proxy.invitations.ledger import Ledger, MemoryLedger
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
-from proxy.middleware.networks import AllowedNetworks
-from proxy.middleware.query_secret import SecretFromQuery
+from proxy.middleware.callers import AllowedNetworks, SecretFromQuery
 from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.server import draining
@@ -109,10 +106,10 @@ def wire(settings: Settings) -> Flask:
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)
-    app.register_blueprint(health(proxy.store, proxy.budget, proxy.breaker, draining.is_set))
+    app.register_blueprint(admin.health(proxy.store, proxy.budget, proxy.breaker, draining.is_set))
     app.register_blueprint(describing(settings))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
-    app.register_blueprint(updating(Updates(proxy.cache), settings))
+    app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
     app.cli.add_command(preview_command(app, settings, spawn))
     if settings.preview:
         from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
@@ -135,7 +132,7 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, event_log: EventLog) -> N
     gauges = Gauges(set_gauges, spawn)
     proxy.services.append(gauges)
     report = to_all(metrics.on_event, event_log.on_event)
-    app.register_blueprint(measuring(metrics.text, gauges.update))
+    app.register_blueprint(admin.metrics(metrics.text, gauges.update))
     # gunicorn's worker reports here what never reached the app.
     app.extensions["report"] = report
     settings = proxy.settings

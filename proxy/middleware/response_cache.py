@@ -7,6 +7,7 @@ What refuses callers, by address say, has to stand before it.
 
 from __future__ import annotations
 
+import gzip
 import math
 import sys
 import threading
@@ -32,7 +33,6 @@ from proxy.api.responses import (
 from proxy.cache import DeadlinePassed, Freshness, State
 from proxy.cache.flight import Flight
 from proxy.clock import Deadline, Now
-from proxy.middleware.compression import SMALLEST_WORTH, accepts_gzip, compressed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -46,6 +46,13 @@ _OVERHEAD = 1000
 """Bytes a stored response costs beside its body and its request's text. Measured by
 ``tests/middleware/test_response_cache.py``."""
 
+_INDEX_OVERHEAD = 300
+"""Bytes that a surrogate key's place in the index costs, where it has one response."""
+
+SMALLEST_COMPRESSED = 1000
+"""Bytes: a smaller body fits into one network packet either way."""
+
+_GZIP_LEVEL = 6
 _PER_REQUEST = frozenset({"content-length", "x-request-id", "server-timing"})
 _BY_AGE = frozenset({"x-cache", "age", "cache-control"})
 _LEFT_OUT = _PER_REQUEST | _BY_AGE
@@ -104,9 +111,14 @@ class CachedResponse:
     freshness_fields: tuple[tuple[str, str], ...] = ()
     """How fresh it is, as the app said, when it has no sources."""
 
+    @property
+    def surrogate_keys(self) -> tuple[str, ...]:
+        """The names of the products it was made from."""
+        return self.sources.surrogate_keys if self.sources else ()
+
     def weight(self, key: RequestKey) -> int:
         """Return the bytes of memory that storing the response takes."""
-        surrogate_keys = sum(map(sys.getsizeof, self.sources.surrogate_keys)) if self.sources else 0
+        surrogate_keys = sum(sys.getsizeof(name) + _INDEX_OVERHEAD for name in set(self.surrogate_keys))
         # The only field that is as long as a caller likes; it is stored one by one and written.
         ignored = sum(2 * len(value) for name, value in self.fields.pairs if name == "X-Ignored-Parameters")
         own = sys.getsizeof(self.body) + sys.getsizeof(key.path) + sys.getsizeof(key.query)
@@ -135,6 +147,7 @@ class ResponseStore:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._responses: dict[RequestKey, _Stored] = {}
+        self._by_surrogate_key: dict[str, set[RequestKey]] = {}
         self.stored_bytes = 0
         """By :meth:`CachedResponse.weight`."""
         self._invalidations = 0
@@ -173,6 +186,8 @@ class ResponseStore:
             self._drop(key)
             self._drop_expired_stale()
             self._responses[key] = stored
+            for surrogate_key in surrogate_keys:
+                self._by_surrogate_key.setdefault(surrogate_key, set()).add(key)
             if is_stale:
                 self._stale[key] = None
             self.stored_bytes += stored.weight
@@ -183,14 +198,14 @@ class ResponseStore:
         """Drop the responses made from ``surrogate_key``, also those that are just being made."""
         with self._lock:
             self._note(_Invalidation(surrogate_key, stale_only=False))
-            for key in [key for key, stored in self._responses.items() if _made_from(stored.response, surrogate_key)]:
+            for key in list(self._by_surrogate_key.get(surrogate_key, ())):
                 self._drop(key)
 
     def drop_stale(self, surrogate_key: str) -> None:
         """Drop the stale responses made from ``surrogate_key``, also those that are just being made."""
         with self._lock:
             self._note(_Invalidation(surrogate_key, stale_only=True))
-            for key in [key for key in self._stale if _made_from(self._responses[key].response, surrogate_key)]:
+            for key in self._stale.keys() & self._by_surrogate_key.get(surrogate_key, set()):
                 self._drop(key)
 
     def clear(self) -> None:
@@ -198,6 +213,7 @@ class ResponseStore:
         with self._lock:
             self._invalidations += _CHANGES_REMEMBERED + 1
             self._responses.clear()
+            self._by_surrogate_key.clear()
             self._stale.clear()
             self.stored_bytes = 0
 
@@ -222,7 +238,14 @@ class ResponseStore:
     def _drop(self, key: RequestKey) -> None:
         self._stale.pop(key, None)
         stored = self._responses.pop(key, None)
-        self.stored_bytes -= stored.weight if stored else 0
+        if stored is None:
+            return
+        self.stored_bytes -= stored.weight
+        for surrogate_key in stored.response.surrogate_keys:
+            keys = self._by_surrogate_key[surrogate_key]
+            keys.discard(key)
+            if not keys:
+                del self._by_surrogate_key[surrogate_key]
 
 
 class ResponseCache:
@@ -308,7 +331,7 @@ class ResponseCache:
     def _make(self, key: RequestKey, environ: WSGIEnvironment) -> CachedResponse:
         """Have the app answer, and store the response if it may be repeated."""
         generation = self._store.generation()
-        response = _finished(self._app, environ, gzip=key.gzip)
+        response = _finished(self._app, environ, compress=key.gzip)
         sources = response.sources
         if sources is not None:
             # What was a miss is a hit when it is repeated; what was stale stays so.
@@ -318,11 +341,7 @@ class ResponseCache:
         return response
 
 
-def _made_from(response: CachedResponse, surrogate_key: str) -> bool:
-    return response.sources is not None and surrogate_key in response.sources.surrogate_keys
-
-
-def _finished(app: WSGIApplication, environ: WSGIEnvironment, *, gzip: bool) -> CachedResponse:
+def _finished(app: WSGIApplication, environ: WSGIEnvironment, *, compress: bool) -> CachedResponse:
     """Return the app's whole response, compressed if the caller takes that and the body is worth it."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
     chunks: list[bytes] = []
@@ -345,9 +364,35 @@ def _finished(app: WSGIApplication, environ: WSGIEnvironment, *, gzip: bool) -> 
     kept = [(name, value) for name, value in headers if name.lower() not in _LEFT_OUT]
     # What is not made of copies has no age that goes on.
     freshness_fields = () if sources else tuple(pair for pair in headers if pair[0].lower() in _BY_AGE)
-    if len(body) >= SMALLEST_WORTH:
+    if len(body) >= SMALLEST_COMPRESSED:
         kept.append(("Vary", "Accept-Encoding"))
-        if gzip:
+        if compress:
             kept.append(("Content-Encoding", "gzip"))
             body = compressed(body)
     return CachedResponse(status, HeaderFields.of(tuple(kept)), body, sources, freshness_fields)
+
+
+@lru_cache(maxsize=256)
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether a caller who sends this ``Accept-Encoding`` takes gzip (RFC 9110, 12.5.3)."""
+    weights: dict[str, float] = {}
+    for part in accept_encoding.lower().split(","):
+        coding, *parameters = [piece.strip() for piece in part.split(";")]
+        weights[coding] = min((_weight(parameter) for parameter in parameters), default=1.0)
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+def compressed(body: bytes) -> bytes:
+    """Return ``body`` as gzip, the same bytes each time."""
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
+
+
+def _weight(parameter: str) -> float:
+    """Return the weight that ``q=…`` gives; what can't be read gives none."""
+    name, _, value = parameter.partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

@@ -18,7 +18,7 @@ from wsgiref.types import WSGIApplication
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from proxy.middleware.networks import IN_PROCESS
+from proxy.middleware.callers import IN_PROCESS
 from proxy.preview.braze import BodyTooLargeError, NoAnswerInTimeError, RefusedError, Request, Response
 
 PUBLIC_NAMES = ("reviews.example.com", "api.trustpilot.com", "invitations-api.trustpilot.com")

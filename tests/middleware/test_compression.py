@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from proxy.middleware.compression import accepts_gzip, compressed
+from proxy.middleware.response_cache import accepts_gzip, compressed
 
 
 @pytest.mark.parametrize(
