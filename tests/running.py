@@ -124,10 +124,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Call:
-    """One call to the sandbox: when (seconds since 1970), which, the SKUs it is about, its query parameters."""
+    """One call to the sandbox: when (seconds since 1970), which, of which shop, about which SKUs, the query."""
 
     at: float
     kind: str
+    business_unit: str | None
     skus: Sequence[str]
     query: Mapping[str, Sequence[str]]
 
@@ -163,6 +164,7 @@ class RunningSandbox(Process):
         mode: str,
         *,
         kinds: Sequence[str] | None = None,
+        business_units: Sequence[str] | None = None,
         skus: Sequence[str] | None = None,
         times: int | None = None,
         seconds: float | None = None,
@@ -171,8 +173,9 @@ class RunningSandbox(Process):
         shape: str | None = None,
     ) -> None:
         """Answer this way from now on, instead of any way told before."""
-        told = {"kinds": kinds, "skus": skus, "times": times, "seconds": seconds, "status": status}
-        self.control("PUT", "/behaviour", {"mode": mode, **told, "retry_after": retry_after, "shape": shape})
+        meant = {"kinds": kinds, "business_units": business_units, "skus": skus, "times": times}
+        how = {"seconds": seconds, "status": status, "retry_after": retry_after, "shape": shape}
+        self.control("PUT", "/behaviour", {"mode": mode, **meant, **how})
 
     def reset(self) -> None:
         """Make it as if just started; who is kept waiting is disconnected."""
@@ -187,10 +190,40 @@ class RunningSandbox(Process):
         told = self.control("GET", "/calls").json()
         return Ledger(**{**told, "calls": [Call(**call) for call in told["calls"]]})
 
-    def put_product(self, sku: str, reviews: Sequence[object], *, business_unit: str = BUSINESS_UNIT) -> None:
-        """Set the reviews of a SKU, in any order."""
+    def put_product(
+        self,
+        sku: str,
+        reviews: Sequence[object] | None = None,
+        *,
+        business_unit: str = BUSINESS_UNIT,
+        imported: Sequence[object] | None = None,
+        product_url: str | None = None,
+    ) -> None:
+        """Set what is given of a SKU: its reviews, in any order; those brought along; its page in the shop."""
         path = f"/products/{quote(sku, safe='')}?business_unit={business_unit}"
-        self.control("PUT", path, list(reviews))
+        self.control("PUT", path, {"reviews": reviews, "imported": imported, "productUrl": product_url})
+
+    def put_shop(self, business_unit: str, name: str, service_reviews: Sequence[object] = ()) -> None:
+        """Open a shop that sells nothing yet, or replace one."""
+        self.control("PUT", f"/shops/{business_unit}", {"name": name, "service_reviews": list(service_reviews)})
+
+    def lists(self, **members: str | int) -> None:
+        """Set how lists behave where nothing is documented: the orders, the size of a batch, what a feed loses."""
+        self.control("PUT", "/lists", members)
+
+    def change(
+        self, changes: int, seed: int, kinds: Sequence[str] | None = None, *, business_unit: str = BUSINESS_UNIT
+    ) -> list[dict[str, str]]:
+        """Change so many reviews at random; return ``{"what", "sku", "id"}`` each."""
+        asked = {"changes": changes, "seed": seed, "kinds": kinds}
+        answer = self.control("POST", f"/change?business_unit={business_unit}", asked)
+        made: list[dict[str, str]] = answer.json()["changes"]
+        return made
+
+    def delete(self, *, review: str | None = None, consumer: str | None = None) -> int:
+        """Let a review, or all of a consumer, be deleted everywhere and listed as deleted; return how many."""
+        answer = self.control("POST", "/delete", {"reviewId": review, "consumerId": consumer})
+        return int(answer.json()["reviews"])
 
     def generate(self, products: int, reviews: int, prefix: str = "SKU-") -> list[str]:
         """Add many believable products; return their SKUs."""
@@ -218,6 +251,11 @@ class RunningSandbox(Process):
         """Return what was stored: ``{"at", "business_unit", "business_user_id", "body"}`` each."""
         stored: list[dict[str, Any]] = self.control("GET", "/invitations").json()
         return stored
+
+    def links(self) -> list[dict[str, Any]]:
+        """Return the invitation links that were asked for: ``{"at", "business_unit", "body"}`` each."""
+        asked: list[dict[str, Any]] = self.control("GET", "/links").json()
+        return asked
 
     def control(self, method: str, path: str, payload: object = None) -> requests.Response:
         """Make one call to the control plane."""

@@ -5,6 +5,7 @@ It has no credentials and never misbehaves. Products belong to the first busines
 """
 
 import json
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -13,8 +14,9 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
+from proxy.sandbox.business_unit import CHANGES, BusinessUnit, Order
 from proxy.sandbox.faults import Behaviour, Behaviours, Kind, Mode, Shape, json_answer
-from proxy.sandbox.state import Limit, Products, State
+from proxy.sandbox.state import Limit, Lists, State
 
 _Takes = tuple[str, Callable[[Any], bool]]
 """What a member takes, in words, and whether a value is such."""
@@ -37,6 +39,7 @@ _SECONDS: _Takes = ("seconds, from 0 to 86400", lambda given: type(given) in (in
 _BEHAVIOUR: Mapping[str, _Takes] = {
     "mode": (f"one of {', '.join(Mode)}", lambda given: given in list(Mode)),
     "kinds": (f"a list of {', '.join(Kind)}", lambda given: _texts(given) and set(given) <= set(Kind)),
+    "business_units": ("a list of business units", _texts),
     "skus": ("a list of SKUs", _texts),
     "times": _whole(1, 10**9),
     "seconds": _SECONDS,
@@ -49,6 +52,34 @@ _GENERATE: Mapping[str, _Takes] = {
     "products": _whole(1, 200_000),
     "reviews": _whole(0, 10_000),
     "prefix": ("text", lambda given: isinstance(given, str)),
+}
+_ORDER: _Takes = (f"one of {', '.join(Order)}", lambda given: given in list(Order))
+_LISTS: Mapping[str, _Takes] = {
+    "reviews_order": _ORDER,
+    "feed_order": _ORDER,
+    "batch_skus": _whole(0, 10**9),
+    "arrivals": _whole(0, 1000),
+    "lost_page": _whole(2, 10**9),
+}
+_CHANGE: Mapping[str, _Takes] = {
+    "changes": _whole(1, 100_000),
+    "seed": _whole(0, 10**9),
+    "kinds": (
+        f"a list of {', '.join(CHANGES)}",
+        lambda given: _texts(given) and bool(given) and set(given) <= set(CHANGES),
+    ),
+}
+_TEXT: _Takes = ("text", lambda given: isinstance(given, str) and given != "")
+_DELETE: Mapping[str, _Takes] = {"reviewId": _TEXT, "consumerId": _TEXT}
+_PRODUCT: Mapping[str, _Takes] = {
+    "reviews": ("a list of reviews", lambda given: isinstance(given, list)),
+    "imported": ("a list of reviews", lambda given: isinstance(given, list)),
+    "name": _TEXT,
+    "productUrl": _TEXT,
+}
+_SHOP: Mapping[str, _Takes] = {
+    "name": _TEXT,
+    "service_reviews": ("a list of reviews", lambda given: isinstance(given, list)),
 }
 _TOKEN: Mapping[str, _Takes] = {
     "seconds": _whole(0, 10**7),
@@ -76,8 +107,8 @@ def control_plane(state: State) -> Blueprint:
     @control.put("/behaviour")
     def behaviour() -> Response:
         given = _given()
-        told = [_members(each, _BEHAVIOUR, "mode") for each in (given if isinstance(given, list) else [given])]
-        state.behaviours = Behaviours(map(Behaviour.told, told))
+        each = given if isinstance(given, list) else [given]
+        state.behaviours = Behaviours([Behaviour.of(_members(one, _BEHAVIOUR, "mode")) for one in each])
         return json_answer({})
 
     @control.put("/limit")
@@ -86,18 +117,55 @@ def control_plane(state: State) -> Blueprint:
         state.limit = None if given is None else Limit(**_members(given, _LIMIT, "calls", "seconds"))
         return json_answer({})
 
+    @control.put("/lists")
+    def lists() -> Response:
+        given = _members(_given(), _LISTS)
+        orders = {name: Order(value) for name, value in given.items() if name.endswith("_order")}
+        state.lists = Lists(**{**given, **orders})
+        return json_answer({})
+
+    @control.put("/shops/<unit>")
+    def put_shop(unit: str) -> Response:
+        given = _members(_given(), _SHOP, "name")
+        state.units[unit] = BusinessUnit(**given)
+        return json_answer({})
+
     @control.put("/products/<path:sku>")
     def put_product(sku: str) -> Response:
-        reviews = _given()
-        if not isinstance(reviews, list):
-            raise BadRequest(f"a product takes a JSON list of reviews, not {reviews!r:.80}")
-        _products(state).put(sku, reviews)
+        given, unit = _given(), _unit(state)
+        members = _members({"reviews": given} if isinstance(given, list) else given, _PRODUCT)
+        for name, products in (("reviews", unit.products), ("imported", unit.imported)):
+            if name in members:
+                products.put(sku, members.pop(name))
+        unit.details[sku] = {**unit.details.get(sku, {}), **members}
         return json_answer({})
 
     @control.post("/generate")
     def generate() -> Response:
-        told = _members(_given(), _GENERATE, "products", "reviews")
-        return json_answer({"skus": _products(state).generate(**told)})
+        asked = _members(_given(), _GENERATE, "products", "reviews")
+        return json_answer({"skus": _unit(state).products.generate(**asked)})
+
+    @control.post("/change")
+    def change() -> Response:
+        """Change reviews at random; the same seed changes the same shop alike."""
+        asked = _members(_given(), _CHANGE, "changes", "seed")
+        chance, unit = random.Random(asked["seed"]), _unit(state)  # noqa: S311  # sample data
+        skus = chance.choices(list(unit.products), k=asked["changes"])
+        kinds = asked.get("kinds", CHANGES)
+        changes = [unit.change(chance, kinds, state.now(), sku) for sku in skus]
+        for changed in changes:
+            if changed["what"] == "deleted":
+                state.list_deletion("reviewId", changed["id"])
+        return json_answer({"changes": changes})
+
+    @control.post("/delete")
+    def delete() -> Response:
+        asked = _members(_given(), _DELETE)
+        return json_answer({"reviews": sum(state.delete(name, each) for name, each in asked.items())})
+
+    @control.get("/links")
+    def links() -> Response:
+        return json_answer(list(state.links))
 
     @control.put("/token")
     def token() -> Response:
@@ -140,7 +208,7 @@ def _members(given: object, takes: Mapping[str, _Takes], *required: str) -> dict
     return members
 
 
-def _products(state: State) -> Products:
+def _unit(state: State) -> BusinessUnit:
     unit = request.args.get("business_unit", BUSINESS_UNIT)
     if unit not in state.units:
         raise BadRequest(f"business_unit takes one of {', '.join(state.units)}, not {unit}")
@@ -153,7 +221,7 @@ def _overview(state: State) -> dict[str, object]:
         "api_url": f"{request.host_url}v1",
         "api_key": API_KEY,
         "api_secret": API_SECRET,
-        "business_units": {unit: products.sizes() for unit, products in state.units.items()},
+        "business_units": {each: unit.products.sizes() for each, unit in state.units.items()},
         "behaviour": [asdict(behaviour) for behaviour in state.behaviours],
         "limit": {"calls": state.limit.calls, "seconds": state.limit.seconds} if state.limit else None,
         "control": {
@@ -161,10 +229,15 @@ def _overview(state: State) -> dict[str, object]:
             "POST /_sandbox/reset": "as on the first day",
             "PUT /_sandbox/behaviour": {name: f"takes {what}" for name, (what, _) in _BEHAVIOUR.items()},
             "PUT /_sandbox/limit": {"calls": 833, "seconds": 300},
+            "PUT /_sandbox/lists": {name: f"takes {what}" for name, (what, _) in _LISTS.items()},
+            "PUT /_sandbox/shops/{business unit}": {name: f"takes {what}" for name, (what, _) in _SHOP.items()},
             "PUT /_sandbox/products/{sku}": ["reviews, in any order"],
+            "POST /_sandbox/change": {"changes": 200, "seed": 7, "kinds": CHANGES},
+            "POST /_sandbox/delete": {"reviewId": "670d5810ba62e6b31de97de9", "consumerId": "6176xxxx"},
             "POST /_sandbox/generate": {"products": 2000, "reviews": 100, "prefix": "SKU-"},
             "PUT /_sandbox/token": {"seconds": 360000, "as_number": False},
             "POST /_sandbox/token/revoke": None,
             "GET /_sandbox/invitations": "what has been sent",
+            "GET /_sandbox/links": "what invitation links have been asked for",
         },
     }

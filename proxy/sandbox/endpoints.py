@@ -1,70 +1,93 @@
-"""Trustpilot's documented calls, under ``/v1``.
+"""The calls that Trustpilot documents for an API key, under ``/v1``, and how any call is answered.
 
-Sources: Trustpilot's "Product Reviews API", "Invitation API" and "Authentication" pages. Where they leave something
-open, the stand-in is strict (400), so that nobody comes to rely on what Trustpilot never promised.
+Sources: Trustpilot's "Product Reviews API", "Business Units API", "Resources API", "Data Solutions" and
+"Authentication" pages. Where they leave something open, the sandbox is strict (400), so that nobody comes to rely on
+what Trustpilot never promised.
 """
 
 import hmac
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, Unauthorized
 
 from proxy.sandbox import API_KEY, API_SECRET
-from proxy.sandbox.faults import Kind, Wire, json_answer, misbehave, refusal
+from proxy.sandbox.business_unit import BusinessUnit, Products, matching, newest_first, ordered
+from proxy.sandbox.faults import Kind, Wire, answer_by, json_answer, refusal
 from proxy.sandbox.shop import named_for
-from proxy.sandbox.state import Products, State, matching, summary_of
+from proxy.sandbox.state import State
 
 _MOST_PER_PAGE = 100
 _USUAL_PER_PAGE = 20
+_MOST_DELETIONS = 1000
 
 
-def documented_calls(state: State) -> Blueprint:
+def with_key(_: State) -> None:
+    """Refuse a call that does not show the API key."""
+    if not _same(request.headers.get("apikey", ""), API_KEY):
+        raise Unauthorized("Invalid API key")
+
+
+def with_secret(_: State) -> None:
+    """Refuse a call that does not show key and secret as HTTP Basic."""
+    shown = request.authorization
+    if shown is None or shown.type != "basic":
+        raise Unauthorized("Invalid client credentials")
+    if not (_same(shown.username or "", API_KEY) and _same(shown.password or "", API_SECRET)):
+        raise Unauthorized("Invalid client credentials")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One documented call. ``process`` gets what its path names; ``authorize`` raises for who may not call."""
+
+    kind: Kind
+    rule: str
+    process: Callable[..., Response]
+    authorize: Callable[[State], None] = with_key
+    method: str = "GET"
+
+
+def blueprint(name: str, state: State, calls: Sequence[Call]) -> Blueprint:
     """Return the calls as a blueprint, with everything that can happen to them."""
-    calls = Blueprint("trustpilot", __name__, url_prefix="/v1")
+    made = Blueprint(name, __name__, url_prefix="/v1")
+    for call in calls:
+        made.add_url_rule(call.rule, call.kind, _view(state, call), methods=[call.method])
+    return made
 
-    def answer(kind: Kind, skus: Collection[str], process: Callable[[], Response]) -> Response:
+
+def _view(state: State, call: Call) -> Callable[..., Response]:
+    def process(unit: str | None = None, **path: str) -> Response:
+        try:
+            call.authorize(state)
+            if unit is None:
+                return call.process(state, **path)
+            if unit not in state.units:
+                raise NotFound("Business unit not found")
+            return call.process(state, state.units[unit], **path)
+        except HTTPException as error:
+            return refusal(error)
+
+    def view(**path: str) -> Response:
         # Whatever happens next, it happens to a request that has been read to its end.
         request.get_data()
-        wire = Wire(request.environ["sandbox.connection"], state.held)
-        ledger = state.ledger
-        ledger.begin(kind, skus, request.args.to_dict(flat=False))
+        wire = Wire(request.environ["sandbox.connection"], state.waiting)
+        unit, skus, ledger = path.get("unit"), _named_skus(), state.ledger
+        ledger.begin(call.kind, unit, skus, request.args.to_dict(flat=False))
         with ExitStack() as on_failure:
-            on_failure.callback(ledger.end, kind)
-            response = _limited(state) or misbehave(
-                state.behaviours.take(kind, skus), lambda: _processed(process), wire
+            on_failure.callback(ledger.end, call.kind)
+            response = _limited(state) or answer_by(
+                state.behaviours.take(call.kind, unit, skus), lambda: process(**path), wire
             )
             response.call_on_close(on_failure.pop_all().close)
         return response
 
-    @calls.get("/product-reviews/business-units/<unit>/reviews")
-    def reviews(unit: str) -> Response:
-        return answer(Kind.REVIEWS, request.args.getlist("sku"), lambda: _page(_products(state, unit)))
-
-    @calls.get("/product-reviews/business-units/<unit>")
-    def summary(unit: str) -> Response:
-        return answer(
-            Kind.SUMMARY,
-            request.args.getlist("sku"),
-            lambda: json_answer(summary_of(_products(state, unit).reviews_of(_one("sku")))),
-        )
-
-    @calls.post("/product-reviews/business-units/<unit>/batch-summaries")
-    def batch_summaries(unit: str) -> Response:
-        return answer(Kind.BATCH_SUMMARIES, _asked_skus(), lambda: _batch(_products(state, unit)))
-
-    @calls.post("/oauth/oauth-business-users-for-applications/accesstoken")
-    def token() -> Response:
-        return answer(Kind.TOKEN, (), lambda: _token(state))
-
-    @calls.post("/private/business-units/<unit>/email-invitations")
-    def invitations(unit: str) -> Response:
-        return answer(Kind.INVITATIONS, (), lambda: _invitation(state, unit))
-
-    return calls
+    return view
 
 
 def _limited(state: State) -> Response | None:
@@ -72,34 +95,169 @@ def _limited(state: State) -> Response | None:
     return None if wait is None else json_answer({"message": "Too Many Requests"}, 429, {"Retry-After": str(wait)})
 
 
-def _processed(process: Callable[[], Response]) -> Response:
-    try:
-        return process()
-    except HTTPException as error:
-        return refusal(error)
+def _named_skus() -> Collection[str]:
+    """Return the SKUs that the query or the body names, as far as they make sense."""
+    if request.method == "GET":
+        return [sku for given in request.args.getlist("sku") for sku in given.split(",")]
+    body = request.get_json(silent=True)
+    skus = body.get("skus") if isinstance(body, dict) else None
+    return [sku for sku in skus if isinstance(sku, str)] if isinstance(skus, list) else []
 
 
-def _products(state: State, unit: str) -> Products:
-    """Return a business unit's products for a call that shows the API key."""
-    if not _same(request.headers.get("apikey", ""), API_KEY):
-        raise Unauthorized("Invalid API key")
-    if unit not in state.units:
-        raise NotFound("Business unit not found")
-    return state.units[unit]
+def _reviews(state: State, unit: BusinessUnit) -> Response:
+    return _page_of_reviews(unit.products, _asked_skus(unit), state)
 
 
-def _page(products: Products) -> Response:
-    """Return ``{"productReviews", "links"}``: one page of a SKU's reviews, newest first."""
-    stars = {_whole("stars", given, 1, 5) for given in request.args.getlist("stars")}
-    language = _one("language") if "language" in request.args else None
-    page = _whole("page", request.args.get("page", "1"), 1, 10**6)
-    per_page = _whole("perPage", request.args.get("perPage", str(_USUAL_PER_PAGE)), 1, _MOST_PER_PAGE)
-    found = matching(products.reviews_of(_one("sku")), stars, language)
-    shown = found[(page - 1) * per_page : page * per_page]
+def _imported_reviews(state: State, unit: BusinessUnit) -> Response:
+    return _page_of_reviews(unit.imported, _asked_skus(unit), state)
+
+
+def _page_of_reviews(products: Products, skus: Sequence[str], state: State) -> Response:
+    """Return ``{"productReviews", "links"}``: one page of the reviews of SKUs, merged into one list."""
+    found = matching(products.reviews_of(*skus), asked_stars(), asked_once("language"))
+    shown, links = asked_page(ordered(found, state.lists.reviews_order))
     if locale := request.args.get("locale"):
         shown = [named_for(locale, review) for review in shown]
-    links = [_next_page(page)] if len(found) > page * per_page else []
     return json_answer({"productReviews": shown, "links": links})
+
+
+def _summary(_: State, unit: BusinessUnit) -> Response:
+    return json_answer(unit.products.summary_of(*_asked_skus(unit)))
+
+
+def _imported_summary(_: State, unit: BusinessUnit) -> Response:
+    return json_answer(unit.imported.summary_of(*_asked_skus(unit)))
+
+
+def _batch_summaries(state: State, unit: BusinessUnit) -> Response:
+    """Return ``{"summaries": [{"sku", "starsAverage", "numberOfReviews"}]}`` of the SKUs that are sold."""
+    given = asked_object().get("skus")
+    if not isinstance(given, list) or not given:
+        raise BadRequest("skus takes a list of SKUs")
+    if not all(isinstance(sku, str) for sku in given):
+        raise BadRequest("each of skus takes text")
+    if len(given) > state.lists.batch_skus:
+        raise BadRequest(f"skus takes at most {state.lists.batch_skus} SKUs")
+    asked = [sku for sku in dict.fromkeys(given) if sku in unit.products]
+    return json_answer({"summaries": [{"sku": sku} | unit.products.summary_of(sku) for sku in asked]})
+
+
+def _business_unit(state: State, unit: BusinessUnit) -> Response:
+    [identifier] = [each for each, known in state.units.items() if known is unit]
+    return json_answer({"id": identifier} | unit.profile())
+
+
+def _service_reviews(_: State, unit: BusinessUnit) -> Response:
+    """Return ``{"reviews", "links"}``: one page of the reviews of the shop itself."""
+    found = newest_first(matching(unit.service_reviews, asked_stars(), asked_once("language")))
+    order = asked_once("orderBy") or "createdat.desc"
+    if order not in ("createdat.desc", "createdat.asc"):
+        raise BadRequest("orderBy takes createdat.desc or createdat.asc")
+    shown, links = asked_page(found if order.endswith("desc") else found[::-1])
+    return json_answer({"reviews": shown, "links": links})
+
+
+def _deletions(name: str, members: str) -> Callable[[State], Response]:
+    """Return the call that lists deletions: ``{members: [{name, "deletedAt"}], "nextToken"}``, oldest first."""
+
+    def process(state: State) -> Response:
+        start, end = _asked_moment("startDate"), _asked_moment("endDate")
+        listed = [
+            deleted
+            for deleted in state.deletions[name]
+            if (start is None or datetime.fromisoformat(deleted["deletedAt"]) >= start)
+            and (end is None or datetime.fromisoformat(deleted["deletedAt"]) <= end)
+        ]
+        limit = _whole("limit", request.args.get("limit", str(_USUAL_PER_PAGE)), 1, _MOST_DELETIONS)
+        begin = _whole("nextToken", request.args.get("nextToken", "0"), 0, 10**8)
+        more = len(listed) > begin + limit
+        return json_answer(
+            {members: listed[begin : begin + limit], "nextToken": str(begin + limit) if more else None}
+        )
+
+    return process
+
+
+def _asked_moment(name: str) -> datetime | None:
+    given = asked_once(name)
+    try:
+        moment = datetime.fromisoformat(given) if given else None
+    except ValueError as error:
+        raise BadRequest(f"{name} takes a moment such as 2024-10-14T17:42:40Z") from error
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_STAR_WORDS: Mapping[str, Sequence[str]] = {
+    "en": ("Bad", "Poor", "Average", "Great", "Excellent"),
+    "fr": ("Mauvais", "Bas", "Moyen", "Bien", "Excellent"),
+    "de": ("Ungenügend", "Mangelhaft", "Akzeptabel", "Gut", "Hervorragend"),
+}
+
+
+def _star_images(_: State, stars: str) -> Response:
+    """Return the addresses of the pictures of a rating; one of them without its scheme, as Trustpilot has them."""
+    shown = _asked_half_stars(stars)
+    sizes = (("star128x24", "https:"), ("star256x48", "https:"), ("star512x96", ""))
+    return json_answer({name: _picture(shown, name, scheme) for name, scheme in sizes})
+
+
+def _picture(stars: str, name: str, scheme: str) -> dict[str, str]:
+    width, _, height = name.removeprefix("star").partition("x")
+    return {"url": f"{scheme}//images.trustpilot.example/{name}/stars-{stars}.png", "width": width, "height": height}
+
+
+def _star_string(_: State, stars: str) -> Response:
+    language = (asked_once("locale") or "en").replace("_", "-").partition("-")[0]
+    words = _STAR_WORDS.get(language, _STAR_WORDS["en"])
+    return json_answer({"string": words[max(0, int(float(_asked_half_stars(stars)) + 0.5) - 1)]})
+
+
+def _asked_half_stars(given: str) -> str:
+    if given not in ("0", *(f"{half / 2:g}" for half in range(2, 11))):
+        raise NotFound("there are stars 0, 1, 1.5 … 5")
+    return given
+
+
+def _token(state: State) -> Response:
+    if request.form.get("grant_type") != "client_credentials":
+        raise BadRequest("grant_type takes client_credentials")
+    return json_answer(state.tokens.issue())
+
+
+_PRODUCTS = "/product-reviews/business-units/<unit>"
+_TOKEN_RULE = "/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # an address
+WITH_A_KEY = (
+    Call(Kind.REVIEWS, f"{_PRODUCTS}/reviews", _reviews),
+    Call(Kind.SUMMARY, _PRODUCTS, _summary),
+    Call(Kind.BATCH_SUMMARIES, f"{_PRODUCTS}/batch-summaries", _batch_summaries, method="POST"),
+    Call(Kind.IMPORTED_REVIEWS, f"{_PRODUCTS}/imported-reviews", _imported_reviews),
+    Call(Kind.IMPORTED_SUMMARY, f"{_PRODUCTS}/imported-reviews-summaries", _imported_summary),
+    Call(Kind.BUSINESS_UNIT, "/business-units/<unit>", _business_unit),
+    Call(Kind.SERVICE_REVIEWS, "/business-units/<unit>/reviews", _service_reviews),
+    Call(Kind.DELETED_REVIEWS, "/reviews/deletions", _deletions("reviewId", "reviews")),
+    Call(Kind.DELETED_CONSUMERS, "/consumers/deletions", _deletions("consumerId", "consumers")),
+    Call(Kind.STAR_IMAGES, "/resources/images/stars/<stars>", _star_images),
+    Call(Kind.STAR_STRING, "/resources/strings/stars/<stars>", _star_string),
+    Call(Kind.TOKEN, _TOKEN_RULE, _token, with_secret, "POST"),
+)
+
+
+def asked_stars() -> set[int]:
+    """Return the ratings asked for; none means all."""
+    return {_whole("stars", given, 1, 5) for given in request.args.getlist("stars")}
+
+
+def asked_page(found: Sequence[object]) -> tuple[Sequence[object], list[dict[str, str]]]:
+    """Return the page of a list that was asked for, and a link to the next where there is one."""
+    page, per_page = asked_place()
+    links = [_next_page(page)] if len(found) > page * per_page else []
+    return found[(page - 1) * per_page : page * per_page], links
+
+
+def asked_place(usual: int = _USUAL_PER_PAGE, most: int = _MOST_PER_PAGE) -> tuple[int, int]:
+    """Return the page asked for, and how many it holds."""
+    page = _whole("page", request.args.get("page", "1"), 1, 10**6)
+    return page, _whole("perPage", request.args.get("perPage", str(usual)), 1, most)
 
 
 def _next_page(page: int) -> dict[str, str]:
@@ -112,61 +270,32 @@ def _next_page(page: int) -> dict[str, str]:
     }
 
 
-def _batch(products: Products) -> Response:
-    """Return ``{"summaries": [{"sku", "starsAverage", "numberOfReviews"}]}`` of the SKUs that are sold."""
+def asked_object() -> dict[str, object]:
+    """Return the body, which has to be a JSON object."""
     given = request.get_json()
-    if not isinstance(given, dict) or not isinstance(given.get("skus"), list) or not given["skus"]:
-        raise BadRequest("skus takes a list of SKUs")
-    if not all(isinstance(sku, str) for sku in given["skus"]):
-        raise BadRequest("each of skus takes text")
-    asked = [sku for sku in dict.fromkeys(given["skus"]) if sku in products]
-    return json_answer({"summaries": [{"sku": sku} | summary_of(products.reviews_of(sku)) for sku in asked]})
+    if not isinstance(given, dict):
+        raise BadRequest("the body takes a JSON object")
+    return given
 
 
-def _asked_skus() -> list[str]:
-    """Return the SKUs a batch call names, as far as its body makes sense."""
-    given = request.get_json(silent=True)
-    skus = given.get("skus") if isinstance(given, dict) else None
-    return [sku for sku in skus if isinstance(sku, str)] if isinstance(skus, list) else []
-
-
-def _token(state: State) -> Response:
-    shown = request.authorization
-    if (
-        shown is None
-        or shown.type != "basic"
-        or not _same(shown.username or "", API_KEY)
-        or not _same(shown.password or "", API_SECRET)
-    ):
-        raise Unauthorized("Invalid client credentials")
-    if request.form.get("grant_type") != "client_credentials":
-        raise BadRequest("grant_type takes client_credentials")
-    return json_answer(state.tokens.issue())
-
-
-def _invitation(state: State, unit: str) -> Response:
-    """Store what arrived; Trustpilot answers 202 with nothing in it."""
-    shown = request.authorization
-    if shown is None or shown.type != "bearer" or not state.tokens.holds(shown.token or ""):
-        raise Unauthorized("Invalid access token")
-    if unit not in state.units:
-        raise NotFound("Business unit not found")
-    # "Should be provided when access token is obtained using client_credentials grant type."
-    if not (user := request.headers.get("x-business-user-id")):
-        raise BadRequest("x-business-user-id is missing")
-    body = request.get_json()
-    if not isinstance(body, dict):
-        raise BadRequest("an invitation takes a JSON object")
-    state.invitations.append({"at": time.time(), "business_unit": unit, "business_user_id": user, "body": body})
-    return Response(status=202)
-
-
-def _one(name: str) -> str:
-    """Return a parameter that has to be there once."""
+def asked_once(name: str) -> str | None:
+    """Return a parameter that may be there once, and then says something."""
     given = request.args.getlist(name)
-    if len(given) != 1 or not given[0]:
+    if len(given) > 1 or "" in given:
         raise BadRequest(f"{name} takes exactly one value")
-    return given[0]
+    return given[0] if given else None
+
+
+def _asked_skus(unit: BusinessUnit) -> list[str]:
+    """Return the SKUs asked for: ``sku``, one or several comma-separated, or those at ``productUrl``."""
+    given, url = asked_once("sku"), asked_once("productUrl")
+    if given is None and url is not None:
+        # Nobody sells what has no name; so an unknown address has no reviews.
+        return unit.skus_at(url) or [""]
+    skus = (given or "").split(",")
+    if "" in skus:
+        raise BadRequest("sku takes one SKU, or several comma-separated; or productUrl takes its place")
+    return skus
 
 
 def _whole(name: str, given: str, least: int, most: int) -> int:

@@ -30,6 +30,19 @@ class Kind(StrEnum):
     BATCH_SUMMARIES = "batch_summaries"
     TOKEN = "token"  # noqa: S105  # a kind of call
     INVITATIONS = "invitations"
+    IMPORTED_REVIEWS = "imported_reviews"
+    IMPORTED_SUMMARY = "imported_summary"
+    BUSINESS_UNIT = "business_unit"
+    SERVICE_REVIEWS = "service_reviews"
+    DELETED_REVIEWS = "deleted_reviews"
+    DELETED_CONSUMERS = "deleted_consumers"
+    STAR_IMAGES = "star_images"
+    STAR_STRING = "star_string"
+    FEED = "feed"
+    SHOP_SUMMARIES = "shop_summaries"
+    PRODUCTS = "products"
+    PRODUCT_LINKS = "product_links"
+    SERVICE_LINKS = "service_links"
 
 
 class Mode(StrEnum):
@@ -81,14 +94,15 @@ _USUAL: Mapping[Mode, Mapping[str, Any]] = {
 class Behaviour:
     """One instruction.
 
-    ``kinds`` and ``skus`` narrow it to some calls, None meaning all; a call without a SKU (token, invitations)
-    is never meant by ``skus``, and a batch is meant when one of its SKUs is. ``times`` counts down to 0, None
-    meaning for ever. ``seconds`` is the delay of ``slow``, the longest ``hang``, the pause between two bytes of a
-    drip. ``retry_after`` goes into the header of that name as it is.
+    ``kinds``, ``business_units`` and ``skus`` narrow it to some calls, None meaning all; a call without a SKU (token,
+    invitations) is never meant by ``skus``, and a batch is meant when one of its SKUs is. ``times`` counts down to
+    0, None meaning for ever. ``seconds`` is the delay of ``slow``, the longest ``hang``, the pause between two bytes
+    of a drip. ``retry_after`` goes into the header of that name as it is.
     """
 
     mode: Mode
     kinds: Collection[str] | None = None
+    business_units: Collection[str] | None = None
     skus: Collection[str] | None = None
     times: int | None = None
     seconds: float = 0.0
@@ -97,13 +111,15 @@ class Behaviour:
     shape: Shape = Shape.OBJECT_MEMBERS
 
     @classmethod
-    def told(cls, members: Mapping[str, Any]) -> Self:
+    def of(cls, members: Mapping[str, Any]) -> Self:
         """Return the behaviour that these members describe; ``mode`` is one of them, the others have defaults."""
         return cls(**{**_USUAL.get(members["mode"], {}), **members})
 
-    def means(self, kind: Kind, skus: Collection[str]) -> bool:
+    def means(self, kind: Kind, unit: str | None, skus: Collection[str]) -> bool:
         """Tell whether a call is to be answered this way."""
         if self.times == 0 or (self.kinds is not None and kind not in self.kinds):
+            return False
+        if self.business_units is not None and unit not in self.business_units:
             return False
         return self.skus is None or not set(self.skus).isdisjoint(skus)
 
@@ -111,10 +127,10 @@ class Behaviour:
 class Behaviours(list[Behaviour]):
     """The instructions in force; the first that means a call answers it, and ``ok`` is what is left."""
 
-    def take(self, kind: Kind, skus: Collection[str]) -> Behaviour:
+    def take(self, kind: Kind, unit: str | None, skus: Collection[str]) -> Behaviour:
         """Return how to answer a call, using up one of its ``times``."""
         for behaviour in self:
-            if behaviour.means(kind, skus):
+            if behaviour.means(kind, unit, skus):
                 if behaviour.times is not None:
                     behaviour.times -= 1
                 return behaviour
@@ -142,21 +158,21 @@ class ConnectionOverError(Exception):
 
 
 class Wire:
-    """One caller's connection. ``held`` has those that are kept waiting."""
+    """One caller's connection. ``waiting`` has those that are kept waiting."""
 
-    def __init__(self, connection: socket.socket, held: set["Wire"]) -> None:
+    def __init__(self, connection: socket.socket, waiting: set["Wire"]) -> None:
         self._connection = connection
-        self._held = held
+        self._waiting = waiting
 
-    def hold(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Wait; False as soon as the caller has hung up or :meth:`drop` was called."""
-        self._held.add(self)
+        self._waiting.add(self)
         try:
-            return self._wait(seconds)
+            return self._waited(seconds)
         finally:
-            self._held.discard(self)
+            self._waiting.discard(self)
 
-    def _wait(self, seconds: float) -> bool:
+    def _waited(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         try:
             wait_read(self._connection.fileno(), timeout=seconds)
@@ -179,7 +195,7 @@ class Wire:
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def drop(self) -> None:
-        """End the connection from outside, waking whoever holds it."""
+        """End the connection from outside, waking whoever waits on it."""
         # A caller that left a moment ago has done it already.
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
@@ -191,7 +207,7 @@ _REASONS = {400: "Bad Request", 401: "Invalid API key", 403: "Forbidden", 404: "
 _MAINTENANCE = "<!doctype html>\n<html><head><title>Maintenance</title></head><body>Back soon</body></html>\n"
 
 
-def misbehave(behaviour: Behaviour, process: Callable[[], Response], wire: Wire) -> Response:
+def answer_by(behaviour: Behaviour, process: Callable[[], Response], wire: Wire) -> Response:
     """Return the response to a call, which may end the connection while it is being sent.
 
     ``process`` does what the call asks for and returns the right answer.
@@ -202,7 +218,7 @@ def misbehave(behaviour: Behaviour, process: Callable[[], Response], wire: Wire)
             reason = _REASONS.get(behaviour.status, "Internal Server Error")
             return json_answer({"message": reason}, behaviour.status, headers)
         case Mode.HANG:
-            wire.hold(behaviour.seconds)
+            wire.wait(behaviour.seconds)
             return _over()
         case Mode.RESET:
             return _over(wire.reset_on_close)
@@ -223,7 +239,7 @@ def _spoilt(right: Response, behaviour: Behaviour, wire: Wire) -> Response:
     body = right.get_data()
     match behaviour.mode:
         case Mode.SLOW:
-            return right if wire.hold(behaviour.seconds) else _over()
+            return right if wire.wait(behaviour.seconds) else _over()
         case Mode.DRIP:
             right.response = _one_by_one(body, behaviour.seconds, wire)
             right.content_length = len(body)
@@ -243,7 +259,7 @@ def _spoilt(right: Response, behaviour: Behaviour, wire: Wire) -> Response:
 def _one_by_one(data: bytes, pause: float, wire: Wire) -> Iterator[bytes]:
     for place in range(len(data)):
         yield data[place : place + 1]
-        if not wire.hold(pause):
+        if not wire.wait(pause):
             raise ConnectionOverError
 
 

@@ -11,8 +11,9 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from werkzeug.exceptions import HTTPException
 
 from proxy.sandbox.control import control_plane
-from proxy.sandbox.endpoints import documented_calls
+from proxy.sandbox.endpoints import WITH_A_KEY, blueprint
 from proxy.sandbox.faults import ConnectionOverError, refusal
+from proxy.sandbox.private import WITH_A_TOKEN
 from proxy.sandbox.state import State
 
 
@@ -25,7 +26,8 @@ def create_sandbox() -> Flask:
     # A SKU may hold slashes, also two in a row.
     app.url_map.merge_slashes = False
     state = State()
-    app.register_blueprint(documented_calls(state))
+    app.register_blueprint(blueprint("key", state, WITH_A_KEY))
+    app.register_blueprint(blueprint("token", state, WITH_A_TOKEN))
     app.register_blueprint(control_plane(state))
     app.register_error_handler(HTTPException, refusal)
     return app

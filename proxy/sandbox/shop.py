@@ -83,9 +83,9 @@ class Phrases:
     joiner: str = " "
 
 
+_SENTENCES: Mapping[str, Any] = json.loads(files("proxy.sandbox").joinpath("sentences.json").read_text("utf-8"))
 PHRASES: Mapping[str, Phrases] = {
-    language: Phrases(**phrases)
-    for language, phrases in json.loads(files("proxy.sandbox").joinpath("phrases.json").read_text("utf-8")).items()
+    language: Phrases(**phrases) for language, phrases in _SENTENCES["languages"].items()
 }
 """Sentences by ISO 639-1 code, the material sample reviews are composed from."""
 
@@ -116,16 +116,26 @@ def usual_ratings(chance: random.Random, count: int) -> list[int]:
     return chance.choices(_USUAL_RATINGS, k=count)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def generated(sku: str, count: int) -> Sequence[object]:
     """Return the reviews of one generated product, composed when first asked for.
 
-    Thousands of products thus cost nothing until they are read, and only the last few dozen stay in memory.
+    Thousands of products thus cost nothing until they are read, and only the last few hundred stay in memory.
     """
+    chance, languages, newest, ratings = _drawn(sku, count)
+    return compose(chance, languages=languages, ratings=ratings, newest=newest)
+
+
+def generated_ratings(sku: str, count: int) -> Sequence[int]:
+    """Return the ratings alone of what :func:`generated` composes."""
+    return _drawn(sku, count)[3]
+
+
+def _drawn(sku: str, count: int) -> tuple[random.Random, Sequence[str], datetime, Sequence[int]]:
     chance = random.Random(sku)  # noqa: S311  # sample data, nothing secret
     languages = ("en", "en", "en", *chance.sample(sorted(PHRASES), 2))
     newest = NEWEST - timedelta(hours=chance.random() * 200)
-    return compose(chance, languages=languages, ratings=usual_ratings(chance, count), newest=newest)
+    return chance, languages, newest, usual_ratings(chance, count)
 
 
 def written_at(moment: datetime) -> str:
@@ -181,7 +191,7 @@ def _reply(chance: random.Random, phrases: Phrases, rating: int, moment: datetim
     return {"comment": comment, "createdAt": written_at(moment + timedelta(hours=1 + chance.random() * 70))}
 
 
-_EDGE_CASES: Mapping[str, Any] = json.loads(files("proxy.sandbox").joinpath("edge_cases.json").read_text("utf-8"))
+_EDGE_CASES: Mapping[str, Any] = _SENTENCES["edge_cases"]
 _HOSTILE_TEXTS = [*_EDGE_CASES["texts"][:7], "a" * 5000, *_EDGE_CASES["texts"][7:]]
 _HOSTILE_AUTHORS = [*_EDGE_CASES["authors"][:6], "x" * 300, *_EDGE_CASES["authors"][6:]]
 
@@ -264,6 +274,40 @@ def second_products() -> Mapping[str, list[object]]:
     """Return the second business unit's: a few products, one SKU of which the first sells too."""
     chance = random.Random(8)  # noqa: S311  # sample data
     return {"TRUCK-01": _product(chance, 1, 12), "TRUCK-02": _product(chance, 2, 25), "NEW-00": []}
+
+
+def imported_products() -> Mapping[str, list[object]]:
+    """Return by SKU what the first business unit brought along from an earlier platform: older, poorer reviews."""
+    chance = random.Random(9)  # noqa: S311  # sample data
+    before = NEWEST - timedelta(days=400)
+    poorer: dict[str, object] = {"attributeRatings": [], "attachments": [], "firstCompanyComment": None}
+    return {
+        sku: [
+            review | poorer
+            for review in compose(chance, languages=("en", "fr"), ratings=usual_ratings(chance, size), newest=before)
+            if isinstance(review, dict)
+        ]
+        for sku, size in (("TRUCK-01", 30), ("KETTLE-01", 12), ("OLD-01", 105))
+    }
+
+
+def service_reviews() -> list[object]:
+    """Return reviews of the first business unit itself, newest first, in the shape that Trustpilot gives those."""
+    chance = random.Random(10)  # noqa: S311  # sample data
+    written: list[object] = []
+    for review in compose(chance, languages=_MARKETS[0], ratings=usual_ratings(chance, 130)):
+        if isinstance(review, dict):
+            reply = review["firstCompanyComment"]
+            written.append(
+                {name: review[name] for name in ("id", "stars", "language", "createdAt", "consumer")}
+                | {
+                    "title": review["content"].strip()[:40],
+                    "text": review["content"],
+                    "companyReply": reply and {"text": reply["comment"], "createdAt": reply["createdAt"]},
+                    "isVerified": chance.random() < 0.9,
+                }
+            )
+    return written
 
 
 def _product(chance: random.Random, market: int, count: int) -> list[object]:

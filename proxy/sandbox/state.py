@@ -4,108 +4,21 @@ import math
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from proxy.sandbox import BUSINESS_UNIT, SECOND_BUSINESS_UNIT
+from proxy.sandbox.business_unit import BusinessUnit, Order, Products
 from proxy.sandbox.faults import Behaviours, Kind, Wire
-from proxy.sandbox.shop import generated, sample_products, second_products
-
-RATINGS: Mapping[str, int] = {"oneStar": 1, "twoStars": 2, "threeStars": 3, "fourStars": 4, "fiveStars": 5}
-"""Trustpilot's names in ``numberOfReviews``."""
-
-_UNDATED = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class _Generated:
-    """A product whose reviews are composed when they are read."""
-
-    sku: str
-    count: int
-
-
-class Products:
-    """SKUs and their raw reviews: any JSON at all, since a stand-in must be able to hand out malformed ones.
-
-    Reviews are served newest first by ``createdAt``; those of one moment stay in the order given, those without
-    a readable date come last.
-    """
-
-    def __init__(self, sample: Mapping[str, list[object]]) -> None:
-        self._held: dict[str, list[object] | _Generated] = dict(sample)
-
-    def __contains__(self, sku: str) -> bool:
-        return sku in self._held
-
-    def reviews_of(self, sku: str) -> Sequence[object]:
-        """Return the reviews of a SKU, newest first; none for a SKU nobody sells."""
-        held = self._held.get(sku, [])
-        return held if isinstance(held, list) else generated(held.sku, held.count)
-
-    def put(self, sku: str, reviews: Iterable[object]) -> None:
-        """Set the reviews of a SKU, given in any order."""
-        self._held[sku] = newest_first(reviews)
-
-    def generate(self, products: int, reviews: int, prefix: str = "SKU-") -> list[str]:
-        """Add ``products`` of so many believable reviews each; return their SKUs, ``{prefix}1`` onwards."""
-        skus = [f"{prefix}{number}" for number in range(1, products + 1)]
-        self._held.update({sku: _Generated(sku, reviews) for sku in skus})
-        return skus
-
-    def sizes(self) -> dict[str, int]:
-        """Return how many reviews each SKU has."""
-        return {sku: len(held) if isinstance(held, list) else held.count for sku, held in self._held.items()}
-
-
-def newest_first(reviews: Iterable[object]) -> list[object]:
-    """Return reviews by ``createdAt``, newest first and stable, those without a readable one last."""
-    return sorted(reviews, key=_moment, reverse=True)
-
-
-def matching(reviews: Sequence[object], stars: Collection[int], language: str | None) -> Sequence[object]:
-    """Return the reviews a call's filters let through, in their order; an empty ``stars`` lets all pass."""
-    if not stars and language is None:
-        return reviews
-    return [
-        review
-        for review in reviews
-        if isinstance(review, dict)
-        and (not stars or _rating(review) in stars)
-        and (language is None or review.get("language") == language)
-    ]
-
-
-def summary_of(reviews: Sequence[object]) -> dict[str, object]:
-    """Return ``{"starsAverage", "numberOfReviews": {"total", "oneStar", …}}``.
-
-    Only whole ratings from 1 to 5 count. The average has one decimal, halves rounded up, and is 0.0 without reviews.
-    """
-    ratings = [rating for review in reviews if (rating := _rating(review))]
-    total = len(ratings)
-    # In whole numbers, since 4.25 is as much 4.2 as 4.3 to a float.
-    average = (20 * sum(ratings) + total) // (2 * total) / 10 if total else 0.0
-    counts = {name: ratings.count(rating) for name, rating in RATINGS.items()}
-    return {"starsAverage": average, "numberOfReviews": {"total": total, **counts}}
-
-
-def _rating(review: object) -> int:
-    """Return 1 to 5, or 0 for what is no rating."""
-    stars = review.get("stars") if isinstance(review, dict) else None
-    return stars if type(stars) is int and 1 <= stars <= 5 else 0
-
-
-def _moment(review: object) -> datetime:
-    created = review.get("createdAt") if isinstance(review, dict) else None
-    if not isinstance(created, str):
-        return _UNDATED
-    try:
-        moment = datetime.fromisoformat(created)
-    except ValueError:
-        return _UNDATED
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
+from proxy.sandbox.shop import (
+    NEWEST,
+    imported_products,
+    sample_products,
+    second_products,
+    service_reviews,
+    written_at,
+)
 
 TOKEN_SECONDS = 360_000
 """About 100 hours, which is what Trustpilot's tokens last."""
@@ -126,13 +39,15 @@ class Ledger:
         self._most_at_once = 0
         self._calls: deque[dict[str, object]] = deque(maxlen=_KEPT)
 
-    def begin(self, kind: Kind, skus: Collection[str], query: Mapping[str, list[str]]) -> None:
+    def begin(self, kind: Kind, unit: str | None, skus: Collection[str], query: Mapping[str, list[str]]) -> None:
         """Note a call that has arrived."""
         self.by_kind[kind] += 1
         self._under_way[kind] += 1
         self._most[kind] = max(self._most[kind], self._under_way[kind])
         self._most_at_once = max(self._most_at_once, self._under_way.total())
-        self._calls.append({"at": time.time(), "kind": kind, "skus": list(skus), "query": query})
+        self._calls.append(
+            {"at": time.time(), "kind": kind, "business_unit": unit, "skus": list(skus), "query": query}
+        )
 
     def end(self, kind: Kind) -> None:
         """Note that a call has been answered, or given up."""
@@ -204,21 +119,60 @@ class Tokens:
         self._expiry.clear()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """How lists behave where Trustpilot documents nothing.
+
+    ``batch_skus``: the most SKUs that a batch may name. ``arrivals``: how many reviews are written between a page of
+    the feed and the next. ``lost_page``: the page of the feed that nobody gets; the one after it comes in its place.
+    """
+
+    reviews_order: Order = Order.NEWEST
+    feed_order: Order = Order.NEWEST
+    batch_skus: int = 10**9
+    arrivals: int = 0
+    lost_page: int = 10**9
+
+
 class State:
-    """The shop's two business units, what has been called, how to answer, and the connections kept waiting."""
+    """The shops, what has been called, how to answer, and the connections kept waiting."""
 
     def __init__(self) -> None:
         self._samples = {BUSINESS_UNIT: sample_products(), SECOND_BUSINESS_UNIT: second_products()}
-        self.held: set[Wire] = set()
+        self._imported = imported_products()
+        self._service_reviews = service_reviews()
+        self.waiting: set[Wire] = set()
         self.reset()
 
     def reset(self) -> None:
         """Be as on the first day, with nothing counted, told, limited or stored; waiting callers are let go."""
-        self.units = {unit: Products(sample) for unit, sample in self._samples.items()}
+        first, second = self._samples.items()
+        self.units = {
+            first[0]: BusinessUnit("Toy Trucks", Products(first[1]), Products(self._imported), self._service_reviews),
+            second[0]: BusinessUnit("Second Shop", Products(second[1])),
+        }
         self.behaviours = Behaviours()
         self.ledger = Ledger()
         self.limit: Limit | None = None
+        self.lists = Lists()
         self.tokens = Tokens()
         self.invitations: deque[dict[str, object]] = deque(maxlen=_KEPT)
-        for wire in tuple(self.held):
+        self.links: deque[dict[str, object]] = deque(maxlen=_KEPT)
+        self.deletions: dict[str, list[dict[str, str]]] = {"reviewId": [], "consumerId": []}
+        self._last = NEWEST
+        for wire in tuple(self.waiting):
             wire.drop()
+
+    def now(self) -> datetime:
+        """Return the present, each time a later one."""
+        self._last = max(datetime.now(UTC), self._last + timedelta(milliseconds=1))
+        return self._last
+
+    def list_deletion(self, name: str, identifier: str) -> None:
+        """List a review (``reviewId``), or a consumer (``consumerId``), as deleted."""
+        self.deletions[name].append({name: identifier, "deletedAt": written_at(self.now())})
+
+    def delete(self, name: str, identifier: str) -> int:
+        """Delete a review, or all of a consumer, from all shops, and list that; return how many reviews."""
+        self.list_deletion(name, identifier)
+        return sum(unit.delete(name, identifier) for unit in self.units.values())

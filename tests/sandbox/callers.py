@@ -76,6 +76,14 @@ def invite(
     )
 
 
+def private(sandbox: RunningSandbox, path: str, method: str = "GET", **how: Any) -> requests.Response:
+    """Call with an access token of its own."""
+    headers = {"Authorization": f"Bearer {token(sandbox)['access_token']}"}
+    return requests.request(
+        method, f"{sandbox.api_url}/private{path}", headers=headers, allow_redirects=False, timeout=PATIENCE, **how
+    )
+
+
 @contextmanager
 def connected(sandbox: RunningSandbox) -> Iterator[socket.socket]:
     """Give a bare connection."""

@@ -145,7 +145,7 @@ def test_a_behaviour_that_makes_no_sense_is_refused(sandbox: RunningSandbox, pay
         ("PUT", "/limit", {"calls": -1, "seconds": 1}, "calls takes a whole number"),
         ("PUT", "/limit", {"calls": 1}, "seconds takes seconds, from 0"),
         ("PUT", "/limit", [], "the body takes a JSON object with calls, seconds"),
-        ("PUT", "/products/A", {"reviews": []}, "a product takes a JSON list"),
+        ("PUT", "/products/A", {"reviews": 5}, "reviews takes a list of reviews"),
         ("PUT", "/products/A?business_unit=unknown", [], "business_unit takes one of"),
         ("POST", "/generate", {"products": 0, "reviews": 1}, "products takes a whole number"),
         ("POST", "/generate", {"products": 1, "reviews": 1, "prefix": 5}, "prefix takes text"),
