@@ -30,15 +30,16 @@ from proxy.reviews import ProductReviews, Updates
 from proxy.server import draining
 from proxy.settings import Settings
 from proxy.telemetry.metrics import Gauges, Metrics
-from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget, Counter, Window
-from proxy.trustpilot.client import Trustpilot
+from proxy.trustpilot.bulkhead import Bulkhead
+from proxy.trustpilot.circuit_breaker import CircuitBreaker
+from proxy.trustpilot.client import PrivateCalls, Trustpilot
 from proxy.trustpilot.counting import OwnCounter, SharedCounter
 from proxy.trustpilot.errors import NotFound, Rejected
-from proxy.trustpilot.gate import BudgetedSender, Gate
 from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.response import Sender
 from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
-from proxy.trustpilot.transport import Sender, Transport
+from proxy.trustpilot.transport import Transport
 
 MEBIBYTE = 1024 * 1024
 
@@ -56,7 +57,7 @@ class Proxy:
     """This process's own memory: ``store`` itself, or what stands in front of it."""
     cache: Cache
     budget: Budget
-    breaker: Breaker
+    breaker: CircuitBreaker
     reviews: ProductReviews
     inviting: Inviting | None
     services: list[Service] = field(default_factory=list)
@@ -169,14 +170,22 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         Window("hour", settings.calls_per_hour, 3600),
     )
     budget = Budget(counter, windows)
-    breaker = Breaker(time.monotonic, report=report)
+    breaker = CircuitBreaker(time.monotonic, report=report)
     transport = Transport(
         timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
     )
-    gate = Gate(breaker, budget, report=report)
-    trustpilot = Trustpilot(transport, gate, api_url=settings.api_url, api_key=settings.api_key, report=report)
+    bulkhead = Bulkhead(settings.upstream_concurrency)
+    trustpilot = Trustpilot(
+        transport,
+        bulkhead,
+        breaker,
+        budget,
+        api_url=settings.api_url,
+        api_key=settings.api_key,
+        report=report,
+    )
     reviews = ProductReviews(cache, trustpilot, time.time)
-    inviting = _inviting(settings, BudgetedSender(transport, budget), report)
+    inviting = _inviting(settings, PrivateCalls(transport, bulkhead, budget), report)
     return Proxy(settings, store, near, cache, budget, breaker, reviews, inviting)
 
 

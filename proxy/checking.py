@@ -14,8 +14,9 @@ import click
 from proxy.server.configuration import with_file
 from proxy.settings import Settings, SettingsError
 from proxy.trustpilot.errors import Refused, TrustpilotError, TurnedAway
+from proxy.trustpilot.response import FIREWALL
 from proxy.trustpilot.token import Grant
-from proxy.trustpilot.transport import FIREWALL, Transport
+from proxy.trustpilot.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ def findings(settings: Settings, transport: Transport) -> Iterator[Finding]:
 
 def _reviews(settings: Settings, transport: Transport, unit: str) -> Finding:
     what = f"reviews of business unit {unit}"
-    url = f"{settings.api_url}/product-reviews/business-units/{quote(unit, safe='')}/reviews"
-    params = [("sku", "connected-content-proxy-check"), ("perPage", "1")]
+    query = "sku=connected-content-proxy-check&perPage=1"
+    url = f"{settings.api_url}/product-reviews/business-units/{quote(unit, safe='')}/reviews?{query}"
     try:
-        reply = transport.send("GET", url, headers={"apikey": settings.api_key}, params=params)
+        response = transport.send("GET", url, headers={"apikey": settings.api_key})
     except TrustpilotError as error:
         return Finding(works=False, text=f"{what}: {error}; check TRUSTPILOT_API_URL and the network")
-    status = reply.status
-    if reply.is_firewall_page:
+    status = response.status
+    if response.is_firewall_page:
         return Finding(works=False, text=f"{what}: {FIREWALL}; {_UNWELCOME}")
     if status == 200:
         return Finding(works=True, text=f"{what}: work")

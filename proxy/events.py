@@ -16,6 +16,49 @@ class RedisFailed:
     refused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A request to Trustpilot is being sent."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A request was answered or given up. ``outcome`` is the status, or the name of the error in lower case."""
+
+    kind: str
+    outcome: str
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallNotMade:
+    """A call was wanted and not made. ``reason``: ``paused``, ``budgetspent`` or ``busy``."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMalformed:
+    """A 200 could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewsDropped:
+    """So many reviews of one answer could not be read."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerTurned:
+    """The circuit breaker opened or closed."""
+
+    is_open: bool
+
+
 def unheard(_event: object) -> None:
     """Report to nobody."""
 

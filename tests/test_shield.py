@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from proxy.trustpilot.breaker import INTERVAL_SECONDS, RUN
-from proxy.trustpilot.gate import REFRESHES_AT_ONCE
+from proxy.trustpilot.bulkhead import REFRESHES_AT_ONCE
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN
 from tests.load import Callers, percentile
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 

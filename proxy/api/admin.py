@@ -12,15 +12,15 @@ from proxy.api.parameters import Query
 from proxy.cache import Store
 from proxy.reviews import Updates
 from proxy.settings import Settings
-from proxy.trustpilot.breaker import Breaker
 from proxy.trustpilot.budget import Budget
+from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.events import read_events
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def health(store: Store, budget: Budget, breaker: Breaker, is_draining: Callable[[], bool]) -> Blueprint:
+def health(store: Store, budget: Budget, breaker: CircuitBreaker, is_draining: Callable[[], bool]) -> Blueprint:
     """Return the two endpoints that are open to everyone. ``is_draining``: the proxy was told to stop.
 
     ``/healthz``: the process answers. ``/readyz``: it is configured and its store can be reached.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from proxy.clock import Deadline
 from proxy.invitations.ledger import Ledger
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
-from proxy.trustpilot.verdict import Verdict
+from proxy.trustpilot.invitations import Verdict
 
 REMEMBERED_SECONDS = 86_400.0
 REASON_SECONDS = 60.0

@@ -10,7 +10,7 @@ from proxy.clock import Deadline
 from proxy.invitations.checks import read_invitation
 from proxy.invitations.once import Once, Outcome
 from proxy.invitations.sameness import sameness
-from proxy.trustpilot.verdict import Verdict
+from proxy.trustpilot.invitations import Verdict
 
 WAITING_SECONDS = 1.0
 """How much longer than a whole sending a delivery waits for another one of the same invitation."""

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.api.responses import Application, Headers, PrebuiltResponse, request_id
 from proxy.api.routes import route_of
-from proxy.events import Report
-from proxy.trustpilot.reports import CallEnded
+from proxy.events import CallEnded, Report
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -17,18 +17,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy.clock import Spawn
-from proxy.events import RedisFailed
+from proxy.events import (
+    AnswerMalformed,
+    BreakerTurned,
+    CallEnded,
+    CallNotMade,
+    CallStarted,
+    RedisFailed,
+    ReviewsDropped,
+)
 from proxy.middleware.access_log import RequestFinished
 from proxy.telemetry.prometheus_multiproc import shared
 from proxy.trustpilot.budget import Use
-from proxy.trustpilot.reports import (
-    AnswerMalformed,
-    BreakerTurned,
-    CallBegan,
-    CallEnded,
-    CallNotMade,
-    ReviewsDropped,
-)
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)
 """Braze inserts nothing after 2 s, and ``DEADLINE_SECONDS`` is 1.5: each has a bucket, and one beside it."""
@@ -106,7 +106,7 @@ class Metrics:
         match event:
             case RequestFinished():
                 self._request_finished(event)
-            case CallBegan():
+            case CallStarted():
                 self._in_flight.inc()
             case CallEnded():
                 self._in_flight.dec()

@@ -1,33 +1,48 @@
-"""The calls of Trustpilot's public product-reviews API that the proxy makes, and what their statuses mean."""
+"""The calls of Trustpilot's product-reviews API, and the way that each takes: bulkhead, circuit breaker, quota."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
-from urllib.parse import quote
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import quote, urlencode
 
-from proxy.clock import Priority
-from proxy.events import Report, unheard
-from proxy.trustpilot.breaker import Call
-from proxy.trustpilot.errors import Malformed, NotFound
-from proxy.trustpilot.gate import Gate
+from proxy.clock import Deadline, Priority
+from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
+from proxy.trustpilot.budget import Budget
+from proxy.trustpilot.bulkhead import Bulkhead
+from proxy.trustpilot.circuit_breaker import Call, CircuitBreaker
+from proxy.trustpilot.errors import BudgetSpent, Busy, Malformed, NotFound, Paused, Rejected, TrustpilotError
 from proxy.trustpilot.reader import PER_PAGE, ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews
-from proxy.trustpilot.reports import ReviewsDropped
+from proxy.trustpilot.response import Response
 from proxy.trustpilot.transport import Transport
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 
 class Trustpilot:
-    """Trustpilot's public API, called with the proxy's key."""
+    """Trustpilot's public API, called with the proxy's key while it is affordable and Trustpilot answers."""
 
     def __init__(
-        self, transport: Transport, gate: Gate, *, api_url: str, api_key: str, report: Report = unheard
+        self,
+        transport: Transport,
+        bulkhead: Bulkhead,
+        breaker: CircuitBreaker,
+        budget: Budget,
+        *,
+        api_url: str,
+        api_key: str,
+        report: Report = unheard,
     ) -> None:
         self._transport = transport
-        self._gate = gate
+        self._bulkhead = bulkhead
+        self._breaker = breaker
+        self._budget = budget
         self._report = report
-        self._api_url = api_url
+        self._url = f"{api_url}/product-reviews/business-units/"
         self._headers = {"apikey": api_key, "Accept": "application/json"}
 
     def reviews(
@@ -43,25 +58,19 @@ class Trustpilot:
     ) -> ReviewsPage:
         """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
 
-        A 404 is logged and raised as :class:`NotFound`: a product without reviews, or a wrong business unit.
+        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. A 404 is logged and raised as :class:`NotFound`: a
+        product without reviews, or a wrong business unit.
         """
-        params = [("sku", sku), ("perPage", str(PER_PAGE)), ("page", str(page))]
-        params += [("stars", str(star)) for star in stars]
-        if language:
-            params.append(("language", language))
-        if locale:
-            params.append(("locale", locale))
-        url = f"{self._api_url}/product-reviews/business-units/{quote(business_unit, safe='')}/reviews"
-        try:
-            found = self._gate.call(
-                Call.of(business_unit, "reviews", [sku]),
-                lambda: self._transport.send("GET", url, headers=self._headers, params=params),
-                lambda body: read_reviews(body, PER_PAGE),
-                priority=priority,
-            )
-        except NotFound:
-            _log.warning("Trustpilot answered 404 for reviews of business unit %s", business_unit)
-            raise
+        query = [("sku", sku), ("perPage", str(PER_PAGE)), ("page", str(page))]
+        query += [("stars", str(star)) for star in stars]
+        query += [(name, text) for name, text in (("language", language), ("locale", locale)) if text]
+
+        def get(timeout: float) -> Response:
+            url = f"{self._url}{quote(business_unit, safe='')}/reviews?{urlencode(query)}"
+            return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
+
+        call = Call.of(business_unit, "reviews", [sku])
+        found = self._call(call, get, lambda body: read_reviews(body, PER_PAGE), priority)
         if found.malformed:
             self._report(ReviewsDropped(found.malformed))
             _log.warning("dropped %d malformed reviews of business unit %s", found.malformed, business_unit)
@@ -72,16 +81,83 @@ class Trustpilot:
     ) -> dict[str, SummaryCounts | Malformed]:
         """Return the summaries of ``skus`` in one call; a product without reviews may be missing.
 
-        A summary that can't be read is an error in its SKU's place.
+        A summary that can't be read is an error in its SKU's place. Raises as :meth:`reviews` does.
         """
-        url = f"{self._api_url}/product-reviews/business-units/{quote(business_unit, safe='')}/batch-summaries"
+
+        def post(timeout: float) -> Response:
+            url = f"{self._url}{quote(business_unit, safe='')}/batch-summaries"
+            headers = {**self._headers, "Content-Type": "application/json"}
+            body = json.dumps({"skus": list(skus)}).encode()
+            return self._transport.send("POST", url, headers=headers, data=body, timeout=timeout)
+
+        return self._call(Call.of(business_unit, "summaries", skus), post, read_batch_summaries, priority)
+
+    def _call(
+        self, call: Call, send: Callable[[float], Response], read: Callable[[bytes], T], priority: Priority
+    ) -> T:
+        """Make ``call`` if it may be made, and tell what became of it."""
+        deadline = Deadline.after(self._transport.timeout)
         try:
-            return self._gate.call(
-                Call.of(business_unit, "summaries", skus),
-                lambda: self._transport.send("POST", url, headers=self._headers, json={"skus": list(skus)}),
-                read_batch_summaries,
-                priority=priority,
-            )
-        except NotFound:
-            _log.warning("Trustpilot answered 404 for summaries of business unit %s", business_unit)
+            with self._bulkhead.place(priority, deadline):
+                return self._admitted(call, lambda: send(deadline.remaining()), read, priority)
+        except (Paused, BudgetSpent, Busy) as error:
+            self._report(CallNotMade(type(error).__name__.lower()))
             raise
+        except Malformed:
+            self._report(AnswerMalformed())
+            raise
+        except NotFound:
+            _log.warning("Trustpilot answered 404 for %s of business unit %s", call.kind, call.business_unit)
+            raise
+
+    def _admitted(
+        self, call: Call, send: Callable[[], Response], read: Callable[[bytes], T], priority: Priority
+    ) -> T:
+        attempt = self._breaker.admit(call)
+        try:
+            self._budget.take(priority=priority)
+            response = send()
+            response.raise_for_status()
+            answer = read(response.body)
+        except (NotFound, Rejected):
+            # Trustpilot works; this request is what is wrong.
+            attempt.succeeded()
+            raise
+        except BudgetSpent:
+            attempt.withdrawn()
+            raise
+        except TrustpilotError as error:
+            attempt.failed(error)
+            raise
+        except BaseException:
+            attempt.withdrawn()
+            raise
+        attempt.succeeded()
+        return answer
+
+
+class PrivateCalls:
+    """Makes the private calls, token and invitations: bulkhead, then quota.
+
+    They pass no circuit breaker: a token is asked for once in days, and a failed invitation comes again from Braze,
+    which waits longer each time. A pause would only make those fail that Trustpilot could have taken by then.
+    """
+
+    def __init__(self, transport: Transport, bulkhead: Bulkhead, budget: Budget) -> None:
+        self._transport = transport
+        self._bulkhead = bulkhead
+        self._budget = budget
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, timeout: float | None = None
+    ) -> Response:
+        """Return the answer, whatever its status, within ``timeout`` seconds.
+
+        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`Busy` and :class:`BudgetSpent` mean that no
+        call was made.
+        """
+        seconds = self._transport.timeout
+        deadline = Deadline.after(seconds if timeout is None else min(timeout, seconds))
+        with self._bulkhead.place(Priority.FOREGROUND, deadline):
+            self._budget.take(priority=Priority.FOREGROUND)
+            return self._transport.send(method, url, headers=headers, data=data, timeout=deadline.remaining())

@@ -6,18 +6,18 @@ from __future__ import annotations
 class TrustpilotError(Exception):
     """Trustpilot could not be had.
 
-    ``told`` is Trustpilot's own ``Retry-After`` in seconds, if it sent one. ``retry_after`` is when asking again may
-    help, in whole seconds. ``received`` is true when Trustpilot may have read the request and acted on it although no
+    ``retry_after`` is when asking again may help, in whole seconds; ``retry_after_header`` is what Trustpilot itself
+    says of it, if it does. ``received`` is true when Trustpilot may have read the request and acted on it although no
     answer says so.
     """
 
     def __init__(
-        self, message: str, *, retry_after: int = 30, told: int | None = None, received: bool = False
+        self, message: str, *, retry_after: int = 30, retry_after_header: int | None = None, received: bool = False
     ) -> None:
         super().__init__(message)
-        self.told = told
+        self.retry_after_header = retry_after_header
         self.received = received
-        self.retry_after = retry_after if told is None else told
+        self.retry_after = retry_after if retry_after_header is None else retry_after_header
 
 
 class Unreachable(TrustpilotError):
@@ -29,7 +29,7 @@ class TimedOut(TrustpilotError):
 
 
 class Busy(TrustpilotError):
-    """All places for calls stayed taken; no call was made."""
+    """The bulkhead stayed full; no call was made."""
 
 
 class Failing(TrustpilotError):
@@ -61,11 +61,11 @@ class Malformed(TrustpilotError):
 
 
 class Paused(TrustpilotError):
-    """The breaker is open; no call was made."""
+    """The circuit breaker is open; no call was made."""
 
 
 class BudgetSpent(TrustpilotError):
-    """The call budget is used up; no call was made."""
+    """The quota is used up; no call was made."""
 
 
 class OutcomeUnknown(TrustpilotError):

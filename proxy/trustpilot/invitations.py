@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from proxy.clock import Deadline
-from proxy.trustpilot.errors import (
-    Failing,
-    OutcomeUnknown,
-    RateLimited,
-    Refused,
-    TimedOut,
-    TrustpilotError,
-    TurnedAway,
-)
-from proxy.trustpilot.retry_after import seconds_told
+from proxy.trustpilot.errors import NotFound, OutcomeUnknown, Refused, Rejected, TimedOut, TrustpilotError
+from proxy.trustpilot.response import Response, Sender
 from proxy.trustpilot.token import Token, Tokens
-from proxy.trustpilot.transport import FIREWALL, Reply, Sender
-from proxy.trustpilot.verdict import Verdict
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Trustpilot's final word on an invitation: a 2xx, or a 4xx that sending it again would not change.
+
+    ``body`` is JSON or empty.
+    """
+
+    status: int
+    body: bytes
+
+    @property
+    def accepted(self) -> bool:
+        """Whether Trustpilot took the invitation."""
+        return 200 <= self.status < 300
 
 
 class InvitationApi:
@@ -43,17 +50,17 @@ class InvitationApi:
         :class:`~proxy.trustpilot.errors.TrustpilotError` when it has not.
         """
         token = self._tokens.token(deadline)
-        reply = self._sent(business_unit, body, token, deadline)
-        if reply.status == 401:
+        response = self._sent(business_unit, body, token, deadline)
+        if response.status == 401:
             token = self._tokens.renew(token, deadline)
-            reply = self._sent(business_unit, body, token, deadline)
-            if reply.status == 401:
+            response = self._sent(business_unit, body, token, deadline)
+            if response.status == 401:
                 self._tokens.distrust(token)
-        if reply.status != 401:
+        if response.status != 401:
             self._tokens.trust(token)
-        return _judged(reply)
+        return _verdict(response)
 
-    def _sent(self, business_unit: str, body: bytes, token: Token, deadline: Deadline) -> Reply:
+    def _sent(self, business_unit: str, body: bytes, token: Token, deadline: Deadline) -> Response:
         url = f"{self._url}/private/business-units/{quote(business_unit, safe='')}/email-invitations"
         left = deadline.remaining()
         if not left:
@@ -72,24 +79,21 @@ class InvitationApi:
             raise
 
 
-def _judged(reply: Reply) -> Verdict:
-    told = seconds_told(reply.headers.get("Retry-After"))
-    status = reply.status
-    if reply.is_firewall_page:
-        raise TurnedAway(FIREWALL, told=told)
-    if status in (401, 403):
+def _verdict(response: Response) -> Verdict:
+    status = response.status
+    try:
+        response.raise_for_status(f"Trustpilot refuses the proxy's access token or business user with {status}")
+    except Refused:
         _log.error("Trustpilot refuses the proxy's access token for invitations with %d", status)
-        raise Refused(f"Trustpilot refuses the proxy's access token or business user with {status}", told=told)
-    if status == 429:
-        raise RateLimited("Trustpilot's rate limit is reached", told=told)
-    if 200 <= status < 300:
-        if not _is_json_or_empty(reply.body):
-            # A maintenance page can be a 200 too. What is not the API's answer confirms nothing.
-            raise OutcomeUnknown(f"Trustpilot answered {status} with something that is not JSON", told=told)
-        return Verdict(status, reply.body)
-    if 400 <= status < 500 and status != 408:
-        return Verdict(status, reply.body if _is_json_or_empty(reply.body) else b"")
-    raise Failing(f"Trustpilot answered {status}", told=told)
+        raise
+    except (NotFound, Rejected):
+        return Verdict(status, response.body if _is_json_or_empty(response.body) else b"")
+    if not _is_json_or_empty(response.body):
+        # A maintenance page can be a 200 too. What is not the API's answer confirms nothing.
+        raise OutcomeUnknown(
+            f"Trustpilot answered {status} with something that is not JSON", retry_after_header=response.retry_after
+        )
+    return Verdict(status, response.body)
 
 
 def _is_json_or_empty(body: bytes) -> bool:

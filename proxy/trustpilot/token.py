@@ -17,9 +17,8 @@ from typing import Protocol
 
 from proxy.cache import DeadlinePassed, Flights, Key
 from proxy.clock import Deadline, Now
-from proxy.trustpilot.errors import Failing, Malformed, RateLimited, Refused, TimedOut, TurnedAway
-from proxy.trustpilot.retry_after import seconds_told
-from proxy.trustpilot.transport import FIREWALL, Reply, Sender
+from proxy.trustpilot.errors import Malformed, Refused, TimedOut
+from proxy.trustpilot.response import Sender
 
 PATH = "/oauth/oauth-business-users-for-applications/accesstoken"
 
@@ -179,22 +178,12 @@ class Grant:
     def fetch(self) -> Token:
         """Return a new token. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
         asked_at = self._now()
-        reply = self._sender.send("POST", self._url, headers=self._headers, data=b"grant_type=client_credentials")
-        return read_token(_sound(reply).body, asked_at)
-
-
-def _sound(reply: Reply) -> Reply:
-    told = seconds_told(reply.headers.get("Retry-After"))
-    if reply.status == 200:
-        return reply
-    if reply.is_firewall_page:
-        raise TurnedAway(FIREWALL, told=told)
-    # RFC 6749, 5.2: wrong client credentials are a 401, or a 400.
-    if reply.status in (400, 401, 403):
-        raise Refused(f"Trustpilot refuses the proxy's API key and secret with {reply.status}", told=told)
-    if reply.status == 429:
-        raise RateLimited("Trustpilot hands out no more access tokens for now", told=told)
-    raise Failing(f"Trustpilot answered {reply.status} when asked for an access token", told=told)
+        response = self._sender.send("POST", self._url, headers=self._headers, data=b"grant_type=client_credentials")
+        # RFC 6749, 5.2: wrong client credentials are a 401, or a 400.
+        response.raise_for_status(
+            f"Trustpilot refuses the proxy's API key and secret with {response.status}", refusals=(400, 401, 403)
+        )
+        return read_token(response.body, asked_at)
 
 
 def read_token(body: bytes, asked_at: float) -> Token:

@@ -93,7 +93,7 @@ def test_while_one_fetches_the_others_wait_and_are_woken_at_once(redis_server: R
 def test_a_failed_fetch_fails_for_all_who_wait_and_tells_when_to_ask_again(redis_server: RunningRedis) -> None:
     one, other = Worker(redis_server), Worker(redis_server)
     with ThreadPoolExecutor(2) as callers:
-        first = callers.submit(one.read, takes=0.5, error=Failing("Trustpilot answered 500", told=17))
+        first = callers.submit(one.read, takes=0.5, error=Failing("Trustpilot answered 500", retry_after_header=17))
         _eventually(lambda: one.fetches == 1)
         second = callers.submit(other.read)
         with pytest.raises(FailedElsewhere, match="Trustpilot answered 500") as failed:

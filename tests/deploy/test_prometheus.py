@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from proxy.trustpilot.breaker import RUN
+from proxy.trustpilot.circuit_breaker import RUN
 from tests.api.inviting import invite, order
 from tests.deploy.shipped import DEPLOY, alerts, dashboard_expressions, rules, selectors
 from tests.running import SECRET, Process, RunningProxy, RunningRedis, RunningSandbox, free_port

@@ -13,7 +13,7 @@ from proxy.invitations import BadInvitation
 from proxy.invitations.checks import ADDRESS, LONGEST_ADDRESS, read_invitation
 from proxy.invitations.sameness import sameness
 from proxy.invitations.sending import without_address
-from proxy.trustpilot.verdict import Verdict
+from proxy.trustpilot.invitations import Verdict
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, MOMENTS, TEXT, damaged, mostly, written
 

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.trustpilot.retry_after import LONGEST_SECONDS, seconds_told
+from proxy.trustpilot.response import LONGEST_RETRY_AFTER_SECONDS, retry_after_seconds
 from tests.fuzz.effort import fuzzed
 
 DATES = st.builds(
@@ -33,21 +33,21 @@ VALUES = st.one_of(st.text(max_size=40), DATES, st.from_regex(r"\s*\d+\s*"), st.
 @example("²")
 @example("١٢")
 def test_any_value_is_from_a_second_to_an_hour_or_says_nothing(value: str) -> None:
-    told = seconds_told(value)
-    assert told is None or (type(told) is int and 1 <= told <= LONGEST_SECONDS)
+    told = retry_after_seconds(value)
+    assert told is None or (type(told) is int and 1 <= told <= LONGEST_RETRY_AFTER_SECONDS)
 
 
 @fuzzed
 @given(st.integers(0, 10**30))
 def test_seconds_are_kept_within_bounds(seconds: int) -> None:
-    assert seconds_told(str(seconds)) == min(max(seconds, 1), LONGEST_SECONDS)
+    assert retry_after_seconds(str(seconds)) == min(max(seconds, 1), LONGEST_RETRY_AFTER_SECONDS)
 
 
 @fuzzed
 @given(st.timedeltas(timedelta(days=-5000), timedelta(days=5000)))
 def test_a_date_is_as_far_away_as_it_is(away: timedelta) -> None:
-    told = seconds_told(format_datetime(datetime.now(UTC) + away, usegmt=True))
-    expected = min(max(away.total_seconds(), 1), LONGEST_SECONDS)
+    told = retry_after_seconds(format_datetime(datetime.now(UTC) + away, usegmt=True))
+    expected = min(max(away.total_seconds(), 1), LONGEST_RETRY_AFTER_SECONDS)
     assert told is not None
     # The header has whole seconds, and time goes on meanwhile.
     assert expected - 30 <= told <= expected

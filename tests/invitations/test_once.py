@@ -16,7 +16,7 @@ from proxy.invitations.redis_ledger import RedisLedger
 from proxy.invitations.sameness import sameness
 from proxy.redis_link import RedisLink
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
-from proxy.trustpilot.verdict import Verdict
+from proxy.trustpilot.invitations import Verdict
 from tests.running import RunningRedis
 
 ACCEPTED = Verdict(202, b'{"id": 1}')

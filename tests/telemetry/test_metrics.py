@@ -11,10 +11,9 @@ import pytest
 import requests
 
 from proxy.api.routes import PLAIN, route_of
-from proxy.events import RedisFailed
+from proxy.events import CallNotMade, RedisFailed
 from proxy.telemetry.metrics import Metrics
-from proxy.trustpilot.breaker import RUN
-from proxy.trustpilot.reports import CallNotMade
+from proxy.trustpilot.circuit_breaker import RUN
 from tests.exposition import value, values
 from tests.load import Callers
 from tests.running import RunningProxy, RunningRedis, RunningSandbox

@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from proxy.trustpilot.retry_after import seconds_told
+from proxy.trustpilot.response import retry_after_seconds
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from proxy.trustpilot.retry_after import seconds_told
     ],
 )
 def test_seconds_are_read_and_kept_between_one_and_an_hour(value: str | None, seconds: int | None) -> None:
-    assert seconds_told(value) == seconds
+    assert retry_after_seconds(value) == seconds
 
 
 def test_a_date_is_read_as_the_seconds_until_then() -> None:
-    told = seconds_told(format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True))
+    told = retry_after_seconds(format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True))
     assert told is not None
     assert 85 <= told <= 90
-    assert seconds_told("Sun, 06 Nov 1994 08:49:37 GMT") == 1
+    assert retry_after_seconds("Sun, 06 Nov 1994 08:49:37 GMT") == 1

@@ -4,14 +4,14 @@ from itertools import count
 
 import pytest
 
-from proxy.trustpilot.breaker import (
+from proxy.trustpilot.circuit_breaker import (
     INTERVAL_SECONDS,
     LONGEST_CALL_SECONDS,
     LONGEST_FAILING_SECONDS,
     LONGEST_INTERVAL_SECONDS,
     RUN,
-    Breaker,
     Call,
+    CircuitBreaker,
 )
 from proxy.trustpilot.errors import Failing, Malformed, Paused, RateLimited, Refused, TrustpilotError, TurnedAway
 
@@ -32,8 +32,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker(clock)
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(clock)
 
 
 _numbers = count()
@@ -44,12 +44,12 @@ def call(sku: str = "", *, unit: str = "unit") -> Call:
     return Call.of(unit, "reviews", [sku or f"SKU-{next(_numbers)}"])
 
 
-def _fail(breaker: Breaker, times: int = 1) -> None:
+def _fail(breaker: CircuitBreaker, times: int = 1) -> None:
     for _ in range(times):
         breaker.admit(call()).failed(Failing("Trustpilot answered 500"))
 
 
-def test_calls_pass_until_a_run_of_failures(breaker: Breaker) -> None:
+def test_calls_pass_until_a_run_of_failures(breaker: CircuitBreaker) -> None:
     _fail(breaker, RUN - 1)
     breaker.admit(call()).succeeded()
     _fail(breaker, RUN - 1)
@@ -61,7 +61,7 @@ def test_calls_pass_until_a_run_of_failures(breaker: Breaker) -> None:
     assert paused.value.retry_after == INTERVAL_SECONDS
 
 
-def test_after_the_interval_one_probe_at_a_time_passes(breaker: Breaker, clock: Clock) -> None:
+def test_after_the_interval_one_probe_at_a_time_passes(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS
     probe = breaker.admit(call())
@@ -76,14 +76,14 @@ def test_after_the_interval_one_probe_at_a_time_passes(breaker: Breaker, clock: 
     breaker.admit(call())
 
 
-def test_a_probe_that_was_not_made_leaves_its_place_to_the_next(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_that_was_not_made_leaves_its_place_to_the_next(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS
     breaker.admit(call()).withdrawn()
     breaker.admit(call())
 
 
-def test_calls_from_before_the_pause_neither_end_nor_lengthen_it(breaker: Breaker, clock: Clock) -> None:
+def test_calls_from_before_the_pause_neither_end_nor_lengthen_it(breaker: CircuitBreaker, clock: Clock) -> None:
     good, bad = breaker.admit(call()), breaker.admit(call())
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS - 1
@@ -94,8 +94,8 @@ def test_calls_from_before_the_pause_neither_end_nor_lengthen_it(breaker: Breake
     breaker.admit(call())
 
 
-def test_trustpilots_own_retry_after_is_obeyed_at_once(breaker: Breaker, clock: Clock) -> None:
-    breaker.admit(call()).failed(RateLimited("too many", told=120))
+def test_trustpilots_own_retry_after_is_obeyed_at_once(breaker: CircuitBreaker, clock: Clock) -> None:
+    breaker.admit(call()).failed(RateLimited("too many", retry_after_header=120))
     clock.seconds += 119
     with pytest.raises(Paused) as paused:
         breaker.admit(call())
@@ -106,7 +106,7 @@ def test_trustpilots_own_retry_after_is_obeyed_at_once(breaker: Breaker, clock: 
 
 @pytest.mark.parametrize("error", [Failing("down"), Malformed("not JSON")])
 def test_one_product_that_fails_again_and_again_pauses_itself_alone(
-    breaker: Breaker, clock: Clock, error: TrustpilotError
+    breaker: CircuitBreaker, clock: Clock, error: TrustpilotError
 ) -> None:
     made = 0
     for _ in range(20 * 60):
@@ -123,7 +123,9 @@ def test_one_product_that_fails_again_and_again_pauses_itself_alone(
     assert not breaker.is_open
 
 
-def test_a_failing_products_pause_grows_to_a_bound_and_ends_with_a_success(breaker: Breaker, clock: Clock) -> None:
+def test_a_failing_products_pause_grows_to_a_bound_and_ends_with_a_success(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
     pauses = []
     for _ in range(10):
         breaker.admit(call("BAD")).failed(Failing("down"))
@@ -139,7 +141,7 @@ def test_a_failing_products_pause_grows_to_a_bound_and_ends_with_a_success(break
     breaker.admit(call("BAD"))
 
 
-def test_batches_that_share_a_product_count_once(breaker: Breaker) -> None:
+def test_batches_that_share_a_product_count_once(breaker: CircuitBreaker) -> None:
     for number in range(2 * RUN):
         breaker.admit(Call.of("unit", "summaries", ["BAD", f"GOOD-{number}"])).failed(Failing("down"))
     assert not breaker.is_open
@@ -148,7 +150,7 @@ def test_batches_that_share_a_product_count_once(breaker: Breaker) -> None:
     assert breaker.is_open
 
 
-def test_the_probe_goes_to_another_call_than_the_one_that_failed_last(breaker: Breaker, clock: Clock) -> None:
+def test_the_probe_goes_to_another_call_than_the_one_that_failed_last(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN - 1)
     breaker.admit(call("BAD")).failed(Failing("down"))
     clock.seconds += INTERVAL_SECONDS
@@ -159,7 +161,7 @@ def test_the_probe_goes_to_another_call_than_the_one_that_failed_last(breaker: B
     assert not breaker.is_open
 
 
-def test_a_call_that_nobody_else_replaces_probes_an_interval_later(breaker: Breaker, clock: Clock) -> None:
+def test_a_call_that_nobody_else_replaces_probes_an_interval_later(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN - 1)
     breaker.admit(call("ONLY")).failed(Failing("down"))
     clock.seconds += 2 * INTERVAL_SECONDS
@@ -167,7 +169,7 @@ def test_a_call_that_nobody_else_replaces_probes_an_interval_later(breaker: Brea
     assert not breaker.is_open
 
 
-def test_a_business_unit_that_is_refused_pauses_alone(breaker: Breaker) -> None:
+def test_a_business_unit_that_is_refused_pauses_alone(breaker: CircuitBreaker) -> None:
     for _ in range(RUN):
         breaker.admit(call(unit="foreign")).failed(Refused("refused"))
     with pytest.raises(Paused, match="refused"):
@@ -178,7 +180,7 @@ def test_a_business_unit_that_is_refused_pauses_alone(breaker: Breaker) -> None:
         breaker.admit(call(unit="foreign"))
 
 
-def test_a_firewall_stops_the_calls_of_all_business_units(breaker: Breaker) -> None:
+def test_a_firewall_stops_the_calls_of_all_business_units(breaker: CircuitBreaker) -> None:
     for _ in range(RUN):
         breaker.admit(call(unit="one")).failed(TurnedAway("turned away"))
     with pytest.raises(Paused, match="turned away"):
@@ -187,7 +189,7 @@ def test_a_firewall_stops_the_calls_of_all_business_units(breaker: Breaker) -> N
 
 @pytest.mark.parametrize("error", [RateLimited("too many"), Refused("refused"), TurnedAway("turned away")])
 def test_probes_back_off_while_trustpilot_asks_for_quiet(
-    breaker: Breaker, clock: Clock, error: TrustpilotError
+    breaker: CircuitBreaker, clock: Clock, error: TrustpilotError
 ) -> None:
     began, made = clock.seconds, 0
     while clock.seconds < began + 3600:
@@ -203,22 +205,22 @@ def test_probes_back_off_while_trustpilot_asks_for_quiet(
 
 
 def test_a_failing_products_retry_after_pauses_that_product_and_the_others_for_a_minute_at_most(
-    breaker: Breaker, clock: Clock
+    breaker: CircuitBreaker, clock: Clock
 ) -> None:
-    breaker.admit(call("BAD")).failed(Failing("down", told=3600))
+    breaker.admit(call("BAD")).failed(Failing("down", retry_after_header=3600))
     breaker.admit(call("GOOD")).succeeded()
     with pytest.raises(Paused) as paused:
         breaker.admit(call("BAD"))
     assert paused.value.retry_after == 3600
     for _ in range(RUN):
-        breaker.admit(call()).failed(Failing("down", told=3600))
+        breaker.admit(call()).failed(Failing("down", retry_after_header=3600))
     with pytest.raises(Paused) as paused:
         breaker.admit(call("GOOD"))
     assert paused.value.retry_after == LONGEST_FAILING_SECONDS == 60
 
 
 def test_the_probe_of_a_paused_unit_that_meets_an_outage_says_nothing_of_the_unit(
-    breaker: Breaker, clock: Clock
+    breaker: CircuitBreaker, clock: Clock
 ) -> None:
     for _ in range(RUN):
         breaker.admit(call(unit="foreign")).failed(Refused("refused"))

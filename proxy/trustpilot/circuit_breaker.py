@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from proxy.clock import Now
-from proxy.events import Report, unheard
+from proxy.events import BreakerTurned, Report, unheard
 from proxy.trustpilot.errors import Paused, RateLimited, Refused, TrustpilotError, TurnedAway
-from proxy.trustpilot.reports import BreakerTurned
 
 RUN = 5
 """Different calls that fail in a row open the breaker."""
@@ -103,7 +102,7 @@ class _Circuit:
         """Count a failure; return how long the circuit is open from now on, ``None`` when it changes nothing."""
         if not any(call.may_share_a_cause_with(before) for before in self._failed) and len(self._failed) < RUN:
             self._failed.append(call)
-        speaks_for_all = error.told is not None and isinstance(error, _ASKS_FOR_QUIET)
+        speaks_for_all = error.retry_after_header is not None and isinstance(error, _ASKS_FOR_QUIET)
         if probes:
             self.probing = False
         elif not speaks_for_all and (self.open_until is not None or len(self._failed) < RUN):
@@ -118,14 +117,14 @@ class _Circuit:
     def _pause(self, error: TrustpilotError) -> float:
         if isinstance(error, _ASKS_FOR_QUIET):
             growing = min(INTERVAL_SECONDS * 2.0**self._openings, LONGEST_INTERVAL_SECONDS)
-            return growing if error.told is None else max(INTERVAL_SECONDS, error.told)
-        return max(INTERVAL_SECONDS, min(error.told or 0, LONGEST_FAILING_SECONDS))
+            return growing if error.retry_after_header is None else max(INTERVAL_SECONDS, error.retry_after_header)
+        return max(INTERVAL_SECONDS, min(error.retry_after_header or 0, LONGEST_FAILING_SECONDS))
 
 
 class Attempt:
     """One admitted call. Exactly one of its methods is to be called, once its outcome is known."""
 
-    def __init__(self, breaker: Breaker, call: Call, probes: list[_Circuit]) -> None:
+    def __init__(self, breaker: CircuitBreaker, call: Call, probes: list[_Circuit]) -> None:
         self._breaker = breaker
         self._call = call
         self._probes = probes
@@ -143,7 +142,7 @@ class Attempt:
         self._breaker._note_nothing(self._probes)
 
 
-class Breaker:
+class CircuitBreaker:
     """Closed: calls pass. Open: none do. Once the interval is over: one probe at a time, which closes it or not.
 
     ``now`` is any clock in seconds that never goes back.
@@ -238,7 +237,7 @@ class Breaker:
         pause = 0.0
         if backoff.failures > 1:
             pause = min(CALL_SECONDS * 2.0 ** min(backoff.failures - 2, 30), LONGEST_CALL_SECONDS)
-        backoff.until = now + max(pause, error.told or 0)
+        backoff.until = now + max(pause, error.retry_after_header or 0)
         backoff.reason = str(error)
         self._backoffs[call] = backoff
 
