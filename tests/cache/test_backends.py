@@ -14,6 +14,7 @@ from proxy.app import spawn
 from proxy.cache.backend import CHANGES_REMEMBERED, Backend, Change, Window
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.redis import RedisBackend
+from proxy.cache.sqlite import SqliteBackend
 from proxy.redis_link import RedisLink
 from tests.running import RunningRedis
 
@@ -28,7 +29,7 @@ def started_redis() -> Iterator[RunningRedis]:
         yield server
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "sqlite"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Opens the same empty place as often as it is called, each time as another process would."""
     opened: list[Backend] = []
@@ -38,9 +39,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         RedisLink(server.url).client.flushall()
 
     def open_one() -> Backend:
-        backend: Backend = (
-            shared if request.param == "memory" else RedisBackend(RedisLink(server.url), server.url, spawn)
-        )
+        backend: Backend = shared
+        if request.param == "redis":
+            backend = RedisBackend(RedisLink(server.url), server.url, spawn)
+        if request.param == "sqlite":
+            backend = SqliteBackend(tmp_path / "proxy.sqlite3", spawn, max_bytes=10**8)
         opened.append(backend)
         cursor = backend.changes(0).cursor
         while not backend.is_heard:

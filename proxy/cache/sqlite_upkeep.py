@@ -1,0 +1,225 @@
+"""How the writes of one process become few transactions, what is said of trouble, and how the file stays small.
+
+The steps of the upkeep are small transactions, so that nobody waits for one; each tells whether there is more to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from proxy.cache.backend import DAY_SECONDS, EXACT_SECONDS, BackendDown
+
+T = TypeVar("T")
+
+USED_SECONDS = 600.0
+"""How exactly it is known when a product was last used."""
+
+_AT_ONCE = 500
+_EVICTED_AT_ONCE = 50
+_ROOM = 0.9
+"""Of the most bytes, what is left when products had to leave, so that not every write has one leave."""
+
+_FREE = 0.25
+"""Of the file, what may lie idle for what is written next, before the file is made smaller."""
+
+_FREE_PAGES = 1000
+_SHRUNK_AT_ONCE = 500
+_REPEATED_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Job:
+    """One write, and where its caller waits for it."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
+        self._work = work
+        self.result: Any = None
+        self.error: BaseException | None = BackendDown("the write was given up")
+        self.leads = False
+        self.woken = threading.Event()
+
+    def run(self, writer: sqlite3.Connection) -> None:
+        """Do the work. It counts only once the transaction is committed."""
+        self.result = self._work(writer)
+
+
+class GroupCommit:
+    """Runs what several callers want written in one transaction: one of them commits for all who wait meanwhile."""
+
+    def __init__(self, commit: Callable[[list[Job]], None]) -> None:
+        self._commit = commit
+        self._lock = threading.Lock()
+        self._waiting: list[Job] = []
+        self._is_led = False
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what ``work`` returned, once it is committed, or raise what ``commit`` raised."""
+        job = Job(work)
+        with self._lock:
+            self._waiting.append(job)
+            job.leads, self._is_led = not self._is_led, True
+        if not job.leads:
+            self._wait(job)
+        if job.leads:
+            self._lead()
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
+        return result
+
+    def _wait(self, job: Job) -> None:
+        try:
+            job.woken.wait()
+        except BaseException:
+            # The caller is being ended, and may have been chosen to lead just now.
+            with self._lock:
+                if job in self._waiting:
+                    self._waiting.remove(job)
+                    if job.leads:
+                        self._hand_over()
+            raise
+
+    def _lead(self) -> None:
+        with self._lock:
+            jobs = self._waiting[:_AT_ONCE]
+            del self._waiting[:_AT_ONCE]
+        try:
+            self._settle(jobs)
+        finally:
+            with self._lock:
+                self._hand_over()
+            for job in jobs:
+                job.leads = False
+                job.woken.set()
+
+    def _hand_over(self) -> None:
+        self._is_led = bool(self._waiting)
+        if self._waiting:
+            self._waiting[0].leads = True
+            self._waiting[0].woken.set()
+
+    def _settle(self, jobs: list[Job]) -> None:
+        try:
+            self._commit(jobs)
+        except Exception as error:  # noqa: BLE001  # it is raised again in every caller that waits
+            if len(jobs) > 1 and not isinstance(error, BackendDown):
+                # One of them may be at fault.
+                for job in jobs:
+                    self._settle([job])
+                return
+            for job in jobs:
+                job.error = error
+        else:
+            for job in jobs:
+                job.error = None
+
+
+class Troubles:
+    """Says once what is wrong with the file, and once that it is over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reason = ""
+        self._said_at = float("-inf")
+
+    def begun(self, error: Exception) -> BackendDown:
+        """Note ``error``; return what to raise for it."""
+        reason = _reason(error)
+        now = time.monotonic()
+        if reason != self._reason or now > self._said_at + _REPEATED_SECONDS:
+            _log.warning("the cache file %s can't be used, going on without it: %s", self._path, reason)
+            self._said_at = now
+        self._reason = reason
+        return BackendDown(f"the cache file can't be used: {reason}")
+
+    def over(self) -> None:
+        """Note that something was written."""
+        if self._reason:
+            self._reason = ""
+            _log.warning("the cache file %s can be used again", self._path)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, sqlite3.Error):
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        return {"SQLITE_FULL": "the disk is full", "SQLITE_BUSY": "another process locks it"}.get(name, name)
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error)
+
+
+def note_used(writer: sqlite3.Connection, *, products: Iterable[str], now: float) -> None:
+    """Note that ``products`` were read."""
+    writer.executemany("UPDATE products SET used_at = ? WHERE product = ?", [(now, product) for product in products])
+
+
+def begin_maintenance(writer: sqlite3.Connection, *, now: float, pause: float) -> bool:
+    """Tell whether it is this process's turn, and remember what time it was."""
+    return bool(
+        writer.execute(
+            "UPDATE clock SET maintained_at = ?1, latest = max(latest, ?1) WHERE maintained_at <= ?2",
+            (now, now - pause),
+        ).rowcount
+    )
+
+
+def drop_expired(writer: sqlite3.Connection, *, now: float) -> bool:
+    """Drop what has expired; tell whether there is more."""
+    dropped = 0
+    for statement, moment in (
+        ("DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_at <= ? LIMIT ?)", now),
+        ("DELETE FROM records WHERE rowid IN (SELECT rowid FROM records WHERE expires_at <= ? LIMIT ?)", now),
+        ("DELETE FROM locks WHERE name IN (SELECT name FROM locks WHERE expires_at <= ? LIMIT ?)", now),
+        (
+            "DELETE FROM calls WHERE seq IN (SELECT seq FROM calls WHERE at <= ? ORDER BY at LIMIT ?)",
+            now - EXACT_SECONDS,
+        ),
+        (
+            "DELETE FROM products WHERE product IN (SELECT product FROM products WHERE used_at < ?1 AND "
+            "generation_until < ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.product = products.product) "
+            "LIMIT ?2)",
+            now - DAY_SECONDS,
+        ),
+        (
+            "DELETE FROM call_days WHERE day IN (SELECT day FROM call_days WHERE day < ? LIMIT ?)",
+            now // DAY_SECONDS - 800,
+        ),
+    ):
+        dropped += writer.execute(statement, (moment, _AT_ONCE)).rowcount
+    return dropped >= _AT_ONCE
+
+
+def drop_unused(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bool:
+    """Drop the entries of the products used least recently while there are too many bytes; tell whether there are."""
+    if _bytes(writer, "page_count") - _bytes(writer, "freelist_count") <= max_bytes * _ROOM:
+        return False
+    dropped = writer.execute(
+        "DELETE FROM entries WHERE product IN (SELECT product FROM products WHERE EXISTS "
+        "(SELECT 1 FROM entries WHERE entries.product = products.product) ORDER BY used_at LIMIT ?)",
+        (_EVICTED_AT_ONCE,),
+    )
+    return dropped.rowcount > 0
+
+
+def shrink(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bool:
+    """Give pages that lie idle back to the disk, if they are many; tell whether there are more."""
+    [idle] = writer.execute("PRAGMA freelist_count").fetchone()
+    [pages] = writer.execute("PRAGMA page_count").fetchone()
+    if idle <= _FREE_PAGES or (idle <= pages * _FREE and _bytes(writer, "page_count") <= max_bytes):
+        return False
+    # A step for each page: to be fetched to the last.
+    writer.execute(f"PRAGMA incremental_vacuum({_SHRUNK_AT_ONCE})").fetchall()
+    return True
+
+
+def _bytes(writer: sqlite3.Connection, pages: str) -> int:
+    [number] = writer.execute(f"PRAGMA {pages}").fetchone()
+    [size] = writer.execute("PRAGMA page_size").fetchone()
+    return int(number) * int(size)
