@@ -2,9 +2,9 @@
 .PHONY: run test lint types tests format start system bench contract fuzz lowest sbom audit
 PYTHON ?= python3
 BIN := .venv/bin
-# Debian packages that the tests need, each with the command it brings.
+# Debian packages that the tests need, each with the command or the files it brings.
 DEBIAN := redis-server:redis-server docker-compose:docker-compose chromium:chromium prometheus:promtool caddy:caddy \
-	systemd:systemd-analyze
+	systemd:systemd-analyze ruby:ruby ruby-liquid:/usr/share/rubygems-integration/all/gems/liquid-*
 # Debian starts a service when it installs one, unless this file says no (/usr/share/doc/init-system-helpers).
 POLICY := /usr/sbin/policy-rc.d
 AXE := .venv/npm/node_modules/axe-core/axe.min.js
@@ -21,7 +21,7 @@ $(BIN)/.installed-test: setup.cfg pyproject.toml
 	@touch $@
 
 system:
-	@missing=""; for pair in $(DEBIAN); do command -v "$${pair#*:}" >/dev/null || missing="$$missing $${pair%%:*}"; done; \
+	@missing=""; for pair in $(DEBIAN); do it="$${pair#*:}"; command -v "$$it" >/dev/null || ls $$it >/dev/null 2>&1 || missing="$$missing $${pair%%:*}"; done; \
 	test -z "$$missing" || { \
 	test -e $(POLICY) || { printf '#!/bin/sh\nexit 101\n' >$(POLICY) && chmod +x $(POLICY) && trap 'rm $(POLICY)' EXIT; }; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \

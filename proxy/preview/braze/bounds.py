@@ -6,6 +6,7 @@ other, and it lets one filter make a gigabyte out of a kilobyte; both are counte
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from traceback import walk_tb
 
 from liquid.ast import Node
@@ -13,6 +14,7 @@ from liquid.exceptions import FilterError, LiquidError, ResourceLimitError
 from liquid.token import Token
 
 from proxy.preview.braze import rules
+from proxy.preview.braze.ruby import plain
 
 
 class TemplateError(Exception):
@@ -94,7 +96,8 @@ class Budget:
     def guarded(self, name: str, function: Filter, token: Token | None) -> Filter:
         """Return the filter with its inputs measured first, and with its failures as Liquid errors."""
 
-        def guard(*values: object, **named: object) -> object:
+        def guard(*given: object, **named: object) -> object:
+            values = tuple(map(plain, given))
             self.filter_calls -= 1
             if self.filter_calls < 0:
                 raise BoundReachedError(f"more than {rules.FILTER_CALLS} filters applied", token=token)
@@ -108,9 +111,18 @@ class Budget:
             except LiquidError:
                 raise
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
-                raise FilterError(f"the filter '{name}' can't use that value: {err}", token=token) from err
+                because = "can't use that value" if _takes(function, values, named) else "takes other values"
+                raise FilterError(f"the filter '{name}' {because}: {err}", token=token) from err
 
         return guard
+
+
+def _takes(function: Filter, values: tuple[object, ...], named: Mapping[str, object]) -> bool:
+    try:
+        signature(function).bind(*values, **named)
+    except TypeError:
+        return False
+    return True
 
 
 def _too_large(value: object) -> bool:

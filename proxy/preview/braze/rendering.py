@@ -9,7 +9,7 @@ from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
 from liquid.token import Token
 
-from proxy.preview.braze import filters, rules
+from proxy.preview.braze import dialect, rules
 from proxy.preview.braze.bounds import (
     TemplateBoundError,
     TemplateError,
@@ -18,18 +18,19 @@ from proxy.preview.braze.bounds import (
     line_of,
     line_reached,
 )
+from proxy.preview.braze.dates import Now, utc_now
+from proxy.preview.braze.dialect import BrazeContext, Calls
 from proxy.preview.braze.exchange import CallRecord, Exchange
 from proxy.preview.braze.markup import PROFILE, tokenize
 from proxy.preview.braze.mistakes import Inserted, MarkedAnswers, Mistake, Wanted
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
-from proxy.preview.braze.tags import AbortTag, BrazeContext, Calls, ConnectedContentTag, MessageAbortedError
+from proxy.preview.braze.tags import AbortTag, ConnectedContentTag, MessageAbortedError
 from proxy.preview.braze.wire import AnswerCache, Credentials, Transport
 
 
 class BrazeEnvironment(Environment):
     """Liquid with Braze's syntax, tags and filters, and without what reads other templates."""
 
-    output_stream_limit = rules.OUTPUT_BYTES
     local_namespace_limit = rules.VARIABLE_BYTES
 
     def tokenizer(self) -> Callable[[str], Iterator[Token]]:
@@ -37,28 +38,18 @@ class BrazeEnvironment(Environment):
         return partial(tokenize, lexer=super().tokenizer())
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
-        """Register Liquid's own tags and filters, then Braze's."""
+        """Register Liquid's own tags, then Braze's; filters come with each rendering."""
         super().setup_tags_and_filters(extra=extra)
         for name in ("include", "render"):
             del self.tags[name]
+        dialect.register(self)
         self.add_tag(ConnectedContentTag)
         self.add_tag(AbortTag)
-        filters.register(self)
 
 
-def braze_environment() -> BrazeEnvironment:
-    """Return a new environment for Braze's templates.
-
-    Its templates can be parsed anywhere; they are rendered by `proxy.preview.braze.rendering`, which brings the
-    context their calls need.
-    """
-    return BrazeEnvironment()
-
-
-_ENVIRONMENT = braze_environment()
+_ENVIRONMENT = BrazeEnvironment()
 _BLOCK_EDGE = re.compile(r"\{%-?\s*(end)?(if|unless|case|for|tablerow|capture|ifchanged)\b")
 _TOO_DEEP = "the template is nested too deeply"
-_CLOCK_WORDS = frozenset({"now", "today"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +106,15 @@ def render(
     sleep: Callable[[float], object],
     cache: AnswerCache,
     channel: Channel | None = None,
+    now: Now = utc_now,
 ) -> Rendering:
     """Render ``template`` for ``profile`` as Braze would send it.
 
     ``clock`` and ``sleep`` are in seconds; ``sleep`` is called between retries only. A call with ``:retry``
     that fails puts the whole message back, as Braze does: it is rendered again up to five times, with the
     calls that went well keeping their answers, and then aborted (Braze: Use retry logic for Connected
-    Content). ``channel`` applies what Braze does differently there; None is any channel.
+    Content). ``channel`` applies what Braze does differently there; None is any channel. ``now`` tells the time for
+    ``'now' | date``.
 
     Raises:
         TemplateError: the Liquid is wrong, with the line.
@@ -143,13 +136,13 @@ def render(
             sleep(rules.backoff_seconds(retry))
         exchange.begin_pass()
         try:
-            output = _one_pass(template, parsed, variables, exchange)
+            output = _one_pass(template, parsed, variables, exchange, now)
         except MessageAbortedError as abort:
             exchange.note_abort()
             return Rendering("", abort.reason, exchange.calls, exchange.mistakes)
         if not exchange.to_retry:
             if channel is not None and channel.is_html:
-                exchange.note_mistakes(_unescaped(template, parsed, variables, exchange.inserted))
+                exchange.note_mistakes(_unescaped(template, parsed, variables, exchange.inserted, now))
             return Rendering(output, None, exchange.calls, exchange.mistakes)
     reason = exchange.give_up()
     return Rendering("", reason, exchange.calls, exchange.mistakes)
@@ -170,8 +163,10 @@ def parse(template: str) -> BoundTemplate:
         raise _syntax_error(err, template) from err
 
 
-def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, object], exchange: Calls) -> str:
-    context = BrazeContext(parsed, variables, exchange)
+def _one_pass(
+    template: str, parsed: BoundTemplate, variables: Mapping[str, object], exchange: Calls, now: Now
+) -> str:
+    context = BrazeContext(parsed, variables, exchange, now)
     buffer = context.get_buffer()
     try:
         parsed.render_with_context(context, buffer)
@@ -192,11 +187,11 @@ def _one_pass(template: str, parsed: BoundTemplate, variables: Mapping[str, obje
 
 
 def _unescaped(
-    template: str, parsed: BoundTemplate, variables: Mapping[str, object], calls: Iterable[Inserted]
+    template: str, parsed: BoundTemplate, variables: Mapping[str, object], calls: Iterable[Inserted], now: Now
 ) -> list[Mistake]:
     marked = MarkedAnswers(calls)
     try:
-        return marked.mistakes(_one_pass(template, parsed, variables, marked))
+        return marked.mistakes(_one_pass(template, parsed, variables, marked, now))
     except (MessageAbortedError, TemplateError):
         # The marks took it another way, so nothing can be said about the way it really went.
         return []
@@ -225,7 +220,7 @@ def _syntax_error(error: LiquidError, template: str) -> TemplateError:
 
 def _wanted(parsed: BoundTemplate, variables: Mapping[str, object]) -> Wanted:
     read = parsed.analyze(include_partials=False)
-    known = {*variables, *_CLOCK_WORDS, DEFAULT_VARIABLE}
+    known = {*variables, DEFAULT_VARIABLE}
     unset = (
         name
         for name, uses in read.globals.items()

@@ -1,9 +1,9 @@
-"""The tags Braze adds to Liquid, and the state of one rendering that they need."""
+"""The tags Braze adds to Liquid."""
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import NoReturn, Protocol, TextIO
+from collections.abc import Iterable
+from typing import NoReturn, TextIO
 
 from liquid import BoundTemplate, Environment, RenderContext, Tag, TokenStream
 from liquid.ast import Node
@@ -12,36 +12,10 @@ from liquid.exceptions import LiquidError, LiquidSyntaxError
 from liquid.token import TOKEN_EXPRESSION, TOKEN_TAG, Token
 
 from proxy.preview.braze import rules
-from proxy.preview.braze.bounds import Budget, line_of
+from proxy.preview.braze.bounds import line_of
 from proxy.preview.braze.call import Asked, Call, CallSyntaxError, Written, parse_call
-from proxy.preview.braze.rules import DEFAULT_VARIABLE, Verdict
-
-
-class Calls(Protocol):
-    """Makes the calls of a rendering."""
-
-    def call(self, asked: Asked) -> Verdict:
-        """Make one call and return what becomes of its answer."""
-        ...
-
-
-class BrazeContext(RenderContext):
-    """A render context that counts what is used and knows where calls are made."""
-
-    __slots__ = ("budget", "exchange")
-
-    def __init__(self, template: BoundTemplate, variables: Mapping[str, object], exchange: Calls) -> None:
-        super().__init__(template, globals=variables)
-        self.budget = Budget()
-        self.exchange = exchange
-
-    def raise_for_loop_limit(self, length: int = 1) -> None:
-        """Count the turns of a loop that is about to start, on top of all loops before it."""
-        self.budget.spend_iterations(length)
-
-    def filter(self, name: str, token: Token | None) -> Callable[..., object]:
-        """Return a filter that measures what it is given first."""
-        return self.budget.guarded(name, super().filter(name, token), token)
+from proxy.preview.braze.dialect import BrazeContext
+from proxy.preview.braze.rules import DEFAULT_VARIABLE
 
 
 class Fragment:

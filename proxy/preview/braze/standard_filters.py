@@ -1,0 +1,314 @@
+"""The filters of Liquid itself, as Ruby has them.
+
+python-liquid's own are not used: nearly each of them refuses values, or prints them, in another way than Ruby's.
+Values arrive as `ruby.plain` leaves them; a variable that is not set is None.
+"""
+
+import base64
+import functools
+import html
+import math
+import re
+from collections.abc import Callable, Mapping
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from urllib.parse import quote_plus, unquote_to_bytes
+
+from proxy.preview.braze import ruby
+from proxy.preview.braze.ruby import NoPropertyError, integer, items, number, part, result, text
+
+Filter = Callable[..., object]
+
+_LINE_END = re.compile(r"\r?\n")
+_WORD = re.compile(rf"[^{re.escape(ruby.SPACE)}]+")
+_UNESCAPED = re.compile(r"[\"'<>]|&(?!(?:[a-zA-Z]+|#\d+);)")
+_HTML_BLOCKS = re.compile(r"<script.*?</script>|<!--.*?-->|<style.*?</style>", re.DOTALL)
+_HTML_TAG = re.compile(r"<.*?>", re.DOTALL)
+_PRECISION = 60
+
+
+def of_text(function: Callable[[str], str]) -> Filter:
+    """Return a filter that works on a value's text."""
+    return lambda value: function(text(value))
+
+
+def _unless_nil(function: Callable[[str], str]) -> Filter:
+    return lambda value: None if value is None else function(text(value))
+
+
+def _escape(value: str) -> str:
+    return html.escape(value).replace("&#x27;", "&#39;")
+
+
+def _url_decode(value: str) -> str:
+    return unquote_to_bytes(value.replace("+", " ")).decode()
+
+
+def _base64_decode(value: str) -> str:
+    return base64.b64decode(value, validate=True).decode()
+
+
+def _strip_html(value: str) -> str:
+    return _HTML_TAG.sub("", _HTML_BLOCKS.sub("", value))
+
+
+def _append(value: object, added: object) -> str:
+    return text(value) + text(added)
+
+
+def _prepend(value: object, added: object) -> str:
+    return text(added) + text(value)
+
+
+def _replace(value: object, old: object, new: object = "") -> str:
+    return text(value).replace(text(old), text(new))
+
+
+def _replace_first(value: object, old: object, new: object = "") -> str:
+    return text(value).replace(text(old), text(new), 1)
+
+
+def _replace_last(value: object, old: object, new: object) -> str:
+    before, found, after = text(value).rpartition(text(old)) if text(old) else (text(value), "", "")
+    return before + text(new) + after if found or not text(old) else after
+
+
+def _slice(value: object, offset: object, length: object = None) -> object:
+    start, count = integer(offset), 1 if length is None else integer(length)
+    whole = value if isinstance(value, list) else text(value)
+    start = start + len(whole) if start < 0 else start
+    return whole[start : start + count] if 0 <= start <= len(whole) and count >= 0 else whole[:0]
+
+
+def _split(value: object, by: object) -> list[str]:
+    whole, separator = text(value), text(by)
+    parts = _WORD.findall(whole) if separator == " " else whole.split(separator) if separator else list(whole)
+    while parts and not parts[-1]:
+        parts.pop()
+    return parts
+
+
+def _truncate(value: object, length: object = 50, end: object = "...") -> str | None:
+    if value is None:
+        return None
+    whole, most = text(value), integer(length)
+    return whole if len(whole) <= most else whole[: max(most - len(text(end)), 0)] + text(end)
+
+
+def _truncatewords(value: object, words: object = 15, end: object = "...") -> str | None:
+    if value is None:
+        return None
+    whole, most = text(value), max(integer(words), 1)
+    found = _WORD.findall(whole)
+    return whole if len(found) <= most else " ".join(found[:most]) + text(end)
+
+
+# Numbers
+
+
+def _arithmetic(function: Callable[[int | Decimal, int | Decimal], int | Decimal]) -> Filter:
+    def calculate(value: object, operand: object) -> int | float:
+        with localcontext(prec=_PRECISION):
+            return result(function(number(value), number(operand)))
+
+    return calculate
+
+
+def _divided(left: int | Decimal, right: int | Decimal) -> int | Decimal:
+    if isinstance(left, int) and isinstance(right, int):
+        if right == 0:
+            raise ZeroDivisionError("divided by 0")
+        return left // right
+    # A fraction by nothing is Infinity in Ruby, and the message goes out with that word.
+    return (
+        Decimal(left) / Decimal(right)
+        if right
+        else Decimal("NaN")
+        if not left
+        else Decimal("Infinity").copy_sign(left)
+    )
+
+
+def _modulo(left: int | Decimal, right: int | Decimal) -> int | Decimal:
+    if right == 0:
+        raise ZeroDivisionError("divided by 0")
+    return ruby.modulo(left, right)
+
+
+def _abs(value: object) -> int | float:
+    exact = number(value)
+    return result(-exact if exact < 0 else exact)
+
+
+def _ceil(value: object) -> int:
+    return math.ceil(number(value))
+
+
+def _floor(value: object) -> int:
+    return math.floor(number(value))
+
+
+def _round(value: object, digits: object = 0) -> int | float:
+    """Round half away from zero; python-liquid rounds half to even."""
+    places, exact = int(number(digits)), number(value)
+    if isinstance(exact, int) and places > 0:
+        return exact
+    with localcontext(prec=_PRECISION):
+        rounded = Decimal(exact).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return float(rounded) if places > 0 else int(rounded)
+
+
+# Lists
+
+
+def _each(function: Callable[[list[object]], object]) -> Filter:
+    return lambda value: function(items(value))
+
+
+def _join(value: object, glue: object = " ") -> str:
+    return text(glue).join(map(text, items(value)))
+
+
+def _concat(value: object, added: object) -> list[object]:
+    if not isinstance(added, list):
+        raise TypeError("concat takes a list")
+    return items(value) + added
+
+
+def _first(value: object) -> object:
+    match value:
+        case Mapping():
+            return next(map(list, value.items()), None)
+        case list() | range() if value:
+            return value[0]
+        case _:
+            return None
+
+
+def _last(value: object) -> object:
+    return value[-1] if isinstance(value, (list, range)) and value else None
+
+
+def _map(value: object, key: object) -> list[object]:
+    def found(item: object) -> object:
+        try:
+            return part(item, key)
+        except NoPropertyError:
+            return None
+
+    return [found(item) for item in items(value)]
+
+
+def _keyed(select: Callable[[list[object], list[object]], list[object]]) -> Filter:
+    """Return a filter that asks each item for a property; where one has none at all it comes to nothing."""
+
+    def filtered(value: object, key: object = None) -> object:
+        whole = items(value)
+        if key is None:
+            return select(whole, whole)
+        try:
+            return select(whole, [part(item, key) for item in whole])
+        except NoPropertyError:
+            return None
+
+    return filtered
+
+
+def _where(value: object, key: object, wanted: object = None) -> object:
+    try:
+        found = [(item, part(item, key)) for item in items(value)]
+    except NoPropertyError:
+        return None
+    return [item for item, has in found if (ruby.truthy(has) if wanted is None else ruby.equal(has, wanted))]
+
+
+def _sorted(order: Callable[[object, object], int]) -> Callable[[list[object], list[object]], list[object]]:
+    by_key = functools.cmp_to_key(order)
+
+    def select(whole: list[object], keys: list[object]) -> list[object]:
+        return [whole[at] for at in sorted(range(len(whole)), key=lambda at: by_key(keys[at]))]
+
+    return select
+
+
+def _order(left: object, right: object) -> int:
+    order = ruby.compared(left, right)
+    if order is None and left is not None and right is not None:
+        raise TypeError("cannot sort values of incompatible types")
+    return order if order is not None else 1 if left is None else -1
+
+
+def _natural_order(left: object, right: object) -> int:
+    if left is None or right is None:
+        return 1 if left is None else -1
+    # Ruby's casecmp knows the case of ASCII letters only.
+    first, second = (re.sub("[A-Z]+", lambda m: m[0].lower(), text(side)) for side in (left, right))
+    return (first > second) - (first < second)
+
+
+def _unique(whole: list[object], keys: list[object]) -> list[object]:
+    # By how Ruby writes them: 1, 1.0, "1" and true are four things.
+    first = {ruby.inspect(key): at for at, key in reversed(list(enumerate(keys)))}
+    return [whole[at] for at in sorted(first.values())]
+
+
+def _compact(whole: list[object], keys: list[object]) -> list[object]:
+    return [item for item, key in zip(whole, keys, strict=True) if key is not None]
+
+
+def _default(value: object, fallback: object = "", *, allow_false: object = False) -> object:
+    nothing = value is None or (value is False and not ruby.truthy(allow_false))
+    return fallback if nothing or (isinstance(value, (str, list, Mapping)) and not value) else value
+
+
+STANDARD: Mapping[str, Filter] = {
+    "abs": _abs,
+    "append": _append,
+    "at_least": _arithmetic(max),
+    "at_most": _arithmetic(min),
+    "base64_decode": of_text(_base64_decode),
+    "base64_encode": of_text(lambda value: base64.b64encode(value.encode()).decode()),
+    "capitalize": of_text(str.capitalize),
+    "ceil": _ceil,
+    "compact": _keyed(_compact),
+    "concat": _concat,
+    "default": _default,
+    "divided_by": _arithmetic(_divided),
+    "downcase": of_text(str.lower),
+    "escape": _unless_nil(_escape),
+    "escape_once": of_text(lambda value: _UNESCAPED.sub(lambda found: _escape(found[0]), value)),
+    "first": _first,
+    "floor": _floor,
+    "h": _unless_nil(_escape),
+    "join": _join,
+    "last": _last,
+    "map": _map,
+    "minus": _arithmetic(lambda left, right: left - right),
+    "modulo": _arithmetic(_modulo),
+    "newline_to_br": of_text(lambda value: _LINE_END.sub("<br />\n", value)),
+    "plus": _arithmetic(lambda left, right: left + right),
+    "prepend": _prepend,
+    "remove": lambda value, old: _replace(value, old),
+    "remove_first": lambda value, old: _replace_first(value, old),
+    "remove_last": lambda value, old: _replace_last(value, old, ""),
+    "replace": _replace,
+    "replace_first": _replace_first,
+    "replace_last": _replace_last,
+    "reverse": _each(lambda whole: whole[::-1]),
+    "round": _round,
+    "size": lambda value: ruby.size(value) or 0,
+    "slice": _slice,
+    "sort": _keyed(_sorted(_order)),
+    "sort_natural": _keyed(_sorted(_natural_order)),
+    "split": _split,
+    "strip": of_text(lambda value: value.strip(ruby.SPACE)),
+    "strip_html": of_text(_strip_html),
+    "strip_newlines": of_text(lambda value: _LINE_END.sub("", value)),
+    "times": _arithmetic(lambda left, right: left * right),
+    "truncate": _truncate,
+    "truncatewords": _truncatewords,
+    "uniq": _keyed(_unique),
+    "upcase": of_text(str.upper),
+    "url_decode": _unless_nil(_url_decode),
+    "url_encode": _unless_nil(quote_plus),
+    "where": _where,
+}
