@@ -5,6 +5,7 @@ Trustpilot: "Authentication". Tokens last about 100 hours, and asking again befo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -12,10 +13,10 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from proxy.cache import DeadlinePassed, Flights, Key
+from proxy.cache import Backend, BackendDown, DeadlinePassed, Group
 from proxy.clock import Deadline, Now
 from proxy.trustpilot.errors import Malformed, Refused, TimedOut
 from proxy.trustpilot.response import Sender
@@ -36,7 +37,6 @@ LONGEST_SECONDS = 30 * 86_400.0
 DISTRUST_SECONDS = 10.0
 """After a new token was refused too, no other is fetched for this long: it is not the token that is wrong."""
 
-_ONLY = Key("token", "")
 _PAUSE_SECONDS = 0.05
 _log = logging.getLogger(__name__)
 
@@ -53,65 +53,56 @@ class Token:
         """Tell whether the token need not be renewed yet."""
         return now < self.renew_at
 
+    def encode(self) -> bytes:
+        """Return the token as JSON."""
+        return json.dumps([self.text, self.renew_at, self.expires_at]).encode()
 
-class Shelf(Protocol):
-    """Where processes leave tokens for each other. None of its methods raises."""
-
-    def read(self) -> Token | None:
-        """Return the token that lies there."""
-
-    def put(self, token: Token) -> None:
-        """Leave a token in place of what lies there."""
-
-    def drop(self, refused: Token) -> None:
-        """Take ``refused`` away if it still lies there."""
-
-    def begin(self) -> bool:
-        """Take the turn to fetch; False while another process has it."""
-
-    def end(self) -> None:
-        """Give the turn back."""
-
-
-class Alone:
-    """The shelf of a process that shares with no other."""
-
-    def read(self) -> Token | None:
-        """Return nothing."""
-        return None
-
-    def put(self, token: Token) -> None:
-        """Leave nothing."""
-
-    def drop(self, refused: Token) -> None:
-        """Take nothing away."""
-
-    def begin(self) -> bool:
-        """Take the turn."""
-        return True
-
-    def end(self) -> None:
-        """Give it back."""
+    @classmethod
+    def decode(cls, value: bytes) -> Token | None:
+        """Read what :meth:`encode` wrote, ``None`` for anything else."""
+        try:
+            text, renew_at, expires_at = json.loads(value)
+        except (ValueError, TypeError, RecursionError):
+            return None
+        times = (renew_at, expires_at)
+        if not isinstance(text, str) or not all(type(time) in (int, float) and math.isfinite(time) for time in times):
+            return None
+        return cls(text, renew_at, expires_at)
 
 
 class Tokens:
-    """Hands out the proxy's token. One fetch is under way at a time, here and wherever the shelf is shared."""
+    """Hands out the proxy's token. One fetch is under way at a time, here and wherever the backend is shared.
 
-    def __init__(self, fetch: Callable[[], Token], shelf: Shelf, flights: Flights[Token], now: Now) -> None:
+    While the backend is down each process fetches a token of its own: that is better than none.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Token],
+        backend: Backend,
+        group: Group[str, Token],
+        now: Now,
+        *,
+        account: str,
+        fetch_seconds: float,
+    ) -> None:
+        """``account`` says whose tokens these are. ``fetch_seconds``: longer than any fetch."""
         self._fetch = fetch
-        self._shelf = shelf
-        self._flights = flights
+        self._backend = backend
+        self._group = group
         self._now = now
-        self._held: Token | None = None
+        self._key = f"token:{hashlib.sha256(account.encode()).hexdigest()[:16]}"
+        self._fetch_seconds = fetch_seconds
+        self._current: Token | None = None
         self._distrusted: tuple[Token, float] | None = None
 
     def token(self, deadline: Deadline) -> Token:
         """Return a token. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
-        held = self._held
-        if held is not None and held.is_fresh(self._now()):
-            return held
+        current = self._current
+        if current is not None and current.is_fresh(self._now()):
+            return current
         try:
-            return self._flights.join(_ONLY, self._bring).wait(deadline)
+            return self._group.do(self._key, self._renewed).wait(deadline)
         except DeadlinePassed:
             raise TimedOut("Trustpilot did not hand out an access token in time") from None
 
@@ -124,9 +115,10 @@ class Tokens:
             distrusted, until = self._distrusted
             if refused == distrusted and self._now() < until:
                 raise Refused("Trustpilot refuses new access tokens too")
-        if self._held == refused:
-            self._held = None
-        self._shelf.drop(refused)
+        if self._current == refused:
+            self._current = None
+        with suppress(BackendDown):
+            self._backend.remove(self._key, refused.encode())
         return self.token(deadline)
 
     def distrust(self, renewed: Token) -> None:
@@ -134,31 +126,47 @@ class Tokens:
         self._distrusted = (renewed, self._now() + DISTRUST_SECONDS)
 
     def trust(self, token: Token) -> None:
-        """Note that a token was taken; should it be refused later, it is renewed."""
+        """Note that a token was accepted; should it be refused later, it is renewed."""
         if self._distrusted is not None and self._distrusted[0] == token:
             self._distrusted = None
 
-    def _bring(self) -> Token:
-        while not self._shelf.begin():
-            if shelved := self._shelved():
-                return shelved
-            time.sleep(_PAUSE_SECONDS)
+    def _renewed(self) -> Token:
         try:
-            return self._shelved() or self._fetched()
+            while (lock := self._backend.lock(self._key, self._fetch_seconds)) is None:
+                if shared := self._shared():
+                    return shared
+                time.sleep(_PAUSE_SECONDS)
+        except BackendDown:
+            return self._fetched()
+        try:
+            return self._shared() or self._fetched()
         finally:
-            self._shelf.end()
+            with suppress(BackendDown):
+                lock.release()
 
-    def _shelved(self) -> Token | None:
-        shelved = self._shelf.read()
-        if shelved is None or not shelved.is_fresh(self._now()):
+    def _shared(self) -> Token | None:
+        """Return the fresh token that another process fetched."""
+        try:
+            value = self._backend.get(self._key)
+        except BackendDown:
             return None
-        self._held = shelved
-        return shelved
+        if value is None:
+            return None
+        token = Token.decode(value)
+        if token is None:
+            _log.warning("what is stored as the access token is not the proxy's: treated as absent")
+        elif token.is_fresh(self._now()):
+            self._current = token
+            return token
+        return None
 
     def _fetched(self) -> Token:
-        token = self._held = self._fetch()
-        self._shelf.put(token)
-        _log.info("fetched an access token that lasts %.0f s", token.expires_at - self._now())
+        token = self._current = self._fetch()
+        left = token.expires_at - self._now()
+        if left > 0:
+            with suppress(BackendDown):
+                self._backend.set(self._key, token.encode(), left)
+        _log.info("fetched an access token that lasts %.0f s", left)
         return token
 
 

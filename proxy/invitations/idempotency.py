@@ -1,0 +1,243 @@
+"""Idempotency: of all deliveries of one invitation within a day, one is sent, and all are answered like it.
+
+A delivery adds a claim to the backend, sends, and puts Trustpilot's answer in the claim's place; later deliveries are
+answered with that. A failed one removes its claim, so that the next delivery is sent. Deliveries that come while it
+is under way wait for it and are answered alike, also when it fails. A claim whose process died ends by itself.
+
+Keys are keyed hashes: no backend ever holds an address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from proxy.clock import Deadline
+from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
+
+REMEMBERED_SECONDS = 86_400.0
+FAILURE_SECONDS = 60.0
+"""How long a failure is kept for those who wait for it."""
+
+_LONGEST_BODY = 65_536
+"""Bytes of Trustpilot's answer that are remembered; a longer one is answered again without its body."""
+
+_PAUSES = (0.02, 0.05, 0.1)
+_LONGEST_PAUSE = 0.2
+_PREFIX = "invitation"
+"""Stays as it is at an upgrade, or a day's invitations go out twice."""
+
+_log = logging.getLogger(__name__)
+
+
+class Records(Protocol):
+    """What idempotency needs of a :class:`~proxy.cache.backend.Backend`; each method may raise ``BackendDown``."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return what is recorded under ``key``."""
+
+    def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
+        """Record ``value`` and return ``None``, or return what is recorded already."""
+
+    def set(self, key: str, value: bytes, ttl: float) -> None:
+        """Record ``value`` in place of whatever is there."""
+
+    def remove(self, key: str, expected: bytes) -> None:
+        """Remove ``expected`` if it is still recorded under ``key``."""
+
+
+class InvitationUnderWay(Exception):
+    """The same invitation is being sent, and that has not ended yet."""
+
+
+class KeyReused(Exception):
+    """An Idempotency-Key was used for two different invitations."""
+
+
+class RecordsDown(Exception):
+    """The backend can't be reached, so nobody knows whether an invitation was sent already. Nothing was sent."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Trustpilot's final word on an invitation: a 2xx, or a 4xx that sending it again would not change.
+
+    ``body`` is JSON or empty.
+    """
+
+    status: int
+    body: bytes
+
+    @property
+    def accepted(self) -> bool:
+        """Whether Trustpilot took the invitation."""
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Trustpilot's verdict, and whether it was given to another delivery of this invitation."""
+
+    verdict: Verdict
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What an invitation is recognised by.
+
+    ``key`` is the same for all deliveries of one invitation, ``None`` when nothing identifies it. ``identity`` is
+    whom and what it is about; it differs where a caller uses one Idempotency-Key for two invitations.
+    """
+
+    key: str | None
+    identity: str
+
+
+def fingerprint(parts: list[str], reference: str, idempotency_key: str | None, secret: bytes) -> Fingerprint:
+    """Return the fingerprint of what ``parts`` describe; without a reference only a key of the caller's identifies."""
+    identity = _hashed([*parts, reference], secret)
+    if idempotency_key is not None:
+        return Fingerprint(_hashed(["key", idempotency_key], secret), identity)
+    return Fingerprint(identity if reference else None, identity)
+
+
+def _hashed(parts: list[str], secret: bytes) -> str:
+    return hmac.new(secret, json.dumps(parts).encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One record, as JSON: with a ``status`` a verdict, with ``failed`` a failure, with neither a claim."""
+
+    identity: str
+    claim: str = ""
+    status: int | None = None
+    body: str = ""
+    failed: str | None = None
+    unknown: bool = False
+    retry_after: int = 0
+
+    def encode(self) -> bytes:
+        return json.dumps(self.__dict__).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> _Record | None:
+        """Return the record in ``value``, ``None`` where it is none: what lies in a shared backend may be anyone's."""
+        try:
+            record = cls(**json.loads(value))
+            record.body.encode()
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return None
+        texts = (record.identity, record.claim, record.body, record.failed or "")
+        numbers = (record.retry_after, record.status or 0)
+        if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+            return None
+        return record
+
+    def outcome(self) -> Outcome:
+        """Return the verdict, or raise the failure."""
+        if self.status is not None:
+            return Outcome(Verdict(self.status, self.body.encode()), replayed=True)
+        kind = OutcomeUnknown if self.unknown else Failing
+        raise kind(f"another delivery of this invitation failed: {self.failed}", retry_after=self.retry_after)
+
+
+class Idempotency:
+    """Sends each invitation once. ``claim_seconds``: longer than any sending takes."""
+
+    def __init__(
+        self,
+        records: Records,
+        down: type[Exception],
+        sleep: Callable[[float], None],
+        *,
+        claim_seconds: float,
+    ) -> None:
+        self._records = records
+        self._down = down
+        self._sleep = sleep
+        self._claim_seconds = claim_seconds
+
+    def send(self, fingerprint: Fingerprint, send: Callable[[], Verdict], deadline: Deadline) -> Outcome:
+        """Return the outcome of ``send``, or that of the delivery that came before.
+
+        Raises :class:`KeyReused`, :class:`InvitationUnderWay` at the deadline, a
+        :class:`~proxy.trustpilot.errors.TrustpilotError`, and, before anything is sent, :class:`RecordsDown`.
+        """
+        if fingerprint.key is None:
+            return Outcome(send(), replayed=False)
+        key = f"{_PREFIX}:{fingerprint.key}"
+        claim = _Record(fingerprint.identity, claim=uuid.uuid4().hex)
+        try:
+            outcome = self._earlier(key, claim, deadline)
+        except self._down as error:
+            raise RecordsDown("the store that remembers sent invitations can't be reached") from error
+        return outcome or self._sent(key, claim, send)
+
+    def _earlier(self, key: str, claim: _Record, deadline: Deadline) -> Outcome | None:
+        """Return the outcome of an earlier delivery, or ``None`` once ``claim`` is recorded."""
+        seen: bytes | None = None
+        for pause in itertools.chain(_PAUSES, itertools.repeat(_LONGEST_PAUSE)):
+            if seen is not None and (failure := self._records.get(_failure_key(seen))):
+                failed = _Record.decode(failure)
+                if failed is not None:
+                    return failed.outcome()
+            seen = self._records.add(key, claim.encode(), self._claim_seconds)
+            if seen is None:
+                return None
+            record = _Record.decode(seen)
+            if record is None:
+                _log.warning("what is recorded under an invitation's key is not the proxy's: dropped")
+                self._records.remove(key, seen)
+            elif record.identity != claim.identity:
+                raise KeyReused
+            elif record.status is not None:
+                return record.outcome()
+            if not deadline.remaining():
+                break
+            if record is not None:
+                self._sleep(min(pause, deadline.remaining()))
+        raise InvitationUnderWay
+
+    def _sent(self, key: str, claim: _Record, send: Callable[[], Verdict]) -> Outcome:
+        failure: _Record | None = _Record(claim.identity, failed="the proxy made a mistake")
+        try:
+            verdict = send()
+            body = verdict.body.decode() if len(verdict.body) <= _LONGEST_BODY else ""
+            record = _Record(claim.identity, status=verdict.status, body=body)
+            failure = None if verdict.accepted else record
+            if verdict.accepted:
+                self._keep(key, record)
+        except TrustpilotError as error:
+            unknown = isinstance(error, OutcomeUnknown)
+            failure = _Record(claim.identity, failed=str(error), unknown=unknown, retry_after=error.retry_after)
+            raise
+        finally:
+            if failure is not None:
+                self._release(key, claim.encode(), failure)
+        return Outcome(verdict, replayed=False)
+
+    def _keep(self, key: str, record: _Record) -> None:
+        try:
+            self._records.set(key, record.encode(), REMEMBERED_SECONDS)
+        except self._down:
+            _log.error("an invitation was sent but could not be recorded: delivered again, it is sent again")
+
+    def _release(self, key: str, claim: bytes, failure: _Record) -> None:
+        try:
+            self._records.set(_failure_key(claim), failure.encode(), FAILURE_SECONDS)
+            self._records.remove(key, claim)
+        except self._down:
+            _log.warning("the claim on a failed invitation could not be removed; it ends by itself")
+
+
+def _failure_key(claim: bytes) -> str:
+    return f"{_PREFIX}:failed:{hashlib.sha256(claim).hexdigest()}"

@@ -1,0 +1,76 @@
+"""Sending an invitation: validate it, recognise it, send it once."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Protocol
+
+from proxy.clock import Deadline
+from proxy.invitations.idempotency import Idempotency, Outcome, Verdict, fingerprint
+from proxy.invitations.validation import read_invitation
+
+WAITING_SECONDS = 1.0
+"""How much longer than a whole sending a delivery waits for another one of the same invitation."""
+
+
+class Relay(Protocol):
+    """Takes an invitation to Trustpilot."""
+
+    def invite(self, business_unit: str, body: bytes, deadline: Deadline) -> Verdict:
+        """Return Trustpilot's verdict; raise :class:`~proxy.trustpilot.errors.TrustpilotError`."""
+
+
+class Invitations:
+    """Sends invitations. ``secret`` keys the hashes of addresses; ``seconds`` is the time a sending may take."""
+
+    def __init__(self, relay: Relay, idempotency: Idempotency, *, secret: str, seconds: float) -> None:
+        self._relay = relay
+        self._idempotency = idempotency
+        self._secret = secret.encode()
+        self._seconds = seconds
+
+    def send(self, business_unit: str, body: bytes, idempotency_key: str | None) -> Outcome:
+        """Send the invitation in ``body`` as it is, unless it was sent already.
+
+        Two invitations are the same when unit, address (without regard to case) and reference number are. Raises
+        :class:`~proxy.invitations.validation.BadInvitation`, what :meth:`Idempotency.send` raises, and
+        :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        """
+        invitation = read_invitation(body)
+        address = invitation["consumerEmail"]
+        reference = invitation.get("referenceNumber")
+        reference = "" if reference is None else str(reference).strip()
+        which = fingerprint(
+            ["invitation", business_unit, address.lower()], reference, idempotency_key, self._secret
+        )
+
+        def send() -> Verdict:
+            verdict = self._relay.invite(business_unit, body, Deadline.after(self._seconds))
+            return verdict if verdict.accepted else without_address(address, verdict)
+
+        return self._idempotency.send(which, send, Deadline.after(self._seconds + WAITING_SECONDS))
+
+
+def without_address(address: str, verdict: Verdict) -> Verdict:
+    r"""Remove the address from a refusal: Braze shows it in a log that more people read than the profile.
+
+    From its texts and not from its bytes: JSON may write ``+`` as ``\u002B``.
+    """
+    if not verdict.body.strip():
+        return verdict
+    refusal = json.loads(verdict.body)
+    left = _without(re.compile(re.escape(address), re.IGNORECASE), refusal)
+    if left == refusal:
+        return verdict
+    return Verdict(verdict.status, json.dumps(left, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _without(address: re.Pattern[str], value: Any) -> Any:
+    if isinstance(value, str):
+        return address.sub("(consumerEmail)", value)
+    if isinstance(value, list):
+        return [_without(address, item) for item in value]
+    if isinstance(value, dict):
+        return {_without(address, name): _without(address, item) for name, item in value.items()}
+    return value
