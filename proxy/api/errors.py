@@ -11,7 +11,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from proxy.api.parameters import BadParameter, UnknownBusinessUnit
 from proxy.cache import StoreDown
-from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, LedgerDown
+from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, RecordsDown
 from proxy.reviews import Unavailable
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import OutcomeUnknown, RateLimited, Refused
@@ -47,7 +47,7 @@ def register_problems(app: Flask) -> None:
     app.register_error_handler(BadInvitation, lambda error: problem(400, str(error)))
     app.register_error_handler(KeyReused, _key_reused)
     app.register_error_handler(InvitationUnderWay, _under_way)
-    app.register_error_handler(LedgerDown, _ledger_down)
+    app.register_error_handler(RecordsDown, _records_down)
     app.register_error_handler(TrustpilotError, _not_confirmed)
     app.register_error_handler(ClientDisconnected, _body_unreadable)
     app.register_error_handler(HTTPException, _http)
@@ -80,7 +80,7 @@ def _under_way(_: InvitationUnderWay) -> Response:
     return retried(503, "the same invitation is being sent at this moment; ask again for what became of it", 5)
 
 
-def _ledger_down(error: LedgerDown) -> Response:
+def _records_down(error: RecordsDown) -> Response:
     return retried(503, f"{error}; the invitation was not sent, as it may have been before", 30)
 
 

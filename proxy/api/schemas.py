@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.invitations.checks import ADDRESS, LONGEST_ADDRESS, VISIBLE
+from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, VISIBLE
 
 Json = dict[str, Any]
 

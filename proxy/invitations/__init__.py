@@ -1,8 +1,15 @@
-"""Invitations: checked, sent once, answered alike. Needs neither Flask nor requests."""
+"""Invitations: validated, sent once, answered alike. Needs neither Flask nor requests."""
 
-from proxy.invitations.checks import BadInvitation
-from proxy.invitations.ledger import LedgerDown
-from proxy.invitations.once import InvitationUnderWay, KeyReused, Once, Outcome
-from proxy.invitations.sending import Invitations
+from proxy.invitations.idempotency import Idempotency, InvitationUnderWay, KeyReused, Outcome, RecordsDown
+from proxy.invitations.service import Invitations
+from proxy.invitations.validation import BadInvitation
 
-__all__ = ["BadInvitation", "InvitationUnderWay", "Invitations", "KeyReused", "LedgerDown", "Once", "Outcome"]
+__all__ = [
+    "BadInvitation",
+    "Idempotency",
+    "InvitationUnderWay",
+    "Invitations",
+    "KeyReused",
+    "Outcome",
+    "RecordsDown",
+]

@@ -17,10 +17,11 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
+from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
+from proxy.trustpilot.invitations import Verdict
 
 REMEMBERED_SECONDS = 86_400.0
 FAILURE_SECONDS = 60.0
@@ -37,22 +38,6 @@ _PREFIX = "invitation"
 _log = logging.getLogger(__name__)
 
 
-class Records(Protocol):
-    """What idempotency needs of a :class:`~proxy.cache.backend.Backend`; each method may raise ``BackendDown``."""
-
-    def get(self, key: str) -> bytes | None:
-        """Return what is recorded under ``key``."""
-
-    def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
-        """Record ``value`` and return ``None``, or return what is recorded already."""
-
-    def set(self, key: str, value: bytes, ttl: float) -> None:
-        """Record ``value`` in place of whatever is there."""
-
-    def remove(self, key: str, expected: bytes) -> None:
-        """Remove ``expected`` if it is still recorded under ``key``."""
-
-
 class InvitationUnderWay(Exception):
     """The same invitation is being sent, and that has not ended yet."""
 
@@ -63,22 +48,6 @@ class KeyReused(Exception):
 
 class RecordsDown(Exception):
     """The backend can't be reached, so nobody knows whether an invitation was sent already. Nothing was sent."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Trustpilot's final word on an invitation: a 2xx, or a 4xx that sending it again would not change.
-
-    ``body`` is JSON or empty.
-    """
-
-    status: int
-    body: bytes
-
-    @property
-    def accepted(self) -> bool:
-        """Whether Trustpilot took the invitation."""
-        return 200 <= self.status < 300
 
 
 @dataclass(frozen=True)
@@ -102,7 +71,7 @@ class Fingerprint:
 
 
 def fingerprint(parts: list[str], reference: str, idempotency_key: str | None, secret: bytes) -> Fingerprint:
-    """Return the fingerprint of what ``parts`` describe; without a reference only a key of the caller's identifies."""
+    """Return the fingerprint of what ``parts`` describe; without a reference only a caller's key identifies."""
     identity = _hashed([*parts, reference], secret)
     if idempotency_key is not None:
         return Fingerprint(_hashed(["key", idempotency_key], secret), identity)
@@ -130,7 +99,7 @@ class _Record:
 
     @classmethod
     def decode(cls, value: bytes) -> _Record | None:
-        """Return the record in ``value``, ``None`` where it is none: what lies in a shared backend may be anyone's."""
+        """Return the record in ``value``, ``None`` where it is none: a shared backend may hold anything."""
         try:
             record = cls(**json.loads(value))
             record.body.encode()
@@ -153,16 +122,8 @@ class _Record:
 class Idempotency:
     """Sends each invitation once. ``claim_seconds``: longer than any sending takes."""
 
-    def __init__(
-        self,
-        records: Records,
-        down: type[Exception],
-        sleep: Callable[[float], None],
-        *,
-        claim_seconds: float,
-    ) -> None:
-        self._records = records
-        self._down = down
+    def __init__(self, backend: Backend, sleep: Callable[[float], None], *, claim_seconds: float) -> None:
+        self._backend = backend
         self._sleep = sleep
         self._claim_seconds = claim_seconds
 
@@ -178,7 +139,7 @@ class Idempotency:
         claim = _Record(fingerprint.identity, claim=uuid.uuid4().hex)
         try:
             outcome = self._earlier(key, claim, deadline)
-        except self._down as error:
+        except BackendDown as error:
             raise RecordsDown("the store that remembers sent invitations can't be reached") from error
         return outcome or self._sent(key, claim, send)
 
@@ -186,17 +147,17 @@ class Idempotency:
         """Return the outcome of an earlier delivery, or ``None`` once ``claim`` is recorded."""
         seen: bytes | None = None
         for pause in itertools.chain(_PAUSES, itertools.repeat(_LONGEST_PAUSE)):
-            if seen is not None and (failure := self._records.get(_failure_key(seen))):
+            if seen is not None and (failure := self._backend.get(_failure_key(seen))):
                 failed = _Record.decode(failure)
                 if failed is not None:
                     return failed.outcome()
-            seen = self._records.add(key, claim.encode(), self._claim_seconds)
+            seen = self._backend.add(key, claim.encode(), self._claim_seconds)
             if seen is None:
                 return None
             record = _Record.decode(seen)
             if record is None:
                 _log.warning("what is recorded under an invitation's key is not the proxy's: dropped")
-                self._records.remove(key, seen)
+                self._backend.remove(key, seen)
             elif record.identity != claim.identity:
                 raise KeyReused
             elif record.status is not None:
@@ -227,15 +188,15 @@ class Idempotency:
 
     def _keep(self, key: str, record: _Record) -> None:
         try:
-            self._records.set(key, record.encode(), REMEMBERED_SECONDS)
-        except self._down:
+            self._backend.set(key, record.encode(), REMEMBERED_SECONDS)
+        except BackendDown:
             _log.error("an invitation was sent but could not be recorded: delivered again, it is sent again")
 
     def _release(self, key: str, claim: bytes, failure: _Record) -> None:
         try:
-            self._records.set(_failure_key(claim), failure.encode(), FAILURE_SECONDS)
-            self._records.remove(key, claim)
-        except self._down:
+            self._backend.set(_failure_key(claim), failure.encode(), FAILURE_SECONDS)
+            self._backend.remove(key, claim)
+        except BackendDown:
             _log.warning("the claim on a failed invitation could not be removed; it ends by itself")
 
 

@@ -7,8 +7,9 @@ import re
 from typing import Any, Protocol
 
 from proxy.clock import Deadline
-from proxy.invitations.idempotency import Idempotency, Outcome, Verdict, fingerprint
+from proxy.invitations.idempotency import Fingerprint, Idempotency, Outcome, fingerprint
 from proxy.invitations.validation import read_invitation
+from proxy.trustpilot.invitations import Verdict
 
 WAITING_SECONDS = 1.0
 """How much longer than a whole sending a delivery waits for another one of the same invitation."""
@@ -33,23 +34,30 @@ class Invitations:
     def send(self, business_unit: str, body: bytes, idempotency_key: str | None) -> Outcome:
         """Send the invitation in ``body`` as it is, unless it was sent already.
 
-        Two invitations are the same when unit, address (without regard to case) and reference number are. Raises
-        :class:`~proxy.invitations.validation.BadInvitation`, what :meth:`Idempotency.send` raises, and
+        Raises :class:`~proxy.invitations.validation.BadInvitation`, what :meth:`Idempotency.send` raises, and
         :class:`~proxy.trustpilot.errors.TrustpilotError`.
         """
         invitation = read_invitation(body)
-        address = invitation["consumerEmail"]
-        reference = invitation.get("referenceNumber")
-        reference = "" if reference is None else str(reference).strip()
-        which = fingerprint(
-            ["invitation", business_unit, address.lower()], reference, idempotency_key, self._secret
-        )
+        which = invitation_fingerprint(business_unit, invitation, idempotency_key, self._secret)
 
         def send() -> Verdict:
             verdict = self._relay.invite(business_unit, body, Deadline.after(self._seconds))
-            return verdict if verdict.accepted else without_address(address, verdict)
+            return verdict if verdict.accepted else without_address(invitation["consumerEmail"], verdict)
 
         return self._idempotency.send(which, send, Deadline.after(self._seconds + WAITING_SECONDS))
+
+
+def invitation_fingerprint(
+    business_unit: str, invitation: dict[str, Any], idempotency_key: str | None, secret: bytes
+) -> Fingerprint:
+    """Return what all deliveries of ``invitation`` have in common: unit, address and reference number.
+
+    Addresses are compared without regard to case, and ``referenceNumber`` as text.
+    """
+    reference = invitation.get("referenceNumber")
+    reference = "" if reference is None else str(reference).strip()
+    parts = ["invitation", business_unit, str(invitation["consumerEmail"]).lower()]
+    return fingerprint(parts, reference, idempotency_key, secret)
 
 
 def without_address(address: str, verdict: Verdict) -> Verdict:

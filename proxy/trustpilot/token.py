@@ -16,7 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from proxy.cache import Backend, BackendDown, DeadlinePassed, Group
+from proxy.cache import DeadlinePassed, Flights, Key
+from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
 from proxy.trustpilot.errors import Malformed, Refused, TimedOut
 from proxy.trustpilot.response import Sender
@@ -80,7 +81,7 @@ class Tokens:
         self,
         fetch: Callable[[], Token],
         backend: Backend,
-        group: Group[str, Token],
+        flights: Flights[Token],
         now: Now,
         *,
         account: str,
@@ -89,7 +90,7 @@ class Tokens:
         """``account`` says whose tokens these are. ``fetch_seconds``: longer than any fetch."""
         self._fetch = fetch
         self._backend = backend
-        self._group = group
+        self._flights = flights
         self._now = now
         self._key = f"token:{hashlib.sha256(account.encode()).hexdigest()[:16]}"
         self._fetch_seconds = fetch_seconds
@@ -102,7 +103,7 @@ class Tokens:
         if current is not None and current.is_fresh(self._now()):
             return current
         try:
-            return self._group.do(self._key, self._renewed).wait(deadline)
+            return self._flights.join(Key(self._key, ""), self._renewed).wait(deadline)
         except DeadlinePassed:
             raise TimedOut("Trustpilot did not hand out an access token in time") from None
 
@@ -142,7 +143,7 @@ class Tokens:
             return self._shared() or self._fetched()
         finally:
             with suppress(BackendDown):
-                lock.release()
+                self._backend.release(lock)
 
     def _shared(self) -> Token | None:
         """Return the fresh token that another process fetched."""

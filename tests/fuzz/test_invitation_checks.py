@@ -8,11 +8,10 @@ from typing import Any
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, read_invitation
+from proxy.invitations.service import invitation_fingerprint, without_address
 
 from proxy.invitations import BadInvitation
-from proxy.invitations.checks import ADDRESS, LONGEST_ADDRESS, read_invitation
-from proxy.invitations.sameness import sameness
-from proxy.invitations.sending import without_address
 from proxy.trustpilot.invitations import Verdict
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, MOMENTS, TEXT, damaged, mostly, written
@@ -102,14 +101,14 @@ def test_a_taken_invitation_is_told_by_names_that_hold_nothing_of_it(
     except BadInvitation:
         assume(False)
         raise
-    same = sameness("unit-1", taken, key, b"secret")
-    assert re.fullmatch(r"[0-9a-f]{64}", same.identity)
-    assert same.key is None or re.fullmatch(r"[0-9a-f]{64}", same.key)
-    assert same == sameness("unit-1", {**taken, "consumerName": "another"}, key, b"secret")
-    assert same.identity != sameness("unit-1", taken, key, b"another secret").identity
+    found = invitation_fingerprint("unit-1", taken, key, b"secret")
+    assert re.fullmatch(r"[0-9a-f]{64}", found.identity)
+    assert found.key is None or re.fullmatch(r"[0-9a-f]{64}", found.key)
+    assert found == invitation_fingerprint("unit-1", {**taken, "consumerName": "another"}, key, b"secret")
+    assert found.identity != invitation_fingerprint("unit-1", taken, key, b"another secret").identity
     assert (
-        same.identity
-        != sameness("unit-1", {**taken, "consumerEmail": "x" + taken["consumerEmail"]}, key, b"secret").identity
+        found.identity
+        != invitation_fingerprint("unit-1", {**taken, "consumerEmail": "x" + taken["consumerEmail"]}, key, b"secret").identity
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ import pytest
 
 from proxy.app import spawn
 from proxy.cache import Flights
+from proxy.cache.backend import Backend
+from proxy.cache.memory import MemoryBackend
+from proxy.cache.redis import RedisBackend
 from proxy.clock import Deadline
 from proxy.redis_link import RedisLink
 from proxy.trustpilot.errors import Failing, Malformed, Refused, TimedOut
-from proxy.trustpilot.redis_shelf import RedisShelf
-from proxy.trustpilot.token import DISTRUST_SECONDS, UNTOLD_SECONDS, Alone, Shelf, Token, Tokens, read_token
+from proxy.trustpilot.token import DISTRUST_SECONDS, UNTOLD_SECONDS, Token, Tokens, read_token
 from tests.running import RunningRedis
 
 
@@ -37,11 +40,13 @@ class Trustpilot:
         answer = json.dumps({"access_token": f"token-{self.fetched}", "expires_in": self.lasting})
         return read_token(answer.encode(), self.now)
 
-    def tokens(self, shelf: Shelf | None = None) -> Tokens:
-        return Tokens(self.fetch, shelf or Alone(), Flights(spawn), lambda: self.now)
+    def tokens(self, backend: Backend | None = None, account: str = "account") -> Tokens:
+        backend = backend or MemoryBackend(0)
+        return Tokens(self.fetch, backend, Flights(spawn), lambda: self.now, account=account, fetch_seconds=0.5)
 
-    def shelf(self, server: RunningRedis) -> RedisShelf:
-        return RedisShelf(RedisLink(server.url, patience=2), "account", lambda: self.now, turn_seconds=5)
+
+def on(server: RunningRedis) -> RedisBackend:
+    return RedisBackend(RedisLink(server.url, patience=2), server.url, spawn)
 
 
 def soon() -> Deadline:
@@ -154,7 +159,7 @@ def test_a_token_that_works_after_all_is_renewed_as_any_other() -> None:
 def test_processes_share_a_token_over_redis(redis_server: RunningRedis) -> None:
     trustpilot = Trustpilot()
     trustpilot.takes = 0.2
-    processes = [trustpilot.tokens(trustpilot.shelf(redis_server)) for _ in range(4)]
+    processes = [trustpilot.tokens(on(redis_server)) for _ in range(4)]
     with ThreadPoolExecutor(4) as callers:
         texts = list(callers.map(lambda tokens: tokens.token(soon()).text, processes))
     assert texts == ["token-1"] * 4
@@ -165,18 +170,16 @@ def test_processes_share_a_token_over_redis(redis_server: RunningRedis) -> None:
     assert texts == ["token-2"] * 4
 
 
-def test_the_turn_of_a_process_that_died_ends_by_itself(redis_server: RunningRedis) -> None:
+def test_the_lock_of_a_process_that_died_ends_by_itself(redis_server: RunningRedis) -> None:
     trustpilot = Trustpilot()
-    link = RedisLink(redis_server.url, patience=2)
-    dead = RedisShelf(link, "account", lambda: trustpilot.now, turn_seconds=0.3)
-    assert dead.begin()
-    assert not trustpilot.shelf(redis_server).begin()
-    assert trustpilot.tokens(trustpilot.shelf(redis_server)).token(soon()).text == "token-1"
+    name = "token:" + hashlib.sha256(b"account").hexdigest()[:16]
+    assert on(redis_server).lock(name, 0.3)
+    assert trustpilot.tokens(on(redis_server)).token(soon()).text == "token-1"
 
 
 def test_without_redis_each_process_fetches_its_own(redis_server: RunningRedis) -> None:
     trustpilot = Trustpilot()
-    first, second = (trustpilot.tokens(trustpilot.shelf(redis_server)) for _ in range(2))
+    first, second = (trustpilot.tokens(on(redis_server)) for _ in range(2))
     redis_server.kill()
     assert [first.token(soon()).text, second.token(soon()).text] == ["token-1", "token-2"]
     assert first.renew(first.token(soon()), soon()).text == "token-3"
@@ -184,21 +187,19 @@ def test_without_redis_each_process_fetches_its_own(redis_server: RunningRedis) 
 
 def test_other_accounts_tokens_are_not_taken(redis_server: RunningRedis) -> None:
     trustpilot = Trustpilot()
-    trustpilot.tokens(trustpilot.shelf(redis_server)).token(soon())
-    other = RedisShelf(RedisLink(redis_server.url), "another", lambda: trustpilot.now, turn_seconds=5)
-    assert other.read() is None
+    assert trustpilot.tokens(on(redis_server)).token(soon()).text == "token-1"
+    assert trustpilot.tokens(on(redis_server), "another").token(soon()).text == "token-2"
 
 
 @pytest.mark.parametrize("junk", ["junk", "5", "[]", "{}", '["t", "a", 1]', "[1, 2, 3]", '["t", NaN, 1]', "list"])
 def test_junk_under_the_tokens_key_counts_as_absent(redis_server: RunningRedis, junk: str) -> None:
     trustpilot = Trustpilot()
-    shelf = trustpilot.shelf(redis_server)
     link = RedisLink(redis_server.url, patience=2)
-    trustpilot.tokens(shelf).token(soon())
+    trustpilot.tokens(on(redis_server)).token(soon())
     (name,) = link.client.keys("ccp:1:token:*")
     link.client.delete(name)
     if junk == "list":
         link.client.rpush(name, "junk")
     else:
         link.client.set(name, junk)
-    assert trustpilot.tokens(trustpilot.shelf(redis_server)).token(soon()).text == "token-2"
+    assert trustpilot.tokens(on(redis_server)).token(soon()).text == "token-2"

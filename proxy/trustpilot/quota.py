@@ -1,0 +1,176 @@
+"""The quota: how many calls may be made in Trustpilot's two moving windows, counted by all who share the backend.
+
+Trustpilot recommends at most 833 calls per 5 minutes and 10,000 per hour ("API rate limits"): in no stretch of 5
+minutes are there more.
+
+While the backend is down each process counts alone, against its part of what was left of each window: the workers of
+one machine divide that. Once the backend is back each hands in the calls it made meanwhile. Another worker's may come
+later, so what the others could have made stays reserved for as long as such calls are in the window.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from proxy.cache.backend import Backend, BackendDown, Use, Window
+from proxy.cache.memory import CallLog
+from proxy.clock import Priority
+from proxy.trustpilot.errors import QuotaUsedUp
+
+BACKGROUND_SHARE = 0.8
+"""Of a window, for refreshing what can still be served stale. The rest is for products that are not cached."""
+
+
+@dataclass
+class _WindowState:
+    """What one window may still hold while the backend is down, and for a window's time after that."""
+
+    known: int = 0
+    known_at: float = -math.inf
+    room: int = 0
+    reserve: int = 0
+    settles_at: float = -math.inf
+
+
+class Quota:
+    """Lets calls pass while every window has room; foreground ones to the last, background ones up to 80 %."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        windows: Sequence[Window],
+        *,
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``workers`` of this machine share it. ``clock``: seconds that never go back, as the wall clock may."""
+        self._backend = backend
+        self._windows = windows
+        self._workers = workers
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._own = CallLog()
+        self._states = {window: _WindowState() for window in windows}
+        self._down = False
+        self._missed: deque[float] = deque()
+        """Moments of calls made while the backend was down, not handed in yet."""
+
+    def take(self, *, priority: Priority) -> None:
+        """Count one call in every window. Raises :class:`QuotaUsedUp`, which says when there is room again."""
+        with self._lock:
+            # The backend's clock may jump too; this process alone never exceeds a window, whatever it says.
+            self._refuse_beyond(self._own_uses(), priority)
+            limits = [self._limited(window, priority, self._current(window).reserve) for window in self._windows]
+        usage = self._count(limits, 1)
+        if usage is None:
+            self._take_alone(priority)
+        elif usage[0]:
+            with self._lock:
+                self._own.add(self._clock(), self._clock())
+        else:
+            self._refuse_beyond([use._replace(window=window) for use, window in zip(usage[1], limits, strict=True)])
+
+    def uses(self) -> list[Use]:
+        """Return how much of each window is used, with what is reserved for calls not handed in yet."""
+        usage = self._count(self._windows, 0)
+        with self._lock:
+            if usage is None:
+                return [self._estimate(window) for window in self._windows]
+            return [self._with_reserve(use, own) for use, own in zip(usage[1], self._own_uses(), strict=True)]
+
+    def _count(self, windows: Sequence[Window], calls: int) -> tuple[bool, Sequence[Use]] | None:
+        """Ask the backend, and hand in what was missed; ``None`` while it is down."""
+        with self._lock:
+            now = self._clock()
+            missed = list(self._missed)
+            self._missed.clear()
+        try:
+            counted, uses = self._backend.count(windows, calls, missed=[now - moment for moment in missed])
+        except BackendDown:
+            # Reported where the backend is asked; here it only means to count alone.
+            with self._lock:
+                self._missed.extendleft(reversed(missed))
+                if not self._down:
+                    self._begin_outage()
+            return None
+        with self._lock:
+            now = self._clock()
+            for window, use in zip(self._windows, uses, strict=True):
+                state = self._states[window]
+                state.known, state.known_at = use.used, now
+                if self._down:
+                    state.settles_at = now + window.seconds
+            self._down = False
+        return counted, uses
+
+    def _take_alone(self, priority: Priority) -> None:
+        with self._lock:
+            for window in self._windows:
+                kept_back = -(-(window.calls - self._limited(window, priority).calls) // self._workers)
+                if self._missed_in(window) >= self._current(window).room - kept_back:
+                    raise _used_up(self._estimate(window))
+            now = self._clock()
+            self._own.add(now, now)
+            self._missed.append(now)
+
+    def _begin_outage(self) -> None:
+        self._down = True
+        now = self._clock()
+        for window, own in zip(self._windows, self._own_uses(), strict=True):
+            state = self._current(window)
+            recent = state.known_at > now - window.seconds
+            left = window.calls - state.reserve - (state.known if recent else 0)
+            part = max(0, left) // self._workers
+            state.room = self._missed_in(window) + min(part, window.calls // self._workers - own.used)
+            state.reserve += (self._workers - 1) * part
+
+    def _current(self, window: Window) -> _WindowState:
+        """Return the state of ``window`` as of now: what has left the window counts no more."""
+        now = self._clock()
+        state = self._states[window]
+        longest = max(each.seconds for each in self._windows)
+        while self._missed and self._missed[0] <= now - longest:
+            self._missed.popleft()
+        if self._down and state.known_at <= now - window.seconds:
+            state.room = window.calls // self._workers
+        if not self._down and state.settles_at <= now:
+            state.reserve = 0
+        return state
+
+    def _estimate(self, window: Window) -> Use:
+        state, missed, now = self._current(window), self._missed_in(window), self._clock()
+        used = window.calls - self._workers * max(0, state.room - missed)
+        oldest = self._missed[-missed] if missed else max(state.known_at, now - window.seconds)
+        return Use(window, used, max(0.0, oldest + window.seconds - now))
+
+    def _with_reserve(self, use: Use, own: Use) -> Use:
+        window = own.window
+        used = min(window.calls, max(use.used + self._states[window].reserve, own.used))
+        return Use(window, used, max(use.frees_in, own.frees_in))
+
+    def _missed_in(self, window: Window) -> int:
+        since = self._clock() - window.seconds
+        return sum(moment > since for moment in self._missed)
+
+    def _own_uses(self) -> list[Use]:
+        return [self._own.use(window, self._clock()) for window in self._windows]
+
+    def _limited(self, window: Window, priority: Priority, reserve: int = 0) -> Window:
+        share = 1.0 if priority is Priority.FOREGROUND else BACKGROUND_SHARE
+        return window._replace(calls=max(0, math.floor(window.calls * share) - reserve))
+
+    def _refuse_beyond(self, uses: Sequence[Use], priority: Priority = Priority.FOREGROUND) -> None:
+        """Raise for the first window that is full."""
+        for use in uses:
+            if use.used >= self._limited(use.window, priority).calls:
+                raise _used_up(use)
+
+
+def _used_up(use: Use) -> QuotaUsedUp:
+    wait = max(1, math.ceil(use.frees_in))
+    return QuotaUsedUp(f"the budget of {use.window.calls} calls per {use.window.name} is used up", retry_after=wait)

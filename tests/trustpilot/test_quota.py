@@ -1,0 +1,147 @@
+"""The quota, counted in memory and in a real Redis."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from proxy.app import spawn
+from proxy.cache.backend import Backend, Window
+from proxy.cache.memory import MemoryBackend
+from proxy.cache.redis import RedisBackend
+from proxy.clock import Priority
+from proxy.redis_link import RedisLink
+from proxy.trustpilot.errors import QuotaUsedUp
+from proxy.trustpilot.quota import Quota
+from tests.running import RunningRedis
+
+HOUR = Window("hour", 1000, 3600)
+
+
+def on(server: RunningRedis, *, patience: float = 0.25, rest: float = 1.0) -> RedisBackend:
+    return RedisBackend(RedisLink(server.url, patience=patience, rest=rest), server.url, spawn)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return MemoryBackend(0) if request.param == "memory" else on(request.getfixturevalue("redis_server"))
+
+
+def _taken(quota: Quota, times: int, *, priority: Priority) -> int:
+    taken = 0
+    for _ in range(times):
+        try:
+            quota.take(priority=priority)
+        except QuotaUsedUp:
+            continue
+        taken += 1
+    return taken
+
+
+def test_refreshes_stop_at_80_percent_and_the_rest_is_for_products_that_are_not_cached(backend: Backend) -> None:
+    quota = Quota(backend, [Window("5 minutes", 100, 300), HOUR])
+    assert _taken(quota, 150, priority=Priority.BACKGROUND) == 80
+    assert _taken(quota, 150, priority=Priority.FOREGROUND) == 20
+    assert [use.used for use in quota.uses()] == [100, 100]
+
+
+def test_the_hour_is_kept_too_and_charges_nothing_to_the_five_minutes(backend: Backend) -> None:
+    quota = Quota(backend, [Window("5 minutes", 100, 300), Window("hour", 10, 3600)])
+    assert _taken(quota, 50, priority=Priority.FOREGROUND) == 10
+    assert [use.used for use in quota.uses()] == [10, 10]
+
+
+def test_a_quota_that_is_used_up_says_truly_when_there_is_room_again(backend: Backend) -> None:
+    quota = Quota(backend, [Window("2 seconds", 3, 2), HOUR])
+    assert _taken(quota, 5, priority=Priority.FOREGROUND) == 3
+    with pytest.raises(QuotaUsedUp, match="3 calls per 2 seconds") as spent:
+        quota.take(priority=Priority.FOREGROUND)
+    assert 1 <= spent.value.retry_after <= 2
+    time.sleep(spent.value.retry_after)
+    quota.take(priority=Priority.FOREGROUND)
+
+
+def test_two_processes_on_one_redis_share_the_window(redis_server: RunningRedis) -> None:
+    window = Window("5 minutes", 100, 300)
+    quotas = [Quota(on(redis_server), [window, HOUR]) for _ in range(2)]
+    takes = [partial(_taken, quota, 20, priority=Priority.FOREGROUND) for quota in quotas for _ in range(5)]
+    with ThreadPoolExecutor(10) as callers:
+        assert sum(callers.map(lambda take: take(), takes)) == 100
+
+
+def test_without_redis_each_worker_keeps_to_its_part_and_knows_what_it_used(redis_server: RunningRedis) -> None:
+    quota = Quota(on(redis_server), [Window("5 minutes", 100, 300), HOUR], workers=2)
+    assert _taken(quota, 30, priority=Priority.FOREGROUND) == 30
+    redis_server.kill()
+    assert _taken(quota, 100, priority=Priority.FOREGROUND) == 20
+    assert [use.used for use in quota.uses()] == [100, 100]
+
+
+def _worker(server: RunningRedis, windows: list[Window]) -> Quota:
+    return Quota(on(server, patience=0.1, rest=0.05), windows, workers=2)
+
+
+def test_a_redis_that_freezes_and_thaws_never_lets_more_than_the_window_out(redis_server: RunningRedis) -> None:
+    workers = [_worker(redis_server, [Window("5 minutes", 60, 300), HOUR]) for _ in range(2)]
+    first, second = workers
+    made = _taken(first, 45, priority=Priority.FOREGROUND)
+    second.uses()
+    redis_server.freeze()
+    made += sum(_taken(worker, 60, priority=Priority.FOREGROUND) for worker in workers)
+    assert made <= 60
+    redis_server.thaw()
+    time.sleep(0.2)
+    # The second has not handed in what it made when the first asks again.
+    made += sum(_taken(worker, 60, priority=Priority.FOREGROUND) for worker in workers)
+    assert 45 < made <= 60
+    redis_server.freeze()
+    made += sum(_taken(worker, 60, priority=Priority.FOREGROUND) for worker in workers)
+    redis_server.thaw()
+    assert made <= 60
+
+
+def test_a_window_that_was_spent_before_redis_froze_stays_spent(redis_server: RunningRedis) -> None:
+    workers = [_worker(redis_server, [Window("5 minutes", 60, 300), HOUR]) for _ in range(2)]
+    assert _taken(workers[0], 60, priority=Priority.FOREGROUND) == 60
+    assert _taken(workers[1], 60, priority=Priority.FOREGROUND) == 0
+    redis_server.freeze()
+    assert [_taken(worker, 60, priority=Priority.FOREGROUND) for worker in workers] == [0, 0]
+    redis_server.thaw()
+
+
+@pytest.mark.parametrize("jump", [-3600, 302])
+def test_jumps_of_the_wall_clock_neither_block_nor_double(
+    backend: Backend, jump: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = Window("2 seconds", 10, 2)
+    quota = Quota(backend, [window])
+    assert _taken(quota, 20, priority=Priority.FOREGROUND) == 10
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + jump)
+    assert _taken(quota, 20, priority=Priority.FOREGROUND) == 0
+    time.sleep(2.1)
+    assert _taken(quota, 20, priority=Priority.FOREGROUND) == 10
+
+
+@pytest.mark.parametrize("junk", ["text", "list"])
+def test_junk_under_a_quota_key_counts_as_absent(redis_server: RunningRedis, junk: str) -> None:
+    link = RedisLink(redis_server.url)
+    if junk == "text":
+        link.client.set("ccp:1:budget:calls/300", "junk")
+    else:
+        link.client.rpush("ccp:1:budget:calls/300", "junk", "[1]")
+    quota = Quota(on(redis_server), [Window("5 minutes", 10, 300)])
+    assert _taken(quota, 20, priority=Priority.FOREGROUND) == 10
+
+
+def test_moments_ahead_of_redis_clock_leave_the_window_in_time(redis_server: RunningRedis) -> None:
+    link = RedisLink(redis_server.url)
+    ahead = time.time() + 3600
+    link.client.lpush("ccp:1:budget:calls/2", *[f"{ahead:.6f}"] * 10)
+    quota = Quota(on(redis_server), [Window("2 seconds", 10, 2)])
+    assert _taken(quota, 5, priority=Priority.FOREGROUND) == 0
+    time.sleep(2.1)
+    assert _taken(quota, 20, priority=Priority.FOREGROUND) == 10
