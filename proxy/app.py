@@ -19,9 +19,10 @@ from proxy.api.openapi import describing
 from proxy.api.reads import reading
 from proxy.api.responses import Application, register_headers
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
+from proxy.cache.backend import Backend, Window
+from proxy.cache.memory import MemoryBackend
 from proxy.events import Report, to_all, unheard
-from proxy.invitations import Invitations, Once
-from proxy.invitations.ledger import Ledger, MemoryLedger
+from proxy.invitations import Idempotency, Invitations
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery
@@ -30,18 +31,19 @@ from proxy.reviews import ProductReviews, Updates
 from proxy.server import draining
 from proxy.settings import Settings
 from proxy.telemetry.metrics import Gauges, Metrics
-from proxy.trustpilot.budget import Budget, Counter, Window
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import PrivateCalls, Trustpilot
-from proxy.trustpilot.counting import OwnCounter, SharedCounter
 from proxy.trustpilot.errors import NotFound, Rejected
 from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.response import Sender
-from proxy.trustpilot.token import Alone, Grant, Shelf, Tokens
+from proxy.trustpilot.token import Grant, Tokens
 from proxy.trustpilot.transport import Transport
 
 MEBIBYTE = 1024 * 1024
+
+_INVITING_PATIENCE_SECONDS = 2.0
 
 RESPONSE_CACHE_SHARE = 1 / 8
 """Of ``CACHE_MAX_MB``, for finished responses; the rest is for the copies they are made from."""
@@ -56,7 +58,7 @@ class Proxy:
     near: MemoryStore
     """This process's own memory: ``store`` itself, or what stands in front of it."""
     cache: Cache
-    budget: Budget
+    quota: Quota
     breaker: CircuitBreaker
     reviews: ProductReviews
     inviting: Inviting | None
@@ -95,7 +97,7 @@ class Inviting:
 def wire(settings: Settings) -> Flask:
     """Return the proxy as a WSGI application; its rooms are in ``extensions["proxy"]``."""
     logging.getLogger("proxy").setLevel(settings.log_level.upper())
-    metrics = Metrics(shared_budget=settings.shared_store)
+    metrics = Metrics(shared_quota=settings.shared_store)
     event_log = EventLog()
     proxy = build(settings, to_all(metrics.on_event, event_log.on_event), metrics.evicted)
     app = Flask(__name__)
@@ -107,7 +109,7 @@ def wire(settings: Settings) -> Flask:
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)
-    app.register_blueprint(admin.health(proxy.store, proxy.budget, proxy.breaker, draining.is_set))
+    app.register_blueprint(admin.health(proxy.store, proxy.quota, proxy.breaker, draining.is_set))
     app.register_blueprint(describing(settings))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
@@ -128,7 +130,7 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, event_log: EventLog) -> N
 
     def set_gauges() -> None:
         near = proxy.near
-        metrics.set_gauges(entries=len(near), cached_bytes=near.held_bytes, uses=proxy.budget.uses())
+        metrics.set_gauges(entries=len(near), cached_bytes=near.held_bytes, uses=proxy.quota.uses())
 
     gauges = Gauges(set_gauges, spawn)
     proxy.services.append(gauges)
@@ -161,15 +163,14 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     ``evicted`` is called for each copy that had to leave memory.
     """
     near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE * (1 - RESPONSE_CACHE_SHARE)), time.time, evicted)
-    own = OwnCounter()
-    store, counter = _shared(settings, near, own, report) if settings.shared_store else (near, own)
+    store = _shared(settings, near, report) if settings.shared_store else near
     lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)
     cache = Cache(store, Flights(spawn), lifetimes, time.time, lasting=(Rejected, NotFound))
     windows = (
         Window("5 minutes", settings.calls_per_5_minutes, 300),
         Window("hour", settings.calls_per_hour, 3600),
     )
-    budget = Budget(counter, windows)
+    quota = Quota(_backend(settings, report), windows, workers=settings.workers if settings.shared_store else 1)
     breaker = CircuitBreaker(time.monotonic, report=report)
     transport = Transport(
         timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
@@ -179,14 +180,14 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         transport,
         bulkhead,
         breaker,
-        budget,
+        quota,
         api_url=settings.api_url,
         api_key=settings.api_key,
         report=report,
     )
     reviews = ProductReviews(cache, trustpilot, time.time)
-    inviting = _inviting(settings, PrivateCalls(transport, bulkhead, budget), report)
-    return Proxy(settings, store, near, cache, budget, breaker, reviews, inviting)
+    inviting = _inviting(settings, PrivateCalls(transport, bulkhead, quota), report)
+    return Proxy(settings, store, near, cache, quota, breaker, reviews, inviting)
 
 
 def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | None:
@@ -199,39 +200,43 @@ def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | 
         api_secret=settings.api_secret,
         now=time.time,
     )
-    shelf, ledger = (
-        _shared_by_inviting(settings, report) if settings.shared_store else (Alone(), MemoryLedger(time.monotonic))
+    # With a patience of its own: nobody renders a message meanwhile, so this may wait for the backend longer.
+    backend = _backend(settings, report, patience=_INVITING_PATIENCE_SECONDS)
+    tokens = Tokens(
+        grant.fetch,
+        backend,
+        Flights(spawn),
+        time.time,
+        account=f"{settings.api_url} {settings.api_key}",
+        fetch_seconds=settings.upstream_timeout_seconds + 2,
     )
-    tokens = Tokens(grant.fetch, shelf, Flights(spawn), time.time)
     api = InvitationApi(
         sender, tokens, invitations_url=settings.invitations_url, business_user=settings.business_user_id
     )
     seconds = settings.upstream_timeout_seconds
-    once = Once(ledger, time.sleep, claim_seconds=seconds + 5)
-    return Inviting(tokens, Invitations(api, once, secret=settings.api_secret, seconds=seconds))
+    idempotency = Idempotency(backend, time.sleep, claim_seconds=seconds + 5)
+    return Inviting(tokens, Invitations(api, idempotency, secret=settings.api_secret, seconds=seconds))
 
 
-def _shared_by_inviting(settings: Settings, report: Report) -> tuple[Shelf, Ledger]:
-    """Return what the workers and machines share. Imported here: Redis is an extra."""
-    from proxy.invitations.redis_ledger import PATIENCE_SECONDS, RedisLedger
-    from proxy.redis_link import RedisLink
-    from proxy.trustpilot.redis_shelf import RedisShelf
+def _backend(settings: Settings, report: Report, *, patience: float | None = None) -> Backend:
+    """Return the backend that ``CACHE_URL`` names. ``patience``: seconds that one question to Redis may take."""
+    if not settings.shared_store:
+        return MemoryBackend(0)
+    # Imported here: Redis is an extra.
+    from proxy.cache.redis import RedisBackend
+    from proxy.redis_link import PATIENCE_SECONDS, RedisLink
 
-    # A link of its own: nobody renders a message meanwhile, so this one may wait for Redis longer.
-    link = RedisLink(settings.cache_url, patience=PATIENCE_SECONDS, report=report)
-    account = f"{settings.api_url} {settings.api_key}"
-    shelf = RedisShelf(link, account, time.time, turn_seconds=settings.upstream_timeout_seconds + 2)
-    return shelf, RedisLedger(link)
+    link = RedisLink(settings.cache_url, patience=patience or PATIENCE_SECONDS, report=report)
+    return RedisBackend(link, settings.cache_url, spawn)
 
 
-def _shared(settings: Settings, near: MemoryStore, own: OwnCounter, report: Report) -> tuple[Store, Counter]:
+def _shared(settings: Settings, near: MemoryStore, report: Report) -> Store:
     """Return what the workers and machines share. Imported here: Redis is an extra."""
     from proxy.cache.redis_store import RedisStore
-    from proxy.redis_link import RedisDown, RedisLink
-    from proxy.trustpilot.redis_counter import RedisCounter
+    from proxy.redis_link import RedisLink
 
     link = RedisLink(settings.cache_url, report=report)
-    store = RedisStore(
+    return RedisStore(
         link,
         settings.cache_url,
         near,
@@ -240,7 +245,6 @@ def _shared(settings: Settings, near: MemoryStore, own: OwnCounter, report: Repo
         lease_seconds=settings.upstream_timeout_seconds + 2,
         remember_seconds=max(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds),
     )
-    return store, SharedCounter(RedisCounter(link), own, workers=settings.workers, down=RedisDown)
 
 
 def spawn(job: Callable[[], None]) -> None:

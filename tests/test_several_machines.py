@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from proxy.trustpilot.budget import REFRESH_SHARE
+from proxy.trustpilot.quota import BACKGROUND_SHARE
 from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox, proxy_environment
 
 PAGE = (Path(__file__).parents[1] / "docs" / "several-machines.md").read_text()
@@ -46,7 +46,7 @@ def test_trustpilot_can_show_the_credential_in_the_webhooks_address(proxy: Runni
 
 def test_the_arithmetic_adds_up() -> None:
     renders, products, per_5_minutes, per_hour = 10_000_000, 50_000, 833, 10_000
-    refreshes_per_hour = per_hour * REFRESH_SHARE
+    refreshes_per_hour = per_hour * BACKGROUND_SHARE
     for figure in (
         f"= {renders / 86_400:.0f} a second",
         f"= {min(per_5_minutes * 288, per_hour * 24):,} a day at most",

@@ -12,15 +12,15 @@ from proxy.api.parameters import Query
 from proxy.cache import Store
 from proxy.reviews import Updates
 from proxy.settings import Settings
-from proxy.trustpilot.budget import Budget
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.events import read_events
+from proxy.trustpilot.quota import Quota
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def health(store: Store, budget: Budget, breaker: CircuitBreaker, is_draining: Callable[[], bool]) -> Blueprint:
+def health(store: Store, quota: Quota, breaker: CircuitBreaker, is_draining: Callable[[], bool]) -> Blueprint:
     """Return the two endpoints that are open to everyone. ``is_draining``: the proxy was told to stop.
 
     ``/healthz``: the process answers. ``/readyz``: it is configured and its store can be reached.
@@ -37,7 +37,7 @@ def health(store: Store, budget: Budget, breaker: CircuitBreaker, is_draining: C
             return problem(503, "the proxy is stopping; it finishes what is under way")
         if not store.is_reachable():
             return problem(503, "the store can't be reached; answers come from this worker's memory meanwhile")
-        calls = {use.window.name: {"used": use.used, "limit": use.window.calls} for use in budget.uses()}
+        calls = {use.window.name: {"used": use.used, "limit": use.window.calls} for use in quota.uses()}
         return jsonify(status="ready", trustpilot="paused" if breaker.is_open else "calling", calls=calls)
 
     return endpoints

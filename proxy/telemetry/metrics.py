@@ -16,6 +16,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from proxy.cache.backend import Use
 from proxy.clock import Spawn
 from proxy.events import (
     AnswerMalformed,
@@ -28,7 +29,6 @@ from proxy.events import (
 )
 from proxy.middleware.access_log import RequestFinished
 from proxy.telemetry.prometheus_multiproc import shared
-from proxy.trustpilot.budget import Use
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)
 """Braze inserts nothing after 2 s, and ``DEADLINE_SECONDS`` is 1.5: each has a bucket, and one beside it."""
@@ -44,8 +44,8 @@ _GAUGE_SECONDS = 5.0
 class Metrics:
     """Counts the events that the rooms report, and shows them in Prometheus's text format."""
 
-    def __init__(self, *, shared_budget: bool) -> None:
-        """``shared_budget``: all workers count calls together, so each shows the same number and not its part."""
+    def __init__(self, *, shared_quota: bool) -> None:
+        """``shared_quota``: all workers count calls together, so each shows the same number and not its part."""
         self._registry = own = CollectorRegistry()
         self._requests = Counter("ccproxy_requests", "Requests answered.", ["route", "status", "cache"], registry=own)
         self._request_seconds = Histogram(
@@ -79,7 +79,7 @@ class Metrics:
             "ccproxy_budget_used_calls",
             "Calls made within the window.",
             ["window"],
-            multiprocess_mode=_SHARED if shared_budget else _OWN,
+            multiprocess_mode=_SHARED if shared_quota else _OWN,
             registry=own,
         )
         self._budget_limit = Gauge(
@@ -129,7 +129,7 @@ class Metrics:
         self._evictions.inc()
 
     def set_gauges(self, *, entries: int, cached_bytes: int, uses: list[Use]) -> None:
-        """Set what has a level and no event: the copies in this process's memory, and the budget."""
+        """Set what has a level and no event: the copies in this process's memory, and the quota."""
         self._entries.set(entries)
         self._bytes.set(cached_bytes)
         for use in uses:

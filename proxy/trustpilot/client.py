@@ -10,15 +10,18 @@ from urllib.parse import quote, urlencode
 
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
-from proxy.trustpilot.budget import Budget
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import Call, CircuitBreaker
-from proxy.trustpilot.errors import BudgetSpent, Busy, Malformed, NotFound, Paused, Rejected, TrustpilotError
+from proxy.trustpilot.errors import Busy, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, TrustpilotError
+from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.reader import PER_PAGE, ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews
 from proxy.trustpilot.response import Response
 from proxy.trustpilot.transport import Transport
 
 T = TypeVar("T")
+
+_NOT_MADE: dict[type[TrustpilotError], str] = {Paused: "paused", QuotaUsedUp: "budgetspent", Busy: "busy"}
+"""Why a call was not made, as the metrics name it."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ class Trustpilot:
         transport: Transport,
         bulkhead: Bulkhead,
         breaker: CircuitBreaker,
-        budget: Budget,
+        quota: Quota,
         *,
         api_url: str,
         api_key: str,
@@ -40,7 +43,7 @@ class Trustpilot:
         self._transport = transport
         self._bulkhead = bulkhead
         self._breaker = breaker
-        self._budget = budget
+        self._quota = quota
         self._report = report
         self._url = f"{api_url}/product-reviews/business-units/"
         self._headers = {"apikey": api_key, "Accept": "application/json"}
@@ -100,8 +103,8 @@ class Trustpilot:
         try:
             with self._bulkhead.place(priority, deadline):
                 return self._admitted(call, lambda: send(deadline.remaining()), read, priority)
-        except (Paused, BudgetSpent, Busy) as error:
-            self._report(CallNotMade(type(error).__name__.lower()))
+        except (Paused, QuotaUsedUp, Busy) as error:
+            self._report(CallNotMade(_NOT_MADE[type(error)]))
             raise
         except Malformed:
             self._report(AnswerMalformed())
@@ -115,7 +118,7 @@ class Trustpilot:
     ) -> T:
         attempt = self._breaker.admit(call)
         try:
-            self._budget.take(priority=priority)
+            self._quota.take(priority=priority)
             response = send()
             response.raise_for_status()
             answer = read(response.body)
@@ -123,7 +126,7 @@ class Trustpilot:
             # Trustpilot works; this request is what is wrong.
             attempt.succeeded()
             raise
-        except BudgetSpent:
+        except QuotaUsedUp:
             attempt.withdrawn()
             raise
         except TrustpilotError as error:
@@ -143,21 +146,21 @@ class PrivateCalls:
     which waits longer each time. A pause would only make those fail that Trustpilot could have taken by then.
     """
 
-    def __init__(self, transport: Transport, bulkhead: Bulkhead, budget: Budget) -> None:
+    def __init__(self, transport: Transport, bulkhead: Bulkhead, quota: Quota) -> None:
         self._transport = transport
         self._bulkhead = bulkhead
-        self._budget = budget
+        self._quota = quota
 
     def send(
         self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, timeout: float | None = None
     ) -> Response:
         """Return the answer, whatever its status, within ``timeout`` seconds.
 
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`Busy` and :class:`BudgetSpent` mean that no
+        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`Busy` and :class:`QuotaUsedUp` mean that no
         call was made.
         """
         seconds = self._transport.timeout
         deadline = Deadline.after(seconds if timeout is None else min(timeout, seconds))
         with self._bulkhead.place(Priority.FOREGROUND, deadline):
-            self._budget.take(priority=Priority.FOREGROUND)
+            self._quota.take(priority=Priority.FOREGROUND)
             return self._transport.send(method, url, headers=headers, data=data, timeout=deadline.remaining())

@@ -64,7 +64,7 @@ class Paused(TrustpilotError):
     """The circuit breaker is open; no call was made."""
 
 
-class BudgetSpent(TrustpilotError):
+class QuotaUsedUp(TrustpilotError):
     """The quota is used up; no call was made."""
 
 

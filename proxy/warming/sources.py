@@ -11,7 +11,7 @@ from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Warmed
 from proxy.reviews.listing import Missing
 from proxy.trustpilot import TrustpilotError
-from proxy.trustpilot.errors import BudgetSpent, Busy, Paused
+from proxy.trustpilot.errors import Busy, Paused, QuotaUsedUp
 from proxy.warming.run import CouldNot, NotYet
 
 _PATIENCE_SECONDS = 60
@@ -42,7 +42,7 @@ class IntoStore:
 
 
 def _said(missing: Missing) -> NotYet | CouldNot:
-    if isinstance(missing, BudgetSpent | Paused | Busy):
+    if isinstance(missing, QuotaUsedUp | Paused | Busy):
         return NotYet(str(missing), seconds=1 if isinstance(missing, Busy) else missing.retry_after)
     if isinstance(missing, DeadlinePassed):
         return CouldNot(f"Trustpilot did not answer within {_PATIENCE_SECONDS} s")

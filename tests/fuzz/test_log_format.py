@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from proxy.invitations.validation import ADDRESS
 
+from proxy.invitations.validation import ADDRESS
 from proxy.telemetry.logging import Columns, JsonLines, Redaction
 from tests.fuzz.effort import fuzzed
 

@@ -112,7 +112,7 @@ def test_a_redis_that_is_gone_is_counted(sandbox: RunningSandbox, redis_server: 
     ],
 )
 def test_an_event_is_counted_under_its_name(event: object, line: str) -> None:
-    metrics = Metrics(shared_budget=False)
+    metrics = Metrics(shared_quota=False)
     metrics.on_event(event)
     assert line in metrics.text().decode().splitlines()
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, read_invitation
-from proxy.invitations.service import invitation_fingerprint, without_address
 
 from proxy.invitations import BadInvitation
+from proxy.invitations.service import invitation_fingerprint, without_address
+from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, read_invitation
 from proxy.trustpilot.invitations import Verdict
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, MOMENTS, TEXT, damaged, mostly, written
@@ -108,7 +108,9 @@ def test_a_taken_invitation_is_told_by_names_that_hold_nothing_of_it(
     assert found.identity != invitation_fingerprint("unit-1", taken, key, b"another secret").identity
     assert (
         found.identity
-        != invitation_fingerprint("unit-1", {**taken, "consumerEmail": "x" + taken["consumerEmail"]}, key, b"secret").identity
+        != invitation_fingerprint(
+            "unit-1", {**taken, "consumerEmail": "x" + taken["consumerEmail"]}, key, b"secret"
+        ).identity
     )
 
 
