@@ -14,6 +14,8 @@ class Scale:
     renders: int = 6000
     skus: int = 300
     users: int = 32
+    connections: tuple[int, ...] = (100, 300, 1000, 3000)
+    burst_rounds: int = 3
     bad_skus: int = 60
     bad_seconds: float = 5.0
     sizes: tuple[int, ...] = (100, 1000, 10_000)
@@ -23,5 +25,15 @@ class Scale:
 
 FULL = Scale()
 SMOKE = Scale(
-    rounds=1, hit_seconds=1, renders=40, skus=5, users=4, bad_skus=3, bad_seconds=0.5, sizes=(3, 6), hits=20
+    rounds=1,
+    hit_seconds=1,
+    renders=40,
+    skus=5,
+    users=4,
+    connections=(8,),
+    burst_rounds=1,
+    bad_skus=3,
+    bad_seconds=0.5,
+    sizes=(3, 6),
+    hits=20,
 )

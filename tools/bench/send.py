@@ -51,14 +51,14 @@ def send(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     sandbox.reset()
     skus = stock(sandbox, scale.skus)
     renders = plan(skus, scale.renders)
-    right = _right(sandbox, {path for render in renders for path in render})
+    answers = right(sandbox, {path for render in renders for path in render})
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     for _ in range(scale.rounds):
         with proxy(sandbox) as server:
-            outcomes["proxy"].append(_sent(sandbox, server.url, SECRET, renders, right, scale.users))
+            outcomes["proxy"].append(_sent(sandbox, server.url, SECRET, renders, answers, scale.users))
         with TemporaryDirectory(dir=folder) as own, Nginx(sandbox, Path(own)) as server:
-            outcomes["nginx"].append(_sent(sandbox, server.url, sandbox.api_key, renders, right, scale.users))
-        outcomes["straight"].append(_sent(sandbox, sandbox.url, sandbox.api_key, renders, right, scale.users))
+            outcomes["nginx"].append(_sent(sandbox, server.url, sandbox.api_key, renders, answers, scale.users))
+        outcomes["straight"].append(_sent(sandbox, sandbox.url, sandbox.api_key, renders, answers, scale.users))
     sandbox.unlimit()
     return _lines(outcomes, scale.skus, _own_latency(sandbox, skus))
 
@@ -96,7 +96,8 @@ def content(body: bytes) -> object:
     return answer.get("productReviews", answer) if isinstance(answer, dict) else answer
 
 
-def _right(sandbox: RunningSandbox, paths: set[str]) -> dict[str, object]:
+def right(sandbox: RunningSandbox, paths: set[str]) -> dict[str, object]:
+    """Return what Trustpilot itself answers, by path."""
     with requests.Session() as session:
         session.headers["apikey"] = sandbox.api_key
         return {path: content(session.get(sandbox.url + path, timeout=20).content) for path in sorted(paths)}
@@ -107,25 +108,25 @@ def _sent(
     url: str,
     key: str,
     renders: Sequence[Render],
-    right: Mapping[str, object],
+    answers: Mapping[str, object],
     users: int,
 ) -> Outcome:
     sandbox.limit(*LIMIT)
     sandbox.behave("slow", seconds=UPSTREAM_SECONDS)
     before = sandbox.ledger().total
     started = time.monotonic()
-    answers = asyncio.run(rendered(url, {"apikey": key}, renders, users))
+    came = asyncio.run(rendered(url, {"apikey": key}, renders, users))
     seconds = time.monotonic() - started
     calls = sandbox.ledger().total - before
     sandbox.behave("ok")
-    distinct = {(got.path, got.body) for got in answers if got.status == 200}
-    wrong = {(path, body) for path, body in distinct if content(body) != right[path]}
-    took = [got.took for got in answers]
+    distinct = {(got.path, got.body) for got in came if got.status == 200}
+    wrong = {(path, body) for path, body in distinct if content(body) != answers[path]}
+    took = [got.took for got in came]
     return Outcome(
         calls=calls,
-        blank=sum(got.status != 200 for got in answers),
-        wrong=sum((got.path, got.body) in wrong for got in answers),
-        late=sum(got.took > LATE_SECONDS for got in answers),
+        blank=sum(got.status != 200 for got in came),
+        wrong=sum((got.path, got.body) in wrong for got in came),
+        late=sum(got.took > LATE_SECONDS for got in came),
         p50=percentile(took, 0.5) * 1000,
         p99=percentile(took, 0.99) * 1000,
         seconds=seconds,

@@ -19,12 +19,19 @@ HEADERS = {"X-Api-Key": SECRET, "Accept-Encoding": "gzip"}
 class Gunicorn(Process):
     """gunicorn with one worker under the proxy's ``gunicorn.conf.py``, for any WSGI application."""
 
-    def __init__(self, app: str, environment: dict[str, str], *options: str, under: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        app: str,
+        environment: dict[str, str],
+        *options: str,
+        under: Sequence[str] = (),
+        folder: Path | None = None,
+    ) -> None:
         started = time.monotonic()
         command = [*under, sys.executable, "-m", "gunicorn", app, "--bind", "127.0.0.1:0", "--no-control-socket"]
         command += ["--keep-alive", "75", *options]
         settings = {**environment, "WEB_CONCURRENCY": "1", "LOG_LEVEL": "info"}
-        super().__init__(command, settings, r"Listening at: (http://\S+)")
+        super().__init__(command, settings, r"Listening at: (http://\S+)", folder=folder)
         self.worker = self._await_worker()
         self.start_seconds = time.monotonic() - started
 
@@ -45,8 +52,9 @@ class Gunicorn(Process):
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the worker has used."""
-        fields = Path(f"/proc/{self.worker}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        threads = Path(f"/proc/{self.worker}/task").iterdir()
+        # In nanoseconds; what /proc tells elsewhere is counted in hundredths of a second.
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def proxy(sandbox: RunningSandbox, *options: str, under: Sequence[str] = (), **settings: str) -> Gunicorn:

@@ -1,0 +1,252 @@
+"""f. A burst: many connections at once onto an empty cache, beside nginx; what a miss, a view and a hit cost."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import requests
+
+from tests.load import percentile
+from tests.running import SECRET, UNIT, RunningSandbox, proxy_environment
+from tools.bench.asking import LATE_SECONDS, Render
+from tools.bench.driver import Burst, Driver
+from tools.bench.hit import body_on_the_wire
+from tools.bench.report import Line
+from tools.bench.scale import Scale
+from tools.bench.send import LIMIT, content, right, stock
+from tools.bench.servers import HEADERS, Gunicorn, Nginx, bare, proxy
+
+UPSTREAM_SECONDS = 0.15
+BEFORE = "3ec606a"
+"""The commit that the issue measured: what a miss and a view took before."""
+
+_DROP_IN = f"/v1/product-reviews/business-units/{UNIT}"
+_ROOT = Path(__file__).parents[2]
+_VIEWS = ("stars=5", "stars=4,5&limit=5", "min_chars=20", "language=en&sort=highest")
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one burst; times in ms but for ``seconds``. ``driver``: the driver's share of a core."""
+
+    blank: int
+    late: int
+    wrong: int
+    p50: float
+    p99: float
+    seconds: float
+    calls: int
+    driver: float
+    health: float
+
+
+_UNITS = {"p50": "ms", "p99": "ms", "seconds": "s", "health": "ms", "driver": "of a core"}
+
+
+def burst(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
+    """Send the same messages through the proxy and through nginx, each time with nothing cached, then once more."""
+    sandbox.reset()
+    skus = stock(sandbox, scale.skus)
+    renders = plan(skus, scale.renders)
+    answers = right(sandbox, {path for render in renders for path in render})
+    lines = []
+    for connections in scale.connections:
+        measured: dict[str, list[Outcome]] = defaultdict(list)
+        for _ in range(scale.burst_rounds):
+            with proxy(sandbox, CACHE_URL="memory://") as server:
+                for state in ("cold", "warm"):
+                    measured[f"proxy {state}"].append(
+                        _sent(sandbox, server.url, SECRET, renders, answers, connections, health=True)
+                    )
+            with TemporaryDirectory(dir=folder) as own, Nginx(sandbox, Path(own)) as server:
+                for state in ("cold", "warm"):
+                    measured[f"nginx {state}"].append(
+                        _sent(sandbox, server.url, sandbox.api_key, renders, answers, connections)
+                    )
+        lines += _lines(connections, measured, len(skus))
+    sandbox.unlimit()
+    return lines + _cart(sandbox) + _costs(sandbox, folder, scale)
+
+
+def plan(skus: Sequence[str], count: int) -> list[Render]:
+    """Return the paths of each message: three tags about one product, of which most ask for different things.
+
+    Some products are in many more messages than others, as in a shop. nginx needs a call for each distinct path; all
+    of them together stay below Trustpilot's limit, so that it can have them.
+    """
+    chance = random.Random(60)
+    popularity = [1 / (place + 10) for place in range(len(skus))]
+    drawn = [*skus, *chance.choices(skus, popularity, k=max(0, count - len(skus)))]
+    chance.shuffle(drawn)
+    third = {sku: "stars=4&stars=5" if number % 5 < 3 else "stars=5" for number, sku in enumerate(skus)}
+    return [
+        (
+            f"{_DROP_IN}/reviews?sku={sku}&stars=5",
+            f"{_DROP_IN}?sku={sku}",
+            f"{_DROP_IN}/reviews?sku={sku}&{third[sku]}",
+        )
+        for sku in drawn
+    ]
+
+
+def _sent(
+    sandbox: RunningSandbox,
+    url: str,
+    key: str,
+    renders: Sequence[Render],
+    answers: Mapping[str, object],
+    connections: int,
+    *,
+    health: bool = False,
+) -> Outcome:
+    sandbox.limit(*LIMIT)
+    sandbox.behave("slow", seconds=UPSTREAM_SECONDS)
+    before = sandbox.ledger().total
+    came = Driver(url, {"apikey": key}).burst(renders, connections, health=health)
+    calls = sandbox.ledger().total - before
+    sandbox.behave("ok")
+    return Outcome(
+        blank=came.statuses.total() - came.statuses[200],
+        late=sum(seconds > LATE_SECONDS for seconds in came.took),
+        wrong=sum(content(body) != answers[path] for path, bodies in came.bodies.items() for body in bodies),
+        p50=percentile(came.took, 0.5) * 1000,
+        p99=percentile(came.took, 0.99) * 1000,
+        seconds=came.seconds,
+        calls=calls,
+        driver=came.cpu_seconds / came.seconds,
+        health=max(came.health, default=0.0) * 1000,
+    )
+
+
+def _lines(connections: int, measured: Mapping[str, list[Outcome]], skus: int) -> list[Line]:
+    at = f"{connections:,} connections"
+
+    def median(way: str, figure: str) -> float:
+        return statistics.median(float(getattr(outcome, figure)) for outcome in measured[way])
+
+    def most(way: str, figure: str) -> float:
+        return max(float(getattr(outcome, figure)) for outcome in measured[way])
+
+    lines = [
+        Line("burst", f"{way}, {at}: {figure}", median(way, figure), _UNITS.get(figure, ""))
+        for way in measured
+        for figure in Outcome.__dataclass_fields__
+        if not (figure == "health" and way.startswith("nginx"))
+    ]
+    many = connections > 1000
+    lines += [
+        Line("burst", f"blank, {at}, most of all rounds", most("proxy cold", "blank"), ceiling=90 if many else 0),
+        Line("burst", f"wrong, {at}, most of all rounds", most("proxy cold", "wrong"), ceiling=0),
+        Line("burst", f"calls per SKU, {at}, most", most("proxy cold", "calls") / skus, ceiling=1.15),
+    ]
+    if not many:
+        longest = 1.0 if connections <= 100 else 1.2
+        lines += [
+            Line("burst", f"late, {at}, most of all rounds", most("proxy cold", "late"), ceiling=0),
+            Line("burst", f"p99 of nginx's, {at}", _ratio(median, "p99"), "times", ceiling=longest),
+            Line("burst", f"seconds of nginx's, {at}", _ratio(median, "seconds"), "times", ceiling=1.2),
+            Line("burst", f"/healthz, {at}, longest", most("proxy cold", "health"), "ms", ceiling=200),
+        ]
+    return lines
+
+
+def _ratio(median: Callable[[str, str], float], figure: str) -> float:
+    return median("proxy cold", figure) / median("nginx cold", figure)
+
+
+def _cart(sandbox: RunningSandbox) -> list[Line]:
+    """Ask for a cart of 20 products, each with more reviews than a page holds, with nothing cached."""
+    sandbox.reset()
+    skus = sandbox.generate(20, 120)
+    sandbox.behave("slow", seconds=UPSTREAM_SECONDS)
+    with proxy(sandbox, CACHE_URL="memory://") as server:
+        answer = requests.get(f"{server.url}/v1/products?skus={','.join(skus)}", headers=HEADERS, timeout=20)
+    answer.raise_for_status()
+    lacking = sum(product["summary"] is None for product in answer.json()["products"])
+    sandbox.behave("ok")
+    return [
+        Line("burst", "a cold cart of 20: seconds", answer.elapsed.total_seconds(), "s", ceiling=0.6),
+        Line("burst", "a cold cart of 20: summaries missing", lacking, ceiling=0),
+        Line("burst", "a cold cart of 20: calls", sandbox.ledger().total, ceiling=23),
+    ]
+
+
+def _costs(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
+    """Measure the processor time of a miss, a view and a hit, of the worker alone; the same at the commit before."""
+    sandbox.reset()
+    skus = stock(sandbox, scale.skus)
+    measured: dict[str, list[dict[str, float]]] = defaultdict(list)
+    with ExitStack() as over:
+        before = over.enter_context(TemporaryDirectory(dir=folder))
+        environment = proxy_environment(sandbox, CACHE_URL="memory://", **_checked_out(Path(before)))
+        over.callback(_git, "worktree", "remove", "--force", f"{before}/tree")
+        for _ in range(scale.burst_rounds):
+            with proxy(sandbox, CACHE_URL="memory://") as server:
+                measured["now"].append(_cost(server, skus))
+                body = body_on_the_wire(server)
+            with Gunicorn("wsgi:app", environment, folder=Path(before) / "tree") as server:
+                measured["before"].append(_cost(server, skus))
+            with bare(sandbox, body, folder) as server:
+                measured["bare"].append({"request": _cpu(server, [("/",)] * (4 * len(skus)))})
+
+    def microseconds(state: str, kind: str) -> float:
+        return statistics.median(one[kind] for one in measured[state])
+
+    floor = microseconds("bare", "request")
+    lines = [Line("burst", "processor time, the bare function's request", floor, "µs")]
+    for kind in ("miss", "view", "hit"):
+        lines += [
+            Line("burst", f"processor time, a {kind}, {state}", microseconds(state, kind), "µs")
+            for state in ("now", "before")
+        ]
+    lines += [
+        Line("burst", "a miss beyond the bare request", microseconds("now", "miss") - floor, "µs", ceiling=1200),
+        Line("burst", f"a miss, of {BEFORE}'s", microseconds("now", "miss") / microseconds("before", "miss"), "times",
+             ceiling=0.35),
+        Line("burst", f"a view, of {BEFORE}'s", microseconds("now", "view") / microseconds("before", "view"), "times",
+             ceiling=0.5),
+    ]  # fmt: skip
+    return lines
+
+
+def _cost(server: Gunicorn, skus: Sequence[str]) -> dict[str, float]:
+    # Once through everything, so that nothing is done for the first time while it is measured.
+    _cpu(server, [(f"/v1/reviews?sku=NONE-{number}",) for number in range(_AT_ONCE)])
+    views = [(f"/v1/reviews?sku={sku}&{view}",) for view in _VIEWS for sku in skus]
+    return {
+        "miss": _cpu(server, [(f"/v1/reviews?sku={sku}",) for sku in skus]),
+        "view": _cpu(server, views),
+        "hit": _cpu(server, views * 4),
+    }
+
+
+def _cpu(server: Gunicorn, renders: Sequence[Render]) -> float:
+    """Return the worker's processor time for one of ``renders``, in µs."""
+    before = server.cpu_seconds()
+    came: Burst = Driver(server.url, HEADERS).burst(renders, _AT_ONCE)
+    used = server.cpu_seconds() - before
+    assert set(came.statuses) == {200}, came.statuses
+    return used / len(renders) * 1e6
+
+
+def _checked_out(folder: Path) -> dict[str, str]:
+    """Check the commit before out; return what its process needs of an environment."""
+    _git("worktree", "add", "--detach", f"{folder}/tree", BEFORE)
+    # It needs one library that is needed no more.
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", f"{folder}/libraries", "limits>=5.1"]
+    subprocess.run([*install, "--no-warn-conflicts"], check=True)
+    return {"PYTHONPATH": f"{folder}/libraries"}
+
+
+def _git(*arguments: str) -> None:
+    subprocess.run(["git", "-C", str(_ROOT), *arguments], check=True, capture_output=True)
