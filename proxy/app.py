@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import gevent
 from flask import Flask
+from gevent.monkey import is_module_patched
 
 from proxy.api import admin
 from proxy.api.auth import register_credentials
@@ -248,7 +250,7 @@ def _shared(settings: Settings, near: MemoryStore, report: Report) -> Store:
 
 
 def spawn(job: Callable[[], None]) -> None:
-    """Run ``job`` beside the caller: a thread, or a greenlet where gunicorn's gevent worker patched threads."""
+    """Run ``job`` beside the caller: a greenlet where gunicorn's gevent worker runs, else a thread."""
     cause = CAUSE.get()
 
     def caused() -> None:
@@ -257,4 +259,8 @@ def spawn(job: Callable[[], None]) -> None:
         CAUSE.set(cause)
         job()
 
-    threading.Thread(target=caused, daemon=True).start()
+    if is_module_patched("threading"):
+        # A patched thread is a greenlet too, and costs three times as much to begin.
+        gevent.spawn(caused)
+    else:
+        threading.Thread(target=caused, daemon=True).start()
