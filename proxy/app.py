@@ -6,8 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 import gevent
 from flask import Flask
@@ -18,8 +18,10 @@ from proxy.api.auth import register_credentials
 from proxy.api.errors import register_problems
 from proxy.api.invitations import handing_out, inviting
 from proxy.api.openapi import describing
+from proxy.api.pages import home_page
 from proxy.api.reads import reading
 from proxy.api.responses import Application, register_headers
+from proxy.api.status import status_page
 from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
 from proxy.cache.backend import Backend, Window
 from proxy.cache.memory import MemoryBackend
@@ -32,7 +34,9 @@ from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.server import draining
 from proxy.settings import Settings
+from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import Gauges, Metrics
+from proxy.telemetry.recent import Recent, Workers
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import PrivateCalls, Trustpilot
@@ -101,7 +105,9 @@ def wire(settings: Settings) -> Flask:
     logging.getLogger("proxy").setLevel(settings.log_level.upper())
     metrics = Metrics(shared_quota=settings.shared_store)
     event_log = EventLog()
-    proxy = build(settings, to_all(metrics.on_event, event_log.on_event), metrics.evicted)
+    recent = Recent(time.time)
+    report = to_all(metrics.on_event, event_log.on_event, recent.on_event)
+    proxy = build(settings, report, metrics.evicted)
     app = Flask(__name__)
     app.extensions["event_log"] = event_log
     app.extensions["proxy"] = proxy
@@ -112,6 +118,7 @@ def wire(settings: Settings) -> Flask:
     register_credentials(app, settings)
     register_problems(app)
     app.register_blueprint(admin.health(proxy.store, proxy.quota, proxy.breaker, draining.is_set))
+    app.register_blueprint(home_page(settings))
     app.register_blueprint(describing(settings))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
@@ -123,11 +130,24 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
-    _watch(app, proxy, metrics, event_log)
+    _watch(app, proxy, metrics, report)
+    _show_status(app, proxy, recent)
     return app
 
 
-def _watch(app: Flask, proxy: Proxy, metrics: Metrics, event_log: EventLog) -> None:
+def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
+    def levels() -> dict[str, Any]:
+        near, pauses = proxy.near, proxy.breaker.pauses()
+        return {"entries": len(near), "bytes": near.held_bytes, "pauses": [asdict(pause) for pause in pauses]}
+
+    workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time, spawn)
+    proxy.services.append(workers)
+    app.register_blueprint(
+        status_page(proxy.settings, workers, proxy.quota.uses, proxy.store.is_reachable, draining.is_set)
+    )
+
+
+def _watch(app: Flask, proxy: Proxy, metrics: Metrics, report: Report) -> None:
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
     def set_gauges() -> None:
@@ -136,7 +156,6 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, event_log: EventLog) -> N
 
     gauges = Gauges(set_gauges, spawn)
     proxy.services.append(gauges)
-    report = to_all(metrics.on_event, event_log.on_event)
     app.register_blueprint(admin.metrics(metrics.text, gauges.update))
     # gunicorn's worker reports here what never reached the app.
     app.extensions["report"] = report

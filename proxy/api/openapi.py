@@ -1,11 +1,10 @@
-"""``/openapi.json``: the contract as OpenAPI 3.1, made from the definitions that validate, and a page to read it.
+"""``/openapi.json``: the contract as OpenAPI 3.1, made from the definitions that validate.
 
 Paths that are there under a condition are in it when the condition holds, marked with ``x-requires``.
 """
 
 from __future__ import annotations
 
-import html
 import json
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +14,7 @@ from flask import Blueprint, Response, jsonify
 
 from proxy.api import parameters as p
 from proxy.api.collection import collection
+from proxy.api.docs import register_docs
 from proxy.api.routes import DROP_IN_INVITATIONS, DROP_IN_READS, DROP_IN_REVIEWS, DROP_IN_SUMMARY, TOKEN
 from proxy.api.schemas import SCHEMAS
 from proxy.api.values import Choice, ListParameter, Parameter
@@ -31,16 +31,11 @@ def describing(settings: Settings) -> Blueprint:
     """Return the endpoints."""
     endpoints = Blueprint("describing", __name__, cli_group=None)
     document = described(settings)
-    page = readable(document)
+    register_docs(endpoints, document)
 
     @endpoints.get("/openapi.json")
     def openapi() -> Response:
         return jsonify(document)
-
-    @endpoints.get("/docs")
-    def docs() -> Response:
-        headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-        return Response(page, content_type="text/html; charset=utf-8", headers=headers)
 
     @endpoints.cli.command("collection")
     @click.option("--host", default="http://127.0.0.1:8000", show_default=True, help="where the proxy answers")
@@ -89,6 +84,8 @@ def described(settings: Settings) -> Json:
         "/metrics": {
             "get": _operation("For Prometheus", {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
         },
+        "/": {"get": _operation("What this is, for browsers; 404 for all others", {200: _html()}, (), (404,))},
+        "/status": {"get": _operation("What goes on now; a page for browsers", {200: _json_or_html("Status")})},
         "/openapi.json": {
             "get": _operation(
                 "This document", {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
@@ -243,6 +240,10 @@ def _json(name: str) -> Json:
     return {"content": {"application/json": {"schema": _ref(name)}}}
 
 
+def _json_or_html(name: str) -> Json:
+    return {"content": {**_json(name)["content"], **_html()["content"]}}
+
+
 def _html() -> Json:
     return {"content": {"text/html": {"schema": {"type": "string"}}}}
 
@@ -274,50 +275,3 @@ _MEANINGS = {
     503: "Trustpilot is failing, or the call budget is used up, and no copy is held; or the store can't be reached",
     504: "Trustpilot did not answer within the deadline, and no copy is held",
 }
-
-
-def readable(document: Json) -> str:
-    """Return the document as an HTML page that needs no script."""
-    parts = [_STYLE, f"<h1>{_text(document['info']['title'])}</h1><p>{_text(document['info']['description'])}</p>"]
-    for path, operations in document["paths"].items():
-        for method in ("get", "post"):
-            if operation := operations.get(method):
-                parts.append(_section(method.upper(), path, operation, operations.get("parameters", [])))
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>API</title>{''.join(parts)}</html>"
-
-
-def _section(method: str, path: str, operation: Json, shared: list[Json]) -> str:
-    rows = "".join(
-        f"<tr><td><code>{_text(given['name'])}</code>{' *' if given.get('required') else ''}"
-        f"<td>{_text(given.get('description', given['in']))}<td>{_text(_takes(given['schema']))}"
-        for given in [*shared, *operation.get("parameters", [])]
-    )
-    answers = "".join(
-        f"<tr><td>{_text(status)}<td>{_text(answer['description'])}"
-        for status, answer in operation["responses"].items()
-    )
-    requires = f"<p>Only with <code>{_text(operation['x-requires'])}</code>.</p>" if "x-requires" in operation else ""
-    given = f"<table><tr><th>parameter<th>meaning<th>takes{rows}</table>" if rows else ""
-    return (
-        f"<h2><code>{method} {_text(path)}</code></h2><p>{_text(operation['summary'])}</p>{requires}{given}"
-        f"<table><tr><th>status<th>meaning{answers}</table>"
-    )
-
-
-def _takes(schema: Json) -> str:
-    if "enum" in schema:
-        return " or ".join(map(str, schema["enum"]))
-    if schema["type"] == "integer":
-        return f"{schema['minimum']} to {schema['maximum']}"
-    return "text"
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
-
-
-_STYLE = (
-    "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse;margin:.5rem 0}td,th{border:1px solid #888;padding:.2rem .6rem;text-align:left}"
-    "h2{margin-top:2.5rem}@media(prefers-color-scheme:dark){body{background:#111;color:#eee}}</style>"
-)

@@ -26,6 +26,8 @@ RIGHT_FOR: dict[str, str | None] = {
     "/hooks/trustpilot": "hook",
     "/v1/cache/purge": "admin",
     "/metrics": "admin",
+    "/status": "admin",
+    "/": None,
     "/openapi.json": None,
     "/docs": None,
     "/healthz": None,

@@ -141,6 +141,9 @@ SCHEMAS: dict[str, Json] = {
         },
         open_=True,
     ),
+    "Status": _object(
+        {"state": {"enum": ["well", "attention"]}, "notices": _list(TEXT), "version": TEXT}, open_=True
+    ),
     "Token": _object({"access_token": TEXT, "token_type": TEXT, "expires_in": TEXT}),
     "Grant": _object({"grant_type": {"const": "client_credentials"}}, ("grant_type",), open_=True),
     "Invitation": _INVITATION,

@@ -26,6 +26,11 @@ def prepare() -> None:
     _made.append(True)
 
 
+def folder() -> Path | None:
+    """Return the directory, where the workers meet; ``None`` outside gunicorn."""
+    return Path(os.environ[_VARIABLE]) if _VARIABLE in os.environ else None
+
+
 def hand_over(master: Any) -> None:
     """Let the master that takes over count on in the same files: gunicorn starts it with the first environment."""
     master.cfg.env_orig[_VARIABLE] = os.environ[_VARIABLE]
@@ -38,11 +43,11 @@ def forget_worker(pid: int) -> None:
     """
     from prometheus_client import multiprocess  # not above: the directory has to be there first
 
-    folder = Path(os.environ[_VARIABLE])
-    with exclusive(folder):
+    shared_by_all = Path(os.environ[_VARIABLE])
+    with exclusive(shared_by_all):
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library's
         for kind in _KINDS:
-            _fold(folder / f"{kind}_{pid}.db", folder / f"{kind}_ended.db")
+            _fold(shared_by_all / f"{kind}_{pid}.db", shared_by_all / f"{kind}_ended.db")
 
 
 def _fold(ended: Path, total: Path) -> None:

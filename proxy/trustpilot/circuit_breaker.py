@@ -62,6 +62,16 @@ class Call:
         return (self.business_unit, self.kind) == (other.business_unit, other.kind) and bool(self.skus & other.skus)
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Calls are stopped: all of them, or those of ``business_unit``."""
+
+    business_unit: str | None
+    reason: str
+    next_try_seconds: float
+    """0 when a probe may go, or is under way."""
+
+
 @dataclass(slots=True)
 class _Backoff:
     """How often one call failed in a row, and until when it pauses."""
@@ -161,6 +171,15 @@ class CircuitBreaker:
         """Whether calls are stopped, all of them or those of a business unit."""
         with self._lock:
             return self._is_open()
+
+    def pauses(self) -> list[Pause]:
+        """Return what is stopped, all of Trustpilot first."""
+        with self._lock:
+            return [
+                Pause(unit, circuit.reason, max(0.0, circuit.open_until - self._now()))
+                for unit, circuit in [(None, self._everything), *self._units.items()]
+                if circuit.open_until is not None
+            ]
 
     def admit(self, call: Call) -> Attempt:
         """Let ``call`` pass. Raises :class:`Paused`."""

@@ -1,0 +1,180 @@
+"""``/status``: what goes on now, as JSON and as a page that a person can read at night."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from flask import Blueprint, Response
+
+from proxy.api.pages import rendered, wants_page
+from proxy.cache.backend import Use
+from proxy.settings import Settings
+from proxy.telemetry.recent import MINUTES, MOST_ERRORS, Snapshot, Workers
+
+Json = dict[str, Any]
+
+_NEARLY = 0.8
+"""Of a window: from here on copies are not refreshed any more."""
+
+
+def status_page(
+    settings: Settings,
+    workers: Workers,
+    uses: Callable[[], Sequence[Use]],
+    store_is_reachable: Callable[[], bool],
+    is_draining: Callable[[], bool],
+) -> Blueprint:
+    """Return the endpoint."""
+    endpoints = Blueprint("status", __name__)
+
+    @endpoints.get("/status")
+    def status() -> Response:
+        report = _report(settings, workers, uses(), reachable=store_is_reachable(), draining=is_draining())
+        if wants_page():
+            return rendered("status.html", status=report, moment=_moment, span=span)
+        text = json.dumps(report, ensure_ascii=False)
+        return Response(
+            text, content_type="application/json", headers={"Cache-Control": "no-store", "Vary": "Accept"}
+        )
+
+    return endpoints
+
+
+def _report(settings: Settings, workers: Workers, uses: Sequence[Use], *, reachable: bool, draining: bool) -> Json:
+    running, ended = workers.snapshots()
+    now = time.time()
+    report: Json = {
+        "version": version("connected-content-proxy"),
+        "now": _iso(now),
+        "trustpilot": _trustpilot(running),
+        "calls": [_window(use) for use in uses],
+        "last_hour": _last_hour([*running, *ended], now),
+        "cache": {
+            "entries": sum(snapshot["levels"].get("entries", 0) for snapshot in running),
+            "bytes": sum(snapshot["levels"].get("bytes", 0) for snapshot in running),
+        },
+        "store": {"kind": settings.cache_url.partition(":")[0], "reachable": reachable},
+        "workers": {
+            "expected": settings.workers,
+            "running": [
+                {"pid": snapshot["pid"], "since": _iso(snapshot["started"])}
+                for snapshot in sorted(running, key=lambda snapshot: snapshot["started"])
+            ],
+        },
+        "errors": _errors([*running, *ended]),
+        "settings": settings.shown(),
+        "draining": draining,
+    }
+    notices = _notices(report, now)
+    return {"state": "attention" if notices else "well", "notices": notices, **report}
+
+
+def _trustpilot(running: list[Snapshot]) -> Json:
+    """Return whether calls are made. Each worker finds out for itself; the one that paused first speaks."""
+    paused = [snapshot for snapshot in running if snapshot["paused_since"] is not None]
+    if not paused:
+        return {"state": "answering", "since": None, "reason": None, "next_try_seconds": None, "business_unit": None}
+    first = min(paused, key=lambda snapshot: snapshot["paused_since"] or 0)
+    pauses = first["levels"].get("pauses") or [{}]
+    return {
+        "state": "paused",
+        "since": _iso(first["paused_since"] or 0),
+        "reason": pauses[0].get("reason"),
+        "next_try_seconds": pauses[0].get("next_try_seconds"),
+        "business_unit": pauses[0].get("business_unit"),
+    }
+
+
+def _window(use: Use) -> Json:
+    free = use.window.calls - use.used
+    return {
+        "window": use.window.name,
+        "used": use.used,
+        "limit": use.window.calls,
+        "room_in_seconds": round(use.frees_in) if free <= 0 else 0,
+    }
+
+
+def _last_hour(snapshots: list[Snapshot], now: float) -> Json:
+    oldest = int(now // 60) - MINUTES
+    counts: Counter[str] = Counter()
+    for snapshot in snapshots:
+        for minute, counted in snapshot["minutes"].items():
+            if int(minute) > oldest:
+                counts.update(counted)
+    calls = {what.removeprefix("call "): count for what, count in sorted(counts.items()) if what.startswith("call ")}
+    return {"reads": {state: counts[state] for state in ("hit", "stale", "miss", "failed")}, "calls": calls}
+
+
+def _errors(snapshots: list[Snapshot]) -> list[Json]:
+    """Return the last errors, newest first: what the proxy failed before what it refused."""
+    failures = sorted((failure for snapshot in snapshots for failure in snapshot["failures"]), reverse=True)
+    failed = [failure for failure in failures if failure.status >= 500][:MOST_ERRORS]
+    refused = [failure for failure in failures if failure.status < 500][: MOST_ERRORS - len(failed)]
+    return [{**failure._asdict(), "at": _iso(failure.at)} for failure in sorted([*failed, *refused], reverse=True)]
+
+
+def _notices(report: Json, now: float) -> list[str]:
+    """Return a sentence for each thing that somebody should know."""
+    notices = []
+    if report["draining"]:
+        notices.append("The proxy is stopping; it finishes what is under way.")
+    trustpilot = report["trustpilot"]
+    if trustpilot["state"] == "paused":
+        whose = f" for business unit {trustpilot['business_unit']}" if trustpilot["business_unit"] else ""
+        lasting = span(now - datetime.fromisoformat(trustpilot["since"]).timestamp())
+        reason = f" {trustpilot['reason']}." if trustpilot["reason"] else ""
+        tried = trustpilot["next_try_seconds"]
+        notices.append(
+            f"Calls to Trustpilot are paused{whose} for {lasting} now:{reason} Copies are answered meanwhile."
+            + (f" The next try is in {span(tried)}." if tried else " The next try is under way or due.")
+        )
+    for window in report["calls"]:
+        used = f"{window['used']:,} of {window['limit']:,} calls of the {window['window']}"
+        if window["used"] >= window["limit"]:
+            notices.append(f"The quota is used up: {used}. There is room again in {span(window['room_in_seconds'])}.")
+        elif window["used"] >= _NEARLY * window["limit"]:
+            notices.append(
+                f"The quota is nearly used up: {used}. Copies are not refreshed; the rest is for new products."
+            )
+    if not report["store"]["reachable"]:
+        notices.append(
+            "The store can't be reached. Each worker answers from its own memory; invitations are refused."
+        )
+    missing = report["workers"]["expected"] - len(report["workers"]["running"])
+    if missing > 0:
+        notices.append(f"{missing} of {report['workers']['expected']} workers do not report.")
+    recent = [
+        error
+        for error in report["errors"]
+        if error["status"] >= 500 and now - datetime.fromisoformat(error["at"]).timestamp() < 300
+    ]
+    if recent:
+        notices.append(
+            f"In the last 5 minutes at least {len(recent)} answers were errors of status 5xx; they are below."
+        )
+    return notices
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _moment(written: str) -> str:
+    """Return a moment as a person reads it: the time, in UTC."""
+    return datetime.fromisoformat(written).strftime("%H:%M:%S")
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in words: ``40 seconds``, ``5 minutes``, ``3 hours``, ``12 days``."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    whole = max(1, round(seconds))
+    return f"{whole} second{'' if whole == 1 else 's'}"
