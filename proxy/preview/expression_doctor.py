@@ -1,0 +1,646 @@
+"""What is wrong within braces: conditions, loops, filters and names, as other languages would have them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from proxy.preview.findings import Draft, Edit, Markup, without_quoted
+
+FILTERS = tuple(
+    re.findall(
+        r"\w+",
+        """
+        abs append at_least at_most capitalize ceil compact concat date default divided_by downcase escape
+        escape_once first floor join last map minus modulo newline_to_br plus prepend remove remove_first
+        remove_last replace replace_first replace_last reverse round rstrip lstrip size slice sort
+        sort_natural split strip strip_html strip_newlines sum times truncate truncatewords uniq upcase
+        url_decode url_encode where find find_index has reject base64_encode base64_decode
+        base64_url_safe_encode base64_url_safe_decode url_escape url_param_escape json_escape json_parse
+        as_json_string property_accessor time_zone number_with_delimiter money md5 sha1 sha2 hmac_sha1
+        hmac_sha1_hex hmac_sha1_base64 hmac_sha256 hmac_sha256_hex hmac_sha256_base64 hmac_sha512
+        hmac_sha512_hex hmac_sha512_base64 format_number
+        """,
+    )
+)
+_OTHER_FILTERS = {
+    **dict.fromkeys(("upper", "uppercase", "toupper", "touppercase", "up_case"), "upcase"),
+    **dict.fromkeys(("lower", "lowercase", "tolower", "tolowercase", "down_case"), "downcase"),
+    **dict.fromkeys(("trim", "trim_whitespace"), "strip"),
+    **dict.fromkeys(("length", "len", "count"), "size"),
+    **dict.fromkeys(("capitalise", "title", "titlecase", "title_case", "ucfirst", "propercase"), "capitalize"),
+    **dict.fromkeys(("html_escape", "htmlescape", "escape_html", "h"), "escape"),
+    **dict.fromkeys(
+        ("urlencode", "encode_uri_component", "encodeuricomponent", "uri_escape", "urlescape"), "url_param_escape"
+    ),
+    **dict.fromkeys(("fallback", "or", "else", "ifempty", "coalesce", "def"), "default"),
+    **dict.fromkeys(("add", "sum_with"), "plus"),
+    **dict.fromkeys(("subtract", "sub"), "minus"),
+    **dict.fromkeys(("multiply", "multiplied_by", "mul"), "times"),
+    **dict.fromkeys(("divide", "div", "divide_by"), "divided_by"),
+    **dict.fromkeys(("date_format", "strftime", "format_date", "dateformat"), "date"),
+    **dict.fromkeys(("currency", "money_format"), "money"),
+    **dict.fromkeys(("number_format", "numberformat", "thousands", "delimiter"), "number_with_delimiter"),
+    **dict.fromkeys(("substring", "substr", "left"), "slice"),
+    **dict.fromkeys(("striptags", "strip_tags", "remove_html"), "strip_html"),
+    **dict.fromkeys(("nl2br",), "newline_to_br"),
+    **dict.fromkeys(("shorten", "ellipsis", "cut"), "truncate"),
+    **dict.fromkeys(("json", "to_json", "tojson"), "as_json_string"),
+    **dict.fromkeys(("sha256",), "sha2"),
+    **dict.fromkeys(("unique", "distinct"), "uniq"),
+}
+_NAMESPACES = {
+    **dict.fromkeys(
+        ("custom_attributes", "customattribute", "custom_attr", "customAttribute", "customAttributes"),
+        "custom_attribute",
+    ),
+    **dict.fromkeys(
+        ("event_property", "event_props", "event_properties_", "eventProperties", "event_properites", "event"),
+        "event_properties",
+    ),
+    **dict.fromkeys(
+        ("api_trigger_property", "api_triggered_properties", "trigger_properties", "api_properties"),
+        "api_trigger_properties",
+    ),
+    **dict.fromkeys(("canvas_entry_property", "canvas_properties", "entry_properties"), "canvas_entry_properties"),
+    **dict.fromkeys(("user", "attribute", "attributes", "profile", "customer", "contact", "subscriber"), ""),
+}
+_KNOWN = ["nil", "null", "true", "false", "blank", "empty", "forloop", "now", "today", "connected"]
+_OPERAND = r"(?:'[^']*'|\"[^\"]*\"|\{\{.*?\}\}|\$\{[^{}]*\}|[\w.\[\]-]+(?:\.?\$\{[^{}]*\})?)"
+_WITH_FILTER = re.compile(rf"({_OPERAND})((?:\s*\|(?!\|)\s*\w+(?:\s*:\s*{_OPERAND}(?:\s*,\s*{_OPERAND})*)?)+)")
+_ARITHMETIC = {"+": "plus", "-": "minus", "*": "times", "/": "divided_by", "%": "modulo"}
+_TERNARY = re.compile(rf"\s*(.+?)\s*\?\s*({_OPERAND})\s*:\s*({_OPERAND})\s*", re.DOTALL)
+
+Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str, str]
+
+
+def _rule(pattern: str, written: str | Callable[[re.Match[str]], str], message: str, fix: str) -> Rule:
+    return re.compile(pattern), written, message, fix
+
+
+_CONDITION: tuple[Rule, ...] = (
+    _rule(r"&&|(?<=\s)&(?=\s)", "and", "Liquid has no {found}: write and.", "Write and"),
+    _rule(r"\|\|", "or", "Liquid has no ||: write or.", "Write or"),
+    _rule(r"\b(?:AND|And)\b", "and", "Liquid writes and in small letters.", "Write and"),
+    _rule(r"\b(?:OR|Or)\b", "or", "Liquid writes or in small letters.", "Write or"),
+    _rule(
+        r"!==|(?<=\s)=!=?|(?<=\s)(?:is not|isn't|isnt|ne|neq)(?=\s)",
+        "!=",
+        "Liquid has no {found}: write !=.",
+        "Write !=",
+    ),
+    _rule(
+        r"===|(?<![=!<>])=(?![=<>!])|(?<=\s)(?:is|eq|equals|equal to|equal)(?=\s)",
+        "==",
+        "{found} compares nothing in Liquid: write ==.",
+        "Write ==",
+    ),
+    _rule(r"=>", ">=", "Liquid has no =>: write >=.", "Write >="),
+    _rule(r"=<", "<=", "Liquid has no =<: write <=.", "Write <="),
+    _rule(r"(?<=\s)gte(?=\s)", ">=", "Liquid has no gte: write >=.", "Write >="),
+    _rule(r"(?<=\s)lte(?=\s)", "<=", "Liquid has no lte: write <=.", "Write <="),
+    _rule(r"(?<=\s)(?:gt|greater than)(?=\s)", ">", "Liquid has no {found}: write >.", "Write >"),
+    _rule(r"(?<=\s)(?:lt|less than)(?=\s)", "<", "Liquid has no {found}: write <.", "Write <"),
+    _rule(
+        r"(?<=\s)(?:includes|include|contain|has)(?=\s)",
+        "contains",
+        "Liquid has no {found}: write contains.",
+        "Write contains",
+    ),
+    _rule(r"\b(?:TRUE|True)\b", "true", "Liquid writes true in small letters.", "Write true"),
+    _rule(r"\b(?:FALSE|False)\b", "false", "Liquid writes false in small letters.", "Write false"),
+    _rule(
+        r"\b(?:undefined|None|NULL|NIL|Nil)\b",
+        "nil",
+        "Liquid has no {found}: write nil, or blank for empty text too.",
+        "Write nil",
+    ),
+    _rule(
+        r"\s*(?:\bthen|\bdo|[:;{])\s*$",
+        " ",
+        "A tag ends with %}}; nothing like {found} stands before it.",
+        "Take it out",
+    ),
+    _rule(
+        r"\.(?:length\b(?:\(\))?|len\b(?:\(\))?|(?:size|count)\(\))",
+        ".size",
+        "Liquid has no {found}: write .size.",
+        "Write .size",
+    ),
+)
+
+
+def examine_condition(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+    """Look at what stands in an ``if``, ``unless`` or ``elsif``."""
+    inner, at = markup.inner, markup.at
+    code = without_quoted(inner)
+    if not inner.strip(" -"):
+        name = next(iter(sorted(names)), "product")
+        draft.note(
+            "condition",
+            markup.start,
+            f"{markup.name} has no condition: write one, such as {{% {markup.name} {name}.found %}}.",
+            "Write a condition",
+            Edit(at, at, f" {name}.found "),
+        )
+        return
+    for rule in _CONDITION:
+        _apply(draft, rule, code, inner, at)
+    for quoted in re.finditer(r"(==|!=|<=?|>=?)\s*((['\"])(true|false|nil|null|\d+(?:\.\d+)?)\3)", inner):
+        is_number = quoted[4][0].isdigit()
+        if is_number and quoted[1] in ("==", "!="):
+            continue  # a text such as a size may well be '42'
+        what = "can't be compared as a number" if is_number else "is a text, which the value never is"
+        draft.note(
+            "condition",
+            at + quoted.start(2),
+            f"{quoted[2]} in quotes {what}: write {quoted[4]}.",
+            f"Write {quoted[4]}",
+            Edit(at + quoted.start(2), at + quoted.end(2), quoted[4]),
+        )
+    _text_as_number(draft, code, at)
+    _negation(draft, markup, code)
+    _brackets(draft, markup, code)
+    for pattern in (r"^(\s*)(==|!=|<=?|>=?|contains\b)", r"(==|!=|<=?|>=?|(?<=\s)contains)(\s*)$"):
+        if (match := re.search(pattern, code.rstrip(" -") + " ")) and match.group().strip():
+            operator = match.group().strip()
+            draft.note(
+                "condition",
+                at + match.start(),
+                f"{operator} has nothing to compare with on one side: write a value there, or leave {operator} out.",
+                f"Leave {operator} out",
+                Edit(at + match.start(), min(at + match.end(), at + len(inner)), " "),
+            )
+    _filters_in_condition(draft, markup, code)
+    examine_names(draft, markup, names)
+
+
+def _text_as_number(draft: Draft, code: str, at: int) -> None:
+    for match in re.finditer(r"\.(average|total|date|trust_score)_text\s*(?:==|!=|[<>]=?)\s*[\d.]+", code):
+        right = "created_at" if match[1] == "date" else match[1]
+        start = at + match.start() + 1
+        draft.note(
+            "condition",
+            start,
+            f"{match[1]}_text is a text for reading, and can't be compared with a number: write {right}.",
+            f"Write {right}",
+            Edit(start, start + len(match[1]) + 5, right),
+        )
+
+
+def _negation(draft: Draft, markup: Markup, code: str) -> None:
+    for match in re.finditer(
+        rf"(?:!(?![=])\s*|(?:(?<=\s)|^)not\s+)({_OPERAND})(\s*(?:==|contains)\s*{_OPERAND})?", code
+    ):
+        start, end = markup.at + match.start(), markup.at + match.end()
+        operand = markup.inner[match.start(1) : match.end(1)]
+        if match[2]:
+            rest = markup.inner[match.start(2) : match.end(2)]
+            if "contains" in rest:
+                message = "Liquid has no not, and contains can't be turned round: use {% unless … contains … %}."
+                draft.note("condition", start, message)
+                continue
+            written = f"{operand}{rest.replace('==', '!=')}"
+        else:
+            written = f"{operand} != true" if re.search(r"\.(found|truncated)$", operand) else f"{operand} == blank"
+        draft.note(
+            "condition",
+            start,
+            f"Liquid has no {match.group().split(operand)[0].strip()} to negate with: write {written}, or use unless.",
+            f"Write {written}",
+            Edit(start, end, written),
+        )
+
+
+def _brackets(draft: Draft, markup: Markup, code: str) -> None:
+    if "(" not in code:
+        return
+    inside = code.strip(" -")
+    start = markup.at + code.index("(")
+    if inside.startswith("(") and inside.endswith(")") and inside.count("(") == 1:
+        end = markup.at + code.rindex(")")
+        pair = Edit(start, start + 1, " "), Edit(end, end + 1, " ")
+        draft.note(
+            "condition",
+            start,
+            "Conditions take no brackets in Liquid: leave them out.",
+            "Take the brackets off",
+            *pair,
+        )
+    elif call := re.search(rf"\.(?:includes|contains|include)\(\s*({_OPERAND})\s*\)", markup.inner):
+        begin = markup.at + call.start()
+        draft.note(
+            "condition",
+            begin,
+            f"Liquid calls nothing with brackets: write contains {call[1]}.",
+            "Write contains",
+            Edit(begin, markup.at + call.end(), f" contains {call[1]}"),
+        )
+    else:
+        edits = tuple(Edit(markup.at + m.start(), markup.at + m.end(), " ") for m in re.finditer(r"[()]", code))
+        message = "Conditions take no brackets in Liquid: they are read from right to left; put one {% if %} into another where that matters."
+        draft.note("condition", start, message, "Take the brackets off", *edits)
+
+
+def _filters_in_condition(draft: Draft, markup: Markup, code: str) -> None:
+    if not re.search(r"(?<!\|)\|(?!\|)", code):
+        return
+    edits: list[Edit] = []
+    before: list[str] = []
+    for number, match in enumerate(_WITH_FILTER.finditer(markup.inner), 1):
+        name = f"checked_{markup.start}_{number}" if number > 1 else f"checked_{markup.start}"
+        before.append(f"{{% assign {name} = {match[1]}{match[2].rstrip()} %}}")
+        edits.append(Edit(markup.at + match.start(), markup.at + match.end(), name))
+    message = "A condition takes no filters: assign the value first and compare that."
+    if markup.name != "elsif" and edits:
+        message = f"A condition takes no filters: assign the value first, {before[0]}, and compare that."
+        edits.insert(0, Edit(markup.start, markup.start, "".join(before)))
+        draft.note("condition", markup.start, message, "Assign it first", *edits)
+    else:
+        draft.note("condition", markup.start, message)
+
+
+def examine_loop(draft: Draft, markup: Markup) -> None:
+    """Look at what stands in a ``for``."""
+    inner, at = markup.inner, markup.at
+    code = without_quoted(inner)
+    end = at + len(inner.rstrip(" -"))
+    stripped = inner.strip(" -")
+    forms = (
+        (r"\(\s*([\w-]+\s+in\s+[^()]+?)\s*\)(.*)", r"\1\2"),
+        (r"(?:each|var|let|const)\s+([\w-]+)\s+(?:in|of)\s+(.+)", r"\1 in \2"),
+        (r"\(?\s*(?:var\s+|let\s+|const\s+)?([\w-]+)\s+of\s+([^()]+?)\)?", r"\1 in \2"),
+        (r"([\w.\[\]]+)\s+as\s+(\w+)", r"\2 in \1"),
+        (r"(\w+)\s*:\s*([\w.\[\]]+)", r"\1 in \2"),
+        (r"(\w+)\s*,\s*\w+\s+in\s+(.+)", r"\1 in \2"),
+        (r"([\w.]+\.reviews)", r"review in \1"),
+        (r"([\w.]+\.products)", r"product in \1"),
+        (r"([\w-]+\s+in\s+.+?)\s*(?:[:{;]|\bdo)", r"\1"),
+        (r"([\w-]+)\s+In\s+(.+)|([\w-]+)\s+IN\s+(.+)", r"\1\3 in \2\4"),
+    )
+    for pattern, written in forms:
+        if match := re.fullmatch(pattern, stripped):
+            right = match.expand(written)
+            draft.note(
+                "loop",
+                markup.start,
+                f"A loop is written {{% for {right} %}}.",
+                f"Write for {right}",
+                Edit(at, end, f" {right}"),
+            )
+            return
+    for match in re.finditer(r"\b(limit|offset|cols)(\s*=\s*|\s+)(?=[\w{])", code):
+        draft.note(
+            "loop",
+            at + match.start(),
+            f"{match[1]} takes a colon: write {match[1]}:{code[match.end() :].split()[0]}.",
+            f"Write {match[1]}:",
+            Edit(at + match.start(), at + match.end(), f"{match[1]}:"),
+        )
+    piped = re.fullmatch(r"([\w-]+)\s+in\s+([^|]+\|.+)", stripped)
+    if piped and "|" in code:
+        before = f"{{% assign looped_{markup.start} = {piped[2].strip()} %}}"
+        message = f"A loop takes no filters: assign the list first, {before}, and loop over that."
+        edits = Edit(markup.start, markup.start, before), Edit(at, end, f" {piped[1]} in looped_{markup.start}")
+        draft.note("loop", markup.start, message, "Assign it first", *edits)
+
+
+def examine_assignment(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+    """Look at what stands in an ``assign``."""
+    inner, at = markup.inner, markup.at
+    if markup.name == "assign":
+        wrong = re.match(r"\s*(\w+)(\s*(?:===?|:=|:|<-)\s*|\s+(?=['\"\d]))", inner)
+        if wrong:
+            start, end = at + wrong.start(2), at + wrong.end(2)
+            said = wrong[2].strip() or "nothing"
+            draft.note(
+                "assignment",
+                start,
+                f"assign takes one =, found {said}: write {wrong[1]} = ….",
+                "Write =",
+                Edit(start, end, " = "),
+            )
+            return
+        spaced = re.match(r"\s*(\w+(?:\s+\w+)+)\s*=(?!=)", inner)
+        if spaced:
+            name = re.sub(r"\s+", "_", spaced[1])
+            draft.note(
+                "assignment",
+                at,
+                f"The name of a variable has no spaces: write {name}.",
+                f"Write {name}",
+                Edit(at + spaced.start(1), at + spaced.end(1), name),
+            )
+            return
+        equals = inner.find("=")
+        markup = Markup(markup.name, markup.start, markup.end, inner[equals + 1 :], at + equals + 1)
+    examine_value(draft, markup, names)
+
+
+def examine_output(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+    """Look at what stands in ``{{ }}``."""
+    if not markup.inner.strip(" -"):
+        draft.note(
+            "output",
+            markup.start,
+            "{{ }} has nothing in it: take it out, or write what to print.",
+            "Take it out",
+            Edit(markup.start, markup.end, ""),
+        )
+        return
+    ternary = _TERNARY.fullmatch(markup.inner)
+    if ternary and "?" in without_quoted(markup.inner):
+        yes, no = (value[1:-1] if value[0] in "'\"" else f"{{{{ {value} }}}}" for value in (ternary[2], ternary[3]))
+        written = f"{{% if {ternary[1]} %}}{yes}{{% else %}}{no}{{% endif %}}"
+        draft.note(
+            "output",
+            markup.start,
+            f"Liquid has no ? and :, write {written}.",
+            "Write it with if",
+            Edit(markup.start, markup.end, written),
+        )
+        return
+    examine_value(draft, markup, names)
+
+
+def examine_value(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+    """Look at a value and its filters."""
+    inner, at = markup.inner, markup.at
+    if _quotes(draft, markup):
+        return
+    code = without_quoted(inner)
+    either = re.search(rf"\s*(?:\|\|(?!\s*\w+\s*:)|\?\?|(?<=\s)or(?=\s))\s*({_OPERAND})\s*$", inner)
+    if either and re.search(r"\|\||\?\?|\sor\s", code) and "default" not in code:
+        start, end = at + either.start(), at + either.end()
+        written = f" | default: {either[1]}"
+        draft.note(
+            "output",
+            start,
+            f"{{{{ }}}} takes no {either.group().split()[0]}: write{written}.",
+            "Write default",
+            Edit(start, end, written),
+        )
+        return
+    for match in re.finditer(r"\|\s*\|", code):
+        draft.note(
+            "filter",
+            at + match.start(),
+            "Two | stand where one belongs: write one.",
+            "Write one |",
+            Edit(at + match.start(), at + match.end(), "|"),
+        )
+    if dangling := re.search(r"\|\s*-?$", code):
+        draft.note(
+            "filter",
+            at + dangling.start(),
+            "A | has no filter after it: take it out.",
+            "Take it out",
+            Edit(at + dangling.start(), at + dangling.start() + 1, ""),
+        )
+    sums = re.fullmatch(rf"\s*({_OPERAND})\s*([+*/%]|(?<=\s)-(?=\s))\s*({_OPERAND})\s*(\|.*)?", inner, re.DOTALL)
+    if sums:
+        is_text = "'" in sums[1] + sums[3] or '"' in sums[1] + sums[3]
+        name = "append" if sums[2] == "+" and is_text else _ARITHMETIC[sums[2]]
+        written = f" {sums[1]} | {name}: {sums[3]} {sums[4] or ''}"
+        draft.note(
+            "output",
+            at,
+            f"Liquid does not reckon with {sums[2]}: write{written.rstrip()}.",
+            f"Write {name}",
+            Edit(at, at + len(inner), written),
+        )
+        return
+    _filters(draft, markup, code, names)
+    examine_names(draft, markup, names)
+
+
+def _quotes(draft: Draft, markup: Markup) -> bool:
+    """Tell whether a quote is left open, having noted it."""
+    inner, at = markup.inner, markup.at
+    inside = re.search(r"'([^'\"|]*\w)'(\w[^'\"|]*)'", inner)
+    if inside:
+        written = f'"{inside[1]}\'{inside[2]}"'
+        draft.note(
+            "quotes",
+            at + inside.start(),
+            f"The apostrophe ends the text too early: write {written}.",
+            "Write double quotes",
+            Edit(at + inside.start(), at + inside.end(), written),
+        )
+        return True
+    rest = re.sub(r"'[^']*'|\"[^\"]*\"", "", inner)
+    for quote in "'\"":
+        if quote in rest:
+            end = at + len(inner.rstrip(" -"))
+            other = "'" if quote == '"' else '"'
+            if inner.rstrip(" -")[-1:] == other:
+                edit = Edit(end - 1, end, quote)
+            elif re.match(r"[\w !?.,-]+" + quote, inner.partition(":")[2].strip()):
+                start = (
+                    at + inner.index(":") + 1 + len(inner.partition(":")[2]) - len(inner.partition(":")[2].lstrip())
+                )
+                edit = Edit(start, start, quote)
+            else:
+                edit = Edit(end, end, quote)
+            draft.note(
+                "quotes",
+                edit.start,
+                f"A text opened with {quote} is not closed: write {quote} at both ends.",
+                f"Write the missing {quote}",
+                edit,
+            )
+            return True
+    return False
+
+
+def _filters(draft: Draft, markup: Markup, code: str, names: frozenset[str]) -> None:
+    inner, at = markup.inner, markup.at
+    pieces = list(re.finditer(r"[^|]+", code))
+    if not pieces:
+        return
+    value = pieces[0]
+    unpiped = re.match(r"\s*\S+\s+(\w+)\s*(?::|$)", value.group())
+    if unpiped and (unpiped[1] in FILTERS or _right_filter(unpiped[1])):
+        start = at + value.start() + unpiped.start(1)
+        draft.note(
+            "filter",
+            start,
+            f"A filter stands after a |: write | {unpiped[1]}.",
+            "Write the |",
+            Edit(start, start, "| "),
+        )
+        return
+    for piece in pieces[1:]:
+        named = re.match(r"\s*([A-Za-z_][\w-]*)\s*", piece.group())
+        if named is None:
+            continue
+        start, end = at + piece.start() + named.start(1), at + piece.start() + named.end(1)
+        name, rest = named[1], piece.group()[named.end() :]
+        right = "" if name in FILTERS else _right_filter(name)
+        if name not in FILTERS:
+            if not right:
+                near = get_close_matches(name.lower(), FILTERS, 1, 0.5)
+                hint = f"the nearest is {near[0]}" if near else "Braze’s page “Filters” lists them"
+                draft.note(
+                    "filter",
+                    start,
+                    f"Braze has no filter {name}; {hint}.",
+                    "Take it out",
+                    Edit(at + piece.start() - 1, at + piece.end(), " "),
+                )
+                continue
+            draft.note(
+                "filter",
+                start,
+                f"Braze has no filter {name}; it is {right}.",
+                f"Write {right}",
+                Edit(start, end, right),
+            )
+        _argument(
+            draft, right or name, rest, end, at + piece.end(), names, inner[piece.start() + named.end() : piece.end()]
+        )
+
+
+def _argument(draft: Draft, name: str, rest: str, start: int, end: int, names: frozenset[str], written: str) -> None:
+    """Look at what follows a filter's name; ``rest`` is ``written`` with what is in quotes blanked out."""
+    begin = end - len(rest)
+    if rest[:1] in ("=", "("):
+        right = written[1:].strip().removesuffix(")") if rest[0] == "(" else written[1:].strip()
+        right = f": {right} " if right else " "
+        draft.note(
+            "filter",
+            start,
+            f"What a filter takes stands after a colon: write {name}{right.rstrip()}.",
+            "Write the colon",
+            Edit(start, end, right),
+        )
+        return
+    if (rest[:1] and rest[0] in "'\"") or re.match(r"\d", rest):
+        draft.note(
+            "filter",
+            start,
+            f"What a filter takes stands after a colon: write {name}: {written.strip()}.",
+            "Write the colon",
+            Edit(start, begin, ": "),
+        )
+        return
+    if name == "default" and not rest.strip(" :-"):
+        draft.note(
+            "filter",
+            start,
+            "default says nothing to print instead: write default: 'there'.",
+            "Write default: 'there'",
+            Edit(start, end, ": 'there' "),
+        )
+        return
+    bare = re.fullmatch(r":\s*([A-Za-z][A-Za-z ]*?)\s*-?", rest)
+    if name == "default" and bare and bare[1] not in names and bare[1] not in _KNOWN:
+        value = begin + bare.start(1)
+        draft.note(
+            "filter",
+            value,
+            f"{bare[1]} without quotes is the name of a variable that nothing sets: write '{bare[1]}'.",
+            "Write it in quotes",
+            Edit(value, value + len(bare[1]), f"'{bare[1]}'"),
+        )
+    if gap := re.search(
+        r"(?<=['\"])\s+(?=['\"])", re.sub(r"(['\"])\s*\1", lambda m: m[1] + "x" * (len(m.group()) - 2) + m[1], rest)
+    ):
+        draft.note(
+            "filter",
+            begin + gap.start(),
+            "A comma stands between what a filter takes: write one.",
+            "Write the comma",
+            Edit(begin + gap.start(), begin + gap.end(), ", "),
+        )
+
+
+def _right_filter(name: str) -> str:
+    plain = name.lower().replace("-", "_")
+    if plain in FILTERS:
+        return plain
+    if plain in _OTHER_FILTERS:
+        return _OTHER_FILTERS[plain]
+    near = get_close_matches(plain, FILTERS, 1, 0.8)
+    return near[0] if near else ""
+
+
+def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+    """Look at how values are called: Braze's ``${name}``, its namespaces, and an answer's lists."""
+    inner, at = markup.inner, markup.at
+    code = without_quoted(inner)
+    rules: tuple[Rule, ...] = (
+        _rule(
+            r"\$(?=[A-Za-z_])(\w+)",
+            lambda m: f"${{{m[1]}}}",
+            "Braze writes {found} with braces: {plain}.",
+            "Write the braces",
+        ),
+        _rule(r"[$#]\s+\{|#\{", "${", "$ and { belong together: write ${{.", "Write ${"),
+        _rule(
+            r"(?<![{$])\{(?![{%])\s*(\w+)\s*\}(?!\})",
+            lambda m: f"${{{m[1]}}}",
+            "A $ is missing before {found}: write {plain}.",
+            "Write the $",
+        ),
+        _rule(
+            r"\$\{([^{}]*)$",
+            lambda m: f"${{{m[1].rstrip()}}}",
+            "{found} has no closing brace: write {plain}.",
+            "Close the brace",
+        ),
+        _rule(r"->", ".", "Liquid has no ->: write a dot.", "Write a dot"),
+        _rule(
+            r"\.(\d+)(?=\.|\s|$|\|)(?<!\d\.\d)",
+            lambda m: f"[{m[1]}]",
+            "An item of a list is written with its number in brackets: {plain}.",
+            "Write brackets",
+        ),
+        _rule(
+            r"\.\[(\d+)\]",
+            lambda m: f"[{m[1]}]",
+            "No dot stands before a bracket: write {plain}.",
+            "Take the dot out",
+        ),
+        _rule(
+            r"(?<=\w)\((\d+)\)",
+            lambda m: f"[{m[1]}]",
+            "An item of a list is written with its number in brackets: {plain}.",
+            "Write brackets",
+        ),
+    )
+    if markup.name in ("if", "unless", "elsif"):
+        rules = tuple(rule for rule in rules if r"\.(\d+)" not in rule[0].pattern)  # 4.5 is a number there
+    for rule in rules:
+        _apply(draft, rule, code, inner, at, "name")
+    if markup.name not in ("if", "unless", "elsif"):
+        _apply(draft, _CONDITION[-1], code, inner, at, "name")
+    for match in re.finditer(r"(?<![\w.$])(\w+)\.(?=\$\{|\w)", code):
+        name = match[1]
+        if name in names or name not in _NAMESPACES:
+            continue
+        right = _NAMESPACES[name]
+        braced = code[match.end() : match.end() + 2] == "${"
+        value = re.match(r"\w+", code[match.end() :])
+        start, end = at + match.start(), at + match.end()
+        if not braced and value:
+            end += value.end()
+            written = f"{right}.${{{value[0]}}}" if right else f"${{{value[0]}}}"
+        else:
+            written = f"{right}." if right else ""
+        shown = (f"{written}${{…}}" if written else "${…} alone") if braced else written
+        draft.note("name", start, f"Braze has no {name}: write {shown}.", f"Write {shown}", Edit(start, end, written))
+
+
+def _apply(draft: Draft, rule: Rule, code: str, inner: str, at: int, kind: str = "condition") -> None:
+    pattern, make, message, fix = rule
+    found = list(pattern.finditer(code))
+    if not found:
+        return
+    edits = []
+    for match in found:
+        plain = make if isinstance(make, str) else make(match)
+        edits.append(Edit(at + match.start(), at + match.end(), plain))
+    first = inner[found[0].start() : found[0].end()].strip()
+    draft.note(kind, edits[0].start, message.format(found=first, plain=edits[0].text), fix, *edits)

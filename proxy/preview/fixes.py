@@ -1,0 +1,241 @@
+"""The edits that put right what rendering brought to light."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from urllib.parse import quote
+
+from proxy.preview.call_tag import CallTag, call_tags
+from proxy.preview.findings import Edit, Finding, line_at, markups, without_quoted
+
+PARAMETERS = (
+    *("sku", "skus", "product_url", "stars", "language", "limit", "sort", "min_chars", "max_chars", "max_age_days"),
+    *("with_image", "min_reviews", "min_average", "fallback", "imported", "format", "display_locale", "locale"),
+    *("business_unit", "on_error", "style", "channel", "page", "perPage"),
+)
+_PATHS = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business", "/v1/fragment")
+_RANGES = {"limit": (1, 20), "min_chars": (0, 2000), "max_chars": (20, 2000), "max_age_days": (1, 3650), "min_average": (1, 5)}
+_LANGUAGES = {"english": "en", "german": "de", "deutsch": "de", "french": "fr", "spanish": "es", "italian": "it", "dutch": "nl", "eng": "en", "ger": "de", "deu": "de", "fra": "fr", "spa": "es", "ita": "it"}
+
+
+def fixed(kind: str, line: int, message: str, template: str, host: str) -> Finding:
+    """Return a mistake that the rendering told of, with the edits that put it right where there are any."""
+    tag = next((tag for tag in call_tags(template) if tag.line == line), None)
+    fix, edits, more = ("", (), "")
+    if kind == "unescaped-text":
+        fix, edits = _escaping(tag, message, template)
+    elif tag is not None:
+        fix, edits, more = _of_call(kind, tag, message, template, host)
+    return Finding(kind, line, f"{message}{more}", fix, tuple(edits))
+
+
+def _of_call(kind: str, tag: CallTag, message: str, template: str, host: str) -> tuple[str, Sequence[Edit], str]:
+    match kind:
+        case "missing-save":
+            named = re.search(r"add :save (\w+)", message)
+            name = named[1] if named else "product"
+            return f"Add :save {name}", [tag.with_option(f":save {name}")], ""
+        case "ignored-parameters":
+            return _ignored(tag, message)
+        case "cache-age":
+            used = re.search(r"becomes (\d+)", message)
+            start, end, _ = tag.options.get("cache_max_age", (tag.end, tag.end, ""))
+            return ("Write it", [Edit(start, end, f":cache_max_age {used[1]}")], f" Write {used[1]}.") if used else ("", (), "")
+        case "abort-before-retry" | "retry-not-available":
+            return "Leave :retry out", [tag.without_option("retry")], ""
+        case "port":
+            port = re.search(r"(?<=\w):\d+(?=/|$)", tag.url)
+            if port is None:
+                return "", (), ""
+            return "Leave the port out", [Edit(tag.url_at + port.start(), tag.url_at + port.end(), "")], " Leave it out."
+        case "not-json":
+            return "Leave :save out", [tag.without_option("save")], " Leave :save out to print it in place of the tag."
+        case "url-characters":
+            return _escaped(tag)
+        case "empty-parameter":
+            return _stopped(tag, message, template)
+        case "not-sent":
+            return _moved(tag, message, host)
+        case "problem":
+            return _refused(tag, message)
+    return "", (), ""
+
+
+def _ignored(tag: CallTag, message: str) -> tuple[str, Sequence[Edit], str]:
+    names = [name.strip(" .") for name in message.rpartition(":")[2].split(",")]
+    edits, said = [], []
+    for name in names:
+        near = get_close_matches(name.lower(), [p.lower() for p in PARAMETERS], 1, 0.6)
+        right = next((p for p in PARAMETERS if near and p.lower() == near[0]), "")
+        where = re.search(rf"[?&]({re.escape(name)})=", tag.url)
+        if where and right and tag.value(right) is None:
+            edits.append(Edit(tag.url_at + where.start(1), tag.url_at + where.end(1), right))
+            said.append(f"{name} is {right}")
+        else:
+            edits.append(tag.without_parameter(name))
+            said.append(f"take {name} out")
+    return "Put it right", edits, f" Here {', '.join(said)}."
+
+
+def _escaped(tag: CallTag) -> tuple[str, Sequence[Edit], str]:
+    edits = []
+    for _, output, at in tag.outputs():
+        if not re.search(r"\burl_(?:param_escape|encode|escape)\b", output):
+            end = at + len(output.rstrip("}")) + ("${" in output and output.endswith("}}}"))
+            edits.append(Edit(end, end, " | url_param_escape"))
+    bare = re.sub(r"\{\{.*?\}\}\}?", lambda match: "x" * len(match.group()), tag.url)
+    for match in re.finditer(r"[^\w\-.~:/?#\[\]@!$&'()*+,;=%]+|[^\x00-\x7f]+", bare):
+        edits.append(Edit(tag.url_at + match.start(), tag.url_at + match.end(), quote(match.group())))
+    return "Escape it", edits, ""
+
+
+def _stopped(tag: CallTag, message: str, template: str) -> tuple[str, Sequence[Edit], str]:
+    expression = re.search(r"arrives empty: (\{\{.*\}\}) rendered", message)
+    if expression is None:
+        return "", (), " Write a SKU after it, such as TRUCK-01."
+    value = expression[1][2:-2].split("|")[0].strip()
+    asked = f"{{{{{value}}}}}"
+    stop = f"{{% if {asked} == blank %}}{{% abort_message('no SKU') %}}{{% endif %}}"
+    if stop in template:
+        return "", (), ""
+    more = " Give it a value in step 3, or send nothing without one."
+    return "Send nothing without one", [Edit(tag.start, tag.start, stop)], more
+
+
+def _moved(tag: CallTag, message: str, host: str) -> tuple[str, Sequence[Edit], str]:
+    if "is not its name" in message:
+        place = re.match(r"(?:https?:)?/*[^/?\s{]+", tag.url)
+        if place and "/v1/" in tag.url:
+            return f"Write {host}", [Edit(tag.url_at, tag.url_at + place.end(), host)], f" Write {host}."
+    if "start with /v1/" in message:
+        path = re.match(r"https?://[^/?#]+(/[^?#{]*)?", tag.url)
+        written = (path[1] or "") if path else ""
+        near = get_close_matches(f"/v1{written}".replace("/v1/v2", "/v1"), _PATHS, 1, 0.5)
+        if path and near:
+            start = tag.url_at + path.end() - len(written)
+            return f"Write {near[0]}", [Edit(start, start + len(written), near[0])], f" Write {near[0]}."
+    if "must start with http" in message:
+        return "Write the whole address", [Edit(tag.url_at, tag.url_at, f"{host}/" if "://" not in tag.url else "")], ""
+    return "", (), " Take the call out of the message; invitations have their own campaign."
+
+
+def _refused(tag: CallTag, message: str) -> tuple[str, Sequence[Edit], str]:
+    status = re.search(r"the answer is (\d+)", message)
+    match status[1] if status else "":
+        case "401":
+            if tag.options.keys() & {"basic_auth", "auth_credentials"}:
+                return "", (), " Look at the credential’s name and password in Braze."
+            return "Add :basic_auth reviews_proxy", [tag.with_option(":basic_auth reviews_proxy")], " Add :basic_auth and the name it is stored under in Braze."
+        case "404":
+            near = get_close_matches(tag.path, _PATHS, 1, 0.4)
+            at = tag.url.find(tag.path)
+            if near and at >= 0 and near[0] != tag.path:
+                return f"Write {near[0]}", [Edit(tag.url_at + at, tag.url_at + at + len(tag.path), near[0])], f" The nearest address is {near[0]}."
+        case "405":
+            return "Leave :method out", [tag.without_option("method"), tag.without_option("body")], " Reviews are read with GET: leave :method out."
+        case "503" | "504" | "502":
+            if tag.value("on_error") is None:
+                return "Add on_error=empty", [tag.with_parameter("on_error", "empty")], " With on_error=empty the message can show something else."
+        case "400":
+            return _parameter(tag, message)
+    return "", (), ""
+
+
+def _parameter(tag: CallTag, message: str) -> tuple[str, Sequence[Edit], str]:
+    told = re.search(r"the answer is 400: (\w+)(?: is '([^']*)'…?)?: (.*)", message, re.DOTALL)
+    if told is None:
+        return "", (), ""
+    name, value, takes = told[1], told[2] or "", told[3]
+    other = re.search(r"\((\w+) is another parameter\)", takes)
+    if other and (where := re.search(rf"[?&]({re.escape(other[1])})=", tag.url)):
+        return f"Write {name}=", [Edit(tag.url_at + where.start(1), tag.url_at + where.end(1), name)], f" Write {name}= for {other[1]}=."
+    if takes.startswith("required"):
+        near = [given for given in re.findall(r"[?&](\w+)=", tag.url) if get_close_matches(given.lower(), [name, "product_id", "id", "product"], 1, 0.6)]
+        if near and (where := re.search(rf"[?&]({near[0]})=", tag.url)):
+            return f"Write {name}=", [Edit(tag.url_at + where.start(1), tag.url_at + where.end(1), name)], f" Write {name}= for {near[0]}=."
+        filled = f"{{{{event_properties.${{item_sku}} | url_param_escape}}}}"
+        return f"Write {name}=", [tag.with_parameter(name, filled)], f" Write {name}={filled}."
+    right = _right_value(name, value)
+    if tag.value(name) is None or "empty SKU" in takes or "unrendered" in takes:
+        return "", (), ""
+    if right:
+        return f"Write {name}={right}", [tag.with_parameter(name, right)], f" Write {name}={right}."
+    return f"Take {name} out", [tag.without_parameter(name)], f" Write another value, or take {name} out."
+
+
+def _right_value(name: str, value: str) -> str:
+    if name in _RANGES and (number := re.search(r"-?\d+", value)):
+        low, high = _RANGES[name]
+        return str(min(max(int(number[0]), low), high))
+    if name == "stars":
+        span = re.fullmatch(r"\s*([1-5])\s*(?:-|–|to|\.\.)\s*([1-5])\s*", value)
+        digits = [str(star) for star in range(int(span[1]), int(span[2]) + 1)] if span else re.findall(r"[1-5]", value)
+        if re.search(r"[1-5]\s*\+|>=?\s*[1-5]", value) and digits:
+            digits = [str(star) for star in range(int(digits[0]), 6)]
+        return ",".join(dict.fromkeys(digits))
+    if name == "language":
+        words = re.findall(r"[a-z]+", value.lower())
+        return _LANGUAGES.get(words[0], words[0][:2] if len(words) > 1 else "") if words else ""
+    if name == "sort":
+        return "highest" if re.search(r"high|best|rating|star|desc", value.lower()) else "newest"
+    if name == "format":
+        return "text" if re.search(r"te?xt|plain", value.lower()) else "html"
+    if name == "on_error":
+        return "empty"
+    return ""
+
+
+def _escaping(tag: CallTag | None, message: str, template: str) -> tuple[str, Sequence[Edit]]:
+    if tag is not None and tag.value("format") == "text":
+        return "Leave format=text out", [tag.without_parameter("format")]
+    path = re.search(r"\{\{([^{}]+)\}\}", message)
+    last = re.split(r"[.\[]", path[1].strip().rstrip("]"))[-1] if path else ""
+    edits = []
+    for markup in markups(template):
+        value = markup.inner.split("|")[0].strip(" -")
+        if markup.is_output and (value.endswith(f".{last}") or value == (path[1] if path else "")) and "escape" not in markup.inner:
+            end = markup.at + len(markup.inner.rstrip(" -"))
+            edits.append(Edit(end, end, " | escape"))
+    return "Add | escape", edits
+
+
+def nearer(line: int, expression: str, nearest: str, template: str) -> tuple[str, tuple[Edit, ...]]:
+    """Return the edit that writes ``nearest`` for ``expression`` where a line's Liquid has it."""
+    if not nearest:
+        return "", ()
+    for markup in markups(template):
+        if line_at(template, markup.start) > line or line_at(template, markup.end) < line:
+            continue
+        at = markup.inner.find(expression)
+        if at >= 0:
+            start = markup.at + at
+            return f"Write {nearest}", (Edit(start, start + len(expression), nearest),)
+    return "", ()
+
+
+def with_default(line: int, expression: str, template: str) -> tuple[Edit, ...]:
+    """Return the edit that gives an output something to print when its value is empty."""
+    for markup in markups(template):
+        value = markup.inner.split("|")[0].strip(" -")
+        if markup.is_output and line_at(template, markup.start) == line and value == expression.strip("{} "):
+            if re.search(r"\bdefault\b", without_quoted(markup.inner)):
+                return ()
+            at = markup.at + markup.inner.index(value) + len(value)
+            word = "'there'" if re.search(r"name", value) else "''"
+            return (Edit(at, at, f" | default: {word}"),)
+    return ()
+
+
+def distinct(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings by line, each said once, and one alone of those that mend the same place."""
+    kept: dict[tuple[int, str], Finding] = {}
+    mended: set[tuple[tuple[int, int], ...]] = set()
+    for finding in sorted(findings, key=lambda finding: finding.line):
+        places = tuple((edit.start, edit.end) for edit in finding.edits)
+        if (finding.line, finding.message) in kept or (places and places in mended):
+            continue
+        kept[finding.line, finding.message] = finding
+        mended.add(places)
+    return list(kept.values())
