@@ -53,6 +53,13 @@ class Choices:
     credential: str = "reviews_proxy"
     fallback: str = "hide"
     fallback_text: str = ""
+    display_locale: str = ""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether not all reviews are shown, or the best ones first, which the message then has to say."""
+        stars = set(self.filters.get("stars", "").replace(" ", "").split(",")) - {""}
+        return self.kind not in _TAKES_NO_FILTERS and (0 < len(stars) < 5 or self.filters.get("sort") == "highest")
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,13 @@ def build(choices: Choices) -> Built:
     if choices.fallback != "abort":
         # The message goes out either way, so a Trustpilot that can't be had is only one more reason for the fallback.
         query["on_error"] = "empty"
+    if locale := choices.display_locale.strip():
+        query["display_locale"] = quote(locale)
     url = f"{choices.host}{kind.path}?" + "&".join(f"{name}={value}" for name, value in query.items())
-    options = f":basic_auth {choices.credential} :cache_max_age 900 :save {kind.variable}"
+    # An empty answer instead of an error is a good one to Braze: kept for longer than its usual five minutes, one
+    # slow second would be a quarter of an hour without reviews.
+    age = ":cache_max_age 900 " if choices.fallback == "abort" else ""
+    options = f":basic_auth {choices.credential} {age}:save {kind.variable}"
     return Built(f"{{% connected_content {url}\n   {options} %}}", _block(choices, kind.variable))
 
 
@@ -115,6 +127,8 @@ def _check(choices: Choices) -> None:
             mistakes["sku"] = str(error)
     elif not re.fullmatch(r"[^\s{}'\"](?:[^{}'\"]*[^\s{}'\"])?", choices.sku):
         mistakes["sku"] = "the name of the property that holds the SKU, such as item_sku"
+    if not re.fullmatch(r"[A-Za-z0-9-]{0,35}", choices.display_locale.strip()):
+        mistakes["display_locale"] = "a language such as de or de-DE"
     if not re.fullmatch(r"[\w-]+", choices.credential):
         mistakes["credential"] = "the name the credential is stored under in Braze, such as reviews_proxy"
     if mistakes:
@@ -133,6 +147,8 @@ def _sku(choices: Choices) -> str:
 def _block(choices: Choices, variable: str) -> str:
     is_html = choices.channel.is_html
     shown = (_HTML if is_html else _TEXT)[choices.kind]
+    disclosure = _DISCLOSURE[is_html] if choices.chooses else ""
+    shown = shown.replace(_DISCLOSED_HERE, disclosure)
     if choices.fallback == "abort":
         return f"{{% unless {variable}.found %}}{{% abort_message('no reviews') %}}{{% endunless %}}\n{shown}"
     # In a text message every line break is seen; in HTML none is.
@@ -143,8 +159,14 @@ def _block(choices: Choices, variable: str) -> str:
     return "\n".join([*lines, f"{opened} endif {closed}"])
 
 
+_DISCLOSED_HERE = "<disclosure>"
+# By whether the message is HTML. Within a loop over products it is that product's.
+_DISCLOSURE = {
+    True: '\n<p style="margin:0 0 16px;color:#52606d;font-size:14px">{{ product.disclosure }}</p>',
+    False: " ({{ product.disclosure }})",
+}
 _STARS = (
-    '<p><span style="color:#b7791f">{{{{ {0}.stars_icons }}}}</span> '
+    '<p><span style="color:#a15c00">{{{{ {0}.stars_icons }}}}</span> '
     "{{{{ {0}.average_text }}}} from {{{{ {0}.total }}}} reviews</p>"
 )
 _QUOTES = """\
@@ -153,7 +175,7 @@ _QUOTES = """\
   <p style="margin:0 0 6px">{{{{ review.content }}}}</p>
   <p style="margin:0;color:#52606d">{{{{ review.stars_icons }}}} {{{{ review.author }}}}</p>
 </blockquote>
-{{% endfor %}}"""
+{{% endfor %}}<disclosure>"""
 _HTML = {
     kind: f'<div style="font-family:Arial,sans-serif;line-height:1.5;color:#1f2933">\n{inside}\n</div>'
     for kind, inside in {
@@ -169,9 +191,9 @@ _HTML = {
 }
 # Plain quotes and hyphens: the typographic ones would take an SMS out of GSM-7.
 _TEXT = {
-    "product": '"{{ product.reviews[0].content }}" - {{ product.reviews[0].author }}',
+    "product": '"{{ product.reviews[0].content }}" - {{ product.reviews[0].author }}<disclosure>',
     "products": "{%- for product in cart.products -%}{%- if product.found -%}\n"
-    '{{ product.sku }}: "{{ product.reviews[0].content }}" - {{ product.reviews[0].author }}\n'
+    '{{ product.sku }}: "{{ product.reviews[0].content }}" - {{ product.reviews[0].author }}<disclosure>\n'
     "{% endif %}{%- endfor -%}",
     "stars": "Rated {{ rating.average_text }} of 5 by {{ rating.total }} customers.",
 }
@@ -198,32 +220,36 @@ class ReadyTemplate:
 
 READY_TEMPLATES = (
     ReadyTemplate(
-        "review-email",
-        "Review e-mail after delivery",
-        "Asks for a review and shows two good ones.",
+        "product-reviews",
+        "Reviews of a product",
+        "The rating and the latest reviews, whatever their stars.",
         Channel.EMAIL,
-        "How do you like your {{event_properties.${item_name} | default: 'order'}}?",
-        {
-            "attributes": {"first_name": "Ann"},
-            "event_properties": {
-                "item_sku": "TRUCK-01",
-                "item_name": "toy truck",
-                "review_link": "https://shop.example.com/review/1001",
-            },
-        },
+        "What others say about your {{event_properties.${item_name} | default: 'find'}}",
+        {"event_properties": {"item_sku": "TRUCK-01", "item_name": "toy truck"}, "attributes": {"first_name": "Ann"}},
     ),
     ReadyTemplate(
         "abandoned-cart",
-        "Products in an abandoned cart",
-        "Stars and one quote for each of several SKUs.",
+        "Products in a cart",
+        "Stars and one quote for each of several products.",
         Channel.EMAIL,
         "You left something behind",
         {"event_properties": {"skus": ["TRUCK-01", "BLENDER-450", "NEW-00"]}},
     ),
     ReadyTemplate(
+        "review-invitation",
+        "Ask for a review",
+        "Neutral, as Trustpilot wants it: no other reviews beside it.",
+        Channel.EMAIL,
+        "How do you like your {{event_properties.${item_name} | default: 'order'}}?",
+        {
+            "attributes": {"first_name": "Ann"},
+            "event_properties": {"item_name": "toy truck", "review_link": "https://shop.example.com/review/1001"},
+        },
+    ),
+    ReadyTemplate(
         "push-quote",
         "One quote for push",
-        "A short five-star quote.",
+        "A short quote, and which reviews it is from.",
         Channel.PUSH,
         "Still thinking about it?",
         {"event_properties": {"item_sku": "TRUCK-01"}},
@@ -235,5 +261,13 @@ READY_TEMPLATES = (
         Channel.SMS,
         "",
         {"event_properties": {"item_sku": "TRUCK-01", "cart_link": "https://shop.example.com/c/1"}},
+    ),
+    ReadyTemplate(
+        "in-app-rating",
+        "Rating in the app",
+        "Stars and the latest review, in a dialog.",
+        Channel.IN_APP,
+        "Loved by many",
+        {"event_properties": {"item_sku": "TRUCK-01"}},
     ),
 )

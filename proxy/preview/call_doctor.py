@@ -216,7 +216,8 @@ class _Call:
                     self._note(
                         "option",
                         start,
-                        f"{self._text[start:end][:40]} belongs to no option: take it out, or write the option’s name before it.",
+                        f"{self._text[start:end][:40]} belongs to no option: take it out, or write "
+                        "the option’s name before it.",
                         "Take it out",
                         (start, end, ""),
                     )
@@ -263,12 +264,12 @@ class _Call:
         plain = word.lower().replace("-", "_")
         name_end = start + 1 + len(word)
         glued = next((o for o in sorted(OPTIONS, key=len, reverse=True) if plain.startswith(o) and plain != o), "")
-        near = get_close_matches(plain, OPTIONS, 1, 0.75)
+        nearest = get_close_matches(plain, OPTIONS, 1, 0.75)
         if plain in OPTIONS:
             name = plain
         elif plain in _OTHER_OPTIONS:
             name = _OTHER_OPTIONS[plain]
-        elif glued and (not near or near[0] == glued) and len(plain) - len(glued) > 1:
+        elif glued and (not nearest or nearest[0] == glued) and len(plain) - len(glued) > 1:
             cut = start + 1 + len(glued)
             self._note(
                 "option",
@@ -278,8 +279,8 @@ class _Call:
                 (cut, cut, " "),
             )
             return glued, word[len(glued) :]
-        elif near:
-            name = near[0]
+        elif nearest:
+            name = nearest[0]
         else:
             known = ", ".join(f":{option}" for option in OPTIONS if option != "accept")
             message = f"Braze has no option :{word}; it has {known}. Take it out."
@@ -396,7 +397,8 @@ class _Call:
             self._note(
                 "option",
                 start,
-                f":{name} takes {_TAKES.get(name, 'a name without quotes')}, not {value[:60]}: write :{name} {right}.",
+                f":{name} takes {_TAKES.get(name, 'a name without quotes')}, not {value[:60]}: write "
+                f":{name} {right}.",
                 f"Write :{name} {right}",
                 (start, end, right),
             )

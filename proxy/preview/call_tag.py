@@ -79,7 +79,9 @@ class CallTag:
 
     def outputs(self) -> Iterator[tuple[str, str, int]]:
         """Yield each output of the address: the parameter it fills, its text, and where it begins."""
-        for match in re.finditer(r"([?&])([\w-]+)=([^&]*)", _OUTPUT.sub(lambda m: "\ufdd0" * len(m.group()), self.url)):
+        for match in re.finditer(
+            r"([?&])([\w-]+)=([^&]*)", _OUTPUT.sub(lambda m: "\ufdd0" * len(m.group()), self.url)
+        ):
             start = match.start(3)
             for output in _OUTPUT.finditer(self.url, start, match.end(3)):
                 yield match[2], output.group(), self.url_at + output.start()

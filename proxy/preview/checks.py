@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from proxy.preview.braze import CallRecord, Channel
 from proxy.preview.call_tag import CallTag, call_tags
 from proxy.preview.findings import Edit, Finding, line_at, markups, without_unread
 
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[0-9a-fA-F]+|[a-zA-Z]{2,8}\d?);")
-_HTML_TAG = re.compile(r"</?(?:a|b|br|div|em|font|h[1-6]|hr|i|img|li|ol|p|span|strong|table|td|tr|u|ul)\b[^<>]*>", re.I)
+_HTML_TAG = re.compile(
+    r"</?(?:a|b|br|div|em|font|h[1-6]|hr|i|img|li|ol|p|span|strong|table|td|tr|u|ul)\b[^<>]*>", re.I
+)
 _LIQUID = re.compile(r"\{\{|\{%|%\}|\$\{")
 _OBJECT = re.compile(r"""\{['"]\w+['"]\s*(?:=>|:)\s*|\[object Object\]""")
 _SECRET_HEADER = re.compile(r"authorization|api[-_]?key|token|secret|password", re.IGNORECASE)
@@ -26,16 +28,42 @@ _STANDS_FOR_ONE = re.compile(
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}", re.IGNORECASE)
 _PERSONAL = re.compile(r"\$\{(email_address|phone_number|email|phone)\}")
 _ALWAYS_NEW = re.compile(r"['\"]now['\"]|\brandom\b", re.IGNORECASE)
-_ALWAYS_NEW_NAMES = ("cache_id", "cachebuster", "cache_buster", "cb", "nocache", "rand", "random", "ts", "timestamp", "_")
-_DISCLOSED = re.compile(r"showing (?:only )?our|only .{0,24}star reviews|selected reviews|our latest reviews", re.IGNORECASE)
+_ALWAYS_NEW_NAMES = (
+    "cache_id",
+    "cachebuster",
+    "cache_buster",
+    "cb",
+    "nocache",
+    "rand",
+    "random",
+    "ts",
+    "timestamp",
+    "_",
+)
+_DISCLOSED = re.compile(
+    r"showing (?:only )?our|only .{0,24}star reviews|selected reviews|our latest reviews", re.IGNORECASE
+)
 _INVITES = re.compile(
-    r"\b(?:write|leave|share|post|add)\s+(?:us\s+)?(?:a|your)\s+review\b|\brate (?:us|your)\b|\breview (?:us|your purchase)\b",
+    r"\b(?:write|leave|share|post|add)\s+(?:us\s+)?(?:a|your)\s+review\b|\brate (?:us|your)\b|\breview "
+    r"(?:us|your purchase)\b",
     re.IGNORECASE,
 )
 _OF_REVIEWS = ("/v1/reviews", "/v1/products", "/v1/business")
 _IN_HTML = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business")
 _ATTRIBUTE = re.compile(r"<(img|a)\b[^<>]*?\b(src|href)\s*=\s*(?:\"\s*\"|'\s*'|(?=[\s>]))", re.IGNORECASE)
-_PLAINER = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": "...", "•": "-", "\u00a0": " ", "★": "*"}
+_PLAINER = {
+    "“": '"',
+    "”": '"',
+    "„": '"',
+    "‘": "'",
+    "’": "'",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "•": "-",
+    "\u00a0": " ",
+    "★": "*",
+}
 _MANY_CALLS = 3
 
 
@@ -55,7 +83,7 @@ class Part:
         return call_tags(self.template)
 
     def literal(self) -> str:
-        """The template with everything that is Liquid blanked out, each character in its place."""
+        """Return the template with everything that is Liquid blanked out, each character in its place."""
         text = without_unread(self.template)
         for markup in markups(self.template):
             text = text[: markup.start] + " " * (markup.end - markup.start) + text[markup.end :]
@@ -87,7 +115,8 @@ def examine_row(parts: Iterable[tuple[str, Part]]) -> Iterator[tuple[str, Findin
     name, part, call = list(addresses.values())[_MANY_CALLS - 1]
     edits = _one_call(part)
     message = (
-        f"The message makes {len(addresses)} calls one after the other; together they can take longer than a message has, "
+        f"The message makes {len(addresses)} calls one after the other; together they can take longer "
+        "than a message has, "
         "and it goes out without what comes last: ask for all products in one call, /v1/products?skus=A,B,C."
     )
     yield name, Finding("calls-in-a-row", call.line, message, "Ask for all in one call", edits)
@@ -120,35 +149,61 @@ def _calls(part: Part) -> Iterator[Finding]:
     for tag in part.tags:
         before = saved.get(tag.variable)
         if before and not re.search(rf"\b{tag.variable}\b", part.template[before.end : tag.start]):
-            message = f"This call saves its answer as {tag.variable} too, so the one of line {before.line} is lost: use another name."
+            message = (
+                f"This call saves its answer as {tag.variable} too, so the one of line {before.line} "
+                "is lost: use another name."
+            )
             start, end, _ = tag.options.get("save", (tag.end, tag.end, ""))
-            yield Finding("overwritten", tag.line, message, f"Write :save {tag.variable}_2", (Edit(start, end, f":save {tag.variable}_2"),))
+            yield Finding(
+                "overwritten",
+                tag.line,
+                message,
+                f"Write :save {tag.variable}_2",
+                (Edit(start, end, f":save {tag.variable}_2"),),
+            )
         saved[tag.variable] = tag
 
 
 def _address(part: Part, tag: CallTag) -> Iterator[Finding]:
     if re.match(r"http://(?!127\.|localhost|\[::1\])", tag.url, re.IGNORECASE):
         edit = Edit(tag.url_at, tag.url_at + len("http"), "https")
-        yield Finding("http", tag.line, "The call goes over http:, so the credential travels unprotected: write https:.", "Write https:", (edit,))
+        yield Finding(
+            "http",
+            tag.line,
+            "The call goes over http:, so the credential travels unprotected: write https:.",
+            "Write https:",
+            (edit,),
+        )
     for name, output, at in tag.outputs():
         if re.search(r"\burl_(?:param_escape|encode)\b", output):
             continue
         end = at + len(output.rstrip("}")) + (1 if "${" in output and output.endswith("}}}") else 0)
         end -= len(part.template[at:end]) - len(part.template[at:end].rstrip("- "))
         message = (
-            f"{output} goes into the address as it is: a & in it would end the value, and a space the address. "
-            "Add | url_param_escape."
+            f"{output} as it is: a & in it would end the value, and a space the address. Add | url_param_escape."
         )
-        yield Finding("not-escaped", tag.line, f"{name}= takes {message}", "Add | url_param_escape", (Edit(end, end, " | url_param_escape"),))
+        yield Finding(
+            "not-escaped",
+            tag.line,
+            f"{name}= gets {message}",
+            "Add | url_param_escape",
+            (Edit(end, end, " | url_param_escape"),),
+        )
         personal = _PERSONAL.search(output)
         if personal:
             yield _personal(tag, name)
     for name in (name for name in _ALWAYS_NEW_NAMES if tag.value(name) is not None):
-        message = f"{name}= makes every address a new one, so nothing is cached and each recipient costs a call: take it out."
+        message = (
+            f"{name}= makes every address a new one, so nothing is cached and each recipient "
+            "costs a call: take it out."
+        )
         yield Finding("never-cached", tag.line, message, f"Take {name} out", (tag.without_parameter(name),))
     for name, output, _ in tag.outputs():
         if _ALWAYS_NEW.search(output) and name not in _ALWAYS_NEW_NAMES:
-            message = f"{name}= changes from second to second, so nothing is cached and each recipient costs a call: take it out."
+            message = (
+                f"{name}= changes from second to second, so nothing is cached and each recipient "
+                "costs a call: take it out."
+            )
             yield Finding("never-cached", tag.line, message, f"Take {name} out", (tag.without_parameter(name),))
     for url in part.rendered(tag)[:1]:
         yield from _rendered_address(tag, url)
@@ -163,26 +218,46 @@ def _rendered_address(tag: CallTag, url: str) -> Iterator[Finding]:
     single = written.count("{{") == 1 and not re.search(r"\b(?:join|map|split)\b", written) and "," not in written
     sku = ",".join(given.get("sku", []))
     if single and "," in sku:
-        at = tag.url_at + tag.url.index(written) + len(written.rstrip("}")) + ("${" in written and written.endswith("}}}"))
+        at = (
+            tag.url_at
+            + tag.url.index(written)
+            + len(written.rstrip("}"))
+            + ("${" in written and written.endswith("}}}"))
+        )
         escape = re.search(r"\s*\|\s*url_(?:param_escape|encode)", written)
         start = tag.url_at + tag.url.index(written) + escape.start() if escape else at
         message = (
-            f"The SKU {sku[:60]} has a comma, and a comma parts SKUs: the proxy merges {len(sku.split(','))} products into one. "
+            f"The SKU {sku[:60]} has a comma, and a comma parts SKUs: the proxy merges {len(sku.split(','))} "
+            "products into one. "
             "Ask for one with | split: ',' | first, or for each with /v1/products?skus=."
         )
-        yield Finding("comma-in-sku", tag.line, message, "Ask for the first one", (Edit(start, start, " | split: ',' | first"),))
+        yield Finding(
+            "comma-in-sku", tag.line, message, "Ask for the first one", (Edit(start, start, " | split: ',' | first"),)
+        )
 
 
 def _personal(tag: CallTag, name: str) -> Finding:
-    message = f"{name}= puts a person’s address or number into the URL, which Braze keeps in its log for 30 days: take it out."
+    message = (
+        f"{name}= puts a person’s address or number into the URL, which Braze keeps in its log "
+        "for 30 days: take it out."
+    )
     return Finding("personal-data", tag.line, message, f"Take {name} out", (tag.without_parameter(name),))
 
 
 def _secrets(part: Part, tag: CallTag) -> Iterator[Finding]:
-    said = "A secret stands in the tag, where everybody who may read the message reads it: store it in Braze (Settings, Connected Content) and name it, "
+    said = (
+        "A secret stands in the tag, where everybody who may read the message reads it: store it "
+        "in Braze (Settings, Connected Content) and name it, "
+    )
     start, end, value = tag.options.get("basic_auth", (0, 0, ""))
     if ":" in value and "{{" not in value:
-        yield Finding("secret", tag.line, f"{said}:basic_auth reviews_proxy.", "Name the stored one", (Edit(start, end, ":basic_auth reviews_proxy"),))
+        yield Finding(
+            "secret",
+            tag.line,
+            f"{said}:basic_auth reviews_proxy.",
+            "Name the stored one",
+            (Edit(start, end, ":basic_auth reviews_proxy"),),
+        )
     if user := re.match(r"(https?://)([^/@\s:{]+:[^/@\s{]+)@", tag.url):
         edits = [Edit(tag.url_at + user.end(1), tag.url_at + user.end(), "")]
         if "basic_auth" not in tag.options:
@@ -193,7 +268,9 @@ def _secrets(part: Part, tag: CallTag) -> Iterator[Finding]:
             edits = [tag.without_parameter(match[1])]
             if not {"basic_auth", "auth_credentials"} & set(tag.options):
                 edits.append(tag.with_option(":auth_credentials reviews_proxy"))
-            yield Finding("secret", tag.line, f"{said}:auth_credentials reviews_proxy.", "Name the stored one", tuple(edits))
+            yield Finding(
+                "secret", tag.line, f"{said}:auth_credentials reviews_proxy.", "Name the stored one", tuple(edits)
+            )
     start, end, value = tag.options.get("headers", (0, 0, ""))
     pairs = re.findall(r'"([^"]*)"\s*:\s*"((?:\{\{.*?\}\}|[^"])*)"', value)
     secret = [name for name, content in pairs if _SECRET_HEADER.search(name) and _is_secret(content)]
@@ -202,7 +279,9 @@ def _secrets(part: Part, tag: CallTag) -> Iterator[Finding]:
         written = f":headers {json.dumps(rest, ensure_ascii=False)} " if rest else ""
         stored = "" if {"basic_auth", "auth_credentials"} & set(tag.options) else ":auth_credentials reviews_proxy"
         edits = [Edit(start, end, (written + stored).strip())]
-        yield Finding("secret", tag.line, f"{said}:auth_credentials reviews_proxy.", "Name the stored one", tuple(edits))
+        yield Finding(
+            "secret", tag.line, f"{said}:auth_credentials reviews_proxy.", "Name the stored one", tuple(edits)
+        )
 
 
 def _is_secret(value: str) -> bool:
@@ -217,10 +296,13 @@ def _kept_errors(tag: CallTag) -> Iterator[Finding]:
     if tag.value("on_error") == "empty" and seconds.isdecimal() and int(seconds) > 300:
         message = (
             f"With on_error=empty a failure is a good answer to Braze, and :cache_max_age {seconds} keeps it for "
-            f"{int(seconds) // 60} minutes: one slow second, and all that time without reviews. Leave :cache_max_age out "
+            f"{int(seconds) // 60} minutes: one slow second, and all that time without reviews. Leave "
+            ":cache_max_age out "
             "(Braze then keeps answers for five minutes)."
         )
-        yield Finding("kept-error", tag.line, message, "Leave :cache_max_age out", (tag.without_option("cache_max_age"),))
+        yield Finding(
+            "kept-error", tag.line, message, "Leave :cache_max_age out", (tag.without_option("cache_max_age"),)
+        )
 
 
 def _too_large(part: Part) -> Iterator[Finding]:
@@ -235,12 +317,18 @@ def _too_large(part: Part) -> Iterator[Finding]:
         if name == "limit" and tag.value("max_chars") is None:
             at = edits[0].end
             edits = [Edit(edits[0].start, at, f"{edits[0].text}&max_chars=240")]
-        message = f"The answer is over 1 MB, and Braze refuses it: ask for less with {name}={value}, or for fewer products."
+        message = (
+            f"The answer is over 1 MB, and Braze refuses it: ask for less with {name}={value}, or for fewer products."
+        )
         yield Finding("too-large", tag.line, message, f"Ask with {name}={value}", tuple(edits))
 
 
 def _disclosure(part: Part) -> Iterator[Finding]:
-    if "disclosure" in part.template or _DISCLOSED.search(part.output) or not re.search(r"\.content\b", part.template):
+    if (
+        "disclosure" in part.template
+        or _DISCLOSED.search(part.output)
+        or not re.search(r"\.content\b", part.template)
+    ):
         return
     for tag in part.tags:
         for url in part.rendered(tag)[:1]:
@@ -252,11 +340,16 @@ def _disclosure(part: Part) -> Iterator[Finding]:
                 continue
             if not chosen and given.get("sort") != ["highest"]:
                 continue
-            which = f"only the reviews with {' and '.join(sorted(stars, reverse=True))} stars" if chosen else "the best reviews first"
+            which = (
+                f"only the reviews with {' and '.join(sorted(stars, reverse=True))} stars"
+                if chosen
+                else "the best reviews first"
+            )
             text = f"Showing our {' & '.join(sorted(stars))} star reviews" if is_drop_in else ""
             edit, written = _disclosing(part, text)
             message = (
-                f"The message shows {which} and does not say so, which Trustpilot’s guidelines and the law of many countries "
+                f"The message shows {which} and does not say so, which Trustpilot’s guidelines and "
+                "the law of many countries "
                 f"ask for: print {written}, or leave the filter out."
             )
             yield Finding("no-disclosure", tag.line, message, "Say which reviews are shown", (edit,))
@@ -292,16 +385,29 @@ def _leftovers(part: Part) -> Iterator[Finding]:
     seen = without_html_unseen(part.output) if part.is_html else part.output
     if match := _LIQUID.search(seen):
         at = part.template.find(match.group())
-        message = f"Customers would read Liquid as it is written: {seen[max(match.start() - 10, 0) : match.end() + 20].strip()}. Look at its braces, and take {{% raw %}} out."
+        around = seen[max(match.start() - 10, 0) : match.end() + 20].strip()
+        message = (
+            f"Customers would read Liquid as it is written: {around}. Look at its braces, and take {{% raw %}} out."
+        )
         raw = re.search(r"\{%-?\s*raw\s*-?%\}|\{%-?\s*endraw\s*-?%\}", part.template)
-        edits = tuple(Edit(*m.span(), "") for m in re.finditer(r"\{%-?\s*(?:end)?raw\s*-?%\}", part.template)) if raw else ()
+        edits = (
+            tuple(Edit(*m.span(), "") for m in re.finditer(r"\{%-?\s*(?:end)?raw\s*-?%\}", part.template))
+            if raw
+            else ()
+        )
         yield Finding("liquid-shown", line_at(part.template, at), message, "Take raw out", edits)
     literal = part.literal()
-    for match in re.finditer(r"\b(?:lorem ipsum|TODO|TBD|XXXX*)\b|\[(?:link|name|product|text|insert [^\]]*)\]", literal, re.IGNORECASE):
+    for match in re.finditer(
+        r"\b(?:lorem ipsum|TODO|TBD|XXXX*)\b|\[(?:link|name|product|text|insert [^\]]*)\]", literal, re.IGNORECASE
+    ):
         if match.group().islower() and not match.group().startswith(("lorem", "[")):
             continue
-        message = f"“{match.group()}” is a note for whoever writes the message, and customers would read it: take it out."
-        yield Finding("placeholder", line_at(part.template, match.start()), message, "Take it out", (Edit(*match.span(), ""),))
+        message = (
+            f"“{match.group()}” is a note for whoever writes the message, and customers would read it: take it out."
+        )
+        yield Finding(
+            "placeholder", line_at(part.template, match.start()), message, "Take it out", (Edit(*match.span(), ""),)
+        )
 
 
 def without_html_unseen(output: str) -> str:
@@ -322,17 +428,30 @@ _FIELDS = (
 
 
 def _whole_objects(part: Part) -> Iterator[Finding]:
-    answers = {tag.variable: tag for tag in part.tags if tag.path.startswith("/v1/") and not tag.path.endswith("/fragment")}
-    loops = {name: of for name, of in re.findall(r"\bfor\s+(\w+)\s+in\s+([\w.\[\]]+)", part.template)}
+    answers = {
+        tag.variable: tag for tag in part.tags if tag.path.startswith("/v1/") and not tag.path.endswith("/fragment")
+    }
+    loops = dict(re.findall(r"\bfor\s+(\w+)\s+in\s+([\w.\[\]]+)", part.template))
     for markup in markups(part.template):
         value = markup.inner.strip(" -")
-        if not markup.is_output or not re.fullmatch(r"\w+(?:\[\d+\]|\.\w+)*", value) or not answers or not _OBJECT.search(part.output):
+        if (
+            not markup.is_output
+            or not re.fullmatch(r"\w+(?:\[\d+\]|\.\w+)*", value)
+            or not answers
+            or not _OBJECT.search(part.output)
+        ):
             continue
         root = re.split(r"[.\[]", value)[0]
         field = ""
         if value in answers:
             is_rating = answers[value].path == "/v1/summary"
-            field = ".average_text" if is_rating else ".products[0].sku" if answers[value].path == "/v1/products" else ".reviews[0].content"
+            field = (
+                ".average_text"
+                if is_rating
+                else ".products[0].sku"
+                if answers[value].path == "/v1/products"
+                else ".reviews[0].content"
+            )
         elif value in loops and loops[value].split(".")[0] in {*answers, *loops}:
             field = ".content" if loops[value].endswith("reviews") else ".sku"
         elif root in answers or root in loops:
@@ -340,7 +459,13 @@ def _whole_objects(part: Part) -> Iterator[Finding]:
         if field:
             end = markup.at + len(markup.inner.rstrip(" -"))
             message = f"{{{{ {value} }}}} prints a whole object with its braces: write {{{{ {value}{field} }}}}."
-            yield Finding("whole-object", line_at(part.template, markup.start), message, f"Write {value}{field}", (Edit(end, end, field),))
+            yield Finding(
+                "whole-object",
+                line_at(part.template, markup.start),
+                message,
+                f"Write {value}{field}",
+                (Edit(end, end, field),),
+            )
 
 
 def _invitation(part: Part) -> Iterator[Finding]:
@@ -352,7 +477,8 @@ def _invitation(part: Part) -> Iterator[Finding]:
     end = _end_of_loop(part.template, shows.start()) if shows else None
     start, stop = (shows.start(), end) if shows and end else printed.span()
     message = (
-        f"The message asks for a review (“{asks.group()}”) and shows others beside it; Trustpilot wants an invitation to be "
+        f"The message asks for a review (“{asks.group()}”) and shows others beside it; Trustpilot "
+        "wants an invitation to be "
         "neutral: take the reviews out."
     )
     yield Finding("invites", line_at(part.template, start), message, "Take the reviews out", (Edit(start, stop, ""),))
@@ -362,10 +488,23 @@ def _pictured_stars(part: Part) -> Iterator[Finding]:
     literal = part.literal()
     tag = next((tag for tag in part.tags if tag.path in _IN_HTML), None)
     for match in re.finditer(r"(?:★|⭐️?|&#9733;|&starf;){5}", literal) if tag else ():
-        name = f"{tag.variable}.stars_icons" if tag and tag.path in ("/v1/summary", "/v1/business") else f"{tag.variable if tag else 'product'}.summary.stars_icons"
+        name = (
+            f"{tag.variable}.stars_icons"
+            if tag and tag.path in ("/v1/summary", "/v1/business")
+            else f"{tag.variable if tag else 'product'}.summary.stars_icons"
+        )
         written = f"{{{{ {name} }}}}"
-        message = f"Five stars stand in the message whatever the rating is, which misleads where it is lower: write {written}."
-        yield Finding("stars", line_at(part.template, match.start()), message, f"Write {written}", (Edit(*match.span(), written),))
+        message = (
+            "Five stars stand in the message whatever the rating is, which misleads where it "
+            f"is lower: write {written}."
+        )
+        yield Finding(
+            "stars",
+            line_at(part.template, match.start()),
+            message,
+            f"Write {written}",
+            (Edit(*match.span(), written),),
+        )
 
 
 # ---- E-mail
@@ -374,26 +513,56 @@ def _pictured_stars(part: Part) -> Iterator[Finding]:
 def _links(part: Part) -> Iterator[Finding]:
     literal = part.literal()
     for match in re.finditer(r"\b(src|href|background|action)\s*=\s*[\"']?(http):", literal, re.IGNORECASE):
-        what = "picture, which mail clients then leave out" if match[1].lower() in ("src", "background") else "link, which browsers warn of"
+        what = (
+            "picture, which mail clients then leave out"
+            if match[1].lower() in ("src", "background")
+            else "link, which browsers warn of"
+        )
         message = f"{match[1]} begins with http:, an unprotected {what}: write https:."
-        yield Finding("http", line_at(part.template, match.start()), message, "Write https:", (Edit(match.start(2), match.end(2), "https"),))
+        yield Finding(
+            "http",
+            line_at(part.template, match.start()),
+            message,
+            "Write https:",
+            (Edit(match.start(2), match.end(2), "https"),),
+        )
     empty = list(_ATTRIBUTE.finditer(part.output))
     for tag, name in dict.fromkeys((match[1].lower(), match[2].lower()) for match in empty):
         yield from _empty(part, literal, tag, name)
-    for match in re.finditer(r"<a\b[^<>]*?\bhref\s*=\s*([\"'])(#|https?://|javascript:[^\"']*)\1", literal, re.IGNORECASE):
+    for match in re.finditer(
+        r"<a\b[^<>]*?\bhref\s*=\s*([\"'])(#|https?://|javascript:[^\"']*)\1", literal, re.IGNORECASE
+    ):
         message = f"A link goes nowhere (href={match[2]}): give it an address."
-        yield Finding("empty-link", line_at(part.template, match.start()), message, "Take the link off", _unlinked(part.template, match.start()))
+        yield Finding(
+            "empty-link",
+            line_at(part.template, match.start()),
+            message,
+            "Take the link off",
+            _unlinked(part.template, match.start()),
+        )
 
 
 def _empty(part: Part, literal: str, tag: str, name: str) -> Iterator[Finding]:
-    what = "A picture has no address (an empty src), and shows as a broken one" if tag == "img" else "A link has no address (an empty href), and goes nowhere"
+    what = (
+        "A picture has no address (an empty src), and shows as a broken one"
+        if tag == "img"
+        else "A link has no address (an empty href), and goes nowhere"
+    )
     written = re.search(rf"<{tag}\b[^<>]*?\b{name}\s*=\s*(?:\"\s*\"|'\s*')", part.template, re.IGNORECASE)
     if written:
         end = part.template.index(">", written.end()) + 1 if ">" in part.template[written.end() :] else written.end()
         edits = (Edit(written.start(), end, ""),) if tag == "img" else _unlinked(part.template, written.start())
-        yield Finding("empty-link", line_at(part.template, written.start()), f"{what}: give it one, or take it out.", "Take it out", edits)
+        yield Finding(
+            "empty-link",
+            line_at(part.template, written.start()),
+            f"{what}: give it one, or take it out.",
+            "Take it out",
+            edits,
+        )
         return
-    pattern = re.compile(rf"<{tag}\b[^<>]*?\b{name}\s*=\s*([\"']?)\s*\{{\{{(.*?)\}}\}}(\}}?)\s*\1", re.IGNORECASE | re.DOTALL)
+    pattern = re.compile(
+        rf"<{tag}\b[^<>]*?\b{name}\s*=\s*([\"']?)\s*\{{\{{(.*?)\}}\}}(\}}?)\s*\1", re.IGNORECASE | re.DOTALL
+    )
     for match in pattern.finditer(part.template):
         value = (match[2] + match[3]).split("|")[0].strip(" -")
         close = part.template.find("</a>" if tag == "a" else ">", match.end())
@@ -402,8 +571,13 @@ def _empty(part: Part, literal: str, tag: str, name: str) -> Iterator[Finding]:
         end = close + (4 if tag == "a" else 1)
         asked = f"{{{{{value}}}}}" if "${" in value else value
         edits = Edit(match.start(), match.start(), f"{{% if {asked} != blank %}}"), Edit(end, end, "{% endif %}")
-        message = f"{what}: {{{{{value}}}}} came up empty. Show it only where there is one, {{% if {asked} != blank %}} … {{% endif %}}."
-        yield Finding("empty-link", line_at(part.template, match.start()), message, "Show it only where there is one", edits)
+        message = (
+            f"{what}: {{{{{value}}}}} came up empty. Show it only where there is one, {{% if "
+            f"{asked} != blank %}} … {{% endif %}}."
+        )
+        yield Finding(
+            "empty-link", line_at(part.template, match.start()), message, "Show it only where there is one", edits
+        )
 
 
 def _unlinked(template: str, start: int) -> tuple[Edit, ...]:
@@ -427,16 +601,35 @@ def _html_in_text(part: Part) -> Iterator[Finding]:
         if written:
             edits = tuple(Edit(*match.span(), _as_text(match.group())) for match in written)
             message = f"{where}, and customers would read {written[0].group()} as it stands: write it without HTML."
-            yield Finding("html-shown", line_at(part.template, written[0].start()), message, "Write plain text", edits)
+            yield Finding(
+                "html-shown", line_at(part.template, written[0].start()), message, "Write plain text", edits
+            )
             continue
         tags = [tag for tag in part.tags if tag.path in _IN_HTML and tag.value("format") != "text"]
         escapes = list(re.finditer(r"\s*\|\s*(?:escape|escape_once|h)\b(?=\s*(?:\||-?\}\}))", part.template))
         if escapes and what == "entity":
-            message = f"{where}, and customers would read {shown.group()}: take the filter escape out, it is for HTML."
-            yield Finding("html-shown", line_at(part.template, escapes[0].start()), message, "Take escape out", tuple(Edit(*m.span(), "") for m in escapes))
+            message = (
+                f"{where}, and customers would read {shown.group()}: take the filter escape out, it is for HTML."
+            )
+            yield Finding(
+                "html-shown",
+                line_at(part.template, escapes[0].start()),
+                message,
+                "Take escape out",
+                tuple(Edit(*m.span(), "") for m in escapes),
+            )
         if tags and what == "entity":
-            message = f"{where}, and customers would read {shown.group()}, HTML’s spelling of a character: ask the proxy for plain text with format=text."
-            yield Finding("html-shown", tags[0].line, message, "Ask with format=text", tuple(tag.with_parameter("format", "text") for tag in tags))
+            message = (
+                f"{where}, and customers would read {shown.group()}, HTML’s spelling of a "
+                "character: ask the proxy for plain text with format=text."
+            )
+            yield Finding(
+                "html-shown",
+                tags[0].line,
+                message,
+                "Ask with format=text",
+                tuple(tag.with_parameter("format", "text") for tag in tags),
+            )
         elif not escapes:
             yield _stripped(part, shown.group(), where)
 
@@ -444,9 +637,17 @@ def _html_in_text(part: Part) -> Iterator[Finding]:
 def _stripped(part: Part, shown: str, where: str) -> Finding:
     """Tell of HTML that came with a value, not with the template."""
     outputs = [markup for markup in markups(part.template) if markup.is_output and "strip_html" not in markup.inner]
-    edits = tuple(Edit(m.at + len(m.inner.rstrip(" -")), m.at + len(m.inner.rstrip(" -")), " | strip_html") for m in outputs)
+    edits = tuple(
+        Edit(m.at + len(m.inner.rstrip(" -")), m.at + len(m.inner.rstrip(" -")), " | strip_html") for m in outputs
+    )
     line = line_at(part.template, outputs[0].start) if outputs else 1
-    return Finding("html-shown", line, f"{where}, and customers would read {shown}, which came with a value: add | strip_html.", "Add | strip_html", edits)
+    return Finding(
+        "html-shown",
+        line,
+        f"{where}, and customers would read {shown}, which came with a value: add | strip_html.",
+        "Add | strip_html",
+        edits,
+    )
 
 
 def _as_text(markup: str) -> str:
@@ -461,9 +662,14 @@ def _costly_characters(part: Part) -> Iterator[Finding]:
     if part.channel is not Channel.SMS:
         return
     literal = part.literal()
-    found = [match for match in re.finditer(f"[{''.join(_PLAINER)}]", literal)]
+    found = list(re.finditer(f"[{''.join(_PLAINER)}]", literal))
     if found:
         shown = " ".join(dict.fromkeys(match.group() for match in found))
-        message = f"{shown} is not in the alphabet of SMS, so a segment holds 70 characters in place of 160: write it plainly."
+        message = (
+            f"{shown} is not in the alphabet of SMS, so a segment holds 70 characters in place "
+            "of 160: write it plainly."
+        )
         edits = tuple(Edit(*match.span(), _PLAINER[match.group()]) for match in found)
-        yield Finding("costly-characters", line_at(part.template, found[0].start()), message, "Write plain characters", edits)
+        yield Finding(
+            "costly-characters", line_at(part.template, found[0].start()), message, "Write plain characters", edits
+        )

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from proxy.preview.call_doctor import examine_calls
 from proxy.preview.expression_doctor import examine_assignment, examine_condition, examine_loop, examine_output
-from proxy.preview.findings import Draft, Edit, markups, without_quoted, without_unread
+from proxy.preview.findings import Draft, Edit, Finding, line_at, markups, without_quoted, without_unread
 
 BLOCKS = ("if", "unless", "case", "for", "tablerow", "capture", "comment", "raw", "ifchanged", "translation")
 _CALLS = (
@@ -48,7 +48,7 @@ _OTHER_NAMES = {
 }
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
-_ODD_SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+_RARE_SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|#x?[0-9a-f]+);", re.IGNORECASE)
 _HTML_TAG = re.compile(r"</?(?:span|b|i|em|strong|u|font|br|div|p|wbr|code|mark|a)\b[^<>]*>", re.IGNORECASE)
 _DOUBLE, _SINGLE = "“”„‟«»″", "‘’‚‛′`´"
@@ -105,6 +105,43 @@ def examine(template: str) -> Draft:
     return draft
 
 
+_JARGON = re.compile(
+    r"\b(?:unexpected|expected|found|token|dpipe|primitive|syntax|expression|undefined|parse|int|NoneType|lookup)\b"
+    r"|'\w+' object",
+    re.IGNORECASE,
+)
+
+
+def plain(message: str, template: str, line: int) -> str:
+    """Return what an error says without the words of the Liquid library."""
+    if tag := re.search(r"(?:unexpected|unknown) tag '?(\w+)'?", message):
+        return f"Braze has no tag {tag[1]}, or it stands where it does not belong"
+    if name := re.search(r"(?:unknown|no) filter:? '?(\w+)'?", message):
+        return f"Braze has no filter {name[1]}"
+    if not _JARGON.search(re.sub(r"^(?:abort_message|connected_content|:\w+|expected an option).*", "", message)):
+        return message
+    written = next(
+        (m for m in markups(template) if line_at(template, m.start) <= line <= line_at(template, m.end)), None
+    )
+    if written is None:
+        return "Braze can't read this line: look at its braces, quotes and names"
+    return (
+        f"Braze can't read {_short(template[written.start : written.end])}: look at its quotes, "
+        "its pipes and its names"
+    )
+
+
+def unreadable(message: str, template: str, line: int) -> Finding:
+    """Return the finding for an error that no round has found."""
+    said = plain(message, template, line)
+    written = next(
+        (m for m in markups(template) if line_at(template, m.start) <= line <= line_at(template, m.end)), None
+    )
+    if written is None or written.name.removeprefix("end") in BLOCKS:
+        return Finding("template", line, said)
+    return Finding("template", line, said, "Take it out", (Edit(written.start, written.end, ""),))
+
+
 def _characters(draft: Draft) -> None:
     text = draft.text
     for match in _ESCAPED_BRACES.finditer(text):
@@ -130,7 +167,7 @@ def _characters(draft: Draft) -> None:
 
 def _entity(text: str) -> str:
     plain = html.unescape(text)
-    return _STRAIGHT.get(plain, " " if _ODD_SPACE.match(plain) else plain)
+    return _STRAIGHT.get(plain, " " if _RARE_SPACE.match(plain) else plain)
 
 
 _DAMAGE: tuple[tuple[re.Pattern[str], str, Callable[[str], str], str, str], ...] = (
@@ -138,7 +175,8 @@ _DAMAGE: tuple[tuple[re.Pattern[str], str, Callable[[str], str], str, str], ...]
         _CURLY,
         "curly-quotes",
         lambda text: _STRAIGHT[text],
-        "{where} has typographic quotes ({found}), which Braze does not read as quotes: write straight ones ({plain}).",
+        "{where} has typographic quotes ({found}), which Braze does not read as quotes: write straight "
+        "ones ({plain}).",
         "Write straight quotes",
     ),
     (
@@ -163,7 +201,7 @@ _DAMAGE: tuple[tuple[re.Pattern[str], str, Callable[[str], str], str, str], ...]
         "Take it out",
     ),
     (
-        _ODD_SPACE,
+        _RARE_SPACE,
         "invisible-character",
         lambda _: " ",
         "{where} holds a non-breaking space, pasted along, which Braze does not read as a space: write a plain one.",
@@ -197,7 +235,10 @@ def _braces(draft: Draft) -> None:
     )
     for match in _ATTRIBUTE.finditer(rest):
         written = f"{{{{${{{match[1]}}}}}}}"
-        message = f"Customers would read {match.group().strip()} as it stands: two more braces make Liquid of it, {written}."
+        message = (
+            f"Customers would read {match.group().strip()} as it stands: two more braces make "
+            f"Liquid of it, {written}."
+        )
         note(match.start(), match.end(), written, message)
     for match in _SINGLE_BRACES.finditer(_blanked(rest, done)):
         inner = match[1].strip()
@@ -208,7 +249,10 @@ def _braces(draft: Draft) -> None:
         for match in pattern.finditer(_blanked(rest, done)):
             name = re.sub(r"\W+", "_", match[1].strip()).lower()
             written = f"{{{{${{{_ATTRIBUTES.get(name, name)}}}}}}}"
-            message = f"{match.group()} is how {tool} fills in a value; customers would read it as it stands: write {written}."
+            message = (
+                f"{match.group()} is how {tool} fills in a value; customers would read it as it "
+                f"stands: write {written}."
+            )
             note(match.start(), match.end(), written, message, "foreign-placeholder")
 
 
@@ -233,7 +277,10 @@ def _unclosed(text: str, note: Callable[[int, int, str, str], None], done: Itera
         if closed:
             begin, end = start + 2 + closed.start(), start + 2 + closed.end()
             written = f"{text[start:begin]}{' ' if text[begin - 1].isalnum() else ''}{wanted}"
-            message = f"{_short(text[start:end])} is closed by {closed.group().strip()}, not by {wanted}: write {_short(written)}"
+            message = (
+                f"{_short(text[start:end])} is closed by {closed.group().strip()}, not by "
+                f"{wanted}: write {_short(written)}"
+            )
         else:
             whole = text[start : start + 2 + len(text[start + 2 : limit].rstrip())]
             complete = _COMPLETE.match(whole)
@@ -289,7 +336,10 @@ def _names(draft: Draft) -> None:
         if markup.is_output:
             if tag := _TAG_IN_OUTPUT.fullmatch(markup.inner):
                 written = f"{{% {tag[1].strip()} %}}"
-                message = f"{{{{ }}}} prints, {{% %}} does something: write {_short(written)} for {_short(text[markup.start : markup.end])}"
+                message = (
+                    f"{{{{ }}}} prints, {{% %}} does something: write {_short(written)} for "
+                    f"{_short(text[markup.start : markup.end])}"
+                )
                 draft.note(
                     "braces", markup.start, message, f"Write {_short(written)}", Edit(whole.start, whole.end, written)
                 )
@@ -327,8 +377,8 @@ def _right_name(name: str, inner: str, start: int) -> tuple[str, int]:
             return candidate, end
         if candidate in _OTHER_NAMES:
             return _OTHER_NAMES[candidate], end
-    near = get_close_matches(plain, _TAGS, 1, 0.75)
-    return (near[0] if near else ""), end
+    nearest = get_close_matches(plain, _TAGS, 1, 0.75)
+    return (nearest[0] if nearest else ""), end
 
 
 def _blocks(draft: Draft) -> None:

@@ -207,7 +207,8 @@ def _negation(draft: Draft, markup: Markup, code: str) -> None:
         draft.note(
             "condition",
             start,
-            f"Liquid has no {match.group().split(operand)[0].strip()} to negate with: write {written}, or use unless.",
+            f"Liquid has no {match.group().split(operand)[0].strip()} to negate with: write {written}, "
+            "or use unless.",
             f"Write {written}",
             Edit(start, end, written),
         )
@@ -239,7 +240,10 @@ def _brackets(draft: Draft, markup: Markup, code: str) -> None:
         )
     else:
         edits = tuple(Edit(markup.at + m.start(), markup.at + m.end(), " ") for m in re.finditer(r"[()]", code))
-        message = "Conditions take no brackets in Liquid: they are read from right to left; put one {% if %} into another where that matters."
+        message = (
+            "Conditions take no brackets in Liquid: they are read from right to left; put one "
+            "{% if %} into another where that matters."
+        )
         draft.note("condition", start, message, "Take the brackets off", *edits)
 
 
@@ -480,8 +484,8 @@ def _filters(draft: Draft, markup: Markup, code: str, names: frozenset[str]) -> 
         right = "" if name in FILTERS else _right_filter(name)
         if name not in FILTERS:
             if not right:
-                near = get_close_matches(name.lower(), FILTERS, 1, 0.5)
-                hint = f"the nearest is {near[0]}" if near else "Braze’s page “Filters” lists them"
+                nearest = get_close_matches(name.lower(), FILTERS, 1, 0.5)
+                hint = f"the nearest is {nearest[0]}" if nearest else "Braze’s page “Filters” lists them"
                 draft.note(
                     "filter",
                     start,
@@ -562,8 +566,8 @@ def _right_filter(name: str) -> str:
         return plain
     if plain in _OTHER_FILTERS:
         return _OTHER_FILTERS[plain]
-    near = get_close_matches(plain, FILTERS, 1, 0.8)
-    return near[0] if near else ""
+    nearest = get_close_matches(plain, FILTERS, 1, 0.8)
+    return nearest[0] if nearest else ""
 
 
 def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:

@@ -129,6 +129,13 @@ class Draft:
         """Return the line that a position of the present text has in the template as written."""
         return line_at(self.written, self._origins[min(index, len(self.text))])
 
+    def line_of_line(self, line: int) -> int:
+        """Return the line of the written template that a line of the present text comes from."""
+        start = 0
+        for _ in range(line - 1):
+            start = self.text.find("\n", start) + 1
+        return self.line(start)
+
     def end_round(self, first: int) -> None:
         """Make the edits of the findings from ``first`` on, and say them in places of the written template."""
         present = self.findings[first:]

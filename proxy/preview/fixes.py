@@ -16,14 +16,35 @@ PARAMETERS = (
     *("business_unit", "on_error", "style", "channel", "page", "perPage"),
 )
 _PATHS = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business", "/v1/fragment")
-_RANGES = {"limit": (1, 20), "min_chars": (0, 2000), "max_chars": (20, 2000), "max_age_days": (1, 3650), "min_average": (1, 5)}
-_LANGUAGES = {"english": "en", "german": "de", "deutsch": "de", "french": "fr", "spanish": "es", "italian": "it", "dutch": "nl", "eng": "en", "ger": "de", "deu": "de", "fra": "fr", "spa": "es", "ita": "it"}
+_RANGES = {
+    "limit": (1, 20),
+    "min_chars": (0, 2000),
+    "max_chars": (20, 2000),
+    "max_age_days": (1, 3650),
+    "min_average": (1, 5),
+}
+_LANGUAGES = {
+    "english": "en",
+    "german": "de",
+    "deutsch": "de",
+    "french": "fr",
+    "spanish": "es",
+    "italian": "it",
+    "dutch": "nl",
+    "eng": "en",
+    "ger": "de",
+    "deu": "de",
+    "fra": "fr",
+    "spa": "es",
+    "ita": "it",
+}
 
 
 def fixed(kind: str, line: int, message: str, template: str, host: str) -> Finding:
-    """Return a mistake that the rendering told of, with the edits that put it right where there are any."""
+    """Return a mistake that the rendering refusal of, with the edits that put it right where there are any."""
     tag = next((tag for tag in call_tags(template) if tag.line == line), None)
-    fix, edits, more = ("", (), "")
+    fix, more = "", ""
+    edits: Sequence[Edit] = ()
     if kind == "unescaped-text":
         fix, edits = _escaping(tag, message, template)
     elif tag is not None:
@@ -42,16 +63,28 @@ def _of_call(kind: str, tag: CallTag, message: str, template: str, host: str) ->
         case "cache-age":
             used = re.search(r"becomes (\d+)", message)
             start, end, _ = tag.options.get("cache_max_age", (tag.end, tag.end, ""))
-            return ("Write it", [Edit(start, end, f":cache_max_age {used[1]}")], f" Write {used[1]}.") if used else ("", (), "")
+            return (
+                ("Write it", [Edit(start, end, f":cache_max_age {used[1]}")], f" Write {used[1]}.")
+                if used
+                else ("", (), "")
+            )
         case "abort-before-retry" | "retry-not-available":
             return "Leave :retry out", [tag.without_option("retry")], ""
         case "port":
             port = re.search(r"(?<=\w):\d+(?=/|$)", tag.url)
             if port is None:
                 return "", (), ""
-            return "Leave the port out", [Edit(tag.url_at + port.start(), tag.url_at + port.end(), "")], " Leave it out."
+            return (
+                "Leave the port out",
+                [Edit(tag.url_at + port.start(), tag.url_at + port.end(), "")],
+                " Leave it out.",
+            )
         case "not-json":
-            return "Leave :save out", [tag.without_option("save")], " Leave :save out to print it in place of the tag."
+            return (
+                "Leave :save out",
+                [tag.without_option("save")],
+                " Leave :save out to print it in place of the tag.",
+            )
         case "url-characters":
             return _escaped(tag)
         case "empty-parameter":
@@ -67,8 +100,8 @@ def _ignored(tag: CallTag, message: str) -> tuple[str, Sequence[Edit], str]:
     names = [name.strip(" .") for name in message.rpartition(":")[2].split(",")]
     edits, said = [], []
     for name in names:
-        near = get_close_matches(name.lower(), [p.lower() for p in PARAMETERS], 1, 0.6)
-        right = next((p for p in PARAMETERS if near and p.lower() == near[0]), "")
+        nearest = get_close_matches(name.lower(), [p.lower() for p in PARAMETERS], 1, 0.6)
+        right = next((p for p in PARAMETERS if nearest and p.lower() == nearest[0]), "")
         where = re.search(rf"[?&]({re.escape(name)})=", tag.url)
         if where and right and tag.value(right) is None:
             edits.append(Edit(tag.url_at + where.start(1), tag.url_at + where.end(1), right))
@@ -106,18 +139,22 @@ def _stopped(tag: CallTag, message: str, template: str) -> tuple[str, Sequence[E
 
 def _moved(tag: CallTag, message: str, host: str) -> tuple[str, Sequence[Edit], str]:
     if "is not its name" in message:
-        place = re.match(r"(?:https?:)?/*[^/?\s{]+", tag.url)
-        if place and "/v1/" in tag.url:
-            return f"Write {host}", [Edit(tag.url_at, tag.url_at + place.end(), host)], f" Write {host}."
+        host_written = re.match(r"(?:https?:)?/*[^/?\s{]+", tag.url)
+        if host_written and "/v1/" in tag.url:
+            return f"Write {host}", [Edit(tag.url_at, tag.url_at + host_written.end(), host)], f" Write {host}."
     if "start with /v1/" in message:
         path = re.match(r"https?://[^/?#]+(/[^?#{]*)?", tag.url)
         written = (path[1] or "") if path else ""
-        near = get_close_matches(f"/v1{written}".replace("/v1/v2", "/v1"), _PATHS, 1, 0.5)
-        if path and near:
+        nearest = get_close_matches(f"/v1{written}".replace("/v1/v2", "/v1"), _PATHS, 1, 0.5)
+        if path and nearest:
             start = tag.url_at + path.end() - len(written)
-            return f"Write {near[0]}", [Edit(start, start + len(written), near[0])], f" Write {near[0]}."
+            return f"Write {nearest[0]}", [Edit(start, start + len(written), nearest[0])], f" Write {nearest[0]}."
     if "must start with http" in message:
-        return "Write the whole address", [Edit(tag.url_at, tag.url_at, f"{host}/" if "://" not in tag.url else "")], ""
+        return (
+            "Write the whole address",
+            [Edit(tag.url_at, tag.url_at, f"{host}/" if "://" not in tag.url else "")],
+            "",
+        )
     return "", (), " Take the call out of the message; invitations have their own campaign."
 
 
@@ -127,35 +164,63 @@ def _refused(tag: CallTag, message: str) -> tuple[str, Sequence[Edit], str]:
         case "401":
             if tag.options.keys() & {"basic_auth", "auth_credentials"}:
                 return "", (), " Look at the credential’s name and password in Braze."
-            return "Add :basic_auth reviews_proxy", [tag.with_option(":basic_auth reviews_proxy")], " Add :basic_auth and the name it is stored under in Braze."
+            return (
+                "Add :basic_auth reviews_proxy",
+                [tag.with_option(":basic_auth reviews_proxy")],
+                " Add :basic_auth and the name it is stored under in Braze.",
+            )
         case "404":
-            near = get_close_matches(tag.path, _PATHS, 1, 0.4)
+            nearest = get_close_matches(tag.path, _PATHS, 1, 0.4)
             at = tag.url.find(tag.path)
-            if near and at >= 0 and near[0] != tag.path:
-                return f"Write {near[0]}", [Edit(tag.url_at + at, tag.url_at + at + len(tag.path), near[0])], f" The nearest address is {near[0]}."
+            if nearest and at >= 0 and nearest[0] != tag.path:
+                return (
+                    f"Write {nearest[0]}",
+                    [Edit(tag.url_at + at, tag.url_at + at + len(tag.path), nearest[0])],
+                    f" The nearest address is {nearest[0]}.",
+                )
         case "405":
-            return "Leave :method out", [tag.without_option("method"), tag.without_option("body")], " Reviews are read with GET: leave :method out."
+            return (
+                "Leave :method out",
+                [tag.without_option("method"), tag.without_option("body")],
+                " Reviews are read with GET: leave :method out.",
+            )
         case "503" | "504" | "502":
             if tag.value("on_error") is None:
-                return "Add on_error=empty", [tag.with_parameter("on_error", "empty")], " With on_error=empty the message can show something else."
+                return (
+                    "Add on_error=empty",
+                    [tag.with_parameter("on_error", "empty")],
+                    " With on_error=empty the message can show something else.",
+                )
         case "400":
             return _parameter(tag, message)
     return "", (), ""
 
 
 def _parameter(tag: CallTag, message: str) -> tuple[str, Sequence[Edit], str]:
-    told = re.search(r"the answer is 400: (\w+)(?: is '([^']*)'…?)?: (.*)", message, re.DOTALL)
-    if told is None:
+    refusal = re.search(r"the answer is 400: (\w+)(?: is '([^']*)'…?)?: (.*)", message, re.DOTALL)
+    if refusal is None:
         return "", (), ""
-    name, value, takes = told[1], told[2] or "", told[3]
+    name, value, takes = refusal[1], refusal[2] or "", refusal[3]
     other = re.search(r"\((\w+) is another parameter\)", takes)
     if other and (where := re.search(rf"[?&]({re.escape(other[1])})=", tag.url)):
-        return f"Write {name}=", [Edit(tag.url_at + where.start(1), tag.url_at + where.end(1), name)], f" Write {name}= for {other[1]}=."
+        return (
+            f"Write {name}=",
+            [Edit(tag.url_at + where.start(1), tag.url_at + where.end(1), name)],
+            f" Write {name}= for {other[1]}=.",
+        )
     if takes.startswith("required"):
-        near = [given for given in re.findall(r"[?&](\w+)=", tag.url) if get_close_matches(given.lower(), [name, "product_id", "id", "product"], 1, 0.6)]
-        if near and (where := re.search(rf"[?&]({near[0]})=", tag.url)):
-            return f"Write {name}=", [Edit(tag.url_at + where.start(1), tag.url_at + where.end(1), name)], f" Write {name}= for {near[0]}=."
-        filled = f"{{{{event_properties.${{item_sku}} | url_param_escape}}}}"
+        nearest = [
+            given
+            for given in re.findall(r"[?&](\w+)=", tag.url)
+            if get_close_matches(given.lower(), [name, "product_id", "id", "product"], 1, 0.6)
+        ]
+        if nearest and (where := re.search(rf"[?&]({nearest[0]})=", tag.url)):
+            return (
+                f"Write {name}=",
+                [Edit(tag.url_at + where.start(1), tag.url_at + where.end(1), name)],
+                f" Write {name}= for {nearest[0]}=.",
+            )
+        filled = "{{event_properties.${item_sku} | url_param_escape}}"
         return f"Write {name}=", [tag.with_parameter(name, filled)], f" Write {name}={filled}."
     right = _right_value(name, value)
     if tag.value(name) is None or "empty SKU" in takes or "unrendered" in takes:
@@ -171,7 +236,9 @@ def _right_value(name: str, value: str) -> str:
         return str(min(max(int(number[0]), low), high))
     if name == "stars":
         span = re.fullmatch(r"\s*([1-5])\s*(?:-|–|to|\.\.)\s*([1-5])\s*", value)
-        digits = [str(star) for star in range(int(span[1]), int(span[2]) + 1)] if span else re.findall(r"[1-5]", value)
+        digits = (
+            [str(star) for star in range(int(span[1]), int(span[2]) + 1)] if span else re.findall(r"[1-5]", value)
+        )
         if re.search(r"[1-5]\s*\+|>=?\s*[1-5]", value) and digits:
             digits = [str(star) for star in range(int(digits[0]), 6)]
         return ",".join(dict.fromkeys(digits))
@@ -195,7 +262,11 @@ def _escaping(tag: CallTag | None, message: str, template: str) -> tuple[str, Se
     edits = []
     for markup in markups(template):
         value = markup.inner.split("|")[0].strip(" -")
-        if markup.is_output and (value.endswith(f".{last}") or value == (path[1] if path else "")) and "escape" not in markup.inner:
+        if (
+            markup.is_output
+            and (value.endswith(f".{last}") or value == (path[1] if path else ""))
+            and "escape" not in markup.inner
+        ):
             end = markup.at + len(markup.inner.rstrip(" -"))
             edits.append(Edit(end, end, " | escape"))
     return "Add | escape", edits

@@ -8,17 +8,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from proxy.preview import checks, doctor
 from proxy.preview.braze import (
     BasicCredential,
     Channel,
     Credentials,
     MemoryAnswers,
     Profile,
+    Rendering,
     TemplateError,
     TokenCredential,
     Transport,
     render,
 )
+from proxy.preview.builder import HOST
+from proxy.preview.findings import Draft, Finding, applied
+from proxy.preview.fixes import distinct, fixed
+from proxy.preview.people import RECIPIENTS, CannedTransport, Recipient, profile_of
 from proxy.settings import Credential
 
 _NAMED = re.compile(r":(basic_auth|auth_credentials)\s+([^\s:%{]+)")
@@ -47,22 +53,29 @@ class Preview:
     """What became of a message.
 
     ``state`` is ``ready``, ``aborted``, ``blank`` or ``broken``; ``reason`` says why it is not ``ready``.
-    ``calls`` and ``mistakes`` are those of the rendering as JSON objects, each with the ``part`` of the
-    message (``title`` or ``body``) it belongs to.
+    ``verdict`` is ``green`` when nothing looks wrong, ``yellow`` when Braze would send it but something does,
+    ``red`` when it would not. ``calls`` and ``mistakes`` are JSON objects, each with the ``part`` of the message
+    (``title`` or ``body``) it belongs to; a mistake has its ``line``, ``kind`` and ``message``, and a ``fix`` with a
+    ``label`` and ``edits`` of that part, or null. ``repaired`` holds the parts that have fixes with all of them made.
+    ``empty`` is what came up empty and need not be wrong. ``people`` are the five of `proxy.preview.people`.
     """
 
     state: str
+    verdict: str
     reason: str = ""
     title: str = ""
     body: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
     mistakes: list[dict[str, Any]] = field(default_factory=list)
+    empty: list[dict[str, Any]] = field(default_factory=list)
+    repaired: dict[str, str] = field(default_factory=dict)
+    people: list[dict[str, Any]] = field(default_factory=list)
 
     def shown(self, channel: Channel) -> dict[str, Any]:
         """Return all of it as JSON, with the frame an e-mail is shown in and the lengths of other messages."""
         shown = asdict(self) | {"channel": channel.value}
         if channel is Channel.EMAIL:
-            shown["frame"] = _EMAIL_HEAD + self.body
+            shown["frame"] = in_frame(self.body)
         elif channel is Channel.SMS:
             shown["length"] = sms_length(self.body.strip())
         else:
@@ -70,40 +83,194 @@ class Preview:
         return shown
 
 
-def preview(message: Message, transport: Transport, caller: Credential) -> Preview:
+@dataclass
+class _Looked:
+    """One part of a message, looked at: what it became, or what can't be read in it."""
+
+    template: str
+    rendering: Rendering | None = None
+    unreadable: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    repaired: str = ""
+
+
+def preview(message: Message, transport: Transport, caller: Credential, host: str = HOST) -> Preview:
     """Render ``message``; whatever stored credential a tag names, ``caller``'s own is shown in its place.
 
     The names are known to Braze only, so a wrong one can't be noticed here. Retries are made without Braze's
-    waits between them.
+    waits between them. ``host`` is the address that fixes write into tags.
     """
-    # One for the whole message, as Braze's cache is shared by all its parts.
-    cache = MemoryAnswers(time.monotonic)
-    outputs: dict[str, str] = {}
-    calls: list[dict[str, Any]] = []
-    mistakes: list[dict[str, Any]] = []
+    room = _Room(message, transport, caller, host)
+    looked: dict[str, _Looked] = {}
     for part, template in _parts(message).items():
+        looked[part] = room.look(part, template)
+        rendering = looked[part].rendering
+        if rendering is not None and rendering.aborted is not None:
+            break
+    people = [room.recipient(recipient) for recipient in RECIPIENTS]
+    state, reason = _outcome(message.channel, looked)
+    if state == "ready":
+        room.look_at_all(looked, people)
+    mistakes = {part: distinct(one.findings) for part, one in looked.items()}
+    found = [finding.shown(part) for part, findings in mistakes.items() for finding in findings]
+    rendered = {part: one.rendering for part, one in looked.items() if one.rendering}
+    return Preview(
+        state,
+        "red" if state != "ready" else "yellow" if found else "green",
+        reason,
+        rendered["title"].output if "title" in rendered else "",
+        rendered["body"].output if "body" in rendered and state != "aborted" else "",
+        [{"part": part, **asdict(call)} for part, one in rendered.items() for call in one.calls],
+        found,
+        [],
+        {part: fixed for part, one in looked.items() if (fixed := _repaired(one, mistakes[part])) != one.template},
+        [{name: value for name, value in one.items() if not name.startswith("_")} for one in people],
+    )
+
+
+def _repaired(looked: _Looked, findings: list[Finding]) -> str:
+    if looked.repaired != looked.template:
+        return looked.repaired
+    return applied(looked.template, (edit for finding in findings for edit in finding.edits))
+
+
+class _Room:
+    """What all parts of one message, and the five who get it, have in common."""
+
+    def __init__(self, message: Message, transport: Transport, caller: Credential, host: str) -> None:
+        self._message = message
+        self._transport = transport
+        self._caller = caller
+        self._host = host
+        # One for the whole message, as Braze's cache is shared by all its parts.
+        self._cache = MemoryAnswers(time.monotonic)
+
+    def look(self, part: str, template: str) -> _Looked:
+        """Render a part and look at it; a part that can't be read is put right first, to see the rest of it."""
+        draft = doctor.examine(template)
+        looked = _Looked(template, repaired=draft.text, findings=list(draft.findings))
         try:
-            rendering = render(
-                template,
-                message.profile,
-                transport=transport,
-                credentials=_credentials(template, caller),
-                clock=time.monotonic,
-                sleep=lambda _: None,
-                cache=cache,
-                # A subject is no HTML, and nothing else sets an e-mail apart.
-                channel=None if part == "title" and message.channel.is_html else message.channel,
-            )
+            looked.rendering = self._render(part, template, self._message.profile, self._transport, self._cache)
         except TemplateError as error:
-            mistakes.append({"part": part, "kind": "template", "line": error.line, "message": error.message})
-            return Preview("broken", error.message, calls=calls, mistakes=mistakes)
-        calls += [{"part": part, **asdict(call)} for call in rendering.calls]
-        mistakes += [{"part": part, **asdict(mistake)} for mistake in rendering.mistakes]
-        if rendering.aborted is not None:
-            return Preview("aborted", rendering.aborted, calls=calls, mistakes=mistakes)
-        outputs[part] = rendering.output
-    state, reason = _state(message.channel, outputs["body"])
-    return Preview(state, reason, outputs.get("title", ""), outputs["body"], calls, mistakes)
+            looked.unreadable = doctor.plain(error.message, template, error.line)
+            if not looked.findings:
+                looked.findings.append(doctor.unreadable(error.message, template, error.line))
+            elif draft.text != template:
+                looked.findings += self._behind(part, draft)
+        else:
+            looked.findings += self._of_rendering(part, template, looked.rendering, looked.findings)
+        return looked
+
+    def _behind(self, part: str, draft: Draft) -> list[Finding]:
+        """Return what is still wrong once the mistakes that hide it are mended; it can be mended after them."""
+        try:
+            rendering = self._render(part, draft.text, self._message.profile, self._transport, self._cache)
+            found = self._of_rendering(part, draft.text, rendering, [])
+        except TemplateError as error:
+            found = [doctor.unreadable(error.message, draft.text, error.line)]
+        return [Finding(one.kind, draft.line_of_line(one.line), one.message) for one in found]
+
+    def _of_rendering(self, part: str, template: str, rendering: Rendering, before: list[Finding]) -> list[Finding]:
+        found = [fixed(one.kind, one.line, one.message, template, self._host) for one in rendering.mistakes]
+        found += checks.examine(self._part(part, template, rendering))
+        # The doctor's word for a call goes further than what came of it.
+        known = {(one.line, one.kind) for one in before} | {
+            (one.line, "url-characters") for one in before if one.kind == "address"
+        }
+        escaped = {one.line for one in found if one.kind == "url-characters"}
+        return [
+            one
+            for one in found
+            if (one.line, one.kind) not in known and (one.kind != "not-escaped" or one.line not in escaped)
+        ]
+
+    def _part(self, part: str, template: str, rendering: Rendering) -> checks.Part:
+        is_html = part == "body" and self._message.channel.is_html
+        return checks.Part(template, rendering.output, rendering.calls, self._message.channel, is_html)
+
+    def look_at_all(self, looked: dict[str, _Looked], people: list[dict[str, Any]]) -> None:
+        """Look at what only the parts together, or the five people, bring to light."""
+        parts = [
+            (name, self._part(name, one.template, one.rendering)) for name, one in looked.items() if one.rendering
+        ]
+        for name, finding in checks.examine_row(parts):
+            looked[name].findings.append(finding)
+        title = looked.get("title")
+        if title and title.rendering and not title.rendering.output.strip():
+            message = (
+                "Nothing is left of the subject or title: every part of it rendered to nothing. "
+                "Write words that always stand."
+            )
+            title.findings.append(Finding("blank-title", 1, message))
+        for one in people:
+            for part, findings in one["_findings"].items():
+                known = {(finding.line, finding.kind) for finding in looked[part].findings}
+                looked[part].findings += [f for f in findings if (f.line, f.kind) not in known]
+
+    def recipient(self, recipient: Recipient) -> dict[str, Any]:
+        """Return what one of the five gets, as JSON."""
+        parts = _parts(self._message)
+        given = profile_of(recipient, self._message.profile, list(parts.values()))
+        transport, cache = CannedTransport(recipient.answer), MemoryAnswers(time.monotonic)
+        looked: dict[str, _Looked] = {}
+        for part, template in parts.items():
+            looked[part] = one = _Looked(template)
+            try:
+                one.rendering = self._render(part, template, given, transport, cache)
+            except TemplateError as error:
+                one.unreadable = doctor.plain(error.message, template, error.line)
+                continue
+            if one.rendering.aborted is not None:
+                break
+        state, reason = _outcome(self._message.channel, looked)
+        body = looked["body"].rendering.output if "body" in looked and looked["body"].rendering else ""
+        title = looked["title"].rendering.output if "title" in looked and looked["title"].rendering else ""
+        shown = {
+            "name": recipient.name,
+            "label": recipient.label,
+            "about": recipient.about,
+            "state": state,
+            "verdict": _VERDICTS.get(state, "red"),
+            "reason": reason,
+            "title": title,
+            "body": body,
+            "_findings": {},
+        }
+        return shown | ({"frame": in_frame(body)} if self._message.channel.is_html else {})
+
+    def _render(
+        self, part: str, template: str, given: Profile, transport: Transport, cache: MemoryAnswers
+    ) -> Rendering:
+        return render(
+            template,
+            given,
+            transport=transport,
+            credentials=_credentials(template, self._caller),
+            clock=time.monotonic,
+            sleep=lambda _: None,
+            cache=cache,
+            # A subject is no HTML, and nothing else sets an e-mail apart.
+            channel=None if part == "title" and self._message.channel.is_html else self._message.channel,
+        )
+
+
+_VERDICTS = {"ready": "green", "aborted": "yellow"}
+
+
+def in_frame(body: str) -> str:
+    """Return an e-mail's HTML with a head that lets it load pictures and styles, and nothing else."""
+    return _EMAIL_HEAD + body
+
+
+def _outcome(channel: Channel, looked: Mapping[str, _Looked]) -> tuple[str, str]:
+    """Return the state of a message, and why it is not ready."""
+    for one in looked.values():
+        if one.rendering is None:
+            return "broken", one.unreadable
+        if one.rendering.aborted is not None:
+            return "aborted", one.rendering.aborted
+    rendering = looked["body"].rendering
+    return _state(channel, rendering.output if rendering else "")
 
 
 def _parts(message: Message) -> Mapping[str, str]:

@@ -56,7 +56,7 @@ def test_a_first_visit_builds_a_tag_copies_it_and_sees_the_toy_truck(page: Page)
     assert copied.startswith(
         "{% connected_content https://reviews.example.com/v1/reviews?sku={{event_properties.${product_id}"
     )
-    assert copied.endswith(":basic_auth reviews_proxy :cache_max_age 900 :save product %}")
+    assert copied.endswith(":basic_auth reviews_proxy :save product %}")
     expect(page.locator(".call .url")).to_contain_text("limit=1")
     assert state(page, "ready")
     mail(page).wait_for_selector(f"text={TRUCK}")
@@ -70,7 +70,7 @@ def test_a_first_visit_builds_a_tag_copies_it_and_sees_the_toy_truck(page: Page)
     assert "ms" in call
     assert "X-Cache" in call
     assert "bytes of 1 MB" in call
-    assert "JSON: saved as {{product}}. Braze keeps it for 15 minutes." in call
+    assert "JSON: saved as {{product}}. Braze keeps it for 5 minutes." in call
 
 
 def test_an_empty_sku_is_explained_at_its_line_and_at_its_call(page: Page) -> None:

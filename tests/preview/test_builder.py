@@ -64,5 +64,5 @@ def test_defaults_are_left_out_and_what_is_typed_is_escaped() -> None:
     built = build(Choices(Channel.PUSH, HOST, source="fixed", sku="A&B,Ü", filters={"limit": "3", "sort": "newest"}))
     assert built.tag == (
         "{% connected_content https://reviews.example.com/v1/reviews?sku=A%26B,%C3%9C&format=text&on_error=empty\n"
-        "   :basic_auth reviews_proxy :cache_max_age 900 :save product %}"
+        "   :basic_auth reviews_proxy :save product %}"
     )

@@ -55,7 +55,7 @@ def test_it_prints_the_message_and_its_calls(sandbox: RunningSandbox, tmp_path: 
     ("template", "data", "told"),
     [
         (ABORTS, {"event_properties": {"item_sku": "NEW-00"}}, "Not sent (aborted): no review"),
-        ("\n{% if x %}", TRUCK, "Line 2: {% if %} is never closed"),
+        ("\n{% if x %}", TRUCK, "Line 2: The {% if %} of this line is never closed"),
         (TAG, {}, "sku= arrives empty"),
         ("x", {"event": {}}, "data.json: event is not known"),
     ],

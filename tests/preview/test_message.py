@@ -11,7 +11,8 @@ from tests.running import SECRET, RunningSandbox
 from .conftest import Previewing
 
 TAG = (
-    "{% connected_content https://reviews.example.com/v1/reviews?sku={{event_properties.${item_sku}}}&limit=1"
+    "{% connected_content https://reviews.example.com/v1/reviews?sku={{event_properties.${item_sku} "
+    "| url_param_escape}}&limit=1"
     " :basic_auth reviews_proxy :save product %}"
 )
 TRUCK = {"event_properties": {"item_sku": "TRUCK-01"}}
@@ -59,9 +60,9 @@ def test_a_picture_alone_is_not_blank(previewing: Previewing) -> None:
 def test_a_broken_template_names_its_line(previewing: Previewing) -> None:
     result = previewing.render("one\n{% if product %}")
     assert (result["state"], result["reason"]) == ("broken", "{% if %} is never closed by {% endif %}")
-    assert result["mistakes"] == [
-        {"part": "body", "kind": "template", "line": 2, "message": "{% if %} is never closed by {% endif %}"}
-    ]
+    (mistake,) = result["mistakes"]
+    assert (mistake["part"], mistake["line"], mistake["fix"]["label"]) == ("body", 2, "Write {% endif %}")
+    assert result["repaired"] == {"body": "one\n{% if product %}{% endif %}"}
 
 
 def test_the_title_is_rendered_with_the_same_person_and_its_calls_are_its_own(previewing: Previewing) -> None:
@@ -106,5 +107,6 @@ def test_the_seeds_reviews_snippet_works_character_for_character(sandbox: Runnin
             result = proxy.render(REVIEWS + "{{result.productReviews[0].content | escape}}", data=TRUCK)
             sample = proxy.render(SAMPLE)
     assert result["body"].strip() == "Such a great toy truck, my kids really enjoy it!"
-    assert result["mistakes"] == []
+    # What it does not do, and Trustpilot or Braze wants: escape the SKU, and say that only five stars are shown.
+    assert [mistake["kind"] for mistake in result["mistakes"]] == ["not-escaped", "no-disclosure"]
     assert (sample["body"], sample["calls"]) == (SAMPLE, [])

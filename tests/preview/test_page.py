@@ -92,7 +92,7 @@ def test_tags_name_the_address_the_page_was_called_by_where_braze_could_call_it(
     }.items():
         answer = requests.get(previewing.url + "/preview/ready", headers=KEY | {"Host": host}, timeout=5).json()
         assert answer["host"] == address
-        assert all(address in template["body"] for template in answer["templates"])
+        assert all("/v1/" not in t["body"] or address in t["body"] for t in answer["templates"])
 
 
 START = "import sys; sys.modules['liquid'] = None; import wsgi"

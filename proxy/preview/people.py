@@ -1,0 +1,302 @@
+"""Five people at once: who may come out badly, from answers made here, so that no call leaves the preview."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from proxy.preview.braze import Profile, RefusedError, Request, Response
+from proxy.reviews.display import Display, display_in, stars_icons, stars_in_halves
+from proxy.reviews.fragment import Style, html_fragment, text_fragment
+
+_ATTRIBUTE = re.compile(r"(?<![\w.])\$\{\s*([^{}]+?)\s*\}")
+_NAMESPACED = re.compile(
+    r"\b(custom_attribute|event_properties|api_trigger_properties|canvas_entry_properties|context)\.\$\{\s*([^{}]+?)\s*\}"
+)
+_FIELDS = {
+    "custom_attribute": "custom_attributes",
+    "context": "canvas_entry_properties",
+}
+_SAMPLES = {
+    "first_name": "Ann",
+    "last_name": "Larsson",
+    "email_address": "ann@example.com",
+    "city": "Malmö",
+    "country": "SE",
+    "language": "en",
+}
+_TEXTS = (
+    ("Arrived in two days & fits perfectly, it’s just what we were looking for.", "Kevin Bob", 5),
+    ("Good value. The lid is a little stiff at first, but it gets better with use.", "Maja L.", 4),
+    ("Does what it says. I’d have liked a longer cable, that is all.", "Tom & Ida", 4),
+    ("It broke after a week, and the shop sent me a new one at once.", "Chris", 2),
+)
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """One of the five: what is set for them, and how the proxy answers."""
+
+    name: str
+    label: str
+    about: str
+    is_known: bool = True
+    answer: str = "full"
+
+
+RECIPIENTS = (
+    Recipient("full", "All is there", "Every value is set, and there are reviews with replies."),
+    Recipient("nothing", "Nothing is set", "No attribute and no property is known.", is_known=False),
+    Recipient("no-reviews", "No reviews yet", "The product has not been reviewed.", answer="empty"),
+    Recipient(
+        "nulls", "Gaps in reviews", "No reply, picture, date or author; one review has stars alone.", answer="nulls"
+    ),
+    Recipient("down", "Trustpilot is down", "The proxy has no copy and can’t fetch one.", answer="down"),
+)
+
+
+def profile_of(recipient: Recipient, given: Profile, templates: Sequence[str]) -> Profile:
+    """Return the profile of one of the five: ``given`` with what ``templates`` read filled in, or nothing at all."""
+    if not recipient.is_known:
+        return Profile()
+    groups: dict[str, dict[str, object]] = {}
+    for template in templates:
+        for name in _ATTRIBUTE.findall(template):
+            groups.setdefault("attributes", {})[name] = _sample(name)
+        for space, name in _NAMESPACED.findall(template):
+            groups.setdefault(_FIELDS.get(space, space), {})[name] = _sample(name)
+    filled = {
+        field: {**values, **{name: value for name, value in getattr(given, field).items() if value not in ("", None)}}
+        for field, values in groups.items()
+    }
+    return replace(given, **filled)
+
+
+def _sample(name: str) -> object:
+    if name in _SAMPLES:
+        return _SAMPLES[name]
+    plain = name.lower()
+    if re.search(r"skus|items|products|cart$", plain):
+        return ["TRUCK-01", "BLENDER-450"]
+    if "sku" in plain or plain.endswith("id"):
+        return "TRUCK-01"
+    if re.search(r"link|url|image|picture|photo", plain):
+        return "https://shop.example.com/1"
+    return 3 if re.search(r"count|price|total|amount|number|quantity", plain) else name.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class CannedTransport:
+    """Answers a template's calls as the proxy would for one of the five; asks nobody."""
+
+    answer: str
+
+    def send(self, request: Request) -> Response:
+        """Answer ``request``; see `proxy.preview.braze.Transport`."""
+        parts = urlsplit(request.url)
+        query = {name: ",".join(values) for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        if request.method != "GET" or not parts.path.startswith("/v1/"):
+            raise RefusedError("not sent from a preview")
+        if parts.path == "/v1/business":
+            return self._answered(query, self._business(query))
+        if "/product-reviews/business-units/" in parts.path:
+            return self._as_trustpilot(parts.path, query)
+        skus = [sku for sku in query.get("skus", query.get("sku", "")).split(",") if sku.strip()]
+        if not skus:
+            name = "skus" if parts.path == "/v1/products" else "sku"
+            return _problem(
+                400,
+                f"{name} is '': an empty SKU: the Liquid variable rendered to nothing; takes a SKU such as TRUCK-01",
+            )
+        if parts.path == "/v1/fragment":
+            return self._fragment(skus[0], query)
+        if parts.path == "/v1/summary":
+            summary = self._summary(_display(query))
+            return self._answered(query, {"sku": ",".join(skus), "found": bool(summary["total"]), **summary})
+        if parts.path == "/v1/products":
+            blocks = [self._block(sku, query) for sku in skus[:20]]
+            found = any(block["found"] for block in blocks)
+            return self._answered(query, {"found": found, "count": len(blocks), "products": blocks})
+        if parts.path == "/v1/reviews":
+            return self._answered(query, self._block(",".join(skus), query))
+        return _problem(404, "there is nothing at this address")
+
+    def _answered(self, query: Mapping[str, str], body: Mapping[str, Any]) -> Response:
+        if self.answer == "down":
+            if query.get("on_error") != "empty":
+                return _problem(503, "Trustpilot is failing")
+            body = {**_emptied(body), "found": False, "count": 0, "error": "Trustpilot is failing"}
+        return _json(200, body)
+
+    def _fragment(self, sku: str, query: Mapping[str, str]) -> Response:
+        block = self._block(sku, {**query, "format": "text"})
+        display = _display(query)
+        style: Style = "line" if query.get("style") == "line" else "card"
+        if self.answer in ("down", "empty"):
+            return Response(200, {"Content-Type": "text/html; charset=utf-8"}, b"")
+        if query.get("channel") == "text":
+            text = text_fragment(block, display, style, max_chars=int(query.get("max_chars", "110")))
+            return Response(200, {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
+        shown = html_fragment(block, display, style, photos=query.get("with_image") == "true")
+        return Response(200, {"Content-Type": "text/html; charset=utf-8"}, shown.encode())
+
+    def _summary(self, display: Display) -> dict[str, Any]:
+        if self.answer in ("empty", "down"):
+            average, counts = None, (0, 0, 0, 0, 0)
+        else:
+            average, counts = 4.3, (96, 31, 9, 4, 13)
+        total = sum(counts)
+        stars = None if average is None else stars_in_halves(average)
+        names = ("five_stars", "four_stars", "three_stars", "two_stars", "one_star")
+        return {
+            "average": average,
+            "average_text": display.average(average),
+            "stars": stars,
+            "stars_icons": "" if stars is None else stars_icons(stars),
+            "stars_alt": display.stars_alt(stars),
+            "stars_image": None,
+            "total": total,
+            "total_text": display.number(total),
+            "distribution": dict(zip(names, counts, strict=True)),
+        }
+
+    def _block(self, sku: str, query: Mapping[str, str]) -> dict[str, Any]:
+        display = _display(query)
+        stars = {int(star) for star in query.get("stars", "").split(",") if star.strip() in "12345" and star.strip()}
+        reviews = self._reviews(query, display, stars)
+        summary = self._summary(display)
+        sort: Literal["newest", "highest"] = "highest" if query.get("sort") == "highest" else "newest"
+        return {
+            "sku": sku,
+            "found": bool(reviews),
+            "count": len(reviews),
+            "scope": "product",
+            "summary": None if self.answer == "nulls" else summary,
+            "reviews": reviews,
+            "disclosure": display.disclosure(stars or {1, 2, 3, 4, 5}, sort) if reviews else "",
+            "links": {
+                "trustpilot": None if self.answer != "full" else "https://www.trustpilot.com/review/shop.example"
+            },
+        }
+
+    def _reviews(self, query: Mapping[str, str], display: Display, stars: set[int]) -> list[dict[str, Any]]:
+        if self.answer in ("empty", "down"):
+            return []
+        limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 3
+        longest = int(query["max_chars"]) if query.get("max_chars", "").isdecimal() else 0
+        has_gaps = self.answer == "nulls"
+        reviews = []
+        for number, (text, author, given) in enumerate(_TEXTS):
+            if stars and given not in stars:
+                continue
+            content = text if not longest or len(text) <= longest else f"{text[: longest - 1].rpartition(' ')[0]}…"
+            escape = str if query.get("format") == "text" else html.escape
+            day = date(2026, 10, 14 - number)
+            review = {
+                "id": f"{number:024x}",
+                "stars": given,
+                "stars_icons": stars_icons(given),
+                "source": "trustpilot",
+                "content": escape(content),
+                "truncated": content != text,
+                "author": escape(author),
+                "date": day.isoformat(),
+                "date_text": display.date(day),
+                "created_at": f"{day.isoformat()}T17:42:40Z",
+                "language": "en",
+                "reply": None
+                if has_gaps
+                else {
+                    "content": escape("Thank you, we’re glad you like it!"),
+                    "date": day.isoformat(),
+                    "date_text": display.date(day),
+                },
+                "image": None if has_gaps else "https://shop.example.com/photo.jpg",
+                "attributes": [] if has_gaps else [{"name": "Value for money", "rating": 4.0}],
+            }
+            if has_gaps:
+                review |= {"date": None, "date_text": "", "created_at": None, "language": None, "author": ""}
+                if number == 1:
+                    review |= {"content": ""}
+            reviews.append(review)
+        return reviews[: max(limit, 1)]
+
+    def _business(self, query: Mapping[str, str]) -> dict[str, Any]:
+        display = _display(query)
+        block = self._block("", query)
+        summary = self._summary(display)
+        named = {
+            "name": "Shop",
+            "trust_score": summary["average"],
+            "trust_score_text": summary["average_text"],
+            "label": "Excellent" if summary["total"] else "",
+        }
+        kept = {
+            name: summary[name]
+            for name in ("stars", "stars_icons", "stars_alt", "stars_image", "total", "total_text")
+        }
+        rest = {name: block[name] for name in ("count", "reviews", "disclosure", "links")}
+        return {"found": bool(summary["total"]), **named, **kept, **rest}
+
+    def _as_trustpilot(self, path: str, query: Mapping[str, str]) -> Response:
+        if self.answer == "down":
+            return _problem(503, "Trustpilot is failing")
+        if not path.endswith("/reviews"):
+            summary = self._summary(display_in("en"))
+            counts = dict(
+                zip(
+                    ("fiveStars", "fourStars", "threeStars", "twoStars", "oneStar"),
+                    summary["distribution"].values(),
+                    strict=True,
+                )
+            )
+            return _json(
+                200,
+                {"starsAverage": summary["average"] or 0, "numberOfReviews": {"total": summary["total"], **counts}},
+            )
+        reviews = [
+            {
+                "id": review["id"],
+                "createdAt": review["created_at"],
+                "stars": review["stars"],
+                "content": review["content"] or None,
+                "consumer": {"id": "1", "displayName": review["author"] or None},
+                "language": review["language"],
+                "attributeRatings": [],
+                "attachments": [],
+                "firstCompanyComment": None,
+            }
+            for review in self._block("", {**query, "format": "text", "limit": query.get("perPage", "20")})["reviews"]
+        ]
+        return _json(200, {"productReviews": reviews, "links": []})
+
+
+def _display(query: Mapping[str, str]) -> Display:
+    return display_in(query.get("display_locale", "en"))
+
+
+def _emptied(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **body,
+        **(
+            {"products": [{**block, "error": "Trustpilot is failing"} for block in body["products"]]}
+            if "products" in body
+            else {}
+        ),
+    }
+
+
+def _json(status: int, body: Mapping[str, Any], kind: str = "application/json") -> Response:
+    return Response(status, {"Content-Type": kind}, json.dumps(body).encode())
+
+
+def _problem(status: int, detail: str) -> Response:
+    return _json(
+        status, {"title": "", "status": status, "detail": detail, "found": False}, "application/problem+json"
+    )
