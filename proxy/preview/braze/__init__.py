@@ -7,6 +7,7 @@ can each bring theirs. What others need of the room is named here; the modules b
 """
 
 from proxy.preview.braze.bounds import TemplateBoundError, TemplateError
+from proxy.preview.braze.empties import Empty
 from proxy.preview.braze.exchange import CallRecord
 from proxy.preview.braze.mistakes import Mistake, MistakeKind
 from proxy.preview.braze.rendering import Profile, Rendering, parse, render
@@ -34,6 +35,7 @@ __all__ = [
     "CallRecord",
     "Channel",
     "Credentials",
+    "Empty",
     "MemoryAnswers",
     "Mistake",
     "MistakeKind",

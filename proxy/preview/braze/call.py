@@ -7,7 +7,7 @@ variables, Cache Connected Content responses, and Use retry logic for Connected 
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
@@ -15,8 +15,8 @@ from proxy.preview.braze import rules
 from proxy.preview.braze.markup import NeverClosedError, json_end, word_end
 from proxy.preview.braze.wire import BasicCredential, Credentials, Request, TokenCredential
 
-FLAGS = ("retry", "no_cache")
-WORDS = ("save", "method", "content_type", "basic_auth", "auth_credentials", "cache_max_age")
+FLAGS = ("retry", "no_cache", "rerender")
+WORDS = ("save", "method", "content_type", "basic_auth", "auth_credentials", "cache_max_age", "accept")
 OPTIONS = (*WORDS, "headers", "body", *FLAGS)
 
 _SPACE = re.compile(r"\s*")
@@ -85,7 +85,12 @@ def _parse(text: str) -> Call:
             continue
         end = _value_end(text, start, name)
         if start == end or _is_option(text, start):
-            raise CallSyntaxError(f":{name} needs a value", at)
+            if name != "cache_max_age":
+                raise CallSyntaxError(f":{name} needs a value", at)
+            # Without a number it only says that the answer is cached at all, as a POST's is not.
+            flags.add(name)
+            at = start
+            continue
         pieces[name] = Written(text[start:end], start)
         at = _skip_space(text, end)
     save = pieces.pop("save", None)
@@ -151,7 +156,7 @@ class Asked:
     """One call with all its Liquid rendered.
 
     ``written_url`` is the URL as the template has it, for explaining an empty parameter. ``cache_max_age``
-    is in seconds, as asked.
+    is in seconds, as asked. ``rerender`` renders the Liquid in an answer.
     """
 
     line: int
@@ -167,6 +172,8 @@ class Asked:
     cache_max_age: int | None
     retry: bool
     no_cache: bool
+    accept: str | None = None
+    rerender: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +241,7 @@ def _standard_headers(asked: Asked) -> dict[str, str]:
     return {
         "User-Agent": rules.USER_AGENT,
         "Accept-Encoding": "gzip",
-        "Accept": asked.content_type or "*/*",
+        "Accept": asked.accept or asked.content_type or "*/*",
         "Content-Type": content_type,
     }
 

@@ -6,7 +6,7 @@ machine's own, and write what the machine's locale says. Braze runs in UTC.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -54,7 +54,31 @@ _DATES = (
     re.compile(rf"\b{_NAME}\s*(?P<day>\d{{1,2}})(?!\d)(?:st|nd|rd|th)?(?:[\s,]*(?P<year>\d{{4}})(?!\d))?"),
     re.compile(rf"\b{_NAME}(?:\s*(?P<year>\d{{4}})(?!\d))?"),
 )
+_STAMP = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:[.:]\d+)?)?\s?[+-]\d{2}:?\d{2}")
 _DIRECTIVE = re.compile(r"%(?P<flags>[-0^_#:]*)(?P<width>\d*)(?P<letter>[A-Za-z%+])")
+
+
+class UtcText(str):
+    """A timestamp of a profile or an event, written with its zone; Braze has it in UTC (Braze: Context variables)."""
+
+    __slots__ = ()
+
+
+def in_utc(values: Mapping[str, object]) -> dict[str, object]:
+    """Return values with their timestamps made `UtcText`, however deep they are."""
+
+    def one(value: object) -> object:
+        match value:
+            case str() if _STAMP.fullmatch(value):
+                return UtcText(value)
+            case list():
+                return [one(inside) for inside in value]
+            case Mapping():
+                return in_utc(value)
+            case _:
+                return value
+
+    return {name: one(value) for name, value in values.items()}
 
 
 def utc_now() -> datetime:
@@ -66,6 +90,7 @@ def read_date(value: object, now: Now) -> datetime | None:
     """Return the moment a value stands for, or None where Ruby's Liquid leaves the value as it is."""
     if isinstance(value, datetime):
         return value
+    is_utc = isinstance(value, UtcText)
     if isinstance(value, str):
         text = value.lower()
         if text in {"now", "today"}:
@@ -74,7 +99,8 @@ def read_date(value: object, now: Now) -> datetime | None:
     try:
         if isinstance(value, int) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
-        return _parsed(value, now()) if isinstance(value, str) else None
+        moment = _parsed(value, now()) if isinstance(value, str) else None
+        return moment.astimezone(UTC) if moment and is_utc else moment
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -1,13 +1,12 @@
 """Liquid as Braze runs it: python-liquid's parser, with Ruby's way of printing, comparing, looking up and looping."""
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
-from io import StringIO
-from typing import Protocol, TextIO
+from collections.abc import Iterator, Mapping
+from typing import TextIO
 
-from liquid import BoundTemplate, Environment, RenderContext
+from liquid import Environment, RenderContext
 from liquid.ast import BlockNode, ConditionalBlockNode, Node
-from liquid.builtin.expressions import BooleanExpression, LoopExpression, StringLiteral
+from liquid.builtin.expressions import BooleanExpression, FilteredExpression, LoopExpression, Path, StringLiteral
+from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.expressions.logical import (
     ContainsExpression,
     EqExpression,
@@ -19,6 +18,7 @@ from liquid.builtin.expressions.logical import (
     LtExpression,
     NeExpression,
 )
+from liquid.builtin.expressions.primitive import Blank, Empty, Nil
 from liquid.builtin.output import OutputNode
 from liquid.builtin.tags.case_tag import CaseNode, MultiExpressionBlockNode, _AnyExpression
 from liquid.builtin.tags.echo_tag import EchoNode
@@ -26,18 +26,15 @@ from liquid.builtin.tags.for_tag import ForNode
 from liquid.builtin.tags.if_tag import IfNode
 from liquid.builtin.tags.tablerow_tag import TablerowNode
 from liquid.builtin.tags.unless_tag import UnlessNode
-from liquid.exceptions import LiquidTypeError, UnknownFilterError
+from liquid.exceptions import LiquidTypeError
 from liquid.expression import Expression
-from liquid.output import LimitedStringIO
 from liquid.token import TOKEN_OUTPUT, Token
-from liquid.utils import ReadOnlyChainMap
 
 from proxy.preview.braze import ruby, rules
-from proxy.preview.braze.bounds import BoundReachedError, Budget
-from proxy.preview.braze.call import Asked
-from proxy.preview.braze.dates import Now
-from proxy.preview.braze.filters import filters
-from proxy.preview.braze.rules import Verdict
+from proxy.preview.braze.bounds import BoundReachedError
+from proxy.preview.braze.context import BrazeContext, braze
+from proxy.preview.braze.empties import Missing
+from proxy.preview.braze.objects import Placeholder
 
 _OPERATORS: Mapping[type[Expression], str] = {
     EqExpression: "==",
@@ -48,60 +45,6 @@ _OPERATORS: Mapping[type[Expression], str] = {
     GeExpression: ">=",
     ContainsExpression: "contains",
 }
-
-
-class Calls(Protocol):
-    """Makes the calls of a rendering."""
-
-    def call(self, asked: Asked) -> Verdict:
-        """Make one call and return what becomes of its answer."""
-        ...
-
-
-class BrazeContext(RenderContext):
-    """A render context that counts what is used, and knows where calls are made and what time it is."""
-
-    __slots__ = ("_filters", "budget", "exchange", "now")
-
-    def __init__(self, template: BoundTemplate, variables: Mapping[str, object], exchange: Calls, now: Now) -> None:
-        super().__init__(template, globals=variables)
-        # python-liquid's variables `now` and `today` are none of Ruby's, which knows 'now' in quotes only.
-        self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
-        self.budget = Budget()
-        self.exchange = exchange
-        self.now: Callable[[], datetime] = now
-        self._filters = filters(now)
-
-    def raise_for_loop_limit(self, length: int = 1) -> None:
-        """Count the turns of a loop that is about to start, on top of all loops before it."""
-        self.budget.spend_iterations(length)
-
-    def filter(self, name: str, token: Token | None) -> Callable[..., object]:
-        """Return a filter that measures what it is given first."""
-        function = self._filters.get(name)
-        if function is None:
-            raise UnknownFilterError(f"unknown filter '{name}'", token=token)
-        return self.budget.guarded(name, function, token)
-
-    def get_buffer(self, buf: TextIO | None = None) -> StringIO:
-        """Return a buffer of limited size; python-liquid's changes how lines end."""
-        carry = buf.size if isinstance(buf, LimitedStringIO) else 0
-        return LimitedStringIO(limit=rules.OUTPUT_BYTES - carry, newline="")
-
-    def get_item(self, obj: object, key: object) -> object:
-        """Return ``obj.key`` or ``obj[key]``; python-liquid gives numbers no size, objects another first."""
-        key = ruby.plain(key)
-        if isinstance(obj, Mapping) and isinstance(key, str) and key in obj:
-            return obj[key]
-        if isinstance(obj, list) and isinstance(key, int) and not isinstance(key, bool):
-            return obj[key]
-        match key:
-            case "size" if (size := ruby.size(obj)) is not None:
-                return size
-            case "first" | "last" if isinstance(obj, (list, range, Mapping)):
-                return self._filters[key](obj)
-            case _:
-                raise KeyError(key)
 
 
 class Comparison(Expression):
@@ -121,6 +64,12 @@ class Comparison(Expression):
     def evaluate(self, context: RenderContext) -> bool:
         """Compare; text with a number is an error of the template."""
         left, right = self.left.evaluate(context), self.right.evaluate(context)
+        is_asking = any(isinstance(side, (Nil, Empty, Blank)) for side in (self.left, self.right))
+        for side, value in ((self.left, left), (self.right, right)):
+            _note_condition(context, side, value, expected=is_asking)
+        if isinstance(left, Placeholder) or isinstance(right, Placeholder):
+            # It is something, and nobody knows what.
+            return self.operator == "!="
         try:
             match self.operator:
                 case "==" | "!=":
@@ -137,6 +86,39 @@ class Comparison(Expression):
         return [self.left, self.right]
 
 
+class Presence(Expression):
+    """A value by itself as a condition."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Expression) -> None:
+        super().__init__(value.token)
+        self.value = value
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def evaluate(self, context: RenderContext) -> object:
+        """Return the value, and note where it is nothing."""
+        value = self.value.evaluate(context)
+        _note_condition(context, self.value, value, expected=True)
+        return value
+
+    def children(self) -> list[Expression]:
+        """Return the value, for the library's analysis of variables."""
+        return [self.value]
+
+
+def _note_condition(context: RenderContext, side: Expression, value: object, *, expected: bool) -> None:
+    is_nothing = ruby.plain(value) is None or (isinstance(value, Placeholder) and not expected)
+    if isinstance(side, Path) and is_nothing:
+        braze(context).empties.add("condition", side.token, _names(side, context), value, expected=expected)
+
+
+def _names(path: Path, context: RenderContext) -> list[object]:
+    return [part.evaluate(context) if isinstance(part, Path) else part for part in path.path]
+
+
 def compared(expression: Expression) -> Expression:
     """Return a condition of the library's with its comparisons made Ruby's."""
     match expression:
@@ -148,15 +130,25 @@ def compared(expression: Expression) -> Expression:
             left, right = expression.children()
             return Comparison(expression.token, left, operator, right)
         case _:
-            return expression
+            return Presence(expression)
 
 
 class BrazeOutputNode(OutputNode):
     """``{{ … }}``, printed as Ruby prints."""
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Write the value's text."""
-        return buffer.write(ruby.output(self.expression.evaluate(context)))
+        """Write the value's text, and note where there is none."""
+        text = ruby.output(self.expression.evaluate(context))
+        if isinstance(self.expression, FilteredExpression) and isinstance(self.expression.left, Path):
+            self._note(braze(context), self.expression.left, self.expression.filters or [], text)
+        return buffer.write(text)
+
+    def _note(self, context: BrazeContext, path: Path, filters: list[Filter], text: str) -> None:
+        if text and (not filters or any(one.name == "default" for one in filters)):
+            return
+        value = path.evaluate(context)
+        if not text or isinstance(value, Missing):
+            context.empties.add("output", self.token, _names(path, context), value)
 
 
 class BrazeEchoNode(EchoNode, BrazeOutputNode):
@@ -215,6 +207,7 @@ class AnyOf(_AnyExpression):
     def evaluate(self, context: RenderContext) -> list[bool]:
         """Return for each value whether it is the one."""
         left = self.left.evaluate(context)
+        _note_condition(context, self.left, left, expected=True)
         return [ruby.equal(left, right.evaluate(context)) for right in self.expressions]
 
 
@@ -225,7 +218,10 @@ class BrazeLoopExpression(LoopExpression):
 
     def evaluate(self, context: RenderContext) -> tuple[Iterator[object], int]:
         """Return the items and how many; an object gives pairs, a limit below zero gives none."""
-        every = _looped(self.iterable.evaluate(context))
+        value = self.iterable.evaluate(context)
+        every = _looped(value)
+        if isinstance(self.iterable, Path) and (not every or isinstance(value, Mapping)):
+            braze(context).empties.add("loop", self.token, _names(self.iterable, context), value)
         key = f"{self.identifier}-{self.iterable}"
         if isinstance(self.offset, StringLiteral) and self.offset.value == "continue":
             start = context.stopindex(key)

@@ -182,9 +182,9 @@ class Exchange:
         seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         cached = self._cache.get(question) if seconds is not None else None
         if cached is not None:
-            result = _Result(judged(cached, asked.save), cached, from_cache=True)
+            result = _Result(judged(cached, asked.save, asked.rerender), cached, from_cache=True)
         else:
-            result = self._sent(request, asked.save)
+            result = self._sent(request, asked)
             if not result.refused:
                 self._attempts[position] = self._attempts.get(position, 0) + 1
             if result.answer is not None and result.verdict.succeeded and seconds is not None:
@@ -193,7 +193,7 @@ class Exchange:
             self._settled[position] = result
         return result
 
-    def _sent(self, request: Request, save: str | None) -> _Result:
+    def _sent(self, request: Request, asked: Asked) -> _Result:
         started = self._clock()
         try:
             answer = self._transport.send(request)
@@ -203,7 +203,7 @@ class Exchange:
         seconds = self._clock() - started
         if seconds > rules.ANSWER_SECONDS:
             return _Result(too_late(), answer, seconds)
-        return _Result(judged(answer, save), answer, seconds)
+        return _Result(judged(answer, asked.save, asked.rerender), answer, seconds)
 
     def _record(self, asked: Asked, ready: Outgoing, result: _Result, attempts: int) -> None:
         request, verdict, answer = ready.request, result.verdict, result.answer

@@ -102,14 +102,19 @@ _MARKUP = re.compile(r"\{\{|\{%-?\s*(\w*)")
 _TAG_END = "%}"
 _COMMENT_EDGE = re.compile(r"\{%-?\s*(comment|endcomment)\b")
 _IN_EXPRESSION = re.compile(r"""'[^']*'|"[^"]*"|(?P<dot>\.)?\$\{(?P<name>[^{}]*)\}|\{\{|\}\}""")
-_KEEPS_ITS_TEXT = frozenset({"connected_content", "abort_message"})
+_KEEPS_ITS_TEXT = frozenset(
+    {
+        *("abort_message", "catalog_items", "catalog_selection_items", "connected_content", "message_extras"),
+        *("promotion", "shopping_cart", "translation"),
+    }
+)
 
 
 def tokenize(source: str, lexer: Callable[[str], Iterator[Token]]) -> Iterator[Token]:
     """Yield the tokens of a Braze template, using a plain Liquid ``lexer`` to find them.
 
     HTML comments are gone before any Liquid is read (Braze: Use Liquid). The text of Braze's own
-    two tags is left as written; they read it themselves.
+    tags is left as written; they read it themselves.
 
     Raises:
         LiquidSyntaxError: an output, a tag or a block that must not be read has no end.

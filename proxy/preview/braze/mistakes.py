@@ -38,6 +38,7 @@ class MistakeKind(StrEnum):
     ABORT_BEFORE_RETRY = "abort-before-retry"
     RETRY_NOT_AVAILABLE = "retry-not-available"
     UNESCAPED_TEXT = "unescaped-text"
+    MESSAGE_EXTRAS = "message-extras"
 
 
 @dataclass(frozen=True, slots=True)

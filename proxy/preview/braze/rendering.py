@@ -9,7 +9,7 @@ from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
 from liquid.token import Token
 
-from proxy.preview.braze import dialect, rules
+from proxy.preview.braze import dialect, objects, rules
 from proxy.preview.braze.bounds import (
     TemplateBoundError,
     TemplateError,
@@ -18,13 +18,16 @@ from proxy.preview.braze.bounds import (
     line_of,
     line_reached,
 )
-from proxy.preview.braze.dates import Now, utc_now
-from proxy.preview.braze.dialect import BrazeContext, Calls
+from proxy.preview.braze.connected_content import ConnectedContentTag
+from proxy.preview.braze.context import BrazeContext, Calls
+from proxy.preview.braze.dates import Now, in_utc, utc_now
+from proxy.preview.braze.empties import Empty
 from proxy.preview.braze.exchange import CallRecord, Exchange
 from proxy.preview.braze.markup import PROFILE, tokenize
 from proxy.preview.braze.mistakes import Inserted, MarkedAnswers, Mistake, Wanted
+from proxy.preview.braze.objects import SAMPLES, placeholders, shown
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
-from proxy.preview.braze.tags import AbortTag, ConnectedContentTag, MessageAbortedError
+from proxy.preview.braze.tags import TAGS, MessageAbortedError
 from proxy.preview.braze.wire import AnswerCache, Credentials, Transport
 
 
@@ -43,12 +46,12 @@ class BrazeEnvironment(Environment):
         for name in ("include", "render"):
             del self.tags[name]
         dialect.register(self)
-        self.add_tag(ConnectedContentTag)
-        self.add_tag(AbortTag)
+        for tag in (ConnectedContentTag, *TAGS):
+            self.add_tag(tag)
 
 
 _ENVIRONMENT = BrazeEnvironment()
-_BLOCK_EDGE = re.compile(r"\{%-?\s*(end)?(if|unless|case|for|tablerow|capture|ifchanged)\b")
+_BLOCK_EDGE = re.compile(r"\{%-?\s*(end)?(if|unless|case|for|tablerow|capture|ifchanged|translation)\b")
 _TOO_DEEP = "the template is nested too deeply"
 
 
@@ -59,7 +62,9 @@ class Profile:
     ``attributes`` are read as ``{{${first_name}}}``, ``custom_attributes`` as ``{{custom_attribute.${x}}}``,
     the properties under their own names; ``canvas_entry_properties`` also as ``{{context.${x}}}``.
     ``namespaces`` holds anything else Braze knows, such as ``{"campaign": {"name": "Spring"}}`` for
-    ``{{campaign.${name}}}``. Source: Braze: Supported personalization tags.
+    ``{{campaign.${name}}}``; so ``content_blocks`` by their names, and for tags ``catalog_items`` (catalog, then id),
+    ``catalog_selection_items`` (catalog, then selection), ``promotion`` (list) and ``shopping_cart`` (a cart, or
+    carts by id). What is not given is a placeholder. Source: Braze: Supported personalization tags.
     """
 
     attributes: Mapping[str, object] = field(default_factory=dict)
@@ -72,13 +77,13 @@ class Profile:
     def variables(self) -> dict[str, object]:
         """Return what a template can read, by the names the lexer looks up."""
         return {
-            **self.namespaces,
-            PROFILE: self.attributes,
-            "custom_attribute": self.custom_attributes,
-            "event_properties": self.event_properties,
-            "api_trigger_properties": self.api_trigger_properties,
-            "canvas_entry_properties": self.canvas_entry_properties,
-            "context": self.canvas_entry_properties,
+            **objects.namespaces(self.namespaces),
+            PROFILE: objects.known(in_utc(self.attributes)),
+            "custom_attribute": in_utc(self.custom_attributes),
+            "event_properties": in_utc(self.event_properties),
+            "api_trigger_properties": in_utc(self.api_trigger_properties),
+            "canvas_entry_properties": in_utc(self.canvas_entry_properties),
+            "context": in_utc(self.canvas_entry_properties),
         }
 
 
@@ -87,13 +92,16 @@ class Rendering:
     """What became of a message.
 
     ``aborted`` is the reason it is not sent, or None; ``output`` is then empty. ``calls`` are in the order
-    they were made.
+    they were made. ``empties`` is what met nothing, by line. ``placeholders`` says what stands in ``output`` for what
+    only Braze has, each once.
     """
 
     output: str
     aborted: str | None
     calls: tuple[CallRecord, ...]
     mistakes: tuple[Mistake, ...]
+    empties: tuple[Empty, ...] = ()
+    placeholders: tuple[str, ...] = ()
 
 
 def render(
@@ -121,31 +129,40 @@ def render(
         TemplateBoundError: the template is too large, or asks for more than one rendering may use.
 
     """
-    parsed = parse(template)
-    variables = profile.variables()
+    message = _Message(template, parse(template), profile, now)
     exchange = Exchange(
         transport=transport,
         credentials=credentials,
         clock=clock,
         cache=cache,
-        wanted=_wanted(parsed, variables),
+        wanted=_wanted(message.parsed, profile.variables()),
         channel=channel,
     )
+    is_html = channel is not None and channel.is_html
     for retry in range(rules.RETRIES + 1):
         if retry:
             sleep(rules.backoff_seconds(retry))
         exchange.begin_pass()
+        context = message.context(exchange)
         try:
-            output = _one_pass(template, parsed, variables, exchange, now)
+            output = message.rendered(context)
         except MessageAbortedError as abort:
             exchange.note_abort()
-            return Rendering("", abort.reason, exchange.calls, exchange.mistakes)
+            return Rendering("", abort.reason, exchange.calls, exchange.mistakes, context.empties.found)
         if not exchange.to_retry:
-            if channel is not None and channel.is_html:
-                exchange.note_mistakes(_unescaped(template, parsed, variables, exchange.inserted, now))
-            return Rendering(output, None, exchange.calls, exchange.mistakes)
+            exchange.note_mistakes(context.mistakes)
+            if is_html:
+                exchange.note_mistakes(_unescaped(message, exchange.inserted))
+            return Rendering(
+                shown(output, is_html=is_html),
+                None,
+                exchange.calls,
+                exchange.mistakes,
+                context.empties.found,
+                placeholders(output),
+            )
     reason = exchange.give_up()
-    return Rendering("", reason, exchange.calls, exchange.mistakes)
+    return Rendering("", reason, exchange.calls, exchange.mistakes, context.empties.found)
 
 
 def parse(template: str) -> BoundTemplate:
@@ -163,35 +180,50 @@ def parse(template: str) -> BoundTemplate:
         raise _syntax_error(err, template) from err
 
 
-def _one_pass(
-    template: str, parsed: BoundTemplate, variables: Mapping[str, object], exchange: Calls, now: Now
-) -> str:
-    context = BrazeContext(parsed, variables, exchange, now)
-    buffer = context.get_buffer()
-    try:
-        parsed.render_with_context(context, buffer)
-    except LiquidError as err:
-        raise explained(err, template) from err
-    except RecursionError as err:
-        raise TemplateBoundError(_TOO_DEEP, 1) from err
-    except UnicodeEncodeError as err:
-        # JSON can spell half of a character; a text can hold it but not be sent.
-        line = line_reached(err, template)
-        raise TemplateError("a value holds half a character (a lone surrogate)", line) from err
-    except (ArithmeticError, LookupError, TypeError, ValueError) as err:
-        failure = library_failure(err, template)
-        if failure is None:
-            raise
-        raise failure from err
-    return buffer.getvalue()
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A template, read, and who it is rendered for."""
+
+    template: str
+    parsed: BoundTemplate
+    profile: Profile
+    now: Now
+
+    def context(self, exchange: Calls) -> BrazeContext:
+        """Return the state of a new rendering."""
+        samples = {name: self.profile.namespaces[name] for name in SAMPLES if name in self.profile.namespaces}
+        return BrazeContext(self.parsed, self.profile.variables(), samples, exchange, self.now)
+
+    def rendered(self, context: BrazeContext) -> str:
+        """Render once; placeholders are still marked.
+
+        Raises:
+            TemplateError, MessageAbortedError: as the template has it.
+
+        """
+        buffer = context.get_buffer()
+        try:
+            self.parsed.render_with_context(context, buffer)
+        except LiquidError as err:
+            raise explained(err, self.template) from err
+        except RecursionError as err:
+            raise TemplateBoundError(_TOO_DEEP, 1) from err
+        except UnicodeEncodeError as err:
+            # JSON can spell half of a character; a text can hold it but not be sent.
+            line = line_reached(err, self.template)
+            raise TemplateError("a value holds half a character (a lone surrogate)", line) from err
+        except (ArithmeticError, LookupError, TypeError, ValueError) as err:
+            failure = library_failure(err, self.template)
+            if failure is None:
+                raise
+            raise failure from err
+        return buffer.getvalue()
 
 
-def _unescaped(
-    template: str, parsed: BoundTemplate, variables: Mapping[str, object], calls: Iterable[Inserted], now: Now
-) -> list[Mistake]:
+def _unescaped(message: _Message, calls: Iterable[Inserted]) -> list[Mistake]:
     marked = MarkedAnswers(calls)
     try:
-        return marked.mistakes(_one_pass(template, parsed, variables, marked, now))
+        return marked.mistakes(message.rendered(message.context(marked)))
     except (MessageAbortedError, TemplateError):
         # The marks took it another way, so nothing can be said about the way it really went.
         return []

@@ -5,6 +5,7 @@ this project's reading.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -129,8 +130,11 @@ class _NotJsonError(ValueError):
     """The text is not JSON as json.org defines it."""
 
 
-def judged(answer: Response, save: str | None) -> Verdict:
-    """Return what Braze does with ``answer`` when the tag says ``:save save`` (or does not)."""
+def judged(answer: Response, save: str | None, rerender: Callable[[str], str] | None = None) -> Verdict:
+    """Return what Braze does with ``answer`` when the tag says ``:save save`` (or does not).
+
+    ``rerender`` renders the Liquid in it before anything else (Braze: Pull user profile data).
+    """
     status = answer.status
     if len(answer.body) > BODY_BYTES:
         return _too_large()
@@ -144,7 +148,7 @@ def judged(answer: Response, save: str | None) -> Verdict:
         return Verdict(f"redirect not followed: nothing is inserted ({named(status)})")
     if status < HTTPStatus.OK:
         return Verdict(f"nothing is inserted: {named(status)}")
-    return _inserted(answer, save)
+    return _inserted(answer, save, rerender)
 
 
 def without_answer(error: TransportError) -> Verdict:
@@ -177,8 +181,10 @@ def _too_large() -> Verdict:
     return Verdict("over 1 MB: refused, nothing is inserted and nothing is cached")
 
 
-def _inserted(answer: Response, save: str | None) -> Verdict:
+def _inserted(answer: Response, save: str | None, rerender: Callable[[str], str] | None) -> Verdict:
     text = answer.body.decode("utf-8-sig", errors="replace")
+    if rerender is not None:
+        text = rerender(text)
     if not text:
         return Verdict("nothing is inserted: the answer is empty", succeeded=True)
     variable = save or DEFAULT_VARIABLE

@@ -1,0 +1,273 @@
+"""What came up empty: outputs, conditions and loops that met nothing, with the nearest name that exists."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from liquid.token import Token
+from liquid.undefined import Undefined
+
+from proxy.preview.braze.bounds import line_of
+from proxy.preview.braze.markup import PROFILE
+from proxy.preview.braze.objects import NAMESPACES, Placeholder
+from proxy.preview.braze.ruby import plain
+
+# Read with ${name}; all others are looked into by a dot.
+BRACED = (
+    PROFILE,
+    "custom_attribute",
+    "event_properties",
+    "api_trigger_properties",
+    "context",
+    "canvas_entry_properties",
+)
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+# Words for the same thing: this proxy's, Trustpilot's, and what people write.
+_SYNONYMS = (
+    {"content", "text", "body", "comment", "review", "message"},
+    {"author", "name", "displayname", "consumer", "customer", "reviewer"},
+    {"stars", "rating", "score"},
+    {"average", "starsaverage", "rating", "score", "trustscore"},
+    {"total", "numberofreviews", "reviewcount", "count"},
+    {"date", "createdat", "datetext", "time"},
+    {"reviews", "productreviews", "review", "items"},
+    {"reply", "companyreply", "firstcompanycomment", "answer"},
+    {"image", "photo", "picture", "attachments", "img"},
+    {"products", "product", "items"},
+)
+_DEPTH = 3
+_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """One place that met nothing.
+
+    ``kind`` is ``output``, ``condition`` or ``loop``; ``line`` counts from 1 in the template. ``expression`` is what
+    was read and ``nearest`` what exists, both in Braze's syntax without the outer braces; ``nearest`` is None where
+    nothing is like it. ``expected`` says that the template provides for it: a condition that asks whether there is
+    something, or a loop with an ``else``.
+    """
+
+    kind: str
+    line: int
+    expression: str
+    nearest: str | None
+    message: str
+    expected: bool = False
+
+
+class Missing(Undefined):
+    """A path that leads to nothing: the whole of it, how far it led, and what it found there."""
+
+    __slots__ = ("at", "parent", "path")
+
+    def __init__(self, path: Iterable[object], at: int, parent: object, token: Token | None) -> None:
+        self.path = tuple(path)
+        self.at = at
+        self.parent = parent
+        super().__init__(str(self.path[0]), token=token)
+
+
+class Empties:
+    """Collects what came up empty in one rendering.
+
+    ``names`` are the variables that can be read, innermost first. While a piece of a tag is rendered, ``origin`` is
+    where it begins; while a text from elsewhere is, ``is_foreign`` says that its own lines are not the template's.
+    """
+
+    def __init__(self, names: Mapping[str, object]) -> None:
+        self._names = names
+        self._found: dict[tuple[str, int, str], Empty] = {}
+        self.origin: Token | None = None
+        self.is_foreign = False
+
+    @property
+    def found(self) -> tuple[Empty, ...]:
+        """What came up empty, by line."""
+        return tuple(sorted(self._found.values(), key=lambda empty: empty.line))
+
+    def add(self, kind: str, token: Token, path: Iterable[object], value: object, *, expected: bool = False) -> None:
+        """Record that ``path`` was read at ``token`` and led to ``value``: nothing, or not what was meant."""
+        path = tuple(path)
+        written = shown(path)
+        key = (kind, self._line(token), written)
+        if key in self._found or len(self._found) >= _MOST:
+            return
+        nearest, because = self._explained(path, value, is_loop=kind == "loop")
+        if nearest == written:
+            nearest, because = None, f"{written} is set, but :rerender has only what the message itself reads"
+        hint = f"; did you mean {nearest}?" if nearest else "."
+        expected = expected and nearest is None
+        self._found[key] = Empty(kind, key[1], written, nearest, f"{because}{hint}", expected)
+
+    def _line(self, token: Token) -> int:
+        own = line_of(token.source, max(token.start_index, 0))
+        if self.origin is None:
+            return own
+        return line_of(self.origin.source, self.origin.start_index) + (0 if self.is_foreign else own - 1)
+
+    def _explained(self, path: tuple[object, ...], value: object, *, is_loop: bool) -> tuple[str | None, str]:
+        written = shown(path)
+        if isinstance(value, Missing):
+            because = _because(value)
+            if value.path != path:
+                because = f"{written} comes from {shown(value.path)}: {because}"
+            return self._nearest(value), because
+        if isinstance(value, Placeholder):
+            return None, f"the preview doesn't know {value.what}; add it to the data under namespaces"
+        if is_loop and isinstance(value, Mapping):
+            inside = next((key for key, held in value.items() if isinstance(held, list)), None)
+            nearest = None if inside is None else shown((*path, inside))
+            return nearest, f"{written} is an object: the loop goes over its keys, not over a list"
+        if is_loop and value is not None and not isinstance(value, (list, str)):
+            return None, f"{written} is no list, so there is nothing to loop over"
+        match plain(value):
+            case None:
+                return None, f"{written} is null"
+            case list() | Mapping() as items if not items:
+                return None, f"{written} is an empty {'list' if isinstance(items, list) else 'object'}"
+            case str() as text if not text:
+                return None, f"{written} is empty"
+            case _:
+                return None, f"{written} comes to nothing after its filters"
+
+    def _nearest(self, missing: Missing) -> str | None:
+        path, at = missing.path, missing.at
+        braced = self._braced_elsewhere(path)
+        if braced is not None:
+            return braced
+        if at == 0:
+            return self._nearest_variable(str(path[0]), path[1:])
+        found = _led(missing.parent, path[at:])
+        if found is None:
+            found = next(_deep(missing.parent, str(path[at])), None)
+        return None if found is None else shown((*path[:at], *found))
+
+    def _nearest_variable(self, name: str, rest: tuple[object, ...]) -> str | None:
+        variables = {root: value for root, value in self._names.items() if root not in {*BRACED, *NAMESPACES}}
+        like = _alike(name, list(variables))
+        for root in dict.fromkeys([*([like] if like else []), *variables]):
+            # Any variable will do that leads as far as the path; one of a like name for a name alone.
+            found = _led(variables[root], rest) if rest or root == like else None
+            if found is not None:
+                return shown((root, *found))
+        for root, value in variables.items():
+            inside = next(_deep(value, name), None)
+            if inside is not None:
+                return shown((root, *inside))
+        return None
+
+    def _braced_elsewhere(self, path: tuple[object, ...]) -> str | None:
+        """Find the same name among a person's attributes and an event's properties, behind another prefix."""
+        is_braced = path[0] in BRACED and len(path) > 1
+        name, rest = (path[1], path[2:]) if is_braced else (path[0], path[1:])
+        for root in BRACED:
+            values = self._names.get(root)
+            if isinstance(values, Mapping) and name in values and not isinstance(values[name], Placeholder):
+                found = _led(values[name], rest)
+                return None if found is None else shown((root, name, *found))
+        return None
+
+
+def shown(path: Iterable[object]) -> str:
+    """Return a path in Braze's syntax: ``event_properties.${sku}``, ``result.reviews[0].content``."""
+    root, *rest = path
+    if rest and (root in BRACED or root in NAMESPACES):
+        text = f"{'' if root == PROFILE else f'{root}.'}${{{rest[0]}}}"
+        rest = rest[1:]
+    else:
+        text = str(root)
+    for part in rest:
+        text += f".{part}" if isinstance(part, str) and _IDENTIFIER.fullmatch(part) else f"[{part!r}]"
+    return text
+
+
+def _because(missing: Missing) -> str:
+    before, name = missing.path[: missing.at], missing.path[missing.at]
+    if not before:
+        return f"nothing is called {name}"
+    if before == (PROFILE,):
+        return f"${{{name}}} is not set for this person"
+    if len(before) == 1 and before[0] in BRACED:
+        return f"{shown((*before, name))} is not set"
+    match plain(missing.parent):
+        case None:
+            return f"{shown(before)} is null, so it has no {name}"
+        case list() as items if isinstance(name, int):
+            return f"{shown(before)} has {len(items)} item{'' if len(items) == 1 else 's'}, so [{name}] is nothing"
+        case list():
+            return f"{shown(before)} is a list, so it has no {name}"
+        case Mapping():
+            return f"{shown(before)} has no {name}"
+        case _:
+            return f"{shown(before)} is text or a number, so it has no {name}"
+
+
+def _led(value: object, path: Iterable[object]) -> list[object] | None:
+    """Return the nearest path through ``value`` that exists, or None."""
+    found: list[object] = []
+    for part in path:
+        if isinstance(value, list) and isinstance(part, str) and part not in {"size", "first", "last"} and value:
+            found.append(0)
+            value = value[0]
+        match value:
+            case Mapping():
+                name = _alike(str(part), list(value))
+                if name is None:
+                    return None
+                found.append(name)
+                value = value[name]
+            case list() if isinstance(part, int) and -len(value) <= part < len(value):
+                found.append(part)
+                value = value[part]
+            case list() | str() if part in {"size", "first", "last"}:
+                found.append(part)
+                value = None
+            case str() | int() | float() if found and _are_same(str(found[-1]), str(part)):
+                # consumer.displayName is author: there is nothing further in.
+                continue
+            case _:
+                return None
+    return found
+
+
+def _deep(value: object, name: str, depth: int = _DEPTH) -> Iterator[list[object]]:
+    """Yield the paths inside ``value`` to a property of such a name, its own first."""
+    if depth == 0 or not isinstance(value, Mapping):
+        return
+    own = _alike(name, list(value))
+    if own is not None:
+        yield [own]
+    for key, inside in value.items():
+        for found in _deep(inside, name, depth - 1):
+            yield [key, *found]
+
+
+def _alike(name: str, names: list[str]) -> str | None:
+    """Return the one of ``names`` that ``name`` was probably meant to be."""
+    if name in names:
+        return name
+    if "." in name or "[" in name:
+        return None
+    simple = {_simple(other): other for other in reversed(names)}
+    wanted = _simple(name)
+    for candidate in (wanted, f"{wanted}s", wanted.removesuffix("s")):
+        if candidate in simple:
+            return simple[candidate]
+    for group in _SYNONYMS:
+        if wanted in group:
+            same = next((simple[word] for word in simple if word in group), None)
+            if same is not None:
+                return same
+    close = difflib.get_close_matches(wanted, list(simple), n=1, cutoff=0.75)
+    return simple[close[0]] if close else None
+
+
+def _are_same(name: str, other: str) -> bool:
+    return any({_simple(name), _simple(other)} <= group for group in _SYNONYMS)
+
+
+def _simple(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(name).lower())
