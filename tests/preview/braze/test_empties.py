@@ -94,7 +94,8 @@ def test_a_condition_that_met_nothing_is_told_and_one_that_asks_for_it_is_expect
     found = empties(
         CALL + "{% if product.totl > 3 %}{% endif %}\n{% if product.reviews[0].reply %}{% endif %}\n"
         "{% if ${last_name} == blank %}{% endif %}\n{% unless product.review %}{% endunless %}\n"
-        "{% case ${language} %}{% when 'en' %}{% endcase %}\n{% if product.count == 1 %}{% elsif ${x} == 1 %}{% endif %}"
+        "{% case ${language} %}{% when 'en' %}{% endcase %}\n"
+        "{% if product.count == 1 %}{% elsif ${x} == 1 %}{% endif %}"
     )
     assert [(e.line, e.expression, e.nearest, e.expected) for e in found] == [
         (1, "product.totl", "product.summary.total", False),
