@@ -13,8 +13,8 @@ from proxy.cache import Store
 from proxy.reviews import Updates
 from proxy.settings import Settings
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
+from proxy.trustpilot.decode import read_events
 from proxy.trustpilot.errors import Malformed
-from proxy.trustpilot.events import read_events
 from proxy.trustpilot.quota import Quota
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -7,13 +7,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
+from msgspec import Raw
 
 from proxy.api import parameters
 from proxy.api.parameters import Query
 from proxy.api.responses import Sources, answer, deadline
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
-from proxy.reviews.product_reviews import empty_answer, empty_products, empty_summary
+from proxy.reviews.service import empty_answer, empty_products, empty_summary
 from proxy.settings import Settings
 
 
@@ -93,7 +94,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             # Relative: the Host header is the caller's word and has no place in an answer.
             href = f"{request.path}?{urlencode([*again, ('page', page + 1)])}"
             links.append({"href": href, "method": "GET", "rel": "next-page"})
-        body = {"productReviews": shown, "links": links}
+        body = {"productReviews": [Raw(review) for review in shown], "links": links}
         return answer(body, Sources(selection.products, freshness), now, query.ignored)
 
     @endpoints.get("/product-reviews/business-units/<unit>")

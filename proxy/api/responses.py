@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from flask import Flask, Response, g, request
 
 from proxy.cache import Freshness, State
@@ -66,8 +66,7 @@ class Sources:
 
 def answer(body: dict[str, Any], sources: Sources | None, now: Now, ignored: str = "") -> Response:
     """Return ``body`` as JSON. Made of nothing (an empty answer in place of an error) it is not fresh either."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    response = Response(text, content_type="application/json")
+    response = Response(msgspec.json.encode(body), content_type="application/json")
     moment = now()
     freshness = Freshness(State.MISS, moment, moment)
     if sources is not None:

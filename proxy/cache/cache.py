@@ -18,10 +18,14 @@ from proxy.clock import Deadline, Now, Priority
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a fetch brought: the bytes to hold, and whether they hold anything for the product."""
+    """What a fetch brought: the bytes to hold, and whether they hold anything for the product.
+
+    ``source`` is what the bytes were made from, so that who waits for them need not read them again.
+    """
 
     value: bytes
     found: bool
+    source: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Cached:
 
     value: bytes
     freshness: Freshness
+    source: object = None
+    """What the bytes were made from, where they were fetched just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class Cache:
     def __init__(
         self,
         store: Store,
-        flights: Flights[Entry],
+        flights: Flights[Cached],
         lifetimes: Lifetimes,
         now: Now,
         lasting: tuple[type[Exception], ...] = (),
@@ -151,11 +157,11 @@ class Cache:
         """
         self._store.search(prefix, lambda product, part, entry: look(product, part, entry.value))
 
-    def _fly(self, key: Key, fetch: Fetch, *, priority: Priority) -> Flight[Entry]:
-        def job() -> Entry:
+    def _fly(self, key: Key, fetch: Fetch, *, priority: Priority) -> Flight[Cached]:
+        def job() -> Cached:
             lease = self._store.take(key)
             if isinstance(lease, Entry):
-                return lease
+                return _held(lease, State.MISS)
             try:
                 fresh = fetch(priority=priority)
             except Exception as error:
@@ -165,16 +171,16 @@ class Cache:
                 raise
             entry = self._lifetimes.entry(fresh.value, found=fresh.found, now=self._now())
             lease.bring(entry)
-            return entry
+            return replace(_held(entry, State.MISS), source=fresh.source)
 
         return self._flights.join(key, job)
 
-    def _failed(self, key: Key) -> Flight[Entry] | None:
+    def _failed(self, key: Key) -> Flight[Cached] | None:
         """Return a flight that failed already, where a fetch would only fail the same way again."""
         setback = self._setback(key)
         if setback is None or not setback.answers:
             return None
-        flight: Flight[Entry] = Flight()
+        flight: Flight[Cached] = Flight()
         flight.crash(setback.error)
         return flight
 
@@ -198,7 +204,7 @@ class Cache:
 class Lookup:
     """A copy that is there already, or a flight that will bring it."""
 
-    def __init__(self, held: Cached | None, flight: Flight[Entry] | None) -> None:
+    def __init__(self, held: Cached | None, flight: Flight[Cached] | None) -> None:
         self._held = held
         self._flight = flight
 
@@ -214,7 +220,7 @@ class Lookup:
         """
         if self._held is None:
             assert self._flight is not None, "a look-up has a copy or a flight"  # noqa: S101  # an invariant
-            self._held = _held(self._flight.wait(deadline), State.MISS)
+            self._held = self._flight.wait(deadline)
         return self._held
 
 

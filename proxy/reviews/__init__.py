@@ -1,6 +1,6 @@
 """The product's heart: a page of reviews, the views over it, and the trimmed shape that templates use."""
 
-from proxy.reviews.product_reviews import Answer, ProductReviews, Selection, Unavailable, Warmed
+from proxy.reviews.service import Answer, ProductReviews, Selection, Unavailable, Warmed
 from proxy.reviews.updates import Updates
 from proxy.reviews.view import View
 

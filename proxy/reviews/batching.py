@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proxy.clock import Priority
-from proxy.trustpilot import SummaryCounts
+from proxy.reviews.summary import Summary
 from proxy.trustpilot.errors import Malformed
 
 WINDOW_SECONDS = 0.005
@@ -24,7 +24,7 @@ class BatchCall(Protocol):
 
     def __call__(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
-    ) -> Mapping[str, SummaryCounts | Malformed]:
+    ) -> Mapping[str, Summary | Malformed]:
         """Return the summaries of several products, an error in the place of one that can't be read."""
 
 
@@ -36,7 +36,7 @@ class _Batch:
         self.priority = Priority.BACKGROUND
         self.full = threading.Event()
         self.done = threading.Event()
-        self.summaries: Mapping[str, SummaryCounts | Malformed] = {}
+        self.summaries: Mapping[str, Summary | Malformed] = {}
         self.error: Exception | None = None
 
 
@@ -58,7 +58,7 @@ class SummaryBatches:
             elif not batch.skus and not batch.expected:
                 del self._open[business_unit]
 
-    def summary(self, business_unit: str, sku: str, *, priority: Priority) -> SummaryCounts | None:
+    def summary(self, business_unit: str, sku: str, *, priority: Priority) -> Summary | None:
         """Return the summary of ``sku``, ``None`` when Trustpilot has none; raise what the shared call raised.
 
         A summary that can't be read raises for its own SKU only. One who waits makes the call a foreground one.

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from proxy.reviews.models import Indexed
 from proxy.reviews.text import stars_icons
-from proxy.trustpilot import RawReview, SummaryCounts
-from proxy.trustpilot.reader import STAR_WORDS
+
+STAR_WORDS = ("oneStar", "twoStars", "threeStars", "fourStars", "fiveStars")
+"""Trustpilot's names of the counts."""
 
 _NAMES = ("one_star", "two_stars", "three_stars", "four_stars", "five_stars")
 
@@ -24,24 +26,23 @@ class Summary:
     stars: tuple[int, ...]
 
     @classmethod
-    def of_reviews(cls, reviews: Iterable[RawReview]) -> Summary:
+    def of_reviews(cls, reviews: Iterable[Indexed]) -> Summary:
         """Count a complete list of reviews. One that is listed twice, as under two variants, counts once."""
         stars = [0, 0, 0, 0, 0]
         seen: set[str] = set()
         for review in reviews:
-            name = review.get("id")
-            if name is not None and name in seen:
-                continue
-            if name is not None:
-                seen.add(name)
-            stars[review["stars"] - 1] += 1
+            if review.id is not None:
+                if review.id in seen:
+                    continue
+                seen.add(review.id)
+            stars[review.stars - 1] += 1
         return cls(_mean(stars), sum(stars), tuple(stars))
 
     @classmethod
-    def of_counts(cls, counts: SummaryCounts) -> Summary:
+    def of_counts(cls, average: float | None, total: int, stars: tuple[int, ...]) -> Summary:
         """Take over Trustpilot's own summary, its average rounded as ours is."""
-        average = _mean(counts.stars) if counts.average is None else _round(Decimal(repr(counts.average)))
-        return cls(average if counts.total else None, counts.total, counts.stars)
+        rounded = _mean(stars) if average is None else _round(Decimal(repr(average)))
+        return cls(rounded if total else None, total, stars)
 
     @classmethod
     def merged(cls, summaries: list[Summary]) -> Summary:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proxy.clock import Priority
-from proxy.trustpilot import ReviewsPage, SummaryCounts
+from proxy.reviews.models import Page
+from proxy.reviews.summary import Summary
 from proxy.trustpilot.errors import Malformed
 
 
@@ -23,7 +24,7 @@ class Upstream(Protocol):
         locale: str | None,
         page: int,
         priority: Priority,
-    ) -> ReviewsPage:
+    ) -> Page:
         """Return a page of 100 reviews, newest first, under Trustpilot's own filters.
 
         Background calls are the first to be given up.
@@ -31,5 +32,5 @@ class Upstream(Protocol):
 
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
-    ) -> Mapping[str, SummaryCounts | Malformed]:
+    ) -> Mapping[str, Summary | Malformed]:
         """Return the summaries of several products in one call, an error in the place of one that can't be read."""

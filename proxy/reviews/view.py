@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from proxy.reviews import text
-from proxy.trustpilot import RawReview
+from proxy.reviews.models import Indexed
 
 ALL_STARS = frozenset({1, 2, 3, 4, 5})
 
@@ -24,12 +23,12 @@ class View:
     max_chars: int | None = None
     html: bool = True
 
-    def accepts(self, review: RawReview) -> bool:
+    def accepts(self, review: Indexed) -> bool:
         """Tell whether ``review`` passes the filters."""
         return (
-            review["stars"] in self.stars
-            and (not self.languages or str(review.get("language")).lower() in self.languages)
-            and (self.min_chars <= 0 or len(text.clean(review.get("content"))) >= self.min_chars)
+            review.stars in self.stars
+            and (not self.languages or review.language in self.languages)
+            and review.chars >= self.min_chars
         )
 
     def with_stars(self, stars: int) -> View:

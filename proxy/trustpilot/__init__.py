@@ -1,9 +1,8 @@
-"""The only room that talks to Trustpilot: transport, client, reader, errors.
+"""The only room that talks to Trustpilot: transport, client, decoding, errors.
 
 What is exported here needs no HTTP library; the client and its transport are wired in by ``proxy.app``.
 """
 
 from proxy.trustpilot.errors import TrustpilotError
-from proxy.trustpilot.reader import RawReview, ReviewsPage, SummaryCounts
 
-__all__ = ["RawReview", "ReviewsPage", "SummaryCounts", "TrustpilotError"]
+__all__ = ["TrustpilotError"]

@@ -10,11 +10,13 @@ from urllib.parse import quote, urlencode
 
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
+from proxy.reviews.models import PER_PAGE, Page
+from proxy.reviews.summary import Summary
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import Call, CircuitBreaker
+from proxy.trustpilot.decode import read_batch_summaries, read_reviews
 from proxy.trustpilot.errors import Busy, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, TrustpilotError
 from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.reader import PER_PAGE, ReviewsPage, SummaryCounts, read_batch_summaries, read_reviews
 from proxy.trustpilot.response import Response
 from proxy.trustpilot.transport import Transport
 
@@ -58,7 +60,7 @@ class Trustpilot:
         locale: str | None,
         page: int,
         priority: Priority,
-    ) -> ReviewsPage:
+    ) -> Page:
         """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
 
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. A 404 is logged and raised as :class:`NotFound`: a
@@ -74,14 +76,14 @@ class Trustpilot:
 
         call = Call.of(business_unit, "reviews", [sku])
         found = self._call(call, get, lambda body: read_reviews(body, PER_PAGE), priority)
-        if found.malformed:
-            self._report(ReviewsDropped(found.malformed))
-            _log.warning("dropped %d malformed reviews of business unit %s", found.malformed, business_unit)
+        if found.dropped:
+            self._report(ReviewsDropped(found.dropped))
+            _log.warning("dropped %d malformed reviews of business unit %s", found.dropped, business_unit)
         return found
 
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
-    ) -> dict[str, SummaryCounts | Malformed]:
+    ) -> dict[str, Summary | Malformed]:
         """Return the summaries of ``skus`` in one call; a product without reviews may be missing.
 
         A summary that can't be read is an error in its SKU's place. Raises as :meth:`reviews` does.

@@ -9,7 +9,7 @@ import requests
 from proxy.cache import DeadlinePassed, FailedElsewhere
 from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Warmed
-from proxy.reviews.listing import Missing
+from proxy.reviews.search import Missing
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import Busy, Paused, QuotaUsedUp
 from proxy.warming.run import CouldNot, NotYet

@@ -84,10 +84,24 @@ def test_a_created_review_is_in_its_place_without_a_call(sandbox: RunningSandbox
 
 
 def test_an_updated_review_is_changed_without_a_call(sandbox: RunningSandbox, lamp: RunningProxy) -> None:
-    _tell(lamp, _event("updated", {"id": "b", "content": "Broke after a week", "stars": 1}))
+    _tell(lamp, _event("updated", _review("b", 1, 2, "Broke after a week")))
     [bad, worst] = lamp.get("/v1/reviews", sku="LAMP", stars=1).json()["reviews"]
     assert (bad["id"], bad["content"], bad["author"], worst["id"]) == ("b", "Broke after a week", "Ann", "a")
     assert sandbox.calls() == {"reviews": 1}
+
+
+def test_an_updated_review_of_which_the_event_lacks_fields_is_changed_and_fetched(
+    sandbox: RunningSandbox, lamp: RunningProxy
+) -> None:
+    reply = {"comment": "Sorry", "createdAt": "2024-10-20T10:00:00Z"}
+    sandbox.put_product("LAMP", [{**_review("b", 1, 2, "Broke after a week"), "firstCompanyComment": reply}])
+    _tell(lamp, _as_trustpilot_sends("updated", _review("b", 1, 2, "Broke after a week")))
+    answer = lamp.get("/v1/reviews", sku="LAMP", stars=1)
+    bad = answer.json()["reviews"][0]
+    assert (answer.headers["X-Cache"], bad["content"], bad["reply"]) == ("stale", "Broke after a week", None)
+    while lamp.get("/v1/reviews", sku="LAMP", stars=1).json()["reviews"][0]["reply"] != "Sorry":
+        assert sandbox.calls()["reviews"] <= 2
+    assert sandbox.calls() == {"reviews": 2}
 
 
 def _as_trustpilot_sends(what: str, review: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +179,8 @@ def test_an_empty_test_event_is_taken(proxy: RunningProxy) -> None:
 
 
 def test_thousands_of_events_in_one_webhook_are_applied(sandbox: RunningSandbox, lamp: RunningProxy) -> None:
-    events = [_event("updated", {"id": "b", "stars": 1 + place % 5}) for place in range(3_000)]
+    events = [_event("updated", {"id": "b", "stars": 1 + place % 5}) for place in range(2_999)]
+    events.append(_event("updated", _review("b", 5, 2)))
     products = [_event("deleted", {"id": "b"}, sku=f"P-{place}") for place in range(300)]
     _tell(lamp, *events, *products)
     assert lamp.get("/v1/reviews", sku="LAMP", limit=20).json()["reviews"][1]["stars"] == 5

@@ -8,17 +8,18 @@ import sys
 from proxy.cache import Entry, Key, MemoryStore
 
 _FILL = """
-import gc, random, resource, time
+import gc, json, random, resource, time
 from proxy.cache import Entry, Key, MemoryStore
-from proxy.reviews.page import Page
 from proxy.sandbox.shop import compose, usual_ratings
+from proxy.trustpilot.decode import read_reviews
 
 def resident():
     with open('/proc/self/statm') as statm:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 def page():
-    return Page(compose(chance, languages=['en', 'fr', 'ja'], ratings=usual_ratings(chance, 100)), True).encode()
+    reviews = compose(chance, languages=['en', 'fr', 'ja'], ratings=usual_ratings(chance, 100))
+    return read_reviews(json.dumps({{'productReviews': reviews}}).encode(), 101).encode()
 
 chance = random.Random(1)
 # Composing is slow; of every sample many products are made, each with bytes of its own.

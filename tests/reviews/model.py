@@ -7,20 +7,36 @@ from typing import Any
 from hypothesis import strategies as st
 
 
-def expected_ids(reviews: list[dict[str, Any]], params: dict[str, Any]) -> list[str]:
-    """Return the ids that ``/v1/reviews`` must answer for ``reviews``, which are newest first."""
+def expected_ids(lists: list[list[dict[str, Any]]], params: dict[str, Any]) -> list[str]:
+    """Return the ids that ``/v1/reviews`` must answer for the full lists of some SKUs.
+
+    Of one moment: in the order of the SKUs, then, where several are asked for, of the languages, then the list's.
+    """
     stars = {int(s) for s in str(params.get("stars", "1,2,3,4,5")).split(",")}
     languages = set(str(params["language"]).split(",")) if "language" in params else None
+    ordered = [
+        (review, number, language_rank(review["language"], languages), place)
+        for number, reviews in enumerate(lists)
+        for place, review in enumerate(reviews)
+    ]
+    ordered.sort(key=lambda entry: entry[1:])
+    ordered.sort(key=lambda entry: entry[0]["createdAt"], reverse=True)
     matching = [
         review
-        for review in reviews
+        for review, *_ in ordered
         if review["stars"] in stars
         and (languages is None or review["language"] in languages)
         and len(review["content"].strip()) >= params.get("min_chars", 1)
     ]
     if params.get("sort") == "highest":
         matching.sort(key=lambda review: -review["stars"])
-    return [review["id"] for review in matching[: params.get("limit", 3)]]
+    return list(dict.fromkeys(review["id"] for review in matching))[: params.get("limit", 3)]
+
+
+def language_rank(language: str, asked: set[str] | None) -> int:
+    """Return the place of ``language`` among several that are asked for."""
+    several = sorted(asked) if asked and len(asked) > 1 else []
+    return several.index(language) if language in several else len(several)
 
 
 @st.composite
@@ -39,6 +55,26 @@ def catalogues(draw: st.DrawFn, prefix: str = "a") -> list[dict[str, Any]]:
         }
         for place in range(count)
     ]
+
+
+@st.composite
+def odd_catalogues(draw: st.DrawFn) -> list[list[dict[str, Any]]]:
+    """Draw the lists of 1 to 3 SKUs: in no order or newest first, many of one moment, some in two lists or twice."""
+    random = draw(st.randoms(use_true_random=False))
+    lists: list[list[dict[str, Any]]] = []
+    for prefix in "abc"[: draw(st.integers(1, 3))]:
+        reviews = draw(catalogues(prefix))
+        if draw(st.booleans()):
+            reviews = [{**review, "createdAt": review["createdAt"][:10]} for review in reviews]
+        for other in lists:
+            reviews += random.sample(other, len(other) // 10)
+        reviews += random.sample(reviews, len(reviews) // 20)
+        if draw(st.booleans()):
+            random.shuffle(reviews)
+        else:
+            reviews.sort(key=lambda review: review["createdAt"], reverse=True)
+        lists.append(reviews)
+    return lists
 
 
 parameters = st.fixed_dictionaries(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+
+import pytest
 
 from proxy.cache import Cache, Flights, Key, Lifetimes, MemoryStore
 from proxy.cache.store import Change
 from proxy.reviews import Updates
-from proxy.reviews.page import Page
-from proxy.reviews.shelf import product_name
-from proxy.trustpilot.events import ReviewEvent
+from proxy.reviews.models import Page, Review, ReviewEvent, read_review
+from proxy.reviews.page_loader import product_name
 
 LIFETIMES = Lifetimes(900, 86_400, 300)
 UNIT = "unit-1"
@@ -29,54 +29,75 @@ class CountingStore(MemoryStore):
         super().revise(product, change)
 
 
-def _review(name: str, second: int, stars: int = 5) -> dict[str, Any]:
+def _review(name: str, second: int, stars: int = 5) -> Review:
     moment = f"2024-10-14T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
-    return {"id": name, "createdAt": moment, "stars": stars, "content": "x", "language": "en"}
+    return Review(name, moment, stars, "x", language="en")
 
 
-def _event(sku: str, review: dict[str, Any]) -> ReviewEvent:
-    return ReviewEvent("updated", sku, review["id"], review, hidden=False, whole=True)
+def _event(sku: str, review: Review, *, whole: bool = True) -> ReviewEvent:
+    return ReviewEvent("updated", sku, str(review.id), review, hidden=False, whole=whole)
 
 
 def _updates(store: MemoryStore, pause: Callable[[], None]) -> Updates:
     return Updates(Cache(store, Flights(lambda job: job()), LIFETIMES, time.time), pause)
 
 
-def _held(store: MemoryStore, sku: str, page: Page | None = None) -> Page:
-    key = Key(product_name(UNIT, sku), "page/*/*.*/1/")
-    if page is not None:
-        store.put(key, LIFETIMES.entry(page.encode(), found=True, now=time.time()))
-    entry = store.get(key)
+def _put(store: MemoryStore, sku: str, *reviews: Review) -> None:
+    page = Page.of(reviews, complete=True)
+    store.put(_key(sku), LIFETIMES.entry(page.encode(), found=True, now=time.time()))
+
+
+def _key(sku: str) -> Key:
+    return Key(product_name(UNIT, sku), "page2/*/*.*/1/")
+
+
+def _reviews(store: MemoryStore, sku: str) -> list[Review]:
+    entry = store.get(_key(sku))
     assert entry is not None
-    return Page.decode(entry.value)
+    return list(map(read_review, Page.decode(entry.value).raw))
 
 
 def test_each_product_is_changed_once_and_others_get_a_turn_in_between() -> None:
     store, turns = CountingStore(), []
-    _held(store, "A", Page([_review("old", 1)], complete=True))
+    _put(store, "A", _review("old", 1))
     events = [_event("A", _review("old", 1, 1 + place % 5)) for place in range(9_000)]
     events += [_event(f"P-{place}", _review("r", 1)) for place in range(20)]
     _updates(store, lambda: turns.append(len(store.revisions))).apply(UNIT, events)
     assert store.revisions == [product_name(UNIT, sku) for sku in ("A", *(f"P-{place}" for place in range(20)))]
     assert set(range(1, 22)) <= set(turns)
-    assert _held(store, "A").reviews == [_review("old", 1, 5)]
+    assert _reviews(store, "A") == [_review("old", 1, 5)]
 
 
 def test_a_page_never_grows_without_bound() -> None:
     store = CountingStore()
-    _held(store, "A", Page([_review("old", 1)], complete=True))
+    _put(store, "A", _review("old", 1))
     events = [_event("A", _review(f"n{place}", place)) for place in range(2, 9_002)]
     _updates(store, lambda: None).apply(UNIT, events)
-    page = _held(store, "A")
-    assert [review["id"] for review in page.reviews] == [f"n{place}" for place in range(9_001, 8_901, -1)]
-    assert not page.complete
+    assert [review.id for review in _reviews(store, "A")] == [f"n{place}" for place in range(9_001, 8_901, -1)]
+    entry = store.get(_key("A"))
+    assert entry is not None
+    assert not Page.decode(entry.value).complete
+    assert not entry.is_fresh(time.time())
 
 
-def test_what_happens_to_one_review_happens_in_the_order_told() -> None:
+def test_what_happens_to_one_review_happens_in_the_order_said() -> None:
     store = CountingStore()
-    _held(store, "A", Page([_review("old", 1)], complete=True))
-    gone = ReviewEvent("deleted", None, "old", {"id": "old"}, hidden=False, whole=False)
+    _put(store, "A", _review("old", 1))
+    gone = ReviewEvent("deleted", None, "old", Review("old"), hidden=False, whole=False)
     _updates(store, lambda: None).apply(UNIT, [_event("A", _review("old", 1, 2)), gone])
-    assert _held(store, "A").reviews == []
+    assert _reviews(store, "A") == []
     _updates(store, lambda: None).apply(UNIT, [_event("A", _review("new", 1, 2)), _event("A", _review("new", 1, 3))])
-    assert _held(store, "A").reviews == [_review("new", 1, 3)]
+    assert _reviews(store, "A") == [_review("new", 1, 3)]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_known_review_that_an_event_does_not_say_all_of_is_shown_changed_and_fetched(whole: bool) -> None:
+    store = CountingStore()
+    _put(store, "A", _review("old", 1))
+    said = Review("old", content="Broke after a week")
+    _updates(store, lambda: None).apply(UNIT, [_event("A", said, whole=whole)])
+    [review] = _reviews(store, "A")
+    assert (review.content, review.stars, review.language) == ("Broke after a week", 5, "en")
+    entry = store.get(_key("A"))
+    assert entry is not None
+    assert entry.is_fresh(time.time()) is whole

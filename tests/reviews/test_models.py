@@ -1,13 +1,14 @@
-"""Which attachment of a review becomes its ``image``."""
+"""What a review says of itself: its picture, and its place in a page's index."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from proxy.reviews.block import product_block
-from proxy.reviews.view import View
+from proxy.reviews.models import Page, read_review
+from proxy.trustpilot.decode import read_reviews
 
 URL = "https://photos.example/"
 
@@ -17,8 +18,10 @@ def _attachment(state: object = "ready", **file: object) -> dict[str, Any]:
 
 
 def _image(*attachments: dict[str, Any]) -> str | None:
-    block = product_block("A", None, [{"stars": 5, "attachments": list(attachments)}], View(html=False))
-    image: str | None = block["reviews"][0]["image"]
+    body = {"productReviews": [{"stars": 5, "attachments": list(attachments)}]}
+    page = read_reviews(json.dumps(body).encode(), 100)
+    image = read_review(page.raw[0]).image
+    assert page.index[0].image is (image is not None)
     return image
 
 
@@ -62,3 +65,25 @@ def test_a_picture_that_is_not_ready_is_not_shown(state: object) -> None:
 @pytest.mark.parametrize("state", ["ready", "Ready", "approved", "published", None])
 def test_a_picture_that_is_ready_or_says_nothing_of_its_state_is_shown(state: object) -> None:
     assert _image(_attachment(state, url=URL + "photo.jpg", mimeType="image/jpeg")) == URL + "photo.jpg"
+
+
+def test_a_page_is_the_same_after_it_was_stored() -> None:
+    reviews = [
+        {
+            "id": "b",
+            "stars": 4,
+            "content": " two\n words ",
+            "language": "EN",
+            "createdAt": "2024-10-14T17:42:40.286Z",
+        },
+        {"id": "a", "stars": 5.0, "content": None, "firstCompanyComment": None},
+        {"stars": 9},
+    ]
+    page = read_reviews(json.dumps({"productReviews": reviews, "links": [{"rel": "next-page"}]}).encode(), 100)
+    assert Page.decode(page.encode()) == page
+    assert (page.complete, page.dropped, page.newest_first, page.newest == page.oldest) == (False, 1, True, True)
+    assert [(one.id, one.stars, one.chars, one.language, one.image) for one in page.index] == [
+        ("b", 4, 9, "en", False),
+        ("a", 5, 0, "", False),
+    ]
+    assert [json.loads(raw) for raw in page.raw] == reviews[:2]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from proxy.cache import Cache, Cached, Fetched, Key, Lookup
 from proxy.clock import Priority
 from proxy.reviews.batching import SummaryBatches
-from proxy.reviews.page import Page
+from proxy.reviews.models import Page
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import Filter
@@ -15,10 +15,12 @@ from proxy.trustpilot.errors import NotFound
 
 WHOLE = Filter()
 _SUMMARY = "summary"
+_PAGE = "page2"
+"""Counted up when the bytes of a stored page mean something else: a copy in an older form is then never asked for."""
 
 
 def product_name(business_unit: str, sku: str) -> str:
-    """Return the name under which all parts of a product are held."""
+    """Return the name under which all parts of a product are cached."""
     return f"{business_unit}/{sku}"
 
 
@@ -29,7 +31,7 @@ def is_summary(part: str) -> bool:
 
 def is_page(part: str) -> bool:
     """Tell whether ``part`` is a page of reviews."""
-    return part.startswith("page/")
+    return part.startswith(f"{_PAGE}/")
 
 
 def is_newest_page(part: str) -> bool:
@@ -37,7 +39,12 @@ def is_newest_page(part: str) -> bool:
     return is_page(part) and part.split("/")[2:] == [WHOLE.name, "1", ""]
 
 
-class Shelf:
+def page_of(cached: Cached) -> Page:
+    """Return the page of a copy: the one that was just fetched, or else read from its bytes."""
+    return cached.source if isinstance(cached.source, Page) else Page.decode(cached.value)
+
+
+class PageLoader:
     """Looks up one business unit's pages, in one language of attribute names, and its summaries."""
 
     def __init__(
@@ -48,11 +55,11 @@ class Shelf:
         business_unit: str,
         locale: str | None,
         *,
-        renew: bool = False,
+        fresh: bool = False,
     ) -> None:
-        """``renew``: a stale copy is not enough."""
+        """``fresh``: a stale copy is not enough."""
         self._cache = cache
-        self._look_up = cache.refresh if renew else cache.get_or_fetch
+        self._look_up = cache.refresh if fresh else cache.get_or_fetch
         self._trustpilot = trustpilot
         self._batches = batches
         self._business_unit = business_unit
@@ -67,7 +74,7 @@ class Shelf:
 
         def fetch(*, priority: Priority) -> Fetched:
             try:
-                found = self._trustpilot.reviews(
+                page = self._trustpilot.reviews(
                     self._business_unit,
                     sku,
                     stars=filters.stars,
@@ -78,12 +85,11 @@ class Shelf:
                 )
             except NotFound:
                 cached = self._cache.get(key)
-                if cached is not None and Page.decode(cached.value).reviews:
+                if cached is not None and page_of(cached).index:
                     # A 404 may be a mistake for a while; reviews that were there are not replaced by none.
                     raise
-                return Fetched(Page([], complete=True).encode(), found=False)
-            page = Page(found.reviews, complete=not found.has_next, dropped=found.malformed > 0)
-            return Fetched(page.encode(), found=bool(page.reviews))
+                page = Page.of([], complete=True)
+            return Fetched(page.encode(), found=bool(page.index), source=page)
 
         key = self._page_key(sku, filters, number, after)
         return self._cache.refetch(key, fetch) if again else self._look_up(key, fetch)
@@ -93,13 +99,12 @@ class Shelf:
 
         def fetch(*, priority: Priority) -> Fetched:
             try:
-                counts = self._batches.summary(self._business_unit, sku, priority=priority)
+                summary = self._batches.summary(self._business_unit, sku, priority=priority) or NOTHING
             except NotFound:
                 cached = self._cache.get(key)
                 if cached is not None and Summary.decode(cached.value).total:
                     raise  # as for a page
-                counts = None
-            summary = Summary.of_counts(counts) if counts else NOTHING
+                summary = NOTHING
             return Fetched(summary.encode(), found=bool(summary.total))
 
         key = Key(product_name(self._business_unit, sku), _SUMMARY)
@@ -112,11 +117,11 @@ class Shelf:
         self._batches.expect(self._business_unit, -sum(lookup.is_ready for lookup in lookups))
         return lookups
 
-    def held_page(self, sku: str) -> Cached | None:
+    def cached_page(self, sku: str) -> Cached | None:
         """Return the newest page if a copy is there, without fetching."""
         return self._cache.get(self._page_key(sku, WHOLE, 1, ""))
 
     def _page_key(self, sku: str, filters: Filter, number: int, after: str) -> Key:
         return Key(
-            product_name(self._business_unit, sku), f"page/{self._locale or '*'}/{filters.name}/{number}/{after}"
+            product_name(self._business_unit, sku), f"{_PAGE}/{self._locale or '*'}/{filters.name}/{number}/{after}"
         )

@@ -12,13 +12,12 @@ from proxy.cache import Cache, DeadlinePassed, Freshness, Lookup, State
 from proxy.clock import Deadline, Now
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.block import failed_block, product_block
-from proxy.reviews.listing import MISSING, Found, Listing, Missing, highest, newest
-from proxy.reviews.page import Page
-from proxy.reviews.shelf import WHOLE, Shelf, product_name
+from proxy.reviews.models import Indexed, read_review
+from proxy.reviews.page_loader import WHOLE, PageLoader, page_of, product_name
+from proxy.reviews.search import MISSING, Cursor, Missing, highest, newest
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import View
-from proxy.trustpilot import RawReview
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,15 @@ class _PendingBlock:
 
     selection: Selection
     view: View
-    shelf: Shelf
-    bases: list[Listing]
+    pages: PageLoader
+    bases: list[Cursor]
     summaries: list[Lookup] | None = None
     """Trustpilot's own, of the products whose page can't be counted; ``None`` before they are looked up."""
 
     @property
     def lacks_summaries(self) -> list[str]:
         """The SKUs whose page is there and can't be counted."""
-        return [listing.sku for listing in self.bases if listing.freshness and not listing.countable]
+        return [base.sku for base in self.bases if base.loaded and not base.loaded[0].page.countable]
 
 
 class ProductReviews:
@@ -98,9 +97,9 @@ class ProductReviews:
         # A slow page may keep the others' summaries waiting for half of the time only.
         soon = deadline.half()
         for block in pending:
-            _settle(block.bases, soon)
+            _await_pages(block.bases, soon)
         asking = [block for block in pending if block.lacks_summaries]
-        summaries = self._shelf(selection).summaries([sku for block in asking for sku in block.lacks_summaries])
+        summaries = self._loader(selection).summaries([sku for block in asking for sku in block.lacks_summaries])
         for block, summary in zip(asking, summaries, strict=True):
             block.summaries = [summary]
         products: list[dict[str, Any]] = []
@@ -137,16 +136,16 @@ class ProductReviews:
 
     def trustpilot_reviews(
         self, selection: Selection, view: View, page: int, per_page: int, deadline: Deadline
-    ) -> tuple[list[RawReview], bool, Freshness]:
-        """Return a page in Trustpilot's own shape, and whether more follow. Raises :class:`Unavailable`."""
-        shelf = self._shelf(selection)
-        bases = _reached(shelf, selection)
-        failure = _settle(bases, deadline)
+    ) -> tuple[list[bytes], bool, Freshness]:
+        """Return a page of reviews as Trustpilot's JSON, and whether more follow. Raises :class:`Unavailable`."""
+        pages = self._loader(selection)
+        bases = _prefetched(pages, selection)
+        failure = _await_pages(bases, deadline)
         if failure is not None:
             raise Unavailable(failure)
         # An incomplete whole listing says itself that more follow; under filters one review more has to be seen.
         wanted = page * per_page + (view.filters != [WHOLE])
-        found = newest(shelf, bases, view, wanted, deadline)
+        found = newest(pages, bases, view, wanted, deadline)
         start, end = (page - 1) * per_page, page * per_page
         shown = found.reviews[start:end]
         if found.missing and not shown:
@@ -157,13 +156,13 @@ class ProductReviews:
     def warm_page(self, business_unit: str, sku: str, deadline: Deadline) -> tuple[Warmed, bool]:
         """See to it that ``sku``'s newest page is fresh; tell too whether its summary has to be fetched for itself.
 
-        Raises what kept it from being fetched: :data:`~proxy.reviews.listing.Missing`.
+        Raises what kept it from being fetched: :data:`~proxy.reviews.search.Missing`.
         """
-        shelf = Shelf(self._cache, self._trustpilot, self._batches, business_unit, None, renew=True)
-        newest_page = shelf.page(sku, WHOLE)
+        pages = PageLoader(self._cache, self._trustpilot, self._batches, business_unit, None, fresh=True)
+        newest_page = pages.page(sku, WHOLE)
         fresh = newest_page.is_ready
-        page = Page.decode(newest_page.wait(deadline).value)
-        if not page.reviews:
+        page = page_of(newest_page.wait(deadline))
+        if not page.index:
             return Warmed.WITHOUT_REVIEWS, False
         return Warmed.FRESH_ALREADY if fresh else Warmed.FETCHED, not page.countable
 
@@ -174,9 +173,9 @@ class ProductReviews:
 
         Returns by SKU what it came to, or what kept the summary from being fetched.
         """
-        shelf = Shelf(self._cache, self._trustpilot, self._batches, business_unit, None, renew=True)
+        pages = PageLoader(self._cache, self._trustpilot, self._batches, business_unit, None, fresh=True)
         outcomes: dict[str, Warmed | Missing] = {}
-        for sku, lookup in zip(skus, shelf.summaries(skus), strict=True):
+        for sku, lookup in zip(skus, pages.summaries(skus), strict=True):
             outcomes[sku] = Warmed.FRESH_ALREADY if lookup.is_ready else Warmed.FETCHED
             try:
                 lookup.wait(deadline)
@@ -185,19 +184,20 @@ class ProductReviews:
         return outcomes
 
     def _look_up(self, selection: Selection, view: View) -> _PendingBlock:
-        shelf = self._shelf(selection)
-        return _PendingBlock(selection, view, shelf, _reached(shelf, selection))
+        pages = self._loader(selection)
+        return _PendingBlock(selection, view, pages, _prefetched(pages, selection))
 
     def _finish_block(self, block: _PendingBlock, deadline: Deadline) -> Answer:
-        selection, view, shelf, bases = block.selection, block.view, block.shelf, block.bases
-        failure = _settle(bases, deadline)
-        settled = [listing for listing in bases if listing.freshness]
-        if not settled:
+        selection, view, bases = block.selection, block.view, block.bases
+        failure = _await_pages(bases, deadline)
+        read = [base for base in bases if base.loaded]
+        if not read:
             raise Unavailable(failure or DeadlinePassed())
         if block.summaries is None:
-            block.summaries = shelf.summaries(block.lacks_summaries)
+            block.summaries = block.pages.summaries(block.lacks_summaries)
+        counted = [base.loaded[0].page.index for base in read if base.loaded[0].page.countable]
         search = highest if view.sort == "highest" else newest
-        found: Found = search(shelf, settled, view, view.limit, deadline)
+        found = search(block.pages, read, view, view.limit, deadline)
         reviews = found.reviews[: view.limit]
         failure = failure or found.missing
         if failure and not reviews:
@@ -208,41 +208,40 @@ class ProductReviews:
         try:
             parts = []
             for lookup in block.summaries:
-                held = lookup.wait(deadline)
-                freshness.append(held.freshness)
-                parts.append(Summary.decode(held.value))
-            counted = [listing.reviews for listing in settled if listing.countable]
+                cached = lookup.wait(deadline)
+                freshness.append(cached.freshness)
+                parts.append(Summary.decode(cached.value))
             if counted:
                 # Together, as a review that is listed under several variants counts once.
                 parts.append(Summary.of_reviews(chain.from_iterable(counted)))
-            if len(settled) == len(bases):
+            if len(read) == len(bases):
                 summary = Summary.merged(parts)
         except MISSING:
             # The contract's answer to this is a null summary beside the reviews, not a problem.
             summary = None
         whole = failure is None and summary is not None
-        body = product_block(",".join(selection.skus), summary, reviews, view)
+        body = product_block(",".join(selection.skus), summary, list(map(read_review, reviews)), view)
         return Answer(body, self._joined(freshness, whole=whole))
 
     def _merged_summary(self, selection: Selection, deadline: Deadline) -> tuple[Summary, Freshness]:
-        shelf = self._shelf(selection)
+        pages = self._loader(selection)
         summaries: list[Summary] = []
-        counted: list[RawReview] = []
+        counted: list[Indexed] = []
         freshness: list[Freshness] = []
         pending = []
         for sku in selection.skus:
-            held = shelf.held_page(sku)
-            page = Page.decode(held.value) if held else None
-            countable = page.reviews if page and page.countable else None
-            if held and countable is not None and held.freshness.state is State.HIT:
+            cached = pages.cached_page(sku)
+            page = page_of(cached) if cached else None
+            countable = page.index if page and page.countable else None
+            if cached and countable is not None and cached.freshness.state is State.HIT:
                 counted += countable
-                freshness.append(held.freshness)
+                freshness.append(cached.freshness)
                 continue
-            lookup = shelf.summary(sku)
-            if held and countable is not None and not lookup.is_ready:
+            lookup = pages.summary(sku)
+            if cached and countable is not None and not lookup.is_ready:
                 # A stale page's count is answered at once; the summary just looked up refreshes it.
                 counted += countable
-                freshness.append(held.freshness)
+                freshness.append(cached.freshness)
             else:
                 pending.append(lookup)
         try:
@@ -257,8 +256,8 @@ class ProductReviews:
             summaries.append(Summary.of_reviews(counted))
         return Summary.merged(summaries), self._joined(freshness, whole=True)
 
-    def _shelf(self, selection: Selection) -> Shelf:
-        return Shelf(self._cache, self._trustpilot, self._batches, selection.business_unit, selection.locale)
+    def _loader(self, selection: Selection) -> PageLoader:
+        return PageLoader(self._cache, self._trustpilot, self._batches, selection.business_unit, selection.locale)
 
     def _joined(self, parts: list[Freshness], *, whole: bool) -> Freshness:
         """Join the freshness of all parts; an answer that lacks something is never better than stale."""
@@ -286,20 +285,20 @@ def empty_summary(selection: Selection, error: str) -> dict[str, Any]:
     return {"sku": ",".join(selection.skus), "found": False, **NOTHING.trimmed(), "error": error}
 
 
-def _reached(shelf: Shelf, selection: Selection) -> list[Listing]:
+def _prefetched(pages: PageLoader, selection: Selection) -> list[Cursor]:
     """Look all of the SKUs' newest pages up, before waiting for any."""
-    listings = [Listing(shelf, sku) for sku in selection.skus]
-    for listing in listings:
-        listing.reach()
-    return listings
+    cursors = [Cursor(pages, sku) for sku in selection.skus]
+    for cursor in cursors:
+        cursor.prefetch()
+    return cursors
 
 
-def _settle(listings: list[Listing], deadline: Deadline) -> Missing | None:
-    """Wait for all; return why some could not be had."""
+def _await_pages(cursors: list[Cursor], deadline: Deadline) -> Missing | None:
+    """Wait for all; return why some could not be read."""
     failure: Missing | None = None
-    for listing in listings:
+    for cursor in cursors:
         try:
-            listing.settle(deadline)
+            cursor.await_page(deadline)
         except MISSING as missing:
             failure = missing
     return failure

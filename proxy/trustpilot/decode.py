@@ -1,0 +1,277 @@
+"""Reads Trustpilot's JSON as untrusted input: what is not as documented never gets past this module."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import inspect as types
+
+from proxy.reviews.models import LONGEST_LIST, LONGEST_TEXT, Consumer, Page, Review, ReviewEvent, Text
+from proxy.reviews.summary import STAR_WORDS, Summary
+from proxy.trustpilot.errors import Malformed
+
+_MOST_COUNTED = 2**53
+"""Beyond it JSON's readers no longer count exactly, and no product has so many reviews."""
+
+_ODD = object()
+"""In the place of a value that is not of its field's type."""
+
+_ESSENTIAL = ("id", "content", "createdAt")
+"""Of another type than text, they make a review unreadable."""
+
+_KINDS: dict[object, Literal["created", "updated", "deleted"]] = {
+    "product-review-created": "created",
+    "product-review-updated": "updated",
+    "product-review-deleted": "deleted",
+}
+
+
+class _Reviews(Struct, rename="camel"):
+    product_reviews: list[Review]
+    links: Raw = Raw(b"null")
+
+
+class _Author(Consumer, rename="camel"):
+    name: Text = UNSET
+
+
+class _Product(Struct):
+    sku: Text = UNSET
+
+
+class _EventData(Review, rename="camel"):
+    """What an event says of a review. Events and the reviews call differ in the author's name."""
+
+    consumer: _Author | UnsetType | None = UNSET
+    product: _Product | UnsetType | None = UNSET
+    state: Text = UNSET
+
+
+class _Event(Struct, rename="camel"):
+    event_name: Text = UNSET
+    event_data: _EventData | UnsetType | None = UNSET
+
+
+class _Webhook(Struct):
+    events: list[Raw]
+
+
+_REVIEWS = msgspec.json.Decoder(_Reviews)
+_WEBHOOK = msgspec.json.Decoder(_Webhook)
+_EVENT = msgspec.json.Decoder(_Event)
+_REFUSED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises for a value that is not of its type, a text too long, a lone surrogate, or no UTF-8."""
+
+
+def read_reviews(body: bytes, per_page: int) -> Page:
+    """Read the answer of a reviews call. Raises :class:`Malformed`."""
+    try:
+        answer = _REVIEWS.decode(body)
+        reviews, odd, links = answer.product_reviews, 0, msgspec.json.decode(answer.links)
+    except _REFUSED:
+        reviews, odd, links = _read_slowly(body)
+    if not isinstance(links, list | dict | None):
+        raise Malformed("Trustpilot's answer holds no list of links")
+    given = len(reviews) + odd
+    if isinstance(links, list):
+        has_next = any(map(_leads_on, links))
+    else:
+        # Without a list of links a full page may have a next one: claiming completeness would be a guess.
+        has_next = given >= per_page or (links is not None and _names_next(links))
+    page = Page.of(reviews, complete=not (has_next and given), dropped=odd)
+    if given and not page.index:
+        raise Malformed("Trustpilot's answer holds no review that can be read")
+    return page
+
+
+def read_batch_summaries(body: bytes) -> dict[str, Summary | Malformed]:
+    """Read the answer of a batch-summaries call, by SKU. Raises :class:`Malformed` when nothing of it can be read.
+
+    A summary that can't be read is an error in its own SKU's place, so that it fails nobody who shares the call.
+    """
+    summaries = read_object(body).get("summaries")
+    if not isinstance(summaries, list):
+        raise Malformed("Trustpilot's answer holds no list of summaries")
+    read: dict[str, Summary | Malformed] = {}
+    for summary in summaries:
+        if isinstance(summary, dict) and isinstance(sku := summary.get("sku"), str):
+            try:
+                read[sku] = _summary(summary)
+            except Malformed as error:
+                read[sku] = error
+    odd = [summary for summary in read.values() if isinstance(summary, Malformed)]
+    if odd and len(odd) == len(read):
+        raise odd[0]
+    return read
+
+
+def read_events(body: bytes) -> tuple[list[ReviewEvent], int]:
+    """Return the events about product reviews, in order, and how many others or unreadable ones there were.
+
+    The shape is ``{"events": [{"eventName", "eventData": {"id", "stars", "product": {"sku"}, …}}]}``
+    ("Webhooks", Trustpilot's documentation). An empty object is the test event of Trustpilot's settings page.
+    Trustpilot does not sign them. Raises :class:`Malformed` when the body is nothing like it.
+    """
+    try:
+        given: Any = _WEBHOOK.decode(body).events
+    except _REFUSED:
+        answer = read_object(body)
+        given = answer.get("events") if answer else []
+        if not isinstance(given, list):
+            raise Malformed("the body holds no list of events") from None
+    events = [event for event in map(_event, given) if event is not None]
+    return events, len(given) - len(events)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object, nothing looser than JSON. Raises :class:`Malformed`."""
+    try:
+        answer = json.loads(body, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_scrubbed)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("what Trustpilot sent is not JSON") from error
+    if not isinstance(answer, dict):
+        raise Malformed("what Trustpilot sent is not a JSON object")
+    return answer
+
+
+def _read_slowly(body: bytes) -> tuple[list[Review], int, Any]:
+    """Return the reviews of an answer, how many are unreadable, and its links, looking at each value by itself."""
+    answer = read_object(body)
+    given = answer.get("productReviews")
+    if not isinstance(given, list):
+        raise Malformed("Trustpilot's answer holds no list of reviews")
+    reviews = [
+        msgspec.convert(_fitting(review, _REVIEW_TYPE), Review)
+        for review in given
+        if isinstance(review, dict) and all(isinstance(review.get(name), str | None) for name in _ESSENTIAL)
+    ]
+    return reviews, len(given) - len(reviews), answer.get("links")
+
+
+_REVIEW_TYPE = types.type_info(Review)
+_EVENT_TYPE = types.type_info(_Event)
+
+
+def _fitting(value: Any, kind: types.Type, *, wholly: bool = False) -> Any:
+    """Return what of ``value`` is of ``kind``, its texts and lists bounded, or :data:`_ODD`.
+
+    Fields that are not fit are left out of an object; ``wholly``: the object with them.
+    """
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None if any(isinstance(one, types.NoneType) for one in kind.types) else _ODD
+        kind = kind.types[0]
+    if isinstance(kind, types.StructType):
+        if not isinstance(value, dict):
+            return _ODD
+        given = {field.encode_name: field.type for field in kind.fields if field.encode_name in value}
+        read = {name: _fitting(value[name], type_) for name, type_ in given.items()}
+        fit = {name: one for name, one in read.items() if one is not _ODD}
+        return _ODD if wholly and len(fit) < len(read) else fit
+    if isinstance(kind, types.ListType):
+        if not isinstance(value, list):
+            return _ODD
+        items = (_fitting(item, kind.item_type, wholly=True) for item in value[:LONGEST_LIST])
+        return [item for item in items if item is not _ODD]
+    if isinstance(kind, types.StrType):
+        return value[:LONGEST_TEXT] if isinstance(value, str) else _ODD
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST_COUNTED:
+        return value
+    return _ODD
+
+
+def _event(given: Any) -> ReviewEvent | None:
+    event = _read_event(given)
+    kind = _KINDS.get(event.event_name) if event else None
+    data = event.event_data if event else None
+    if kind is None or not data or not data.id:
+        return None
+    sku = (data.product.sku or "").strip() if data.product else ""
+    if not sku and kind == "created":
+        return None  # nothing is cached that could be found by it
+    review = Review(**{name: getattr(data, name) for name in Review.__struct_fields__})
+    if data.consumer:
+        review.consumer = Consumer(data.consumer.id, data.consumer.display_name or data.consumer.name)
+    essential = (data.created_at, data.stars, data.content, data.consumer, data.language)
+    # Events often lack these, where the reviews call has them, if only as null or an empty list.
+    often_lacking = (data.attribute_ratings, data.attachments, data.first_company_comment)
+    whole = all(essential) and UNSET not in often_lacking
+    hidden = (data.state or "published").lower() != "published"
+    return ReviewEvent(kind, sku or None, data.id, review, hidden, whole)
+
+
+def _read_event(given: Any) -> _Event | None:
+    try:
+        if isinstance(given, Raw):
+            try:
+                return _EVENT.decode(given)
+            except _REFUSED:
+                given = read_object(bytes(given))
+        data = given.get("eventData") if isinstance(given, dict) else None
+        if not isinstance(data, dict):
+            return None
+        data = {name: value for name, value in data.items() if name not in _ESSENTIAL or isinstance(value, str)}
+        return msgspec.convert(_fitting({**given, "eventData": data}, _EVENT_TYPE), _Event)
+    except Malformed:
+        return None
+
+
+def _leads_on(link: object) -> bool:
+    return isinstance(link, dict) and link.get("rel") == "next-page"
+
+
+def _names_next(links: dict[str, Any]) -> bool:
+    """Tell whether an object in the place of the list of links is the next page's link, or holds it."""
+    return _leads_on(links) or bool(links.get("next-page")) or any(map(_leads_on, links.values()))
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _scrubbed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Replace lone surrogates, which JSON can escape but UTF-8 cannot write."""
+    return {_utf8(name): _in_utf8(value) for name, value in pairs}
+
+
+def _in_utf8(value: Any) -> Any:
+    if isinstance(value, str):
+        return _utf8(value)
+    # The objects in a list have been through here already.
+    return [_in_utf8(item) for item in value] if isinstance(value, list) else value
+
+
+def _utf8(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _summary(summary: dict[str, Any]) -> Summary:
+    numbers = summary.get("numberOfReviews")
+    average = summary.get("starsAverage")
+    if not isinstance(numbers, dict):
+        raise Malformed("Trustpilot's summary holds no counts")
+    total, *stars = (_count(numbers.get(name)) for name in ("total", *STAR_WORDS))
+    if average is not None and (isinstance(average, bool) or not isinstance(average, int | float)):
+        raise Malformed("Trustpilot's summary holds no average")
+    known = float(average) if average is not None and total and 0 < average <= 5 else None
+    return Summary.of_counts(known, total, tuple(stars))
+
+
+def _count(value: object) -> int:
+    """Return a count, also one written ``5.0`` as in Trustpilot's own samples; 0 where there is none."""
+    if value is None:
+        return 0
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not 0 <= number <= _MOST_COUNTED or number != int(number):
+        raise Malformed("Trustpilot's summary holds a count that is none")
+    return int(number)

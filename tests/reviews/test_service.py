@@ -1,0 +1,77 @@
+"""Odd answers, shared reviews, cold carts, very many pages."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import pytest
+
+from proxy.clock import Deadline
+from proxy.reviews import Unavailable, View, Warmed, batching
+from proxy.warming import warm_all
+from proxy.warming.sources import IntoStore
+from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select
+
+
+def test_one_odd_summary_in_a_batch_fails_its_own_product_only() -> None:
+    skus = [f"P{number}" for number in range(20)]
+    summaries = {sku: counts(101) for sku in skus} | {"P7": {"numberOfReviews": {"total": "many"}}}
+    trustpilot = FullLists({sku: many(sku, 101) for sku in skus}, summaries)
+    body = reads(trustpilot).blocks(select(*skus), View(), Deadline.after(10)).body
+    totals = {block["sku"]: block["summary"] and block["summary"]["total"] for block in body["products"]}
+    assert totals == {sku: None if sku == "P7" else 101 for sku in skus}
+    assert all(block["found"] for block in body["products"])
+
+
+def test_a_malformed_review_that_was_dropped_is_counted_by_trustpilots_own_summary() -> None:
+    trustpilot = FullLists({"A": [*many("a", 4), {"id": "odd", "stars": "five"}]}, {"A": counts(5)})
+    block = reads(trustpilot).block(select("A"), View(), Deadline.after(10)).body
+    assert (block["summary"]["total"], block["count"]) == (5, 3)
+    proxy = reads(trustpilot)
+    proxy.block(select("A"), View(), Deadline.after(10))
+    assert proxy.summary(select("A"), Deadline.after(10)).body["total"] == 5
+
+
+def test_a_review_that_is_listed_under_two_variants_is_shown_and_counted_once() -> None:
+    shared = many("s", 2)
+    proxy = reads(FullLists({"A": [*shared, review("a", 5)], "B": [*shared, review("b", 6)]}))
+    block = proxy.block(select("A", "B"), View(limit=20), Deadline.after(10)).body
+    assert [shown["id"] for shown in block["reviews"]] == ["s00000", "s00001", "a", "b"]
+    assert block["summary"]["total"] == 4
+    assert proxy.summary(select("A", "B"), Deadline.after(10)).body["total"] == 4
+
+
+def test_a_cold_cart_asks_for_all_summaries_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Only a machine that stands still for long starts the look-ups later than a batch waits for them.
+    monkeypatch.setattr(batching, "EXPECTED_SECONDS", 5)
+    skus = [f"P{number}" for number in range(20)]
+    trustpilot = FullLists({sku: many(sku, 101) for sku in skus}, {sku: counts(101) for sku in skus})
+    body = reads(trustpilot).blocks(select(*skus), View(), Deadline.after(10)).body
+    assert [block["summary"]["total"] for block in body["products"]] == [101] * 20
+    assert [sorted(batch) for batch in trustpilot.batches_asked] == [sorted(skus)]
+
+
+def test_warming_100_products_asks_for_their_summaries_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "EXPECTED_SECONDS", 5)
+    skus = [f"P{number}" for number in range(100)]
+    trustpilot = FullLists({sku: many(sku, 101) for sku in skus}, {sku: counts(101) for sku in skus})
+    source = IntoStore(reads(trustpilot), "u")
+    tally = warm_all(skus, source, stop=Event(), progressed=lambda: None, waiting=lambda _: None)
+    assert tally.counts == {Warmed.FETCHED: 100}
+    assert (len(trustpilot.pages_asked), len(trustpilot.batches_asked)) == (100, 1)
+
+
+def test_copies_of_many_pages_are_not_searched_beyond_the_deadline() -> None:
+    skus = [f"P{number}" for number in range(3)]
+    proxy = reads(FullLists({sku: many(sku, 300) for sku in skus}, {sku: counts(300) for sku in skus}))
+    wanting = View(min_chars=1000)
+    assert not proxy.block(select(*skus), wanting, Deadline.after(30)).body["found"]
+    with pytest.raises(Unavailable) as refused:
+        proxy.block(select(*skus), wanting, Deadline.after(0))
+    assert refused.value.late
+
+
+def test_a_list_that_is_not_newest_first_is_read_to_its_end_and_sorted() -> None:
+    proxy = reads(FullLists({"A": many("a", 250)[::-1]}, {"A": counts(250)}))
+    shown = proxy.block(select("A"), View(), Deadline.after(10)).body["reviews"]
+    assert [one["id"] for one in shown] == ["a00000", "a00001", "a00002"]

@@ -1,0 +1,86 @@
+"""Trustpilot's two calls over full lists in memory: filtered and paged as documented, answered in bytes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proxy.app import spawn
+from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
+from proxy.clock import Priority
+from proxy.reviews import ProductReviews, Selection
+from proxy.reviews.models import Page
+from proxy.reviews.summary import Summary
+from proxy.trustpilot.decode import read_batch_summaries, read_reviews
+from proxy.trustpilot.errors import Malformed
+
+
+class FullLists:
+    """A list of reviews and a summary per SKU, read as the client reads what comes over the wire."""
+
+    def __init__(
+        self, products: Mapping[str, list[Any]], summaries: Mapping[str, dict[str, Any]] | None = None
+    ) -> None:
+        self.products = products
+        self.summaries = summaries or {}
+        self.pages_asked: list[tuple[str, int]] = []
+        self.batches_asked: list[list[str]] = []
+
+    def reviews(
+        self,
+        business_unit: str,
+        sku: str,
+        *,
+        stars: Sequence[int],
+        language: str | None,
+        locale: str | None,
+        page: int,
+        priority: Priority,
+    ) -> Page:
+        self.pages_asked.append((sku, page))
+        full = [
+            review
+            for review in self.products[sku]
+            if (not stars or review["stars"] in stars) and (not language or review["language"] == language)
+        ]
+        links = [{"rel": "next-page"}] if len(full) > page * 100 else []
+        body = {"productReviews": full[(page - 1) * 100 : page * 100], "links": links}
+        return read_reviews(json.dumps(body).encode(), 100)
+
+    def batch_summaries(
+        self, business_unit: str, skus: Sequence[str], *, priority: Priority
+    ) -> dict[str, Summary | Malformed]:
+        self.batches_asked.append(list(skus))
+        listed = [{"sku": sku, **self.summaries[sku]} for sku in skus if sku in self.summaries]
+        return read_batch_summaries(json.dumps({"summaries": listed}).encode())
+
+
+def reads(trustpilot: FullLists) -> ProductReviews:
+    """Return what reads ``trustpilot`` through a cache of its own, in which nothing grows old."""
+    clock = itertools.count().__next__
+    lifetimes = Lifetimes(10**7, 10**7, 10**7)
+    return ProductReviews(Cache(MemoryStore(10**8, clock), Flights(spawn), lifetimes, clock), trustpilot, clock)
+
+
+def select(*skus: str) -> Selection:
+    """Select products of the one business unit."""
+    return Selection("u", skus)
+
+
+def review(name: str, minute: int, **fields: Any) -> dict[str, Any]:
+    """Return a review written so many minutes before the end of 2024."""
+    moment = f"2024-{12 - minute // 720:02d}-{28 - minute // 60 % 12:02d}T23:{59 - minute % 60:02d}:00Z"
+    return {"id": name, "createdAt": moment, "stars": 5, "language": "en", "content": "Fine", **fields}
+
+
+def many(prefix: str, count: int) -> list[dict[str, Any]]:
+    """Return so many reviews, newest first."""
+    return [review(f"{prefix}{place:05d}", place) for place in range(count)]
+
+
+def counts(total: int) -> dict[str, Any]:
+    """Return a summary of so many reviews."""
+    numbers = {"total": total, "oneStar": 0, "twoStars": 0, "threeStars": 0, "fourStars": 0, "fiveStars": total}
+    return {"starsAverage": 5.0, "numberOfReviews": numbers}
