@@ -130,7 +130,6 @@ def test_an_event_is_counted_under_its_name(event: object, line: str) -> None:
         ("/v1/product-reviews/business-units/66ea/", "other"),
         ("/preview/render", "/preview"),
         ("/previewed", "other"),
-        ("/", "other"),
         ("", "other"),
     ],
 )
