@@ -13,11 +13,15 @@ from proxy.preview.builder import FALLBACKS, KINDS, SOURCES, BadChoices, Choices
 from .conftest import Previewing
 
 HOST = "https://reviews.example.com"
-DATA = {"event_properties": {"item_sku": "TRUCK-01"}, "custom_attributes": {"item_sku": ["TRUCK-01"]}}
+EVENT = {"item_sku": "TRUCK-01"}
 
 
 @pytest.mark.parametrize(("kind", "channel"), list(product(KINDS, Channel)))
 def test_every_choice_gives_a_tag_that_works(previewing: Previewing, kind: str, channel: Channel) -> None:
+    data = {
+        "event_properties": EVENT,
+        "custom_attributes": {"item_sku": ["TRUCK-01"]} if kind == "products" else EVENT,
+    }
     for source, fallback in product(SOURCES, FALLBACKS):
         chosen = {
             "channel": channel.value,
@@ -30,7 +34,7 @@ def test_every_choice_gives_a_tag_that_works(previewing: Previewing, kind: str, 
         }
         built = previewing.ask("/preview/tag", **chosen)
         message = built["tag"] + "\n" + built["block"]
-        result = previewing.render(message, channel.value, data=DATA)
+        result = previewing.render(message, channel.value, data=data)
         assert (result["state"], result["mistakes"]) == ("ready", []), chosen
         assert any(seen in result["body"] for seen in ("toy truck", "4.7")), chosen
         message = message.replace("${item_sku}", "${none}").replace("TRUCK-01", "NEW-00")
