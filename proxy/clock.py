@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,6 +21,22 @@ class Priority(Enum):
 
     FOREGROUND = "somebody waits for it, as nothing is cached"
     BACKGROUND = "a refresh: the first to be given up"
+
+
+class Patience:
+    """Until when somebody waits for what is being done beside them: up to the latest deadline of all who joined."""
+
+    def __init__(self) -> None:
+        self.until = math.inf
+        """On the monotonic clock; infinite before the first has said."""
+
+    def extend(self, deadline: Deadline) -> None:
+        """Note one more who waits."""
+        self.until = deadline.at if self.until == math.inf else max(self.until, deadline.at)
+
+
+PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
+"""Of those who wait for what this thread or greenlet does."""
 
 
 @dataclass(frozen=True)

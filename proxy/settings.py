@@ -156,7 +156,7 @@ class Settings:
         "UPSTREAM_TIMEOUT_SECONDS", _SECONDS, 10.0, "the longest a call to Trustpilot takes"
     )
     upstream_concurrency: int = _row(
-        "UPSTREAM_CONCURRENCY", _COUNT, 32, "most calls to Trustpilot at once, in each worker"
+        "UPSTREAM_CONCURRENCY", _COUNT, 128, "most calls to Trustpilot at once, in each worker"
     )
     token_endpoint: bool = _row(
         "TOKEN_ENDPOINT", read.boolean, default=False, meaning="`true` opens Trustpilot's own token call"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from proxy.cache.entry import Key
-from proxy.clock import Deadline, Spawn
+from proxy.clock import PATIENCE, Deadline, Patience, Spawn
 
 T = TypeVar("T")
 
@@ -23,6 +23,7 @@ class Flight(Generic[T]):
     """One execution of a job, and the place where its callers wait."""
 
     def __init__(self) -> None:
+        self.patience = Patience()
         self._landed = threading.Event()
         self._result: T | None = None
         self._error: Exception | None = None
@@ -39,6 +40,7 @@ class Flight(Generic[T]):
 
     def wait(self, deadline: Deadline) -> T:
         """Return the job's result or raise its error; raise :class:`DeadlinePassed` when it takes too long."""
+        self.patience.extend(deadline)
         if not self._landed.wait(deadline.remaining()):
             raise DeadlinePassed
         if self._error is not None:
@@ -71,6 +73,7 @@ class Flights(Generic[T]):
                 del self._under_way[key]
 
     def _fly(self, key: Key, flight: Flight[T], job: Callable[[], T]) -> None:
+        PATIENCE.set(flight.patience)
         try:
             result = job()
         except Exception as error:  # noqa: BLE001  # it is raised again in every caller that waits

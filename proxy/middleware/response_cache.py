@@ -317,6 +317,9 @@ class ResponseCache:
     def _lead(self, key: RequestKey, environ: WSGIEnvironment, call: Flight[CachedResponse | None]) -> CachedResponse:
         shared: CachedResponse | None = None
         try:
+            # Working an answer out takes several times as long as repeating one. Those that came meanwhile and can be
+            # answered at once are, and whoever is to be worked out waits in the order in which they came.
+            time.sleep(0)
             response = self._make(key, environ)
             # A bug's answer points to the log by its request id, which only one of them would have.
             shared = None if response.status.startswith("500") else response
