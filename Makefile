@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test lint types tests format start system bench contract fuzz lowest sbom audit
+.PHONY: run test lint types tests format start system bench contract fuzz mutants lowest sbom audit
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command or the files it brings.
@@ -59,6 +59,12 @@ contract: $(BIN)/.installed-test
 MINUTES ?= 10
 fuzz: $(BIN)/.installed-test
 	@$(BIN)/python -m tools.fuzz $(MINUTES)
+
+# Small changes to the rooms of the heart, each against the tests nearest to it: which share do they notice? A sample of
+# each room, the same each time; SAMPLE=0 runs all, ROOMS="cache reviews/text" some.
+SAMPLE ?= 100
+mutants: $(BIN)/.installed-test system
+	@$(BIN)/python -m tools.mutants $(SAMPLE) $(ROOMS)
 
 # All tests with the lowest versions that setup.cfg allows; a fresh `make test` has the newest. On the way: what
 # `pip install .` brings starts and answers by itself, then with the extras.

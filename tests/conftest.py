@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,12 @@ import pytest
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 
 pytest_plugins = ["tests.watching"]
+
+
+def pytest_configure() -> None:
+    # A shell starts a background job with SIGINT ignored, and so would be every process that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -89,9 +89,10 @@ def test_a_trustpilot_that_hands_out_none_is_a_503(sandbox: RunningSandbox, hand
 def test_it_answers_within_the_deadline_and_keeps_what_comes_later(sandbox: RunningSandbox) -> None:
     sandbox.behave("slow", kinds=["token"], seconds=2)
     with served_here(sandbox, TOKEN_ENDPOINT="true", DEADLINE_SECONDS="0.3") as proxy:
-        began = time.monotonic()
-        late = requests.post(proxy.url + PATH, auth=("braze", SECRET), timeout=5)
-        assert (late.status_code, time.monotonic() - began < 1.5) == (503, True)
-        time.sleep(2.5)
-        assert requests.post(proxy.url + PATH, auth=("braze", SECRET), timeout=5).status_code == 200
+        # Who waited for the token would have answered 200.
+        assert requests.post(proxy.url + PATH, auth=("braze", SECRET), timeout=20).status_code == 503
+        until = time.monotonic() + 20
+        while requests.post(proxy.url + PATH, auth=("braze", SECRET), timeout=20).status_code != 200:
+            assert time.monotonic() < until
+            time.sleep(0.2)
     assert sandbox.calls() == {"token": 1}
