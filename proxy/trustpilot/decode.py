@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any, Literal
 
 import msgspec
@@ -179,9 +180,9 @@ def _fitting(value: Any, kind: types.Type, *, wholly: bool = False) -> Any:
         return [item for item in items if item is not _ODD]
     if isinstance(kind, types.StrType):
         return value[:LONGEST_TEXT] if isinstance(value, str) else _ODD
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST_COUNTED:
-        return value
-    return _ODD
+    # A float holds no greater number, and msgspec reads none.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and abs(value) <= sys.float_info.max else _ODD
 
 
 def _event(given: Any) -> ReviewEvent | None:

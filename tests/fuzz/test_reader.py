@@ -79,6 +79,8 @@ def test_any_answer_gives_well_typed_reviews_or_is_malformed(body: bytes) -> Non
 
 @fuzzed
 @given(ANSWERS)
+@example({"productReviews": [{"stars": 1, "attributeRatings": [{"rating": 2.0**53 + 2}]}, None]})
+@example({"productReviews": [{"stars": 1, "attributeRatings": [{"rating": 2**70}]}, None]})
 def test_each_review_is_kept_or_counted_as_dropped_also_among_others_that_are_odd(answer: dict[str, Any]) -> None:
     page = read(written(answer))
     assert len(page.raw) + page.dropped == len(answer["productReviews"])
