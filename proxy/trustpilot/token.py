@@ -116,10 +116,11 @@ class Tokens:
             distrusted, until = self._distrusted
             if refused == distrusted and self._now() < until:
                 raise Refused("Trustpilot refuses new access tokens too")
-        if self._current == refused:
-            self._current = None
+        # From the backend first: who finds none here in between would fetch the refused one from there.
         with suppress(BackendDown):
             self._backend.remove(self._key, refused.encode())
+        if self._current == refused:
+            self._current = None
         return self.token(deadline)
 
     def distrust(self, renewed: Token) -> None:

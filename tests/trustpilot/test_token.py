@@ -136,6 +136,16 @@ def test_a_refused_token_is_renewed_once_however_many_were_refused_with_it() -> 
     assert [tokens.renew(refused, soon()).text for _ in range(5)] == ["token-2"] * 5
 
 
+def test_who_asks_while_a_refused_token_is_removed_does_not_bring_it_back() -> None:
+    class AskedMeanwhile(MemoryBackend):
+        def remove(self, key: str, expected: bytes) -> None:
+            tokens.token(soon())
+            super().remove(key, expected)
+
+    tokens = Trustpilot().tokens(AskedMeanwhile(0))
+    assert tokens.renew(tokens.token(soon()), soon()).text == "token-2"
+
+
 def test_a_new_token_that_is_refused_too_is_not_renewed_for_a_while() -> None:
     trustpilot = Trustpilot()
     tokens = trustpilot.tokens()
