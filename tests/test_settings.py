@@ -34,7 +34,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (settings.deadline_seconds, settings.upstream_timeout_seconds, settings.upstream_concurrency) == (
         1.5,
         10,
-        32,
+        128,
     )
     assert (settings.calls_per_5_minutes, settings.calls_per_hour, settings.calls_per_year) == (833, 10000, 200_000)
     assert (settings.batch_skus, settings.imported_reviews, settings.sync) == (100, False, "auto")
