@@ -22,9 +22,8 @@ from proxy.api.pages import home_page
 from proxy.api.reads import reading
 from proxy.api.responses import Application, register_headers
 from proxy.api.status import status_page
-from proxy.cache import Cache, Flights, Lifetimes, MemoryStore, Store
-from proxy.cache.backend import Backend, Window
-from proxy.cache.memory import MemoryBackend
+from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
+from proxy.cache.backend import Window
 from proxy.events import Report, to_all, unheard
 from proxy.invitations import Idempotency, Invitations
 from proxy.middleware import ResponseCache, ResponseStore
@@ -60,9 +59,7 @@ class Proxy:
     """The rooms behind the HTTP edge, for the app and for the commands."""
 
     settings: Settings
-    store: Store
-    near: MemoryStore
-    """This process's own memory: ``store`` itself, or what stands in front of it."""
+    store: Tiered
     cache: Cache
     quota: Quota
     breaker: CircuitBreaker
@@ -137,8 +134,8 @@ def wire(settings: Settings) -> Flask:
 
 def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
     def levels() -> dict[str, Any]:
-        near, pauses = proxy.near, proxy.breaker.pauses()
-        return {"entries": len(near), "bytes": near.held_bytes, "pauses": [asdict(pause) for pause in pauses]}
+        store, pauses = proxy.store, proxy.breaker.pauses()
+        return {"entries": len(store), "bytes": store.l1_bytes, "pauses": [asdict(pause) for pause in pauses]}
 
     workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time, spawn)
     proxy.services.append(workers)
@@ -151,8 +148,8 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, report: Report) -> None:
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
     def set_gauges() -> None:
-        near = proxy.near
-        metrics.set_gauges(entries=len(near), cached_bytes=near.held_bytes, uses=proxy.quota.uses())
+        store = proxy.store
+        metrics.set_gauges(entries=len(store), cached_bytes=store.l1_bytes, uses=proxy.quota.uses())
 
     gauges = Gauges(set_gauges, spawn)
     proxy.services.append(gauges)
@@ -170,10 +167,13 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, report: Report) -> None:
 def _response_cache(app: Flask, proxy: Proxy) -> ResponseCache:
     settings, store = proxy.settings, proxy.store
     max_bytes = int(settings.cache_max_mb * MEBIBYTE * RESPONSE_CACHE_SHARE)
-    responses = ResponseStore(max_bytes, time.time, store.trust_seconds)
-    response_cache = ResponseCache(app.wsgi_app, responses, time.time, settings.deadline_seconds)
+    responses = ResponseStore(max_bytes, time.time, store.l1_ttl)
+    response_cache = ResponseCache(
+        app.wsgi_app, responses, time.time, settings.deadline_seconds, hear_changes=store.feed.drain
+    )
     store.when_changed(response_cache.invalidate)
     store.when_refreshed(response_cache.drop_stale)
+    store.when_missed(response_cache.clear)
     app.extensions["response_cache"] = response_cache
     return response_cache
 
@@ -183,15 +183,22 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
 
     ``evicted`` is called for each copy that had to leave memory.
     """
-    near = MemoryStore(int(settings.cache_max_mb * MEBIBYTE * (1 - RESPONSE_CACHE_SHARE)), time.time, evicted)
-    store = _shared(settings, near, report) if settings.shared_store else near
-    lifetimes = Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds)
-    cache = Cache(store, Flights(spawn), lifetimes, time.time, lasting=(Rejected, NotFound))
+    backend = _backend(settings, report)
+    store = Tiered(
+        backend,
+        Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds),
+        time.time,
+        spawn,
+        l1_bytes=int(settings.cache_max_mb * MEBIBYTE * (1 - RESPONSE_CACHE_SHARE)),
+        fetch_seconds=settings.upstream_timeout_seconds + 2,
+        report_eviction=evicted,
+    )
+    cache = Cache(store, Group(spawn), time.time, lasting=(Rejected, NotFound))
     windows = (
         Window("5 minutes", settings.calls_per_5_minutes, 300),
         Window("hour", settings.calls_per_hour, 3600),
     )
-    quota = Quota(_backend(settings, report), windows, workers=settings.workers if settings.shared_store else 1)
+    quota = Quota(backend, windows, workers=settings.workers if settings.shared_store else 1)
     breaker = CircuitBreaker(time.monotonic, report=report)
     transport = Transport(
         timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
@@ -208,7 +215,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     )
     reviews = ProductReviews(cache, trustpilot, time.time)
     inviting = _inviting(settings, PrivateCalls(transport, bulkhead, quota), report)
-    return Proxy(settings, store, near, cache, quota, breaker, reviews, inviting)
+    return Proxy(settings, store, cache, quota, breaker, reviews, inviting)
 
 
 def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | None:
@@ -226,7 +233,7 @@ def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | 
     tokens = Tokens(
         grant.fetch,
         backend,
-        Flights(spawn),
+        Group(spawn),
         time.time,
         account=f"{settings.api_url} {settings.api_key}",
         fetch_seconds=settings.upstream_timeout_seconds + 2,
@@ -249,23 +256,6 @@ def _backend(settings: Settings, report: Report, *, patience: float | None = Non
 
     link = RedisLink(settings.cache_url, patience=patience or PATIENCE_SECONDS, report=report)
     return RedisBackend(link, settings.cache_url, spawn)
-
-
-def _shared(settings: Settings, near: MemoryStore, report: Report) -> Store:
-    """Return what the workers and machines share. Imported here: Redis is an extra."""
-    from proxy.cache.redis_store import RedisStore
-    from proxy.redis_link import RedisLink
-
-    link = RedisLink(settings.cache_url, report=report)
-    return RedisStore(
-        link,
-        settings.cache_url,
-        near,
-        time.time,
-        spawn,
-        lease_seconds=settings.upstream_timeout_seconds + 2,
-        remember_seconds=max(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds),
-    )
 
 
 def spawn(job: Callable[[], None]) -> None:

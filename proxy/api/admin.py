@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 from proxy.api import parameters
 from proxy.api.errors import problem
 from proxy.api.parameters import Query
-from proxy.cache import Store
+from proxy.cache import Tiered
 from proxy.reviews import Updates
 from proxy.settings import Settings
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
@@ -20,7 +20,7 @@ from proxy.trustpilot.quota import Quota
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def health(store: Store, quota: Quota, breaker: CircuitBreaker, is_draining: Callable[[], bool]) -> Blueprint:
+def health(store: Tiered, quota: Quota, breaker: CircuitBreaker, is_draining: Callable[[], bool]) -> Blueprint:
     """Return the two endpoints that are open to everyone. ``is_draining``: the proxy was told to stop.
 
     ``/healthz``: the process answers. ``/readyz``: it is configured and its store can be reached.

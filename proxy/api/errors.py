@@ -10,7 +10,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from proxy.api.parameters import BadParameter, UnknownBusinessUnit
-from proxy.cache import StoreDown
+from proxy.cache import BackendDown
 from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, RecordsDown
 from proxy.reviews import Unavailable
 from proxy.trustpilot import TrustpilotError
@@ -43,7 +43,7 @@ def register_problems(app: Flask) -> None:
     )
     app.register_error_handler(UnknownBusinessUnit, lambda error: problem(404, str(error)))
     app.register_error_handler(Unavailable, unavailable)
-    app.register_error_handler(StoreDown, _store_down)
+    app.register_error_handler(BackendDown, _store_down)
     app.register_error_handler(BadInvitation, lambda error: problem(400, str(error)))
     app.register_error_handler(KeyReused, _key_reused)
     app.register_error_handler(InvitationUnderWay, _under_way)
@@ -54,7 +54,7 @@ def register_problems(app: Flask) -> None:
     app.register_error_handler(Exception, _bug)
 
 
-def _store_down(error: StoreDown) -> Response:
+def _store_down(error: BackendDown) -> Response:
     return retried(503, f"done in this worker only, send it again: {error}", 5)
 
 

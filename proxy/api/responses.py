@@ -82,7 +82,7 @@ def freshness_headers(freshness: Freshness, moment: float) -> list[tuple[str, st
     """Return the headers that say how fresh an answer is at ``moment`` (seconds since the epoch)."""
     return [
         ("X-Cache", _STATES[freshness.state]),
-        ("Age", str(max(0, int(moment - freshness.stored_at)))),
+        ("Age", str(max(0, int(moment - freshness.as_of)))),
         ("Cache-Control", f"private, max-age={int(freshness.remaining(moment))}"),
     ]
 

@@ -1,31 +1,34 @@
-"""Copies that are fresh, stale or gone; one flight per key; stores behind one small protocol.
+"""Entries that are fresh, stale or gone; one fetch per key; backends behind one small protocol.
 
-A look-up reads as: find the copy; fresh: answer it; stale: answer it and refresh in the background; gone: join
-the one flight for its key and wait for it, but only until the deadline.
+A look-up reads as: find the entry; fresh: answer it; stale: answer it and refresh in the background; gone: join
+the one call for its key and wait for it, but only until the deadline.
 """
 
+from proxy.cache.backend import Backend, BackendDown
 from proxy.cache.cache import Cache, Cached, Fetched, Lookup, Updated
-from proxy.cache.entry import Entry, Key, Lifetimes
-from proxy.cache.flight import DeadlinePassed, Flights
-from proxy.cache.freshness import Freshness, State
-from proxy.cache.memory_store import MemoryStore
-from proxy.cache.store import FailedElsewhere, Store, StoreDown
+from proxy.cache.entry import Entry, Key
+from proxy.cache.freshness import Freshness, Lifetimes, State
+from proxy.cache.memory import MemoryBackend
+from proxy.cache.singleflight import Call, DeadlinePassed, Group
+from proxy.cache.tiered import FailedElsewhere, Tiered
 
 __all__ = [
+    "Backend",
+    "BackendDown",
     "Cache",
     "Cached",
+    "Call",
     "DeadlinePassed",
     "Entry",
     "FailedElsewhere",
     "Fetched",
-    "Flights",
     "Freshness",
+    "Group",
     "Key",
     "Lifetimes",
     "Lookup",
-    "MemoryStore",
+    "MemoryBackend",
     "State",
-    "Store",
-    "StoreDown",
+    "Tiered",
     "Updated",
 ]

@@ -38,7 +38,7 @@ class Change(NamedTuple):
 
     ``replaced``: the parts of ``product`` are others since ``generation``. ``written``: a part of ``product`` can be
     read. Both ``written`` and ``released`` may name a ``lock`` that is free again, with what its holder left for
-    those who wait.
+    those who wait. ``is_own``: it was done through this very backend.
     """
 
     kind: Literal["replaced", "written", "released"]
@@ -46,6 +46,7 @@ class Change(NamedTuple):
     generation: int = 0
     lock: str = ""
     outcome: bytes = b""
+    is_own: bool = False
 
 
 class Changes(NamedTuple):
@@ -97,6 +98,13 @@ class Backend(Protocol):
     def is_heard(self) -> bool:
         """Tell whether :meth:`changes` is told right now what others do; else what was read may be old."""
 
+    @property
+    def l1_ttl(self) -> float:
+        """Return the seconds for which what was read may be repeated although nothing was heard of it.
+
+        A connection may be broken for a while before anybody notices; infinite where that can't be.
+        """
+
     def read(self, product: str, part: str | None = None) -> Product:
         """Return the entries of ``product``, or the one named ``part``, that are kept, and its generation."""
 
@@ -108,10 +116,10 @@ class Backend(Protocol):
         Tells whether it was kept. Releases ``lock`` in either case.
         """
 
-    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> bool:
-        """Keep ``parts`` and nothing else of ``product``, and raise its generation.
+    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> int | None:
+        """Keep ``parts`` and nothing else of ``product``; raise its generation and return that.
 
-        Does nothing, and tells so, if ``product`` was replaced since ``generation``; ``None``: in any case.
+        Does nothing and returns ``None`` if ``product`` was replaced since ``generation``, unless that is ``None``.
         ``ttl`` has to be longer than any fetch that may be under way takes.
         """
 

@@ -1,36 +1,33 @@
-"""The cache's promises, told as steps: find the copy, judge its age, fly for a new one, hold what came back."""
+"""The cache's promises, told as steps: find the entry, judge its freshness, fetch anew, cache what came back."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from cachetools import TLRUCache
-
-from proxy.cache.entry import Entry, Key, Lifetimes
-from proxy.cache.flight import Flight, Flights
-from proxy.cache.freshness import Freshness, State
-from proxy.cache.store import Store
-from proxy.clock import Deadline, Now, Priority
+from proxy.cache.backoff import BACKOFF_SECONDS, Backoff
+from proxy.cache.entry import Entry, Key
+from proxy.cache.freshness import Freshness, Lifetimes, State
+from proxy.cache.memory import MemoryBackend
+from proxy.cache.singleflight import Call, Group
+from proxy.cache.tiered import Tiered
+from proxy.clock import Deadline, Now, Priority, Spawn
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a fetch brought: the bytes to hold, and whether they hold anything for the product.
-
-    ``source`` is what the bytes were made from, so that who waits for them need not read them again.
-    """
+    """What a fetch brought: the bytes to cache, and whether they hold anything for the product."""
 
     value: bytes
     found: bool
     source: object = None
+    """What the bytes were made from, so that who waits for them in this process need not read them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A copy to answer with."""
+    """What to answer with."""
 
     value: bytes
     freshness: Freshness
@@ -40,189 +37,185 @@ class Cached:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """What to hold in place of a copy. ``refresh``: serve it as stale, so that the next read has it fetched anew."""
+    """What to cache in place of an entry. ``refresh``: serve it as stale, so that the next read has it fetched."""
 
     value: bytes
     refresh: bool
 
 
 class Fetch(Protocol):
-    """Gets what is to be held. ``priority``: whether somebody waits for it, as there is no copy to answer with."""
+    """Gets what is to be cached. ``priority``: whether somebody waits for it, as nothing is cached."""
 
     def __call__(self, *, priority: Priority) -> Fetched:
         """Return what was fetched, or raise why it could not be."""
 
 
-SETBACK_SECONDS = 1.0
-"""After a failed refresh its key is left alone this long: a copy is held, so nobody needs the next attempt sooner."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Setback:
-    """A failed fetch, and how long its key is left alone. ``answers``: who has no copy gets ``error`` too."""
-
-    error: Exception
-    seconds: float
-    answers: bool
-
-
 class Cache:
-    """Answers from copies, and fetches each key once, however many ask for it."""
+    """Answers from entries, and fetches each key once, however many ask for it."""
 
     def __init__(
         self,
-        store: Store,
-        flights: Flights[Cached],
-        lifetimes: Lifetimes,
+        store: Tiered,
+        group: Group[Cached],
         now: Now,
         lasting: tuple[type[Exception], ...] = (),
     ) -> None:
         """``lasting``: what a fetch may raise that asking again would not change; it is remembered like "nothing"."""
         self._store = store
-        self._flights = flights
-        self._lifetimes = lifetimes
+        self._group = group
+        self._lifetimes = store.lifetimes
         self._now = now
         self._lasting = lasting
-        self._setbacks: TLRUCache[Key, _Setback] = TLRUCache(
-            10_000, lambda _, setback, at: at + setback.seconds, timer=now
-        )
-        self._setbacks_lock = threading.Lock()
-        store.when_changed(flights.ground)
-        store.when_changed(self._forget_setbacks)
+        self._backoff = Backoff(now)
+        store.when_changed(group.forget)
+        store.when_changed(self._backoff.forget)
+
+    @classmethod
+    def in_memory(cls, lifetimes: Lifetimes, now: Now, spawn: Spawn, *, max_bytes: int = 10_000_000) -> Cache:
+        """Return the cache of a process that shares with no other."""
+        store = Tiered(MemoryBackend(0), lifetimes, now, spawn, l1_bytes=max_bytes, fetch_seconds=60)
+        return cls(store, Group(spawn), now)
 
     def get_or_fetch(self, key: Key, fetch: Fetch) -> Lookup:
-        """Find the copy for ``key``; where it is stale or gone, see to it that ``fetch`` is under way.
+        """Find the entry for ``key``; where it is stale or gone, see to it that ``fetch`` is under way.
 
         Returns at once: look several keys up first, then wait for them, and their fetches run side by side.
         """
-        held = self.get(key)
-        if held is None:
-            return Lookup(None, self._failed(key) or self._fly(key, fetch, priority=Priority.FOREGROUND))
-        if held.freshness.state is State.STALE and self._setback(key) is None:
-            self._fly(key, fetch, priority=Priority.BACKGROUND)
-        return Lookup(held, None)
+        cached, generation = self._find(key)
+        if cached is None:
+            call = self._failed(key) or self._fetch(key, generation, fetch, priority=Priority.FOREGROUND)
+            return Lookup(None, call)
+        if cached.freshness.state is State.STALE and self._backoff.get(key) is None:
+            self._fetch(key, generation, fetch, priority=Priority.BACKGROUND)
+        return Lookup(cached, None)
 
     def refresh(self, key: Key, fetch: Fetch) -> Lookup:
-        """Find a fresh copy for ``key``, or see to it that ``fetch`` is under way: a stale one is not enough."""
-        held = self.get(key)
-        if held is not None and held.freshness.state is State.HIT:
-            return Lookup(held, None)
-        return Lookup(None, self._failed(key) or self._fly(key, fetch, priority=Priority.BACKGROUND))
+        """Find a fresh entry for ``key``, or see to it that ``fetch`` is under way: a stale one is not enough."""
+        cached, generation = self._find(key)
+        if cached is not None and cached.freshness.state is State.HIT:
+            return Lookup(cached, None)
+        call = self._failed(key) or self._fetch(key, generation, fetch, priority=Priority.BACKGROUND)
+        return Lookup(None, call)
 
     def refetch(self, key: Key, fetch: Fetch) -> Lookup:
-        """Have ``fetch`` called although a fresh copy is held, which is stale from now on.
+        """Have ``fetch`` called although a fresh entry is cached, which is stale from now on.
 
-        Raises :class:`StoreDown`.
+        Raises :class:`BackendDown`.
         """
-        now = self._now()
 
-        def changed(part: str, entry: Entry) -> Entry:
-            return replace(entry, fresh_until=min(entry.fresh_until, now)) if part == key.part else entry
+        def change(part: str, entry: Entry) -> Entry:
+            return self._outdated(entry) if part == key.part else entry
 
-        self._store.revise(key.product, changed)
-        return Lookup(None, self._fly(key, fetch, priority=Priority.FOREGROUND))
+        self._store.update(key.product, change)
+        return Lookup(None, self._fetch(key, self._store.get(key).generation, fetch, priority=Priority.FOREGROUND))
 
     def get(self, key: Key) -> Cached | None:
-        """Return the copy for ``key`` if there is one that is not gone; never fetch."""
-        now = self._now()
-        entry = self._store.get(key)
-        if entry is None or entry.is_gone(now):
-            return None
-        return _held(entry, State.HIT if entry.is_fresh(now) else State.STALE)
+        """Return the entry for ``key`` if there is one that is not gone; never fetch."""
+        return self._find(key)[0]
 
     def invalidate(self, product: str) -> None:
-        """Drop all copies of ``product``, also those that are just being fetched. Raises :class:`StoreDown`."""
-        self._store.forget(product)
+        """Drop all entries of ``product``, also those that are just being fetched. Raises :class:`BackendDown`."""
+        self._store.invalidate(product)
 
     def update(self, product: str, change: Callable[[str, Cached], Updated | None]) -> None:
-        """Put all copies of ``product`` through ``change``, which gets a part's name and its copy.
+        """Put all entries of ``product`` through ``change``, which gets a part's name and what is cached.
 
-        ``None`` drops the copy. What is just being fetched is not held. Raises :class:`StoreDown`.
+        ``None`` drops the entry. What is just being fetched is not cached. Raises :class:`BackendDown`.
         """
 
         def changed(part: str, entry: Entry) -> Entry | None:
-            now = self._now()
-            revised = change(part, _held(entry, State.HIT if entry.is_fresh(now) else State.STALE))
-            if revised is None:
+            updated = change(part, self._cached(entry, self._lifetimes.state(entry, self._now())))
+            if updated is None:
                 return None
-            fresh_until = min(entry.fresh_until, now) if revised.refresh else entry.fresh_until
-            return replace(entry, value=revised.value, fresh_until=fresh_until)
+            kept = replace(entry, value=updated.value)
+            return self._outdated(kept) if updated.refresh else kept
 
-        self._store.revise(product, changed)
+        self._store.update(product, changed)
+
+    def confirm(self, key: Key) -> bool:
+        """Note that what is cached for ``key`` is what a fetch would bring now; tell whether anything is.
+
+        What an update marked for refreshing is not confirmed by this. Raises :class:`BackendDown`.
+        """
+        return self._store.confirm(key, self._now())
+
+    def when_changed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each product that is invalidated or updated, here or by another process."""
+        self._store.when_changed(listener)
 
     def scan(self, prefix: str, look: Callable[[str, str, bytes], None]) -> None:
-        """Show ``look`` the product, the part and the value of every copy of the products named ``prefix…``.
+        """Show ``look`` the product, the part and the value of every entry of the products named ``prefix…``.
 
-        Raises :class:`StoreDown`.
+        Raises :class:`BackendDown`.
         """
-        self._store.search(prefix, lambda product, part, entry: look(product, part, entry.value))
+        self._store.scan(prefix, lambda product, part, entry: look(product, part, entry.value))
 
-    def _fly(self, key: Key, fetch: Fetch, *, priority: Priority) -> Flight[Cached]:
-        def job() -> Cached:
-            lease = self._store.take(key)
-            if isinstance(lease, Entry):
-                return _held(lease, State.MISS)
+    def _find(self, key: Key) -> tuple[Cached | None, int]:
+        """Return the entry unless it is gone, and its product's generation."""
+        entry, generation = self._store.get(key)
+        state = self._lifetimes.state(entry, self._now())
+        if entry is None or state is State.MISS:
+            return None, generation
+        return self._cached(entry, state), generation
+
+    def _fetch(self, key: Key, generation: int, fetch: Fetch, *, priority: Priority) -> Call[Cached]:
+        def work() -> Cached:
+            lock = self._store.acquire_lock(key, generation)
+            if isinstance(lock, Entry):
+                return self._cached(lock, State.MISS)
             try:
-                fresh = fetch(priority=priority)
+                fetched = fetch(priority=priority)
             except Exception as error:
-                # A refresh is the first to be refused. Who waits elsewhere without a copy may still fetch it.
-                lease.give_up(error if priority is Priority.FOREGROUND else None)
-                self._set_back(key, error, priority=priority)
+                # A refresh is the first to be refused. Who waits elsewhere with nothing cached may still fetch it.
+                lock.abandon(error if priority is Priority.FOREGROUND else None)
+                self._back_off(key, error, priority=priority)
                 raise
-            entry = self._lifetimes.entry(fresh.value, found=fresh.found, now=self._now())
-            lease.bring(entry)
-            return replace(_held(entry, State.MISS), source=fresh.source)
+            entry = Entry(fetched.value, fetched.found, self._now())
+            lock.commit(entry)
+            return replace(self._cached(entry, State.MISS), source=fetched.source)
 
-        return self._flights.join(key, job)
+        return self._group.do(key, work)
 
-    def _failed(self, key: Key) -> Flight[Cached] | None:
-        """Return a flight that failed already, where a fetch would only fail the same way again."""
-        setback = self._setback(key)
-        if setback is None or not setback.answers:
+    def _failed(self, key: Key) -> Call[Cached] | None:
+        """Return a call that failed already, where a fetch would only fail the same way again."""
+        failure = self._backoff.get(key)
+        if failure is None or not failure.answers:
             return None
-        flight: Flight[Cached] = Flight()
-        flight.crash(setback.error)
-        return flight
+        call: Call[Cached] = Call()
+        call.set_exception(failure.error)
+        return call
 
-    def _set_back(self, key: Key, error: Exception, *, priority: Priority) -> None:
+    def _back_off(self, key: Key, error: Exception, *, priority: Priority) -> None:
         lasts = isinstance(error, self._lasting)
-        seconds = self._lifetimes.missing if lasts else SETBACK_SECONDS
-        with self._setbacks_lock:
-            # Why a copy was not refreshed says nothing once the copy is gone.
-            self._setbacks[key] = _Setback(error, seconds, answers=lasts and priority is Priority.FOREGROUND)
+        # Why an entry was not refreshed says nothing once the entry is gone.
+        answers = lasts and priority is Priority.FOREGROUND
+        self._backoff.add(key, error, self._lifetimes.missing if lasts else BACKOFF_SECONDS, answers=answers)
 
-    def _setback(self, key: Key) -> _Setback | None:
-        with self._setbacks_lock:
-            return self._setbacks.get(key)
+    def _outdated(self, entry: Entry) -> Entry:
+        return replace(entry, outdated_at=min(entry.outdated_at, self._now()))
 
-    def _forget_setbacks(self, product: str) -> None:
-        with self._setbacks_lock:
-            for key in [key for key in self._setbacks if key.product == product]:
-                self._setbacks.pop(key, None)
+    def _cached(self, entry: Entry, state: State) -> Cached:
+        return Cached(entry.value, self._lifetimes.freshness(entry, state))
 
 
 class Lookup:
-    """A copy that is there already, or a flight that will bring it."""
+    """An entry that is there already, or a call that will bring it."""
 
-    def __init__(self, held: Cached | None, flight: Flight[Cached] | None) -> None:
-        self._held = held
-        self._flight = flight
+    def __init__(self, cached: Cached | None, call: Call[Cached] | None) -> None:
+        self._cached = cached
+        self._call = call
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a copy already, so that :meth:`wait` returns at once."""
-        return self._held is not None
+        """Whether there is an entry already, so that :meth:`wait` returns at once."""
+        return self._cached is not None
 
     def wait(self, deadline: Deadline) -> Cached:
-        """Return the copy, waiting for the flight until ``deadline``.
+        """Return the entry, waiting for the call until ``deadline``.
 
         Raises :class:`DeadlinePassed`, what the fetch raised, or :class:`FailedElsewhere`.
         """
-        if self._held is None:
-            assert self._flight is not None, "a look-up has a copy or a flight"  # noqa: S101  # an invariant
-            self._held = self._flight.wait(deadline)
-        return self._held
-
-
-def _held(entry: Entry, state: State) -> Cached:
-    return Cached(entry.value, Freshness(state, entry.stored_at, entry.fresh_until, entry.gone_at))
+        if self._cached is None:
+            assert self._call is not None, "a look-up has an entry or a call"  # noqa: S101  # an invariant
+            self._cached = self._call.wait(deadline)
+        return self._cached

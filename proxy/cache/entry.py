@@ -1,13 +1,24 @@
-"""One held copy, its name and how long it lives."""
+"""One cached entry, its name, and its envelope: bytes for a backend, and back as untrusted input."""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
+_VERSION = b"\x02"
+"""Counted up when the meaning of the bytes, or of the values inside, changes: older ones are then misses."""
+
+_HEADER = struct.Struct(">?ddd")
+_DIGEST_BYTES = 16
+_SKEW_SECONDS = 300
+"""How far another machine's clock may be ahead."""
+
 
 class Key(NamedTuple):
-    """Names a copy: the product it belongs to, so that a purge finds all of it, and which part of it."""
+    """Names an entry: the product it belongs to, so that a purge finds all of it, and which part of it."""
 
     product: str
     part: str
@@ -15,38 +26,45 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A copy and its three ages. Times are seconds since the epoch."""
+    """What a fetch brought, and when. Moments are seconds since the epoch."""
 
     value: bytes
-    stored_at: float
-    fresh_until: float
-    gone_at: float
+    found: bool
+    """Whether it holds anything for the product."""
+    fetched_at: float
+    confirmed_at: float = -math.inf
+    """When it was last known, without fetching it, to be what a fetch would bring."""
+    outdated_at: float = math.inf
+    """From then on it is known to be incomplete, and is to be fetched anew."""
 
-    def is_fresh(self, now: float) -> bool:
-        """Tell whether the copy may be answered without asking Trustpilot again.
-
-        A copy from further ahead than it may be fresh is not: the clock was set back, and its age is unknown.
-        """
-        return now < self.fresh_until and self.stored_at - now <= self.fresh_until - self.stored_at
-
-    def is_gone(self, now: float) -> bool:
-        """Tell whether the copy is too old to be answered at all."""
-        return now >= self.gone_at
+    @property
+    def as_of(self) -> float:
+        """Return the last moment at which it was true."""
+        return max(self.fetched_at, self.confirmed_at)
 
 
-@dataclass(frozen=True)
-class Lifetimes:
-    """How long copies live, in seconds: ``CACHE_FRESH_SECONDS`` and its siblings."""
+class BadEnvelope(Exception):
+    """The bytes are not an entry of this version."""
 
-    fresh: float
-    stale: float
-    missing: float
 
-    def entry(self, value: bytes, *, found: bool, now: float) -> Entry:
-        """Wrap ``value``, fetched ``now``. A product without reviews has no stale phase.
+def pack(entry: Entry) -> bytes:
+    """Return ``entry`` as version, digest, whether it was found, its moments, value (which is compressed already)."""
+    body = _HEADER.pack(entry.found, entry.fetched_at, entry.confirmed_at, entry.outdated_at) + entry.value
+    return _VERSION + _digest(body) + body
 
-        A stale page still shows real reviews; a stale "nothing" would only hide a product's first one.
-        """
-        if found:
-            return Entry(value, now, now + self.fresh, now + max(self.fresh, self.stale))
-        return Entry(value, now, now + self.missing, now + self.missing)
+
+def unpack(envelope: bytes, now: float) -> Entry:
+    """Read what :func:`pack` wrote. Raises :class:`BadEnvelope`."""
+    digest, body = envelope[1 : 1 + _DIGEST_BYTES], envelope[1 + _DIGEST_BYTES :]
+    if envelope[:1] != _VERSION or len(body) < _HEADER.size or digest != _digest(body):
+        raise BadEnvelope("not an entry of this version, or damaged")
+    found, fetched_at, confirmed_at, outdated_at = _HEADER.unpack_from(body)
+    # Neither is compared with max(), which has its own view of what is no number.
+    past = all(moment <= now + _SKEW_SECONDS for moment in (fetched_at, confirmed_at))
+    if not math.isfinite(fetched_at) or math.isnan(outdated_at) or not past:
+        raise BadEnvelope("its moments make no sense")
+    return Entry(body[_HEADER.size :], found, fetched_at, confirmed_at, outdated_at)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -82,9 +83,9 @@ class EntryTable(Generic[V]):
         """Return the keys of the products that begin with ``prefix``."""
         return [key for key in self._entries if key.product.startswith(prefix)]
 
-    def clear(self) -> None:
-        """Drop everything."""
-        self._entries.clear()
+    def values(self) -> list[V]:
+        """Return all values, without marking them."""
+        return [self._entries.unmarked(key) for key in self._entries]
 
     @property
     def size(self) -> int:
@@ -181,6 +182,7 @@ class MemoryBackend:
     """Keeps everything in this process only. ``clock``: seconds that never go back."""
 
     is_heard = True
+    l1_ttl = math.inf
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         """``max_bytes``: of entries. 0: none, where the cache above keeps them in the same memory anyway."""
@@ -220,10 +222,10 @@ class MemoryBackend:
             self._note(Change("written" if kept else "released", product, generation, held))
             return kept
 
-    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> bool:
+    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> int | None:
         with self._lock:
             if generation is not None and self._generation_of(product) > generation:
-                return False
+                return None
             self._generation += 1
             self._generations[product] = (self._generation, ttl)
             for part in self._entries.parts(product):
@@ -232,7 +234,7 @@ class MemoryBackend:
                 key = Key(product, part)
                 self._entries.put(key, (entry, self._clock() + ttl), weight(key, entry))
             self._note(Change("replaced", product, self._generation))
-            return True
+            return self._generation
 
     def scan(self, prefix: str) -> Iterator[tuple[str, str, bytes]]:
         with self._lock:
@@ -319,5 +321,5 @@ class MemoryBackend:
 
     def _note(self, change: Change) -> None:
         self._cursor += 1
-        self._changes.append(change)
+        self._changes.append(change._replace(is_own=True))
         self._lock.notify_all()

@@ -8,7 +8,6 @@ day's invitations go out once more at an upgrade.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
 import math
@@ -48,13 +47,15 @@ _MOST_PARTS = 64
 """Of one product: pages further down and under filters. One more and they all go, to be fetched where still asked."""
 
 _SCANNED_AT_ONCE = 1000
+_L1_SECONDS = 5.0
 _UNHEARD_SECONDS = 0.05
 _PAUSE_SECONDS = 0.5
 _GLOB = re.compile(r"[\[\]*?^\\-]")
 
 _WRITE = """
 local kept = 0
-if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'none' and kind ~= 'hash' then
     redis.call('DEL', KEYS[1])
 end
 if (tonumber(redis.call('GET', KEYS[2]) or '0') or 0) <= tonumber(ARGV[1]) then
@@ -80,7 +81,7 @@ _REPLACE = """
 local clock = redis.call('TIME')
 local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
 if ARGV[2] ~= '' and last > tonumber(ARGV[2]) then
-    return 0
+    return false
 end
 local generation = string.format('%.0f', math.max(clock[1] * 1000000 + clock[2], last + 1))
 redis.call('SET', KEYS[2], generation, 'PX', ARGV[1])
@@ -92,7 +93,7 @@ if #ARGV > 3 then
     redis.call('PEXPIRE', KEYS[1], ARGV[1])
 end
 redis.call('PUBLISH', KEYS[3], generation .. ' ' .. ARGV[3])
-return 1
+return generation
 """
 """KEYS product, generation, channel; ARGV ms to live, generation or nothing, message, then part and entry in turn."""
 
@@ -244,11 +245,14 @@ _log = logging.getLogger(__name__)
 
 
 class RedisBackend:
-    """Keeps everything in one Redis. ``patience``: seconds that one question may take."""
+    """Keeps everything in one Redis."""
+
+    l1_ttl = _L1_SECONDS
 
     def __init__(self, link: RedisLink, url: str, spawn: Spawn) -> None:
         self._link = link
-        self._listener = _Listener(url, spawn)
+        self._me = uuid.uuid4().hex
+        self._listener = _Listener(url, spawn, self._me)
         register = link.client.register_script
         self._write = register(_WRITE)
         self._replace = register(_REPLACE)
@@ -294,19 +298,20 @@ class RedisBackend:
         held = lock.name if lock else ""
         if lock:
             names.append(_lock(held))
-        kept = _message(Change("written", product, generation, held))
-        refused = _message(Change("released", product, generation, held))
+        kept = self._message(Change("written", product, generation, held))
+        refused = self._message(Change("released", product, generation, held))
         token = lock.token if lock else ""
         arguments: list[str | int | bytes] = [generation, part, entry, _ms(ttl), _MOST_PARTS, token, kept, refused]
         return bool(self._link.ask(lambda _: self._write(names, arguments)))
 
-    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> bool:
+    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> int | None:
         names = [_product(product), _generation(product), CHANNEL]
         arguments: list[str | int | bytes] = [_ms(ttl), "" if generation is None else generation]
-        arguments.append(_message(Change("replaced", product)))
+        arguments.append(self._message(Change("replaced", product)))
         for part, entry in parts.items():
             arguments += [part, entry]
-        return bool(self._link.ask(lambda _: self._replace(names, arguments)))
+        raised = self._link.ask(lambda _: self._replace(names, arguments))
+        return int(raised) if raised else None
 
     def scan(self, prefix: str) -> Iterator[tuple[str, str, bytes]]:
         pattern = _GLOB.sub(r"\\\g<0>", _product(prefix)) + "*"
@@ -326,7 +331,7 @@ class RedisBackend:
         return lock if taken else None
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
-        message = _message(Change("released", lock=lock.name, outcome=outcome))
+        message = self._message(Change("released", lock=lock.name, outcome=outcome))
         self._link.ask(lambda _: self._release([_lock(lock.name), CHANNEL], [lock.token, message]))
 
     def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
@@ -369,11 +374,16 @@ class RedisBackend:
         self._listener.close()
         self._link.pool.disconnect()
 
+    def _message(self, change: Change) -> bytes:
+        outcome = base64.b64encode(change.outcome).decode()
+        return json.dumps([self._me, change.kind, change.product, change.generation, change.lock, outcome]).encode()
+
 
 class _Listener:
     """Hears the feed on a connection of its own, which it opens again whenever it is lost."""
 
-    def __init__(self, url: str, spawn: Spawn) -> None:
+    def __init__(self, url: str, spawn: Spawn, me: str) -> None:
+        self._me = me
         # No patience: a listener waits for as long as nothing happens.
         self._client = redis.Redis.from_url(
             url, socket_timeout=None, socket_connect_timeout=1, socket_keepalive=True, retry=Retry(NoBackoff(), 0)
@@ -438,7 +448,7 @@ class _Listener:
                 self._complete_from = self._cursor
                 self.is_heard = True
             else:
-                change = _change(message["data"])
+                change = _change(message["data"], self._me)
                 if change is None:
                     return
                 self._cursor += 1
@@ -446,22 +456,23 @@ class _Listener:
             self._condition.notify_all()
 
 
-def _message(change: Change) -> bytes:
-    outcome = base64.b64encode(change.outcome).decode()
-    return json.dumps([change.kind, change.product, change.generation, change.lock, outcome]).encode()
-
-
-def _change(data: object) -> Change | None:
+def _change(data: object, me: str) -> Change | None:
     """Read a message; ``None`` for anything else that somebody may publish there."""
     try:
         told = data if isinstance(data, bytes) else b""
-        generation, _, message = told.partition(b" ") if told[:1].isdigit() else (b"0", b"", told)
+        raised, _, message = told.partition(b" ") if told[:1].isdigit() else (b"", b"", told)
         match json.loads(message):
-            case ["replaced", str(product), int(), str(lock), str(outcome)]:
-                return Change("replaced", product, int(generation), lock, base64.b64decode(outcome))
-            case ["written" | "released" as kind, str(product), int(number), str(lock), str(outcome)]:
-                return Change(kind, product, number, lock, base64.b64decode(outcome))
-    except (ValueError, RecursionError, binascii.Error):
+            case [
+                str(who),
+                "replaced" | "written" | "released" as kind,
+                str(product),
+                int(number),
+                str(lock),
+                str(left),
+            ]:
+                number = int(raised) if raised else number
+                return Change(kind, product, number, lock, base64.b64decode(left), who == me)
+    except (ValueError, RecursionError):
         pass
     _log.warning("something that is no change was published on %s", CHANNEL)
     return None

@@ -6,6 +6,7 @@ that wait for it in one transaction, and beside the greenlets: nothing ever wait
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -86,6 +87,7 @@ class SqliteBackend:
     """Keeps everything in one file, of at most ``max_bytes``. ``patience``: seconds to wait for others' locks."""
 
     is_heard = True
+    l1_ttl = math.inf
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class SqliteBackend:
         clock: MachineClock | None = None,
     ) -> None:
         self._path = path
+        self._me = uuid.uuid4().hex
         self._spawn = spawn
         self._max_bytes = max_bytes
         self._clock = clock or MachineClock.of_this_machine()
@@ -149,17 +152,17 @@ class SqliteBackend:
             if lock is not None:
                 writer.execute("DELETE FROM locks WHERE name = ? AND token = ?", lock)
             held = lock.name if lock else ""
-            _note(writer, Change("written" if kept else "released", product, generation, held))
+            self._note(writer, Change("written" if kept else "released", product, generation, held))
             return kept
 
         return self._write(work)
 
-    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> bool:
-        def work(writer: sqlite3.Connection) -> bool:
+    def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> int | None:
+        def work(writer: sqlite3.Connection) -> int | None:
             now = self._now()
             last = _generation(writer, product)
             if generation is not None and last > generation:
-                return False
+                return None
             raised = max(int(now * 1_000_000), last + 1)
             writer.execute(
                 "INSERT INTO products VALUES (?1, ?2, ?3, ?4) ON CONFLICT (product) DO UPDATE SET "
@@ -169,8 +172,8 @@ class SqliteBackend:
             writer.execute("DELETE FROM entries WHERE product = ?", (product,))
             for part, entry in parts.items():
                 _put(writer, product, part, entry, now + ttl)
-            _note(writer, Change("replaced", product, raised))
-            return True
+            self._note(writer, Change("replaced", product, raised))
+            return raised
 
         return self._write(work)
 
@@ -202,7 +205,7 @@ class SqliteBackend:
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
         def work(writer: sqlite3.Connection) -> None:
             if writer.execute("DELETE FROM locks WHERE name = ? AND token = ?", lock).rowcount:
-                _note(writer, Change("released", lock=lock.name, outcome=outcome))
+                self._note(writer, Change("released", lock=lock.name, outcome=outcome))
 
         self._write(work)
 
@@ -256,11 +259,12 @@ class SqliteBackend:
                 changes = Changes(self._epoch * _EPOCH + last, complete=False)
             else:
                 rows = reader.execute(
-                    "SELECT kind, product, generation, lock, outcome, seq FROM changes WHERE seq > ? ORDER BY seq",
-                    (seen,),
+                    "SELECT kind, product, generation, lock, outcome, sender = ?, seq FROM changes WHERE seq > ? "
+                    "ORDER BY seq",
+                    (self._me, seen),
                 ).fetchall()
-                last = rows[-1][5] if rows else seen
-                items = tuple(Change(*row[:5]) for row in rows)
+                last = rows[-1][6] if rows else seen
+                items = tuple(Change._make((*row[:5], bool(row[5]))) for row in rows)
                 changes = Changes(epoch * _EPOCH + last, items, complete=last - seen == len(rows))
             self._version, self._last_cursor = version, changes.cursor
             return changes
@@ -289,6 +293,13 @@ class SqliteBackend:
         """Return the file's time in seconds, near the epoch's; it goes back for nothing."""
         ahead = self._opened.ahead if self._opened else 0.0
         return self._clock.uptime() + ahead
+
+    def _note(self, writer: sqlite3.Connection, change: Change) -> None:
+        noted = writer.execute(
+            "INSERT INTO changes (kind, product, generation, lock, outcome, sender) VALUES (?, ?, ?, ?, ?, ?)",
+            (*change[:5], self._me),
+        )
+        writer.execute("DELETE FROM changes WHERE seq <= ?", ((noted.lastrowid or 0) - CHANGES_REMEMBERED,))
 
     def _read(self, look: Work[T]) -> T:
         until = time.monotonic() + self._patience
@@ -405,13 +416,6 @@ def _put(writer: sqlite3.Connection, product: str, part: str, entry: bytes, expi
 def _record(connection: sqlite3.Connection, key: str, now: float) -> bytes | None:
     row = connection.execute("SELECT value FROM records WHERE key = ? AND expires_at > ?", (key, now)).fetchone()
     return row[0] if row else None
-
-
-def _note(writer: sqlite3.Connection, change: Change) -> None:
-    noted = writer.execute(
-        "INSERT INTO changes (kind, product, generation, lock, outcome) VALUES (?, ?, ?, ?, ?)", change
-    )
-    writer.execute("DELETE FROM changes WHERE seq <= ?", ((noted.lastrowid or 0) - CHANGES_REMEMBERED,))
 
 
 def _log_calls(writer: sqlite3.Connection, moment: float, now: float, calls: int) -> None:

@@ -46,7 +46,8 @@ CREATE TABLE changes (
     product TEXT NOT NULL,
     generation INTEGER NOT NULL,
     lock TEXT NOT NULL,
-    outcome BLOB NOT NULL
+    outcome BLOB NOT NULL,
+    sender TEXT NOT NULL
 );
 CREATE TABLE clock (boot TEXT NOT NULL, ahead REAL NOT NULL, latest REAL NOT NULL, maintained_at REAL NOT NULL);
 INSERT INTO clock VALUES ('', 0, 0, 0);

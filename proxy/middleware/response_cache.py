@@ -30,8 +30,7 @@ from proxy.api.responses import (
     request_id,
     written,
 )
-from proxy.cache import DeadlinePassed, Freshness, State
-from proxy.cache.flight import Flight
+from proxy.cache import Call, DeadlinePassed, Freshness, State
 from proxy.clock import Deadline, Now
 
 if TYPE_CHECKING:
@@ -255,13 +254,23 @@ class ResponseCache:
     timing, and ``X-Cache``, ``Age`` and ``Cache-Control``, which say how fresh the response is when it is repeated.
     """
 
-    def __init__(self, app: WSGIApplication, store: ResponseStore, now: Now, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        store: ResponseStore,
+        now: Now,
+        deadline_seconds: float,
+        *,
+        hear_changes: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``hear_changes`` has what others changed invalidated, before a response is repeated."""
+        self._hear_changes = hear_changes
         self._app = app
         self._store = store
         self._now = now
         self._deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
-        self._calls: dict[RequestKey, Flight[CachedResponse | None]] = {}
+        self._calls: dict[RequestKey, Call[CachedResponse | None]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         """Answer one request."""
@@ -269,6 +278,7 @@ class ResponseCache:
             return self._app(environ, start_response)
         started = time.monotonic()
         key = RequestKey.of(environ)
+        self._hear_changes()
         response = self._store.get(key)
         if response is None:
             environ[STARTED] = started
@@ -302,7 +312,7 @@ class ResponseCache:
         """Return the response that an identical request is just having made, or have it made."""
         with self._lock:
             call = self._calls.get(key)
-            own: Flight[CachedResponse | None] = Flight()
+            own: Call[CachedResponse | None] = Call()
             if call is None:
                 self._calls[key] = own
         if call is None:
@@ -314,7 +324,7 @@ class ResponseCache:
         # Without a response to share each asks for itself; its deadline runs from when it came.
         return response or self._make(key, environ)
 
-    def _lead(self, key: RequestKey, environ: WSGIEnvironment, call: Flight[CachedResponse | None]) -> CachedResponse:
+    def _lead(self, key: RequestKey, environ: WSGIEnvironment, call: Call[CachedResponse | None]) -> CachedResponse:
         shared: CachedResponse | None = None
         try:
             # Working an answer out takes several times as long as repeating one. Those that came meanwhile and can be
@@ -329,7 +339,7 @@ class ResponseCache:
             with self._lock:
                 if self._calls.get(key) is call:
                     del self._calls[key]
-            call.land(shared)
+            call.set_result(shared)
 
     def _make(self, key: RequestKey, environ: WSGIEnvironment) -> CachedResponse:
         """Have the app answer, and store the response if it may be repeated."""

@@ -69,7 +69,7 @@ class PageLoader:
         """Look page ``number`` up. ``after`` names the review before it. ``again``: a fresh copy is not enough.
 
         Being part of the key, it keeps a page that was fetched behind an older page from being joined to a newer one,
-        with a gap between them. Raises :class:`~proxy.cache.StoreDown` only where it is to be fetched again.
+        with a gap between them. Raises :class:`~proxy.cache.BackendDown` only where it is to be fetched again.
         """
 
         def fetch(*, priority: Priority) -> Fetched:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from proxy.cache import DeadlinePassed, FailedElsewhere, Freshness, Lookup, State, StoreDown
+from proxy.cache import BackendDown, DeadlinePassed, FailedElsewhere, Freshness, Lookup, State
 from proxy.clock import Deadline
 from proxy.reviews.models import PER_PAGE, UNDATED, Page
 from proxy.reviews.page_loader import WHOLE, PageLoader, page_of
@@ -108,7 +108,7 @@ class Cursor:
         number, last = len(self.loaded), self.loaded[-1]
         try:
             cached = self._pages.page(self.sku, self.filters, number, last.after, again=True).wait(deadline)
-        except (*MISSING, StoreDown):
+        except (*MISSING, BackendDown):
             # Nothing says that the two belong together: the answer is not to pass for a fresh one.
             fresh = last.freshness
             stale = Freshness(State.STALE, fresh.stored_at, fresh.stored_at, fresh.gone_at)

@@ -26,7 +26,7 @@ _Changes = Mapping[str, ReviewEvent | None]
 
 
 class Updates:
-    """Changes what is cached. Every method raises :class:`~proxy.cache.StoreDown` when other workers may not know."""
+    """Changes what is cached. Every method raises :class:`~proxy.cache.BackendDown` when others may not know."""
 
     def __init__(self, cache: Cache, pause: Callable[[], None] = lambda: time.sleep(0)) -> None:
         """``pause`` lets other requests have a turn."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from proxy.cache import DeadlinePassed, Flights, Key
+from proxy.cache import DeadlinePassed, Group, Key
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
 from proxy.trustpilot.errors import Malformed, Refused, TimedOut
@@ -81,7 +81,7 @@ class Tokens:
         self,
         fetch: Callable[[], Token],
         backend: Backend,
-        flights: Flights[Token],
+        group: Group[Token],
         now: Now,
         *,
         account: str,
@@ -90,7 +90,7 @@ class Tokens:
         """``account`` says whose tokens these are. ``fetch_seconds``: longer than any fetch."""
         self._fetch = fetch
         self._backend = backend
-        self._flights = flights
+        self._group = group
         self._now = now
         self._key = f"token:{hashlib.sha256(account.encode()).hexdigest()[:16]}"
         self._fetch_seconds = fetch_seconds
@@ -103,7 +103,7 @@ class Tokens:
         if current is not None and current.is_fresh(self._now()):
             return current
         try:
-            return self._flights.join(Key(self._key, ""), self._renewed).wait(deadline)
+            return self._group.do(Key(self._key, ""), self._renewed).wait(deadline)
         except DeadlinePassed:
             raise TimedOut("Trustpilot did not hand out an access token in time") from None
 

@@ -77,7 +77,7 @@ def _heard(backend: Backend, since: int, number: int) -> list[Change]:
     while len(changes := backend.changes(since).items) < number:
         assert time.monotonic() < until
         backend.wait(backend.changes(since).cursor, 1)
-    return list(changes)
+    return [change._replace(is_own=False) for change in changes]
 
 
 def test_what_one_writes_the_other_reads_by_part_and_whole(one: Backend, other: Backend) -> None:
@@ -123,14 +123,15 @@ def test_a_product_that_is_replaced_leaves_the_others_alone(one: Backend) -> Non
 def test_a_replacement_keeps_the_parts_it_names_and_no_other(one: Backend, other: Backend) -> None:
     for part in ("page", "summary", "page 2"):
         _put(one, "unit/A", part, b"old")
-    assert one.replace("unit/A", {"page": b"new", "added": b"too"}, None, ttl=LONG)
+    raised = one.replace("unit/A", {"page": b"new", "added": b"too"}, None, ttl=LONG)
+    assert raised == other.read("unit/A").generation
     assert other.read("unit/A").parts == {"page": b"new", "added": b"too"}
 
 
 def test_of_two_replacements_of_what_both_have_read_the_second_is_refused(one: Backend, other: Backend) -> None:
     generation = _put(one, "unit/A", "page", b"read by both")
     assert one.replace("unit/A", {"page": b"by one"}, generation, ttl=LONG)
-    assert not other.replace("unit/A", {"page": b"by the other"}, generation, ttl=LONG)
+    assert other.replace("unit/A", {"page": b"by the other"}, generation, ttl=LONG) is None
     assert other.read("unit/A").parts == {"page": b"by one"}
     assert other.replace("unit/A", {"page": b"by the other"}, other.read("unit/A").generation, ttl=LONG)
 
@@ -234,6 +235,18 @@ def test_a_replacement_is_told_with_its_generation(one: Backend, other: Backend)
     changes = _heard(other, since, 2)
     assert [(change.kind, change.product) for change in changes] == [("replaced", "unit/A"), ("replaced", "unit/B")]
     assert changes[0].generation == other.read("unit/A").generation
+
+
+def test_what_was_done_here_is_told_apart_from_what_others_did(place: Place) -> None:
+    one, other = place(), place()
+    since = other.changes(0).cursor
+    other.replace("unit/A", {}, None, ttl=LONG)
+    _heard(other, since, 1)
+    assert other.changes(since).items[0].is_own
+    if one is not other:
+        one.replace("unit/A", {}, None, ttl=LONG)
+        _heard(other, since, 2)
+        assert [change.is_own for change in other.changes(since).items] == [True, False]
 
 
 def test_nothing_that_happened_is_nothing_to_hear(one: Backend, other: Backend) -> None:

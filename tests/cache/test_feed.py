@@ -58,7 +58,9 @@ def test_all_who_wait_for_a_lock_are_told_its_outcome_and_nothing_of_others() ->
         time.sleep(0.1)
         assert not any(end.done() for end in ends)
         backend.release(held, b"landed")
-        assert {end.result(10) for end in ends} == {Change("released", lock="a fetch", outcome=b"landed")}
+        assert {end.result(10) for end in ends} == {
+            Change("released", lock="a fetch", outcome=b"landed", is_own=True)
+        }
 
 
 def test_who_waits_for_a_holder_that_died_gets_the_lock_when_it_ends() -> None:

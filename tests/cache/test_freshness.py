@@ -1,28 +1,74 @@
-"""How fresh a copy is when the machine's clock is set back."""
+"""The one policy: fresh, stale or gone, since an entry was fetched or confirmed; and a clock that is set back."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from proxy.api.responses import freshness_headers
-from proxy.cache.entry import Lifetimes
-from proxy.cache.freshness import Freshness, State
+from proxy.cache import Entry, Freshness, Lifetimes, State
 
-STORED = 1_000_000.0
-ENTRY = Lifetimes(fresh=2, stale=60, missing=2).entry(b"value", found=True, now=STORED)
-
-
-def test_a_clock_set_back_an_hour_makes_no_copy_fresh_for_an_hour() -> None:
-    assert not ENTRY.is_fresh(STORED - 3600)
-    assert not ENTRY.is_gone(STORED - 3600)
+FETCHED = 1_000_000.0
+POLICY = Lifetimes(fresh=2, stale=60, missing=5)
+ENTRY = Entry(b"value", found=True, fetched_at=FETCHED)
+NOTHING = Entry(b"value", found=False, fetched_at=FETCHED)
 
 
-@pytest.mark.parametrize(("ahead", "fresh"), [(0.0, True), (1.0, True), (2.0, True), (2.5, False)])
-def test_a_copy_from_a_machine_whose_clock_is_a_little_ahead_is_fresh(ahead: float, fresh: bool) -> None:
-    assert ENTRY.is_fresh(STORED - ahead) is fresh
+@pytest.mark.parametrize(
+    ("entry", "age", "state"),
+    [
+        (ENTRY, 0, State.HIT),
+        (ENTRY, 1.9, State.HIT),
+        (ENTRY, 2, State.STALE),
+        (ENTRY, 59.9, State.STALE),
+        (ENTRY, 60, State.MISS),
+        (NOTHING, 4.9, State.HIT),
+        (NOTHING, 5, State.MISS),
+        (replace(ENTRY, confirmed_at=FETCHED + 50), 51.9, State.HIT),
+        (replace(ENTRY, confirmed_at=FETCHED + 50), 52, State.STALE),
+        (replace(ENTRY, confirmed_at=FETCHED + 50), 110, State.MISS),
+        (replace(ENTRY, outdated_at=FETCHED + 1), 0.9, State.HIT),
+        (replace(ENTRY, outdated_at=FETCHED + 1), 1, State.STALE),
+        (replace(ENTRY, outdated_at=FETCHED + 1, confirmed_at=FETCHED + 50), 51, State.STALE),
+        (None, 0, State.MISS),
+    ],
+)
+def test_an_entry_is_fresh_then_stale_then_gone(entry: Entry | None, age: float, state: State) -> None:
+    assert POLICY.state(entry, FETCHED + age) is state
+
+
+def test_without_a_stale_phase_an_entry_lives_as_long_as_it_is_fresh() -> None:
+    policy = Lifetimes(fresh=10, stale=0, missing=5)
+    assert [policy.state(ENTRY, FETCHED + age) for age in (9, 10)] == [State.HIT, State.MISS]
+
+
+def test_the_age_of_an_answer_counts_from_when_it_was_confirmed() -> None:
+    confirmed = POLICY.freshness(replace(ENTRY, confirmed_at=FETCHED + 50), State.HIT)
+    headers = dict(freshness_headers(confirmed, FETCHED + 51))
+    assert (headers["Age"], headers["Cache-Control"]) == ("1", "private, max-age=1")
+
+
+def test_an_answer_made_of_two_is_as_old_as_the_older() -> None:
+    older = Freshness(State.HIT, 10.0, 30.0, 90.0, 20.0)
+    newer = Freshness(State.STALE, 15.0, 25.0, 95.0)
+    joined = older.with_(newer)
+    assert joined == newer.with_(older) == Freshness(State.STALE, 10.0, 25.0, 90.0, 15.0)
+    assert joined.as_of == 15.0
+
+
+def test_a_clock_set_back_an_hour_makes_no_entry_fresh_for_an_hour() -> None:
+    assert POLICY.state(ENTRY, FETCHED - 3600) is State.STALE
+
+
+@pytest.mark.parametrize(
+    ("ahead", "state"), [(0.0, State.HIT), (1.0, State.HIT), (2.0, State.HIT), (2.5, State.STALE)]
+)
+def test_an_entry_from_a_machine_whose_clock_is_a_little_ahead_is_fresh(ahead: float, state: State) -> None:
+    assert POLICY.state(ENTRY, FETCHED - ahead) is state
 
 
 @pytest.mark.parametrize(("jump", "max_age"), [(-3600, 2), (-1, 2), (0, 2), (1, 1), (2, 0), (302, 0)])
 def test_max_age_is_never_more_than_the_configured_freshness(jump: int, max_age: int) -> None:
-    freshness = Freshness(State.HIT, ENTRY.stored_at, ENTRY.fresh_until)
-    assert dict(freshness_headers(freshness, STORED + jump))["Cache-Control"] == f"private, max-age={max_age}"
+    freshness = POLICY.freshness(ENTRY, State.HIT)
+    assert dict(freshness_headers(freshness, FETCHED + jump))["Cache-Control"] == f"private, max-age={max_age}"

@@ -1,15 +1,14 @@
-"""The memory store stays inside its bound, measured as the resident size of a process of its own."""
+"""L1 stays inside its bound, measured as the resident size of a process of its own."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-from proxy.cache import Entry, Key, MemoryStore
-
 _FILL = """
 import gc, json, random, resource, time
-from proxy.cache import Entry, Key, MemoryStore
+from proxy.cache import Cache, Fetched, Group, Key, Lifetimes, MemoryBackend, Tiered
+from proxy.clock import Deadline
 from proxy.sandbox.shop import compose, usual_ratings
 from proxy.trustpilot.decode import read_reviews
 
@@ -24,17 +23,26 @@ def page():
 chance = random.Random(1)
 # Composing is slow; of every sample many products are made, each with bytes of its own.
 samples = [page() for _ in range(200)]
-store = MemoryStore({mb} * 1024 * 1024, time.time)
+store = Tiered(
+    MemoryBackend(0),
+    Lifetimes(900, 900, 900),
+    time.time,
+    lambda job: job(),
+    l1_bytes={mb} * 1024 * 1024,
+    fetch_seconds=9,
+)
+cache = Cache(store, Group(lambda job: job()), time.time)
 gc.collect()
 before = resident()
 for number in range(2000):
     value = samples[number % 200] + number.to_bytes(2)
-    store.put(Key(f'unit/SKU-{{number}}', 'page'), Entry(value, time.time(), time.time(), time.time()))
-    store.get(Key('unit/SKU-0', 'page'))
+    key = Key(f'unit/SKU-{{number}}', 'page')
+    cache.get_or_fetch(key, lambda priority: Fetched(value, True)).wait(Deadline.after(1))
+    cache.get(Key('unit/SKU-0', 'page'))
 gc.collect()
-kept = store.get(Key('unit/SKU-0', 'page')) is not None
-left = store.get(Key('unit/SKU-1', 'page')) is None
-print(resident() - before, store.held_bytes, len(store), int(kept), int(left))
+kept = cache.get(Key('unit/SKU-0', 'page')) is not None
+left = cache.get(Key('unit/SKU-1', 'page')) is None
+print(resident() - before, store.l1_bytes, len(store), int(kept), int(left))
 """
 
 
@@ -49,17 +57,3 @@ def test_2000_skus_with_100_reviews_stay_inside_the_bound() -> None:
         if entries < 2000:
             assert kept, "what is used stays"
             assert left, "what was used least leaves"
-
-
-def test_a_fresh_entry_that_lands_is_told_to_who_listens_for_refreshes_and_a_stale_one_is_not() -> None:
-    refreshed: list[str] = []
-    store = MemoryStore(100_000, lambda: 1000.0)
-    store.when_refreshed(refreshed.append)
-    key = Key("unit/A", "page")
-    for stored_at, fresh_until in ((500.0, 900.0), (1000.0, 1900.0), (1000.0, 1900.0)):
-        store.lease(key).bring(Entry(b"{}", stored_at, fresh_until, 9000.0))
-    assert refreshed == ["unit/A"]
-    overtaken = store.lease(key)
-    store.forget("unit/A")
-    overtaken.bring(Entry(b"{}", 1001.0, 1901.0, 9000.0))
-    assert refreshed == ["unit/A"]

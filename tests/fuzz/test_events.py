@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.cache import Cache, Flights, Key, Lifetimes, MemoryStore
+from proxy.cache import Cache, Fetched, Key, Lifetimes
+from proxy.clock import Deadline, Priority
 from proxy.reviews import Updates
 from proxy.reviews.models import Page, read_review
 from proxy.reviews.page_loader import is_newest_page, product_name
@@ -80,15 +81,18 @@ def test_no_event_spoils_a_held_page(held: list[dict[str, Any]], webhook: dict[s
     except Malformed:
         return
     items = sorted(page.items, key=lambda item: -item[0].written)
-    store = MemoryStore(10**6, time.time)
-    lifetimes = Lifetimes(900, 86_400, 300)
     stored = Page.of_items(items, complete=complete, dropped=0).encode()
-    store.put(NEWEST, lifetimes.entry(stored, found=True, now=time.time()))
-    updates = Updates(Cache(store, Flights(lambda job: job()), lifetimes, time.time))
+    cache = Cache.in_memory(Lifetimes(900, 86_400, 300), time.time, lambda job: job())
+
+    def fetch(*, priority: Priority) -> Fetched:
+        return Fetched(stored, found=True)
+
+    cache.get_or_fetch(NEWEST, fetch).wait(Deadline.after(1))
+    updates = Updates(cache)
     for event in events:
-        before = _cached(store)
+        before = _cached(cache)
         updates.apply(UNIT, [event])
-        page = _cached(store)
+        page = _cached(cache)
         assert page.newest_first
         assert Page.of(map(read_review, page.raw), complete=page.complete).index == page.index
         others = [item for item in page.items if item[0].id != event.review_id]
@@ -103,7 +107,7 @@ def test_what_the_events_change_is_the_newest_page() -> None:
     assert is_newest_page(NEWEST.part)
 
 
-def _cached(store: MemoryStore) -> Page:
-    entry = store.get(NEWEST)
+def _cached(cache: Cache) -> Page:
+    entry = cache.get(NEWEST)
     assert entry is not None
     return Page.decode(entry.value)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy.app import spawn
-from proxy.cache import Cache, Flights, Lifetimes, MemoryStore
+from proxy.cache import Cache, Lifetimes
 from proxy.clock import Priority
 from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.models import Page
@@ -61,7 +61,7 @@ def reads(trustpilot: FullLists) -> ProductReviews:
     """Return what reads ``trustpilot`` through a cache of its own, in which nothing grows old."""
     clock = itertools.count().__next__
     lifetimes = Lifetimes(10**7, 10**7, 10**7)
-    return ProductReviews(Cache(MemoryStore(10**8, clock), Flights(spawn), lifetimes, clock), trustpilot, clock)
+    return ProductReviews(Cache.in_memory(lifetimes, clock, spawn, max_bytes=10**8), trustpilot, clock)
 
 
 def select(*skus: str) -> Selection:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from proxy.app import spawn
-from proxy.cache import Flights
+from proxy.cache import Group
 from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.redis import RedisBackend
@@ -42,7 +42,7 @@ class Trustpilot:
 
     def tokens(self, backend: Backend | None = None, account: str = "account") -> Tokens:
         backend = backend or MemoryBackend(0)
-        return Tokens(self.fetch, backend, Flights(spawn), lambda: self.now, account=account, fetch_seconds=0.5)
+        return Tokens(self.fetch, backend, Group(spawn), lambda: self.now, account=account, fetch_seconds=0.5)
 
 
 def on(server: RunningRedis) -> RedisBackend:

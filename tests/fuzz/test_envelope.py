@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.cache import Entry
-from proxy.cache.frame import BadFrame, pack, unpack
+from proxy.cache.entry import BadEnvelope, pack, unpack
 from tests.fuzz.effort import fuzzed
 
 NOW = 1_700_000_000.0
 TIMES = st.floats(allow_nan=False, allow_infinity=False)
-ENTRIES = st.builds(Entry, st.binary(max_size=60), st.floats(-1e12, NOW + 300), TIMES, TIMES)
+ENTRIES = st.builds(
+    Entry,
+    st.binary(max_size=60),
+    st.booleans(),
+    st.floats(-1e12, NOW + 300),
+    st.just(float("-inf")) | st.floats(-1e12, NOW + 300),
+    st.just(float("inf")) | TIMES,
+)
 
 
 @fuzzed
@@ -29,7 +38,7 @@ def test_damaged_bytes_are_no_entry(entry: Entry, data: st.DataObject) -> None:
     end = data.draw(st.integers(start, len(sound)))
     damaged = sound[:start] + data.draw(st.binary(max_size=8)) + sound[end:]
     assume(damaged != sound)
-    with pytest.raises(BadFrame):
+    with pytest.raises(BadEnvelope):
         unpack(damaged, NOW)
 
 
@@ -38,28 +47,31 @@ def test_damaged_bytes_are_no_entry(entry: Entry, data: st.DataObject) -> None:
 def test_a_single_changed_byte_is_noticed_wherever_it_is(entry: Entry, place: int, change: int) -> None:
     damaged = bytearray(pack(entry))
     damaged[place % len(damaged)] ^= change
-    with pytest.raises(BadFrame):
+    with pytest.raises(BadEnvelope):
         unpack(bytes(damaged), NOW)
 
 
 @fuzzed
 @given(st.binary(max_size=80))
 def test_bytes_from_nowhere_are_no_entry(frame: bytes) -> None:
-    with pytest.raises(BadFrame):
+    with pytest.raises(BadEnvelope):
         unpack(frame, NOW)
 
 
 @fuzzed
-@given(ENTRIES, st.sampled_from([float("nan"), float("inf"), float("-inf")]), st.integers(0, 2))
-def test_times_that_never_come_are_no_entry(entry: Entry, never: float, which: int) -> None:
-    times = [entry.stored_at, entry.fresh_until, entry.gone_at]
-    times[which] = never
-    with pytest.raises(BadFrame):
-        unpack(pack(Entry(entry.value, *times)), NOW)
+@given(ENTRIES, st.sampled_from(["nan", "inf", "-inf"]).map(float), st.integers(0, 2))
+def test_moments_that_never_come_are_no_entry(entry: Entry, never: float, which: int) -> None:
+    moments = [entry.fetched_at, entry.confirmed_at, entry.outdated_at]
+    # Of these two say that it was never confirmed, and is not outdated.
+    assume((which, never) not in ((1, float("-inf")), (2, float("inf")), (2, float("-inf"))))
+    moments[which] = never
+    with pytest.raises(BadEnvelope):
+        unpack(pack(Entry(entry.value, entry.found, *moments)), NOW)
 
 
 @fuzzed
 @given(ENTRIES, st.floats(NOW + 300, 1e300, exclude_min=True))
-def test_a_copy_from_the_future_is_no_entry(entry: Entry, stored_at: float) -> None:
-    with pytest.raises(BadFrame):
-        unpack(pack(Entry(entry.value, stored_at, entry.fresh_until, entry.gone_at)), NOW)
+def test_an_entry_from_the_future_is_none(entry: Entry, moment: float) -> None:
+    for ahead in (replace(entry, fetched_at=moment), replace(entry, confirmed_at=moment)):
+        with pytest.raises(BadEnvelope):
+            unpack(pack(ahead), NOW)

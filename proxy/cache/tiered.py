@@ -1,0 +1,398 @@
+"""L1, this process's memory, in front of a backend that others may share.
+
+Before each read of L1 the changes of others are applied to it, so what one process updates, invalidates or fetches is
+in the next answer of every other. What began before a change is never stored after it: in L1 by ``_version``, in the
+backend by its generation. While the backend is down the process serves on from L1 and fetches for itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from cachetools import TTLCache
+
+from proxy.cache.backend import Backend, BackendDown, Change, Lock
+from proxy.cache.entry import BadEnvelope, Entry, Key, pack, unpack
+from proxy.cache.feed import Feed
+from proxy.cache.freshness import Lifetimes, State
+from proxy.cache.memory import EntryTable, weight
+from proxy.clock import Now, Spawn
+
+_ATTEMPTS = 100
+_DEFAULT_RETRY_SECONDS = 5
+_REMEMBERED = 100_000
+_log = logging.getLogger(__name__)
+
+
+class FailedElsewhere(Exception):
+    """The fetch that another process made for all of us failed. ``retry_after`` is in whole seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Found(NamedTuple):
+    """What was found for a key, and the generation that its product has; 0 while the backend is down."""
+
+    entry: Entry | None
+    generation: int
+
+
+class _Near:
+    """An entry in L1. Until ``checked_until`` (monotonic) nothing but the feed is asked whether it is still so."""
+
+    __slots__ = ("checked_until", "entry", "generation")
+
+    def __init__(self, entry: Entry, generation: int, checked_until: float) -> None:
+        self.entry = entry
+        self.generation = generation
+        self.checked_until = checked_until
+
+
+class Tiered:
+    """Entries by key: in L1, up to ``l1_bytes``, and in the backend behind it."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        lifetimes: Lifetimes,
+        now: Now,
+        spawn: Spawn,
+        *,
+        l1_bytes: int,
+        fetch_seconds: float,
+        report_eviction: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``fetch_seconds``: longer than any fetch takes."""
+        self.lifetimes = lifetimes
+        self._backend = backend
+        self._now = now
+        self._fetch_seconds = fetch_seconds
+        self._remember_seconds = max(lifetimes.longest, 2 * fetch_seconds)
+        self._lock = threading.Lock()
+        self._l1: EntryTable[_Near] = EntryTable(l1_bytes, report_eviction)
+        self._versions: TTLCache[str, int] = TTLCache(_REMEMBERED, 2 * fetch_seconds, timer=time.monotonic)
+        self._version = 0
+        """Counts the changes; whatever began before the last one of its product is not put into L1."""
+        self._bad: TTLCache[Key, bool] = TTLCache(1000, 2 * fetch_seconds, timer=time.monotonic)
+        self._change_listeners: list[Callable[[str], None]] = []
+        self._refresh_listeners: list[Callable[[str], None]] = []
+        self._gap_listeners: list[Callable[[], None]] = []
+        self.feed = Feed(backend, spawn)
+        self.feed.when_changed(self._hear)
+        self.feed.when_missed(self._miss)
+
+    def get(self, key: Key) -> Found:
+        """Return the best entry there is for ``key``, whatever its state."""
+        self.feed.drain()
+        with self._lock:
+            near = self._l1.get(key)
+        if near is not None and self._is_checked(near):
+            return Found(near.entry, near.generation)
+        try:
+            return self._ask(key)
+        except BackendDown:
+            return Found(near.entry, near.generation) if near is not None else Found(None, 0)
+
+    def acquire_lock(self, key: Key, generation: int) -> FetchLock | Entry:
+        """Return the right to fetch ``key``, or the fresh entry that makes fetching needless.
+
+        Waits while another process fetches it. Raises :class:`FailedElsewhere` when that fetch fails.
+        """
+        version = self._version
+        try:
+            while True:
+                # With the generation in its name: who fetches since before a change keeps nobody from fetching after.
+                ended = self.feed.acquire(f"{generation}:{key.product}:{key.part}", self._fetch_seconds)
+                if not isinstance(ended, Lock) and ended.outcome:
+                    raise _failure(ended.outcome)
+                # It may have landed since it was looked for.
+                entry, current = self._ask(key)
+                if entry is not None and self._state(entry) is State.HIT:
+                    if isinstance(ended, Lock):
+                        self._backend.release(ended)
+                    return entry
+                if isinstance(ended, Lock):
+                    if current == generation:
+                        return FetchLock(self, key, ended, generation, version)
+                    self._backend.release(ended)
+                generation, version = current, self._version
+        except BackendDown:
+            return FetchLock(self, key, None, generation, version)
+
+    def update(self, product: str, change: Callable[[str, Entry], Entry | None]) -> None:
+        """Put every cached part of ``product`` through ``change``; what is just being fetched is not stored.
+
+        ``change`` gets a part's name and its entry, and returns the entry to cache instead, or ``None`` to drop the
+        part. Raises :class:`BackendDown` when only this process's could be changed.
+        """
+        try:
+            generation, parts = self._replaced(product, change)
+        except BackendDown:
+            with self._lock:
+                near = self._l1.parts(product)
+            self._apply(product, _changed({part: each.entry for part, each in near.items()}, change), 0)
+            raise
+        self._apply(product, parts, generation)
+
+    def invalidate(self, product: str) -> None:
+        """Drop every part of ``product``, also those that are just being fetched.
+
+        Raises :class:`BackendDown` when only this process's could be dropped.
+        """
+        generation: int | None = 0
+        try:
+            generation = self._backend.replace(product, {}, None, ttl=self._remember_seconds)
+        finally:
+            self._apply(product, {}, generation or 0)
+
+    def scan(self, prefix: str, look: Callable[[str, str, Entry], None]) -> None:
+        """Show ``look`` every cached part of the products named ``prefix…``, some perhaps twice.
+
+        Raises :class:`BackendDown` when only this process's could be shown.
+        """
+        with self._lock:
+            keys = self._l1.keys(prefix)
+        for key in keys:
+            with self._lock:
+                near = self._l1.parts(key.product).get(key.part)
+            if near is not None:
+                look(key.product, key.part, near.entry)
+        for product, part, envelope in self._backend.scan(prefix):
+            entry = self._unpacked(Key(product, part), envelope)
+            if entry is not None:
+                look(product, part, entry)
+
+    def confirm(self, key: Key, at: float) -> bool:
+        """Note that what is cached for ``key`` is still what a fetch would bring, as of ``at``; tell whether it is.
+
+        Raises :class:`BackendDown`.
+        """
+        version = self._version
+        entry, generation = self._ask(key)
+        if entry is None or entry.outdated_at < math.inf:
+            return False
+        confirmed = Entry(entry.value, entry.found, entry.fetched_at, max(at, entry.confirmed_at))
+        kept = self._write(key, confirmed, generation, None)
+        if kept:
+            self._keep(key, confirmed, generation, version)
+        return kept
+
+    def when_changed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each product that is invalidated or updated, here or by another process."""
+        self._change_listeners.append(listener)
+
+    def when_refreshed(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each product of which a part landed, here or by another process.
+
+        Only once that part can be read.
+        """
+        self._refresh_listeners.append(listener)
+
+    def when_missed(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` when others may have changed something that was not heard."""
+        self._gap_listeners.append(listener)
+
+    def is_reachable(self) -> bool:
+        """Tell whether the backend can be used right now, for ``/readyz``."""
+        return self._backend.is_reachable()
+
+    @property
+    def l1_ttl(self) -> float:
+        """Return the seconds for which an answer may be repeated without asking, if no change of it is heard."""
+        return self._backend.l1_ttl
+
+    @property
+    def l1_bytes(self) -> int:
+        """Return the bytes that L1 holds now."""
+        return self._l1.size
+
+    def __len__(self) -> int:
+        return len(self._l1)
+
+    def commit(self, lock: FetchLock, entry: Entry) -> None:
+        """Cache what ``lock``'s fetch brought, unless its product changed meanwhile; wake all who wait for it."""
+        try:
+            kept = self._write(lock.key, entry, lock.generation, lock.lock)
+        except BackendDown:
+            # L1 has it; the backend gets it when it is back.
+            kept = True
+        if kept and self._keep(lock.key, entry, lock.generation, lock.version):
+            for listener in self._refresh_listeners:
+                listener(lock.key.product)
+
+    def abandon(self, lock: FetchLock, error: Exception | None) -> None:
+        """Wake all who wait, with the reason why there is nothing; ``None`` lets them try themselves."""
+        if lock.lock is None:
+            return
+        try:
+            self._backend.release(lock.lock, _outcome(error) if error else b"")
+        except BackendDown:
+            # The lock then ends by itself, and those who wait look after it.
+            return
+
+    def _ask(self, key: Key) -> Found:
+        """Return the better of what the backend has and what is in L1, and give each what the other has."""
+        version = self._version
+        product = self._backend.read(key.product, key.part)
+        envelope = product.parts.get(key.part)
+        entry = None if envelope is None else self._unpacked(key, envelope)
+        with self._lock:
+            # Looked up only now: a fetch may have landed while the backend was asked.
+            near = self._l1.get(key)
+        if near is not None and near.generation >= product.generation:
+            if entry is None or near.entry.as_of > entry.as_of:
+                self._write_back(key, near)
+                return Found(near.entry, product.generation)
+        elif near is not None and entry is None:
+            # Changed by somebody while this process did not hear.
+            with self._lock:
+                self._l1.drop(key)
+        if entry is not None:
+            self._keep(key, entry, product.generation, version)
+        return Found(entry, product.generation)
+
+    def _write_back(self, key: Key, near: _Near) -> None:
+        if self._is_checked(near):
+            return
+        # Even where it is not taken: the backend was asked, and knows nothing better.
+        self._check(near)
+        try:
+            self._write(key, near.entry, near.generation, None)
+        except BackendDown:
+            return
+
+    def _write(self, key: Key, entry: Entry, generation: int, lock: Lock | None) -> bool:
+        ttl = max(0.001, self.lifetimes.gone_at(entry) - self._now())
+        return self._backend.write(key.product, key.part, pack(entry), generation, ttl=ttl, lock=lock)
+
+    def _replaced(self, product: str, change: Callable[[str, Entry], Entry | None]) -> tuple[int, dict[str, Entry]]:
+        """Change what the backend and L1 have of ``product``, in the backend."""
+        for _ in range(_ATTEMPTS):
+            kept = self._backend.read(product)
+            entries = {part: self._unpacked(Key(product, part), envelope) for part, envelope in kept.parts.items()}
+            parts = {part: entry for part, entry in entries.items() if entry is not None}
+            with self._lock:
+                near = self._l1.parts(product)
+            for part, each in near.items():
+                if each.generation >= kept.generation and (part not in parts or each.entry.as_of > parts[part].as_of):
+                    parts[part] = each.entry
+            changed = _changed(parts, change)
+            packed = {part: pack(entry) for part, entry in changed.items()}
+            generation = self._backend.replace(product, packed, kept.generation, ttl=self._remember_seconds)
+            if generation is not None:
+                return generation, changed
+        raise BackendDown("the product is being changed by others all the time")
+
+    def _apply(self, product: str, parts: Mapping[str, Entry], generation: int) -> None:
+        """Have L1 hold ``parts`` and nothing else of ``product``, and tell the listeners that it changed."""
+        with self._lock:
+            self._version += 1
+            self._versions[product] = self._version
+            for part in self._l1.parts(product):
+                self._l1.drop(Key(product, part))
+            for part, entry in parts.items():
+                self._put(Key(product, part), entry, generation)
+        for listener in self._change_listeners:
+            listener(product)
+
+    def _keep(self, key: Key, entry: Entry, generation: int, version: int) -> bool:
+        """Put ``entry`` into L1 unless its product changed since ``version``; tell whether it is there."""
+        with self._lock:
+            if self._versions.get(key.product, 0) > version:
+                return False
+            self._put(key, entry, generation)
+            return True
+
+    def _put(self, key: Key, entry: Entry, generation: int) -> None:
+        near = _Near(entry, generation, 0.0)
+        self._check(near)
+        self._l1.put(key, near, weight(key, entry.value))
+
+    def _check(self, near: _Near) -> None:
+        near.checked_until = time.monotonic() + self._backend.l1_ttl if self._backend.is_heard else 0.0
+
+    def _is_checked(self, near: _Near) -> bool:
+        return self._backend.is_heard and time.monotonic() < near.checked_until
+
+    def _hear(self, change: Change) -> None:
+        if change.is_own or change.kind == "released":
+            return
+        if change.kind == "replaced":
+            self._apply(change.product, {}, change.generation)
+            return
+        with self._lock:
+            for near in self._l1.parts(change.product).values():
+                near.checked_until = 0.0
+        for listener in self._refresh_listeners:
+            listener(change.product)
+
+    def _miss(self) -> None:
+        with self._lock:
+            for near in self._l1.values():
+                near.checked_until = 0.0
+        for listener in self._gap_listeners:
+            listener()
+
+    def _state(self, entry: Entry) -> State:
+        return self.lifetimes.state(entry, self._now())
+
+    def _unpacked(self, key: Key, envelope: bytes) -> Entry | None:
+        try:
+            return unpack(envelope, self._now())
+        except BadEnvelope as bad:
+            # It is met until it is fetched anew, and logged once.
+            with self._lock:
+                first = key not in self._bad
+                self._bad[key] = True
+            if first:
+                _log.warning("what is cached for %s is ignored: %s", key.product, bad)
+            return None
+
+
+class FetchLock:
+    """The right to fetch one key, among all processes that share the backend, until it expires."""
+
+    def __init__(self, store: Tiered, key: Key, lock: Lock | None, generation: int, version: int) -> None:
+        self.key = key
+        self.lock = lock
+        self.generation = generation
+        self.version = version
+        self._store = store
+
+    def commit(self, entry: Entry) -> None:
+        """Cache ``entry`` for everyone, unless its product changed since the lock was acquired."""
+        self._store.commit(self, entry)
+
+    def abandon(self, error: Exception | None) -> None:
+        """Cache nothing, and tell those who wait why; ``None`` lets them try themselves."""
+        self._store.abandon(self, error)
+
+
+def _changed(parts: Mapping[str, Entry], change: Callable[[str, Entry], Entry | None]) -> dict[str, Entry]:
+    changed = {part: change(part, entry) for part, entry in parts.items()}
+    return {part: entry for part, entry in changed.items() if entry is not None}
+
+
+def _outcome(error: Exception) -> bytes:
+    # Only errors that know when to ask again are made to be shown; another one's text may be anything.
+    wait = getattr(error, "retry_after", None)
+    reason = "Trustpilot could not be had" if wait is None else str(error)
+    return json.dumps([reason, wait or _DEFAULT_RETRY_SECONDS]).encode()
+
+
+def _failure(outcome: bytes) -> FailedElsewhere:
+    try:
+        match json.loads(outcome):
+            case [str(reason), int(wait)]:
+                return FailedElsewhere(reason, retry_after=wait)
+    except (ValueError, RecursionError):
+        pass
+    return FailedElsewhere("Trustpilot could not be had", retry_after=_DEFAULT_RETRY_SECONDS)
