@@ -59,7 +59,8 @@ def _fold(ended: Path, total: Path) -> None:
     values: dict[str, float] = defaultdict(float)
     for file in (total, ended):
         if file.exists():
-            for key, value, *_ in MmapedDict.read_all_values_from_file(file):  # type: ignore[no-untyped-call]
+            read: Any = MmapedDict.read_all_values_from_file  # the library has no types
+            for key, value, *_ in read(file):
                 values[key] += value
     # Made beside and put in place at once: a stop in the middle must not leave half of what was counted.
     new = total.with_suffix(".new")

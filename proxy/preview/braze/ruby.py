@@ -255,7 +255,7 @@ def contains(left: object, right: object) -> bool:
         case Mapping():
             return isinstance(right, str) and right in left
         case range():
-            return _is_number(right) and bool(left) and left[0] <= right <= left[-1]  # type: ignore[operator]
+            return _is_number(right) and bool(left) and left[0] <= right <= left[-1]  # type: ignore[operator]  # a number, see before
         case _:
             return False
 
