@@ -97,20 +97,22 @@ class Settings:
         "TRUSTPILOT_CALLS_PER_YEAR",
         read.calls_or_unlimited,
         _A_YEAR,
-        "calls a year that the plan has, or `unlimited`",
+        "calls a year that the plan has, or `unlimited`; checked, not used yet (issue 16)",
     )
-    batch_skus: int = _row("TRUSTPILOT_BATCH_SKUS", _COUNT, 100, "most SKUs in one call for summaries")
+    batch_skus: int = _row(
+        "TRUSTPILOT_BATCH_SKUS", _COUNT, 100, "most SKUs in one summaries call; checked, not used yet (issue 16)"
+    )
     imported_reviews: bool = _row(
         "TRUSTPILOT_IMPORTED_REVIEWS",
         read.boolean,
         default=False,
-        meaning="`true` merges reviews imported from an earlier platform",
+        meaning="`true` merges reviews imported from an earlier platform; checked, not used yet (issue 18)",
     )
     sync: str = _row(
         "SYNC",
         read.one_of("auto", "feed", "summaries", "off"),
         "auto",
-        "what keeps copies true: `feed`, `summaries`, `off`, or `auto`, the cheapest that the credentials allow",
+        "`feed`, `summaries`, `off` or `auto`: how copies are kept true; checked, not used yet (issue 16)",
     )
     credentials: tuple[Credential, ...] = _row(
         "PROXY_CREDENTIALS",
@@ -150,7 +152,9 @@ class Settings:
         "CACHE_MISSING_SECONDS", _SECONDS_OR_0, 300.0, "how long a product without reviews is remembered"
     )
     cache_max_mb: float = _row("CACHE_MAX_MB", _SECONDS, 64.0, "memory for copies in each worker, in MiB")
-    cache_max_disk_mb: float = _row("CACHE_MAX_DISK_MB", _SECONDS, 1024.0, "the SQLite file's size at most, in MiB")
+    cache_max_disk_mb: float = _row(
+        "CACHE_MAX_DISK_MB", _SECONDS, 1024.0, "most MiB of a SQLite file; checked, not used yet (issue 15)"
+    )
     deadline_seconds: float = _row("DEADLINE_SECONDS", _SECONDS, 1.5, "the longest an answer takes")
     upstream_timeout_seconds: float = _row(
         "UPSTREAM_TIMEOUT_SECONDS", _SECONDS, 10.0, "the longest a call to Trustpilot takes"
