@@ -44,6 +44,7 @@ def test_a_planted_leak_is_found_at_its_line(line: str) -> None:
         "670d5810ba62e6b31de97de9",
         '{"access_token": "***"}',
         "http://reviews.example.com@169.254.169.254/",
+        "https://169.254.169.254%5C@reviews.example.com/v1/summary",
     ],
 )
 def test_what_only_looks_like_one_is_let_be(line: str) -> None:

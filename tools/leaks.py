@@ -35,6 +35,9 @@ _CREDENTIAL = re.compile(
 _ADVICE = "such as name@example.com"
 """The one address that the proxy says itself: what consumerEmail takes."""
 
+_USERINFO = re.compile(r"(?<=://)[^\s/?#@\"]+@")
+"""What stands before a host: with the host it looks like an address, ``https://10.0.0.1%5C@reviews.example.com``."""
+
 _AROUND = 60
 _SHORTEST = 6
 """A shorter secret is in too many words."""
@@ -53,7 +56,7 @@ def leaks(text: str, secrets: Collection[str]) -> Iterator[tuple[int, str]]:
     known = [re.escape(secret) for secret in secrets if len(secret) >= _SHORTEST]
     patterns = [_ADDRESS, _TOKEN, _CREDENTIAL, *([re.compile("|".join(known))] if known else [])]
     for number, line in enumerate(text.split("\n"), start=1):
-        looked = line.replace(_ADVICE, "")
+        looked = _USERINFO.sub("", line.replace(_ADVICE, ""))
         if found := next((found for pattern in patterns if (found := pattern.search(looked))), None):
             yield number, looked[max(0, found.start() - _AROUND) : found.end() + _AROUND]
 
