@@ -53,8 +53,8 @@ def _run(host: str, port: int, root: Path, folder: Path, running: contextlib.Exi
     settings = {name for name, _, _ in documented()}
     environment = {name: value for name, value in os.environ.items() if name not in settings}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), environment.get("PYTHONPATH"))))
-    stand_in = _start(["proxy.sandbox", "--port", "0"], environment, folder, running)
-    api_url = _address(stand_in)
+    sandbox = _start(["proxy.sandbox", "--port", "0"], environment, folder, running)
+    api_url = _address(sandbox)
     environment |= {
         # Not a .env that happens to be above the folder.
         "PROXY_ENV_FILE": os.devnull,
@@ -103,8 +103,8 @@ def _start(
     return process
 
 
-def _address(stand_in: subprocess.Popen[str]) -> str:
-    line = stand_in.stdout.readline() if stand_in.stdout else ""
+def _address(sandbox: subprocess.Popen[str]) -> str:
+    line = sandbox.stdout.readline() if sandbox.stdout else ""
     found = re.search(r"http://\S+", line)
     if not found:
         raise click.ClickException("the sandbox did not start")

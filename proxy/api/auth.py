@@ -52,8 +52,8 @@ def register_credentials(app: Flask, settings: Settings) -> None:
     def unauthorized() -> Response:
         detail = _WANTED
         if settings.allow_anonymous:
-            held = "" if settings.credentials else ", and PROXY_CREDENTIALS holds none"
-            detail = f"this needs a credential{held}; PROXY_ALLOW_ANONYMOUS opens reading under /v1 only"
+            without = "" if settings.credentials else ", and PROXY_CREDENTIALS holds none"
+            detail = f"this needs a credential{without}; PROXY_ALLOW_ANONYMOUS opens reading under /v1 only"
         response = problem(401, detail)
         response.headers["WWW-Authenticate"] = 'Basic realm="Connected Content proxy", charset="UTF-8"'
         return response

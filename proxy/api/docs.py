@@ -113,12 +113,12 @@ def _command(method: str, path: str, given: list[Json]) -> str:
     return f"-X POST {shlex.quote(url)}" if method == "post" else shlex.quote(url) if asked else url
 
 
-def _fields(schema: Json, schemas: Json, place: str) -> Iterator[Field]:
+def _fields(schema: Json, schemas: Json, path: str) -> Iterator[Field]:
     schema = _resolved(schema, schemas)
     if schema.get("type") == "array":
-        yield from _fields(schema["items"], schemas, f"{place}[]")
+        yield from _fields(schema["items"], schemas, f"{path}[]")
     for name, inner in schema.get("properties", {}).items():
-        whole = f"{place}.{name}".lstrip(".")
+        whole = f"{path}.{name}".lstrip(".")
         inner = _resolved(inner, schemas)
         yield Field(whole, _kind(inner), inner.get("description") or FIELDS.get(name, ""))
         for one in inner.get("anyOf", [inner]):

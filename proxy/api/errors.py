@@ -98,10 +98,10 @@ def _body_unreadable(_: ClientDisconnected) -> Response:
 
 
 def _http(error: HTTPException) -> Response:
-    told = error.description or ""
+    description = error.description or ""
     # What an endpoint said itself is more than what is said of any error of this kind.
-    general = told == type(error).description
-    response = problem(error.code or 500, _DETAILS.get(error.code or 500, told) if general else told)
+    general = description == type(error).description
+    response = problem(error.code or 500, _DETAILS.get(error.code or 500, description) if general else description)
     allowed = error.get_response().headers.get("Allow")
     if allowed:
         response.headers["Allow"] = allowed

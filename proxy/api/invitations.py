@@ -64,9 +64,9 @@ def handing_out(tokens: Tokens, settings: Settings, now: Now) -> Blueprint:
         if request.form.get("grant_type", "client_credentials") != "client_credentials":
             raise BadParameter("grant_type", None, "takes client_credentials")
         # A Connected Content tag asks for it while a message renders.
-        held = tokens.token(Deadline.after(min(settings.deadline_seconds, settings.upstream_timeout_seconds)))
-        left = max(0, int(held.expires_at - now()))
-        response = jsonify(access_token=held.text, token_type="BearerToken", expires_in=str(left))  # noqa: S106  # a kind
+        token = tokens.token(Deadline.after(min(settings.deadline_seconds, settings.upstream_timeout_seconds)))
+        left = max(0, int(token.expires_at - now()))
+        response = jsonify(access_token=token.text, token_type="BearerToken", expires_in=str(left))  # noqa: S106  # a kind
         response.headers["Cache-Control"] = "no-store"
         return response
 

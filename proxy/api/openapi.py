@@ -211,7 +211,7 @@ def _open(summary: str, answers: dict[Any, Json]) -> Json:
 
 
 def _described(parameter: Parameter[Any] | ListParameter) -> Json:
-    told: Json = {
+    written: Json = {
         "name": parameter.name,
         "in": "query",
         "description": parameter.meaning,
@@ -219,13 +219,13 @@ def _described(parameter: Parameter[Any] | ListParameter) -> Json:
     }
     if isinstance(parameter, ListParameter):
         if parameter.required:
-            told["required"] = True
-            told["example"] = "TRUCK-01"
+            written["required"] = True
+            written["example"] = "TRUCK-01"
     elif isinstance(parameter.takes, Choice):
-        told["schema"] = {**told["schema"], "default": parameter.takes.choices[0]}
+        written["schema"] = {**written["schema"], "default": parameter.takes.choices[0]}
     elif isinstance(parameter.default, int | str) and not isinstance(parameter.default, bool):
-        told["schema"] = {**told["schema"], "default": parameter.default}
-    return told
+        written["schema"] = {**written["schema"], "default": parameter.default}
+    return written
 
 
 def _unit_in_path(units: tuple[str, ...]) -> Json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
-from proxy.api.values import Choice, ListParameter, Parameter, Several, Whole, Written
+from proxy.api.values import Choice, ListParameter, Parameter, Several, WholeNumber, Written
 from proxy.reviews import Selection, View
 from proxy.reviews.view import ALL_STARS
 
@@ -109,8 +109,8 @@ def skus(query: Query, name: str = "sku") -> tuple[str, ...]:
     """Read one SKU or several, duplicates collapsed."""
     parts = query.many(name)
     if not parts:
-        near = next((given for given in query.given if given.lower() in ("sku", "skus")), None)
-        hint = f" ({near} is another parameter)" if near else ""
+        similar = next((given for given in query.given if given.lower() in ("sku", "skus")), None)
+        hint = f" ({similar} is another parameter)" if similar else ""
         raise BadParameter(name, None, f"required; give one SKU, or up to {MOST_SKUS} separated by commas{hint}")
     for part in parts:
         check_sku(name, part)
@@ -228,7 +228,7 @@ LANGUAGE = ListParameter(
     "only reviews in these languages",
     Several("[A-Za-z]{2}", "takes ISO 639-1 codes of two letters, such as en or en,fr"),
 )
-LIMIT = Parameter("limit", "how many reviews", Whole(1, 20), 3, int)
+LIMIT = Parameter("limit", "how many reviews", WholeNumber(1, 20), 3, int)
 SORT: Parameter[Literal["newest", "highest"]] = Parameter(
     "sort",
     "newest first, or the most stars first and then the newest",
@@ -236,9 +236,9 @@ SORT: Parameter[Literal["newest", "highest"]] = Parameter(
     "newest",
     _sort,
 )
-MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", Whole(0, 10_000), 1, int)
+MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", WholeNumber(0, 10_000), 1, int)
 MAX_CHARS: Parameter[int | None] = Parameter(
-    "max_chars", "cut the text at a word boundary, ending in …", Whole(20, 2000), None, int
+    "max_chars", "cut the text at a word boundary, ending in …", WholeNumber(20, 2000), None, int
 )
 FORMAT: Parameter[bool] = Parameter(
     "format",
@@ -261,5 +261,5 @@ ON_ERROR: Parameter[bool] = Parameter(
     default=False,
     make=lambda word: bool(word == "empty"),
 )
-PAGE = Parameter("page", "which page", Whole(1, FURTHEST), 1, int)
-PER_PAGE = Parameter("perPage", "reviews per page", Whole(1, 100), 20, int)
+PAGE = Parameter("page", "which page", WholeNumber(1, FURTHEST), 1, int)
+PER_PAGE = Parameter("perPage", "reviews per page", WholeNumber(1, 100), 20, int)

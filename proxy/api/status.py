@@ -71,8 +71,8 @@ def _report(settings: Settings, workers: Workers, uses: Sequence[Use], *, reacha
         "settings": settings.shown(),
         "draining": draining,
     }
-    notices = _notices(report, now)
-    return {"state": "attention" if notices else "well", "notices": notices, **report}
+    warnings = _warnings(report, now)
+    return {"state": "attention" if warnings else "well", "notices": warnings, **report}
 
 
 def _trustpilot(running: list[Snapshot]) -> Json:
@@ -120,46 +120,48 @@ def _errors(snapshots: list[Snapshot]) -> list[Json]:
     return [{**failure._asdict(), "at": _iso(failure.at)} for failure in sorted([*failed, *refused], reverse=True)]
 
 
-def _notices(report: Json, now: float) -> list[str]:
+def _warnings(report: Json, now: float) -> list[str]:
     """Return a sentence for each thing that somebody should know."""
-    notices = []
+    warnings = []
     if report["draining"]:
-        notices.append("The proxy is stopping; it finishes what is under way.")
+        warnings.append("The proxy is stopping; it finishes what is under way.")
     trustpilot = report["trustpilot"]
     if trustpilot["state"] == "paused":
         whose = f" for business unit {trustpilot['business_unit']}" if trustpilot["business_unit"] else ""
         lasting = span(now - datetime.fromisoformat(trustpilot["since"]).timestamp())
         reason = f" {trustpilot['reason']}." if trustpilot["reason"] else ""
         tried = trustpilot["next_try_seconds"]
-        notices.append(
+        warnings.append(
             f"Calls to Trustpilot are paused{whose} for {lasting} now:{reason} Copies are answered meanwhile."
             + (f" The next try is in {span(tried)}." if tried else " The next try is under way or due.")
         )
     for window in report["calls"]:
         used = f"{window['used']:,} of {window['limit']:,} calls of the {window['window']}"
         if window["used"] >= window["limit"]:
-            notices.append(f"The quota is used up: {used}. There is room again in {span(window['room_in_seconds'])}.")
+            warnings.append(
+                f"The quota is used up: {used}. There is room again in {span(window['room_in_seconds'])}."
+            )
         elif window["used"] >= _NEARLY * window["limit"]:
-            notices.append(
+            warnings.append(
                 f"The quota is nearly used up: {used}. Copies are not refreshed; the rest is for new products."
             )
     if not report["store"]["reachable"]:
-        notices.append(
+        warnings.append(
             "The store can't be reached. Each worker answers from its own memory; invitations are refused."
         )
     missing = report["workers"]["expected"] - len(report["workers"]["running"])
     if missing > 0:
-        notices.append(f"{missing} of {report['workers']['expected']} workers do not report.")
+        warnings.append(f"{missing} of {report['workers']['expected']} workers do not report.")
     recent = [
         error
         for error in report["errors"]
         if error["status"] >= 500 and now - datetime.fromisoformat(error["at"]).timestamp() < 300
     ]
     if recent:
-        notices.append(
+        warnings.append(
             f"In the last 5 minutes at least {len(recent)} answers were errors of status 5xx; they are below."
         )
-    return notices
+    return warnings
 
 
 def _iso(moment: float) -> str:

@@ -27,7 +27,7 @@ class Takes(Protocol[Read_co]):
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeNumber:
     """A whole number within bounds, both included."""
 
     least: int

@@ -49,7 +49,7 @@ class Backoff:
             failure = self._products.get(key.product, {}).get(key.part)
         return failure if failure is not None and self._now() < failure.until else None
 
-    def forget(self, product: str) -> None:
+    def drop(self, product: str) -> None:
         """Leave no key of ``product`` alone any more."""
         with self._lock:
             self._products.pop(product, None)

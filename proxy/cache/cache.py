@@ -68,7 +68,7 @@ class Cache:
         self._lasting = lasting
         self._backoff = Backoff(now)
         store.when_changed(group.forget)
-        store.when_changed(self._backoff.forget)
+        store.when_changed(self._backoff.drop)
 
     @classmethod
     def in_memory(cls, lifetimes: Lifetimes, now: Now, spawn: Spawn, *, max_bytes: int = 10_000_000) -> Cache:
@@ -123,14 +123,14 @@ class Cache:
         ``None`` drops the entry. What is just being fetched is not cached. Raises :class:`BackendDown`.
         """
 
-        def changed(part: str, entry: Entry) -> Entry | None:
+        def updated(part: str, entry: Entry) -> Entry | None:
             updated = change(part, self._cached(entry, self._lifetimes.state(entry, self._now())))
             if updated is None:
                 return None
             kept = replace(entry, value=updated.value)
             return self._outdated(kept) if updated.refresh else kept
 
-        self._store.update(product, changed)
+        self._store.update(product, updated)
 
     def confirm(self, key: Key) -> bool:
         """Note that what is cached for ``key`` is what a fetch would bring now; tell whether anything is.

@@ -116,17 +116,17 @@ class _Waiter:
     """Where one who waits for a lock hears of its end."""
 
     def __init__(self) -> None:
-        self._told = threading.Event()
+        self._woken = threading.Event()
         self._change: Change | None = None
 
     def tell(self, change: Change | None) -> None:
         """Wake the waiter: the lock ended, or nobody knows (``None``)."""
         self._change = change
-        self._told.set()
+        self._woken.set()
 
     def wait(self, seconds: float) -> Change | None:
         """Return how the lock ended, ``None`` when it is to be tried again."""
-        self._told.wait(seconds)
-        self._told.clear()
+        self._woken.wait(seconds)
+        self._woken.clear()
         change, self._change = self._change, None
         return change

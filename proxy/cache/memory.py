@@ -218,8 +218,8 @@ class MemoryBackend:
                 self._entries.put(key, (entry, self._clock() + ttl), weight(key, entry))
             if lock is not None:
                 self._unlock(lock)
-            held = lock.name if lock else ""
-            self._note(Change("written" if kept else "released", product, generation, held))
+            lock_name = lock.name if lock else ""
+            self._note(Change("written" if kept else "released", product, generation, lock_name))
             return kept
 
     def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> int | None:
@@ -313,8 +313,8 @@ class MemoryBackend:
         return raised[0] if raised else 0
 
     def _unlock(self, lock: Lock) -> bool:
-        held = self._locks.get(lock.name)
-        if held is None or held[0] != lock.token:
+        holder = self._locks.get(lock.name)
+        if holder is None or holder[0] != lock.token:
             return False
         del self._locks[lock.name]
         return True

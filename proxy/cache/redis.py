@@ -295,11 +295,11 @@ class RedisBackend:
         self, product: str, part: str, entry: bytes, generation: int, *, ttl: float, lock: Lock | None = None
     ) -> bool:
         names = [_product(product), _generation(product), CHANNEL]
-        held = lock.name if lock else ""
+        lock_name = lock.name if lock else ""
         if lock:
-            names.append(_lock(held))
-        kept = self._message(Change("written", product, generation, held))
-        refused = self._message(Change("released", product, generation, held))
+            names.append(_lock(lock_name))
+        kept = self._message(Change("written", product, generation, lock_name))
+        refused = self._message(Change("released", product, generation, lock_name))
         token = lock.token if lock else ""
         arguments: list[str | int | bytes] = [generation, part, entry, _ms(ttl), _MOST_PARTS, token, kept, refused]
         return bool(self._link.ask(lambda _: self._write(names, arguments)))
@@ -432,14 +432,14 @@ class _Listener:
                 with self._client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # the library's
                     subscription.subscribe(CHANNEL)
                     for message in subscription.listen():
-                        self._hear(message)
+                        self._on_message(message)
             except (redis.RedisError, OSError, ValueError) as error:
                 if self.is_heard and not self._closed:
                     _log.warning("changes by other processes are not heard: %s", type(error).__name__)
                 self.is_heard = False
             time.sleep(_PAUSE_SECONDS)
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         with self._condition:
             if message["type"] == "subscribe":
                 # Who asks with an older cursor may have missed something.
@@ -459,8 +459,8 @@ class _Listener:
 def _change(data: object, me: str) -> Change | None:
     """Read a message; ``None`` for anything else that somebody may publish there."""
     try:
-        told = data if isinstance(data, bytes) else b""
-        raised, _, message = told.partition(b" ") if told[:1].isdigit() else (b"", b"", told)
+        rest = data if isinstance(data, bytes) else b""
+        raised, _, message = rest.partition(b" ") if rest[:1].isdigit() else (b"", b"", rest)
         match json.loads(message):
             case [
                 str(who),

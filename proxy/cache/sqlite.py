@@ -151,8 +151,8 @@ class SqliteBackend:
                 _put(writer, product, part, entry, now + ttl)
             if lock is not None:
                 writer.execute("DELETE FROM locks WHERE name = ? AND token = ?", lock)
-            held = lock.name if lock else ""
-            self._note(writer, Change("written" if kept else "released", product, generation, held))
+            lock_name = lock.name if lock else ""
+            self._note(writer, Change("written" if kept else "released", product, generation, lock_name))
             return kept
 
         return self._write(work)

@@ -284,7 +284,7 @@ def _file_system(folder: Path) -> str:
         mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    place = os.stat(folder).st_dev
-    device = f"{os.major(place)}:{os.minor(place)}"
+    number = os.stat(folder).st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
     kinds = [line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == device]
     return kinds[0] if kinds else ""

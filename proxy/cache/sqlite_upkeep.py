@@ -91,7 +91,7 @@ class GroupCommit:
             jobs = self._waiting[:_AT_ONCE]
             del self._waiting[:_AT_ONCE]
         try:
-            self._settle(jobs)
+            self._run(jobs)
         finally:
             with self._lock:
                 self._hand_over()
@@ -105,14 +105,14 @@ class GroupCommit:
             self._waiting[0].leads = True
             self._waiting[0].woken.set()
 
-    def _settle(self, jobs: list[Job]) -> None:
+    def _run(self, jobs: list[Job]) -> None:
         try:
             self._commit(jobs)
         except Exception as error:  # noqa: BLE001  # it is raised again in every caller that waits
             if len(jobs) > 1 and not isinstance(error, BackendDown):
                 # One of them may be at fault.
                 for job in jobs:
-                    self._settle([job])
+                    self._run([job])
                 return
             for job in jobs:
                 job.error = error

@@ -45,7 +45,7 @@ class Found(NamedTuple):
     generation: int
 
 
-class _Near:
+class _L1Entry:
     """An entry in L1. Until ``checked_until`` (monotonic) nothing but the feed is asked whether it is still so."""
 
     __slots__ = ("checked_until", "entry", "generation")
@@ -77,7 +77,7 @@ class Tiered:
         self._fetch_seconds = fetch_seconds
         self._remember_seconds = max(lifetimes.longest, 2 * fetch_seconds)
         self._lock = threading.Lock()
-        self._l1: EntryTable[_Near] = EntryTable(l1_bytes, report_eviction)
+        self._l1: EntryTable[_L1Entry] = EntryTable(l1_bytes, report_eviction)
         self._versions: TTLCache[str, int] = TTLCache(_REMEMBERED, 2 * fetch_seconds, timer=time.monotonic)
         self._version = 0
         """Counts the changes; whatever began before the last one of its product is not put into L1."""
@@ -86,20 +86,20 @@ class Tiered:
         self._refresh_listeners: list[Callable[[str], None]] = []
         self._gap_listeners: list[Callable[[], None]] = []
         self.feed = Feed(backend, spawn)
-        self.feed.when_changed(self._hear)
+        self.feed.when_changed(self._on_change)
         self.feed.when_missed(self._miss)
 
     def get(self, key: Key) -> Found:
         """Return the best entry there is for ``key``, whatever its state."""
         self.feed.drain()
         with self._lock:
-            near = self._l1.get(key)
-        if near is not None and self._is_checked(near):
-            return Found(near.entry, near.generation)
+            cached = self._l1.get(key)
+        if cached is not None and self._is_checked(cached):
+            return Found(cached.entry, cached.generation)
         try:
             return self._ask(key)
         except BackendDown:
-            return Found(near.entry, near.generation) if near is not None else Found(None, 0)
+            return Found(cached.entry, cached.generation) if cached is not None else Found(None, 0)
 
     def acquire_lock(self, key: Key, generation: int) -> FetchLock | Entry:
         """Return the right to fetch ``key``, or the fresh entry that makes fetching needless.
@@ -137,8 +137,8 @@ class Tiered:
             generation, parts = self._replaced(product, change)
         except BackendDown:
             with self._lock:
-                near = self._l1.parts(product)
-            self._apply(product, _changed({part: each.entry for part, each in near.items()}, change), 0)
+                cached = self._l1.parts(product)
+            self._apply(product, _updated({part: each.entry for part, each in cached.items()}, change), 0)
             raise
         self._apply(product, parts, generation)
 
@@ -162,9 +162,9 @@ class Tiered:
             keys = self._l1.keys(prefix)
         for key in keys:
             with self._lock:
-                near = self._l1.parts(key.product).get(key.part)
-            if near is not None:
-                look(key.product, key.part, near.entry)
+                cached = self._l1.parts(key.product).get(key.part)
+            if cached is not None:
+                look(key.product, key.part, cached.entry)
         for product, part, envelope in self._backend.scan(prefix):
             entry = self._unpacked(Key(product, part), envelope)
             if entry is not None:
@@ -246,12 +246,12 @@ class Tiered:
         entry = None if envelope is None else self._unpacked(key, envelope)
         with self._lock:
             # Looked up only now: a fetch may have landed while the backend was asked.
-            near = self._l1.get(key)
-        if near is not None and near.generation >= product.generation:
-            if entry is None or near.entry.as_of > entry.as_of:
-                self._write_back(key, near)
-                return Found(near.entry, product.generation)
-        elif near is not None and entry is None:
+            cached = self._l1.get(key)
+        if cached is not None and cached.generation >= product.generation:
+            if entry is None or cached.entry.as_of > entry.as_of:
+                self._write_back(key, cached)
+                return Found(cached.entry, product.generation)
+        elif cached is not None and entry is None:
             # Changed by somebody while this process did not hear.
             with self._lock:
                 self._l1.drop(key)
@@ -259,13 +259,13 @@ class Tiered:
             self._keep(key, entry, product.generation, version)
         return Found(entry, product.generation)
 
-    def _write_back(self, key: Key, near: _Near) -> None:
-        if self._is_checked(near):
+    def _write_back(self, key: Key, cached: _L1Entry) -> None:
+        if self._is_checked(cached):
             return
         # Even where it is not taken: the backend was asked, and knows nothing better.
-        self._check(near)
+        self._check(cached)
         try:
-            self._write(key, near.entry, near.generation, None)
+            self._write(key, cached.entry, cached.generation, None)
         except BackendDown:
             return
 
@@ -280,15 +280,15 @@ class Tiered:
             entries = {part: self._unpacked(Key(product, part), envelope) for part, envelope in kept.parts.items()}
             parts = {part: entry for part, entry in entries.items() if entry is not None}
             with self._lock:
-                near = self._l1.parts(product)
-            for part, each in near.items():
+                cached = self._l1.parts(product)
+            for part, each in cached.items():
                 if each.generation >= kept.generation and (part not in parts or each.entry.as_of > parts[part].as_of):
                     parts[part] = each.entry
-            changed = _changed(parts, change)
-            packed = {part: pack(entry) for part, entry in changed.items()}
+            updated = _updated(parts, change)
+            packed = {part: pack(entry) for part, entry in updated.items()}
             generation = self._backend.replace(product, packed, kept.generation, ttl=self._remember_seconds)
             if generation is not None:
-                return generation, changed
+                return generation, updated
         raise BackendDown("the product is being changed by others all the time")
 
     def _apply(self, product: str, parts: Mapping[str, Entry], generation: int) -> None:
@@ -312,32 +312,32 @@ class Tiered:
             return True
 
     def _put(self, key: Key, entry: Entry, generation: int) -> None:
-        near = _Near(entry, generation, 0.0)
-        self._check(near)
-        self._l1.put(key, near, weight(key, entry.value))
+        cached = _L1Entry(entry, generation, 0.0)
+        self._check(cached)
+        self._l1.put(key, cached, weight(key, entry.value))
 
-    def _check(self, near: _Near) -> None:
-        near.checked_until = time.monotonic() + self._backend.l1_ttl if self._backend.is_heard else 0.0
+    def _check(self, cached: _L1Entry) -> None:
+        cached.checked_until = time.monotonic() + self._backend.l1_ttl if self._backend.is_heard else 0.0
 
-    def _is_checked(self, near: _Near) -> bool:
-        return self._backend.is_heard and time.monotonic() < near.checked_until
+    def _is_checked(self, cached: _L1Entry) -> bool:
+        return self._backend.is_heard and time.monotonic() < cached.checked_until
 
-    def _hear(self, change: Change) -> None:
+    def _on_change(self, change: Change) -> None:
         if change.is_own or change.kind == "released":
             return
         if change.kind == "replaced":
             self._apply(change.product, {}, change.generation)
             return
         with self._lock:
-            for near in self._l1.parts(change.product).values():
-                near.checked_until = 0.0
+            for cached in self._l1.parts(change.product).values():
+                cached.checked_until = 0.0
         for listener in self._refresh_listeners:
             listener(change.product)
 
     def _miss(self) -> None:
         with self._lock:
-            for near in self._l1.values():
-                near.checked_until = 0.0
+            for cached in self._l1.values():
+                cached.checked_until = 0.0
         for listener in self._gap_listeners:
             listener()
 
@@ -376,9 +376,9 @@ class FetchLock:
         self._store.abandon(self, error)
 
 
-def _changed(parts: Mapping[str, Entry], change: Callable[[str, Entry], Entry | None]) -> dict[str, Entry]:
-    changed = {part: change(part, entry) for part, entry in parts.items()}
-    return {part: entry for part, entry in changed.items() if entry is not None}
+def _updated(parts: Mapping[str, Entry], change: Callable[[str, Entry], Entry | None]) -> dict[str, Entry]:
+    updated = {part: change(part, entry) for part, entry in parts.items()}
+    return {part: entry for part, entry in updated.items() if entry is not None}
 
 
 def _outcome(error: Exception) -> bytes:

@@ -160,8 +160,8 @@ def _section(cells: Sequence[_Cell], *, first: bool) -> str:
     rule = "" if first else f";border-top:1px solid {_RULE}"
     last = len(cells) - 1
     return "".join(
-        cell.row(f"{6 if place else 16}px 16px {16 if place == last else 0}px 16px", "" if place else rule)
-        for place, cell in enumerate(cells)
+        cell.row(f"{6 if number else 16}px 16px {16 if number == last else 0}px 16px", "" if number else rule)
+        for number, cell in enumerate(cells)
     )
 
 

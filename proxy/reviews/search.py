@@ -207,12 +207,12 @@ def _further(pages: PageLoader, cursor: Cursor, view: View) -> list[Cursor]:
     return further
 
 
-_Place = tuple[float, int, int]
+_Position = tuple[float, int, int]
 """How long before the epoch a review was written, then the rank of its SKU and, under several languages, of its
 language."""
 
 _Match = tuple[float, int, int, int, int, str | None, bytes]
-"""A review that the view accepts: its :data:`_Place`, the rank of its list's language, its place there, id, JSON."""
+"""A review that the view accepts: its :data:`_Position`, its list's language's rank, its place there, id, JSON."""
 
 
 class _Merge:
@@ -255,11 +255,11 @@ class _Merge:
     def _accept(self, cursor: Cursor, number: int, page: Page) -> Iterator[_Match]:
         _, sku, language = self._first_hidden(cursor)
         ranks, others = self._languages, len(self._languages)
-        for place, review in enumerate(page.index):
+        for position, review in enumerate(page.index):
             if self._view.accepts(review):
                 rank = ranks.get(review.language, others)
-                at = number * PER_PAGE + place
-                yield -review.written, sku, rank, language, at, review.id, page.raw[place]
+                at = number * PER_PAGE + position
+                yield -review.written, sku, rank, language, at, review.id, page.raw[position]
 
-    def _first_hidden(self, cursor: Cursor) -> _Place:
+    def _first_hidden(self, cursor: Cursor) -> _Position:
         return -cursor.watermark, self._skus[cursor.sku], self._languages.get(cursor.filters.language or "", 0)

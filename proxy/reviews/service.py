@@ -246,9 +246,9 @@ class ProductReviews:
                 pending.append(lookup)
         try:
             for lookup in pending:
-                copy = lookup.wait(deadline)
-                summaries.append(Summary.decode(copy.value))
-                freshness.append(copy.freshness)
+                cached = lookup.wait(deadline)
+                summaries.append(Summary.decode(cached.value))
+                freshness.append(cached.freshness)
         except MISSING as missing:
             raise Unavailable(missing) from missing
         if counted or not summaries:

@@ -52,8 +52,8 @@ class Updates:
         nameless = {event.review_id for event in events if event.sku is None}
         products_of = self._products_of(business_unit, nameless) if nameless else {}
         changes: dict[str, dict[str, ReviewEvent | None]] = {}
-        for place, event in enumerate(events):
-            if place % _EVENTS_AT_ONCE == 0:
+        for number, event in enumerate(events):
+            if number % _EVENTS_AT_ONCE == 0:
                 self._pause()
             if event.sku is not None:
                 products = {product_name(business_unit, event.sku)}
@@ -116,18 +116,18 @@ def _applied(page: Page, changes: _Changes) -> tuple[Page, bool]:
         if event is None:
             continue
         before = read_review(known[name]) if name in known else None
-        changed = _item(_merged(before, event.review) if before else event.review)
+        updated = _item(_merged(before, event.review) if before else event.review)
         # What an event leaves out, such as the language, would be missing where that is asked for.
-        refresh = refresh or not event.whole or changed is None
-        if changed is None and before is not None:
-            changed = item_of(before)
-        if changed is None:
+        refresh = refresh or not event.whole or updated is None
+        if updated is None and before is not None:
+            updated = item_of(before)
+        if updated is None:
             continue
-        if changed[0].written < end and not page.complete:
+        if updated[0].written < end and not page.complete:
             refresh = True
             continue
         # Negated, as bisect wants what rises.
-        items.insert(bisect_left(items, -changed[0].written, key=lambda item: -item[0].written), changed)
+        items.insert(bisect_left(items, -updated[0].written, key=lambda item: -item[0].written), updated)
     if not page.complete:
         # One review fewer on a page that is not all: the next page begins one later than Trustpilot's.
         refresh = refresh or len(items) < len(page.index)

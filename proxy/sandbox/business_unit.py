@@ -75,10 +75,10 @@ class Products:
         """Set the reviews of a SKU, given in any order."""
         listed = newest_first(reviews)
         if self._order is not None:
-            for place in _places(sku, self._listed(sku)):
-                del self._order[bisect_left(self._order, place)]
-            for place in _places(sku, listed):
-                insort(self._order, place)
+            for position in _positions(sku, self._listed(sku)):
+                del self._order[bisect_left(self._order, position)]
+            for position in _positions(sku, listed):
+                insort(self._order, position)
         self._reviews[sku] = listed
 
     def generate(self, products: int, reviews: int, prefix: str = "SKU-") -> list[str]:
@@ -97,17 +97,19 @@ class Products:
     ) -> list[tuple[str, object]]:
         """Return a part of the list of all reviews, or one SKU's, each with its SKU. Composes no more than that."""
         if self._order is None:
-            self._order = sorted(place for sku in self for place in _places(sku, self._listed(sku)))
+            self._order = sorted(position for sku in self for position in _positions(sku, self._listed(sku)))
         found: Sequence[tuple[float, str, int]] = self._order
         if sku is not None:
-            found = [place for place in found if place[1] == sku]
+            found = [position for position in found if position[1] == sku]
         if language is not None:
-            found = [place for place in found if matching([self._listed(place[1])[place[2]]], (), language)]
-        return [(sku, self._listed(sku)[place]) for _, sku, place in ordered(found, order)[start:stop]]
+            found = [
+                position for position in found if matching([self._listed(position[1])[position[2]]], (), language)
+            ]
+        return [(sku, self._listed(sku)[position]) for _, sku, position in ordered(found, order)[start:stop]]
 
 
-def _places(sku: str, reviews: Iterable[object]) -> Iterator[tuple[float, str, int]]:
-    return ((-_moment(review).timestamp(), sku, place) for place, review in enumerate(reviews))
+def _positions(sku: str, reviews: Iterable[object]) -> Iterator[tuple[float, str, int]]:
+    return ((-_moment(review).timestamp(), sku, position) for position, review in enumerate(reviews))
 
 
 def newest_first(reviews: Iterable[object]) -> list[object]:
@@ -246,25 +248,27 @@ class BusinessUnit:
         Return ``{"what", "sku", "id"}``.
         """
         reviews = list(self.products.reviews_of(sku))
-        places = [place for place, review in enumerate(reviews) if isinstance(review, dict) and review.get("id")]
-        what = chance.choice(kinds) if places else "added"
+        positions = [
+            position for position, review in enumerate(reviews) if isinstance(review, dict) and review.get("id")
+        ]
+        what = chance.choice(kinds) if positions else "added"
         if what == "added":
             reviews = [
                 *compose(chance, languages=("en", "fr"), ratings=usual_ratings(chance, 1), newest=moment),
                 *reviews,
             ]
-            place = 0
+            position = 0
         else:
-            place = chance.choice(places)
-        changed: Any = reviews[place]
+            position = chance.choice(positions)
+        chosen: Any = reviews[position]
         if what in ("deleted", "hidden"):
-            del reviews[place]
+            del reviews[position]
         elif what != "added":
             comment = {"comment": f"Thank you, {chance.getrandbits(16)} times!", "createdAt": written_at(moment)}
             edited = {"content": f"I have changed my mind {chance.getrandbits(16)} times."}
-            reviews[place] = changed | (edited if what == "edited" else {"firstCompanyComment": comment})
+            reviews[position] = chosen | (edited if what == "edited" else {"firstCompanyComment": comment})
         self.products.put(sku, reviews)
-        return {"what": what, "sku": sku, "id": changed["id"]}
+        return {"what": what, "sku": sku, "id": chosen["id"]}
 
 
 CHANGES = ("added", "edited", "answered", "deleted", "hidden")

@@ -97,7 +97,7 @@ def control_plane(state: State) -> Blueprint:
 
     @control.get("/calls")
     def calls() -> Response:
-        return json_answer(state.ledger.written_up())
+        return json_answer(state.record.written_up())
 
     @control.post("/reset")
     def reset() -> Response:
@@ -153,9 +153,9 @@ def control_plane(state: State) -> Blueprint:
         skus = chance.choices(list(unit.products), k=asked["changes"])
         kinds = asked.get("kinds", CHANGES)
         changes = [unit.change(chance, kinds, state.now(), sku) for sku in skus]
-        for changed in changes:
-            if changed["what"] == "deleted":
-                state.list_deletion("reviewId", changed["id"])
+        for change in changes:
+            if change["what"] == "deleted":
+                state.list_deletion("reviewId", change["id"])
         return json_answer({"changes": changes})
 
     @control.post("/delete")

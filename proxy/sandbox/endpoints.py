@@ -77,12 +77,12 @@ def _view(state: State, call: Call) -> Callable[..., Response]:
         # Whatever happens next, it happens to a request that has been read to its end.
         request.get_data()
         wire = Wire(request.environ["sandbox.connection"], state.waiting)
-        unit, skus, ledger = path.get("unit"), _named_skus(), state.ledger
-        ledger.begin(call.kind, unit, skus, request.args.to_dict(flat=False))
+        unit, skus, record = path.get("unit"), _named_skus(), state.record
+        record.begin(call.kind, unit, skus, request.args.to_dict(flat=False))
         with ExitStack() as on_failure:
-            on_failure.callback(ledger.end, call.kind)
+            on_failure.callback(record.end, call.kind)
             response = _limited(state) or answer_by(
-                state.behaviours.take(call.kind, unit, skus), lambda: process(**path), wire
+                state.behaviours.next_for(call.kind, unit, skus), lambda: process(**path), wire
             )
             response.call_on_close(on_failure.pop_all().close)
         return response

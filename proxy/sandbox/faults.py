@@ -127,7 +127,7 @@ class Behaviour:
 class Behaviours(list[Behaviour]):
     """The instructions in force; the first that means a call answers it, and ``ok`` is what is left."""
 
-    def take(self, kind: Kind, unit: str | None, skus: Collection[str]) -> Behaviour:
+    def next_for(self, kind: Kind, unit: str | None, skus: Collection[str]) -> Behaviour:
         """Return how to answer a call, using up one of its ``times``."""
         for behaviour in self:
             if behaviour.means(kind, unit, skus):
@@ -257,8 +257,8 @@ def _spoilt(right: Response, behaviour: Behaviour, wire: Wire) -> Response:
 
 
 def _one_by_one(data: bytes, pause: float, wire: Wire) -> Iterator[bytes]:
-    for place in range(len(data)):
-        yield data[place : place + 1]
+    for number in range(len(data)):
+        yield data[number : number + 1]
         if not wire.wait(pause):
             raise ConnectionOverError
 

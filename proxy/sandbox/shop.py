@@ -216,20 +216,23 @@ def hostile_reviews() -> list[object]:
 
 def sparse_reviews() -> list[object]:
     """Return reviews that lack what can be missing, and some that can't be taken for reviews; newest first."""
-    sound: dict[str, object] = {"stars": 4, "createdAt": "2024-05-01T00:00:00Z"}
+    well_formed: dict[str, object] = {"stars": 4, "createdAt": "2024-05-01T00:00:00Z"}
     odd_parts = {"attachments": [None, {"processedFiles": "x"}], "attributeRatings": [7, {}], "consumer": "Ada"}
     return [
         {"stars": 5, "createdAt": "2024-06-01T00:00:00Z", "content": "Only what is needed", "id": "sparse-1"},
-        {**sound, **dict.fromkeys(("id", "content", "consumer", "language", "attributeRatings", "attachments"))},
-        {**sound, "content": "Nobody said this", "consumer": {"displayName": None}, "firstCompanyComment": {}},
-        {**sound, "content": "Odd parts", **odd_parts},
-        {**sound, "stars": "5", "content": "stars as text"},
-        {**sound, "stars": 9, "content": "nine stars"},
-        {**sound, "stars": True, "content": "true stars"},
-        {**sound, "content": 12},
+        {
+            **well_formed,
+            **dict.fromkeys(("id", "content", "consumer", "language", "attributeRatings", "attachments")),
+        },
+        {**well_formed, "content": "Nobody said this", "consumer": {"displayName": None}, "firstCompanyComment": {}},
+        {**well_formed, "content": "Odd parts", **odd_parts},
+        {**well_formed, "stars": "5", "content": "stars as text"},
+        {**well_formed, "stars": 9, "content": "nine stars"},
+        {**well_formed, "stars": True, "content": "true stars"},
+        {**well_formed, "content": 12},
         {"stars": 3, "content": "Without a date"},
-        {**sound, "createdAt": "yesterday", "content": "no real date"},
-        {**sound, "createdAt": 1728927760, "content": "a number for a date"},
+        {**well_formed, "createdAt": "yesterday", "content": "no real date"},
+        {**well_formed, "createdAt": 1728927760, "content": "a number for a date"},
         "not an object",
         None,
     ]

@@ -26,7 +26,7 @@ TOKEN_SECONDS = 360_000
 _KEPT = 20_000
 
 
-class Ledger:
+class CallRecord:
     """Calls by kind, how many were under way at once, and what the last 20,000 asked for.
 
     Every call counts, also those that are refused or misbehave: that is how Trustpilot counts.
@@ -152,7 +152,7 @@ class State:
             second[0]: BusinessUnit("Second Shop", Products(second[1])),
         }
         self.behaviours = Behaviours()
-        self.ledger = Ledger()
+        self.record = CallRecord()
         self.limit: Limit | None = None
         self.lists = Lists()
         self.tokens = Tokens()

@@ -59,15 +59,15 @@ def with_file(environment: Mapping[str, str]) -> dict[str, str]:
     The file of ``PROXY_ENV_FILE`` wins over the environment. Without it the environment wins over ``.env``, which is
     in the working directory or above it.
     """
-    told = dict(environment)
-    if not told.get("PROXY_ENV_FILE", "").strip() and (dotenv := find_dotenv(usecwd=True)):
+    variables = dict(environment)
+    if not variables.get("PROXY_ENV_FILE", "").strip() and (dotenv := find_dotenv(usecwd=True)):
         literal = _values(".env", dotenv)
         # flask's command line has put the same file into the environment, with ${…} replaced.
         flasks = dotenv_values(dotenv)
-        told = {**literal, **{name: value for name, value in told.items() if value != flasks.get(name)}}
-    if name := told.get("PROXY_ENV_FILE", "").strip():
-        told |= _values(f"PROXY_ENV_FILE={name!r}", name)
-    return told
+        variables = {**literal, **{name: value for name, value in variables.items() if value != flasks.get(name)}}
+    if name := variables.get("PROXY_ENV_FILE", "").strip():
+        variables |= _values(f"PROXY_ENV_FILE={name!r}", name)
+    return variables
 
 
 def _values(called: str, path: str) -> dict[str, str]:

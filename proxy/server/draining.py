@@ -24,9 +24,9 @@ def begin_on_sigterm() -> None:
     """Begin in the very moment SIGTERM comes, before whoever handles it now does."""
     handle = signal.getsignal(signal.SIGTERM)
 
-    def told(number: int, frame: FrameType | None) -> None:
+    def drain(number: int, frame: FrameType | None) -> None:
         begin()
         if callable(handle):
             handle(number, frame)
 
-    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGTERM, drain)

@@ -18,17 +18,17 @@ from proxy.trustpilot.errors import Busy
 
 REFRESHES_AT_ONCE = 8
 """When Trustpilot hangs, this many calls are lost finding out. Two in a second are already more than the hourly
-quota allows for refreshing, so they need no more places."""
+quota allows for refreshing, so they need no more slots."""
 
 _KEPT_SHARE = 1 / 8
-"""Of the places, never taken by a refresh: the next caller may need one."""
+"""Of the slots, never taken by a refresh: the next caller may need one."""
 
 _NEWEST_WEIGHT = 0.1
 """Of the latest call in what a call is expected to take."""
 
 
 class _Waiting:
-    """A call that waits for a place. ``turn`` is set when it has one."""
+    """A call that waits for a slot. ``turn`` is set when it has one."""
 
     def __init__(self, patience: Patience) -> None:
         self.patience = patience
@@ -39,7 +39,7 @@ class _Waiting:
 class Bulkhead:
     """``size`` calls at once, at most ``refreshes`` of them in the background.
 
-    A free place goes to the call whose callers' time ends first, among those that can still be answered in time; then
+    A free slot goes to the call whose callers' time ends first, among those that can still be answered in time; then
     to those for which it is too late, in the order they came: what they fetch serves the next who asks.
     ``now`` is the clock of :class:`~proxy.clock.Deadline`.
     """
@@ -60,18 +60,18 @@ class Bulkhead:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for a place."""
+        """How many calls wait for a slot."""
         with self._lock:
             return sum(not waiting.left for *_, waiting in self._waiting) + len(self._late)
 
     @contextmanager
-    def place(self, priority: Priority, deadline: Deadline) -> Iterator[None]:
-        """Hold a place, waiting for it until ``deadline``. Raises :class:`Busy`; in the background at once."""
+    def slot(self, priority: Priority, deadline: Deadline) -> Iterator[None]:
+        """Hold a slot, waiting for it until ``deadline``. Raises :class:`Busy`; in the background at once."""
         in_background = priority is Priority.BACKGROUND
         if in_background:
-            self._take_for_refresh()
+            self._acquire_for_refresh()
         else:
-            self._take(deadline)
+            self._await_slot(deadline)
         began = self._now()
         try:
             yield
@@ -81,7 +81,7 @@ class Bulkhead:
                 self._expected += (self._now() - began - self._expected) * _NEWEST_WEIGHT
                 self._give_on()
 
-    def _take_for_refresh(self) -> None:
+    def _acquire_for_refresh(self) -> None:
         with self._lock:
             if not self._refreshes:
                 raise Busy("too many refreshes are under way")
@@ -90,7 +90,7 @@ class Bulkhead:
             self._refreshes -= 1
             self._free -= 1
 
-    def _take(self, deadline: Deadline) -> None:
+    def _await_slot(self, deadline: Deadline) -> None:
         with self._lock:
             if self._free:
                 self._free -= 1

@@ -103,7 +103,7 @@ class Trustpilot:
         """Make ``call`` if it may be made, and tell what became of it."""
         deadline = Deadline.after(self._transport.timeout)
         try:
-            with self._bulkhead.place(priority, deadline):
+            with self._bulkhead.slot(priority, deadline):
                 return self._admitted(call, lambda: send(deadline.remaining()), read, priority)
         except (Paused, QuotaUsedUp, Busy) as error:
             self._report(CallNotMade(_NOT_MADE[type(error)]))
@@ -120,7 +120,7 @@ class Trustpilot:
     ) -> T:
         attempt = self._breaker.admit(call)
         try:
-            self._quota.take(priority=priority)
+            self._quota.spend(priority=priority)
             response = send()
             response.raise_for_status()
             answer = read(response.body)
@@ -163,6 +163,6 @@ class PrivateCalls:
         """
         seconds = self._transport.timeout
         deadline = Deadline.after(seconds if timeout is None else min(timeout, seconds))
-        with self._bulkhead.place(Priority.FOREGROUND, deadline):
-            self._quota.take(priority=Priority.FOREGROUND)
+        with self._bulkhead.slot(Priority.FOREGROUND, deadline):
+            self._quota.spend(priority=Priority.FOREGROUND)
             return self._transport.send(method, url, headers=headers, data=data, timeout=deadline.remaining())

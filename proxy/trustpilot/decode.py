@@ -72,18 +72,18 @@ def read_reviews(body: bytes, per_page: int) -> Page:
     """Read the answer of a reviews call. Raises :class:`Malformed`."""
     try:
         answer = _REVIEWS.decode(body)
-        reviews, odd, links = answer.product_reviews, 0, msgspec.json.decode(answer.links)
+        reviews, unreadable, links = answer.product_reviews, 0, msgspec.json.decode(answer.links)
     except _REFUSED:
-        reviews, odd, links = _read_slowly(body)
+        reviews, unreadable, links = _read_slowly(body)
     if not isinstance(links, list | dict | None):
         raise Malformed("Trustpilot's answer holds no list of links")
-    given = len(reviews) + odd
+    given = len(reviews) + unreadable
     if isinstance(links, list):
         has_next = any(map(_leads_on, links))
     else:
         # Without a list of links a full page may have a next one: claiming completeness would be a guess.
         has_next = given >= per_page or (links is not None and _names_next(links))
-    page = Page.of(reviews, complete=not (has_next and given), dropped=odd)
+    page = Page.of(reviews, complete=not (has_next and given), dropped=unreadable)
     if given and not page.index:
         raise Malformed("Trustpilot's answer holds no review that can be read")
     return page
@@ -104,9 +104,9 @@ def read_batch_summaries(body: bytes) -> dict[str, Summary | Malformed]:
                 read[sku] = _summary(summary)
             except Malformed as error:
                 read[sku] = error
-    odd = [summary for summary in read.values() if isinstance(summary, Malformed)]
-    if odd and len(odd) == len(read):
-        raise odd[0]
+    unreadable = [summary for summary in read.values() if isinstance(summary, Malformed)]
+    if unreadable and len(unreadable) == len(read):
+        raise unreadable[0]
     return read
 
 

@@ -52,12 +52,12 @@ class InvitationApi:
         token = self._tokens.token(deadline)
         response = self._sent(business_unit, body, token, deadline)
         if response.status == 401:
-            token = self._tokens.renew(token, deadline)
+            token = self._tokens.replace(token, deadline)
             response = self._sent(business_unit, body, token, deadline)
             if response.status == 401:
                 self._tokens.distrust(token)
         if response.status != 401:
-            self._tokens.trust(token)
+            self._tokens.confirm(token)
         return _verdict(response)
 
     def _sent(self, business_unit: str, body: bytes, token: Token, deadline: Deadline) -> Response:

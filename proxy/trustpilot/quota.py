@@ -60,7 +60,7 @@ class Quota:
         self._missed: deque[float] = deque()
         """Moments of calls made while the backend was down, not handed in yet."""
 
-    def take(self, *, priority: Priority) -> None:
+    def spend(self, *, priority: Priority) -> None:
         """Count one call in every window. Raises :class:`QuotaUsedUp`, which says when there is room again."""
         with self._lock:
             # The backend's clock may jump too; this process alone never exceeds a window, whatever it says.
@@ -68,7 +68,7 @@ class Quota:
             limits = [self._limited(window, priority, self._current(window).reserve) for window in self._windows]
         usage = self._count(limits, 1)
         if usage is None:
-            self._take_alone(priority)
+            self._spend_alone(priority)
         elif usage[0]:
             with self._lock:
                 self._own.add(self._clock(), self._clock())
@@ -108,7 +108,7 @@ class Quota:
             self._down = False
         return counted, uses
 
-    def _take_alone(self, priority: Priority) -> None:
+    def _spend_alone(self, priority: Priority) -> None:
         with self._lock:
             for window in self._windows:
                 kept_back = -(-(window.calls - self._limited(window, priority).calls) // self._workers)

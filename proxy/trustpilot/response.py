@@ -47,18 +47,18 @@ class Response:
         """
         if 200 <= self.status < 300:
             return
-        told = self.retry_after
+        asked = self.retry_after
         if self.is_firewall_page:
-            raise TurnedAway(FIREWALL, retry_after_header=told)
+            raise TurnedAway(FIREWALL, retry_after_header=asked)
         if self.status in refusals:
-            raise Refused(refused, retry_after_header=told)
+            raise Refused(refused, retry_after_header=asked)
         if self.status == 404:
-            raise NotFound("Trustpilot does not know this", retry_after_header=told)
+            raise NotFound("Trustpilot does not know this", retry_after_header=asked)
         if self.status == 429:
-            raise RateLimited("Trustpilot's rate limit is reached", retry_after_header=told)
+            raise RateLimited("Trustpilot's rate limit is reached", retry_after_header=asked)
         if 400 <= self.status < 500 and self.status != 408:
-            raise Rejected(f"Trustpilot rejects this request with {self.status}", retry_after_header=told)
-        raise Failing(f"Trustpilot answered {self.status}", retry_after_header=told)
+            raise Rejected(f"Trustpilot rejects this request with {self.status}", retry_after_header=asked)
+        raise Failing(f"Trustpilot answered {self.status}", retry_after_header=asked)
 
 
 class Sender(Protocol):

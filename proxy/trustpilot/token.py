@@ -107,7 +107,7 @@ class Tokens:
         except DeadlinePassed:
             raise TimedOut("Trustpilot did not hand out an access token in time") from None
 
-    def renew(self, refused: Token, deadline: Deadline) -> Token:
+    def replace(self, refused: Token, deadline: Deadline) -> Token:
         """Return another token than ``refused``: the one that others have fetched meanwhile, or a new one.
 
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`.
@@ -127,7 +127,7 @@ class Tokens:
         """Note that a token was refused although it was new, so that it is not renewed again and again."""
         self._distrusted = (renewed, self._now() + DISTRUST_SECONDS)
 
-    def trust(self, token: Token) -> None:
+    def confirm(self, token: Token) -> None:
         """Note that a token was accepted; should it be refused later, it is renewed."""
         if self._distrusted is not None and self._distrusted[0] == token:
             self._distrusted = None
@@ -210,9 +210,13 @@ def read_token(body: bytes, asked_at: float) -> Token:
     return Token(text, asked_at + lasts - early, asked_at + lasts)
 
 
-def _seconds(told: object) -> float:
+def _seconds(lifetime: object) -> float:
     try:
-        seconds = float(told) if isinstance(told, int | float | str) and not isinstance(told, bool) else math.nan
+        seconds = (
+            float(lifetime)
+            if isinstance(lifetime, int | float | str) and not isinstance(lifetime, bool)
+            else math.nan
+        )
     except (ValueError, OverflowError):
         seconds = math.nan
     if not math.isfinite(seconds):

@@ -91,15 +91,15 @@ def _run(skus: list[str], source: Warm) -> tuple[Tally, bool]:
         # Not tqdm's own guess, which shows nothing in a terminal that does not tell its size.
         columns, lines = shutil.get_terminal_size()
         with tqdm(total=len(skus), unit=" SKUs", disable=None, ncols=columns, nrows=lines) as bar:
-            told: set[str] = set()
+            reported: set[str] = set()
 
             def waiting(not_yet: NotYet) -> None:
-                if str(not_yet) not in told:
-                    told.add(str(not_yet))
+                if str(not_yet) not in reported:
+                    reported.add(str(not_yet))
                     bar.write(f"Waiting {not_yet.seconds:.0f} s: {not_yet}", file=sys.stderr)
 
             def progressed() -> None:
-                told.clear()
+                reported.clear()
                 bar.update()
 
             return warm_all(skus, source, stop=stop, progressed=progressed, waiting=waiting), stop.is_set()

@@ -23,12 +23,12 @@ def read_skus(lines: Iterable[str], column: str | None = None) -> list[str]:
         return []
     delimiter = max(",;\t", key=text[0].count)
     rows = list(csv.reader(text, delimiter=delimiter))
-    place, has_header = _place([name.strip() for name in rows[0]], column)
-    cells = (row[place].strip() for row in rows[has_header:] if len(row) > place)
+    index, has_header = _index([name.strip() for name in rows[0]], column)
+    cells = (row[index].strip() for row in rows[has_header:] if len(row) > index)
     return list(dict.fromkeys(cell for cell in cells if cell))
 
 
-def _place(header: list[str], column: str | None) -> tuple[int, bool]:
+def _index(header: list[str], column: str | None) -> tuple[int, bool]:
     """Return the place of the column to read, and whether the first line names columns."""
     wanted = (column or DEFAULT_COLUMN).lower()
     names = [name.lower() for name in header]

@@ -25,7 +25,7 @@ class Calls:
         self._bulkhead = Bulkhead(1, now=lambda: self.now)
         self._threads: list[threading.Thread] = []
         self._taken = ExitStack()
-        self._taken.enter_context(self._bulkhead.place(FOREGROUND, AT_ONCE))
+        self._taken.enter_context(self._bulkhead.slot(FOREGROUND, AT_ONCE))
 
     def wait(self, name: str, *, until: float) -> Patience:
         """Have a call queue whose caller waits until ``until``."""
@@ -35,7 +35,7 @@ class Calls:
 
         def call() -> None:
             PATIENCE.set(patience)
-            with self._bulkhead.place(FOREGROUND, Deadline.after(20)):
+            with self._bulkhead.slot(FOREGROUND, Deadline.after(20)):
                 self.made.append(name)
 
         self._threads.append(threading.Thread(target=call))
@@ -86,12 +86,12 @@ def test_who_joins_a_call_keeps_it_waited_for() -> None:
 def test_a_call_that_gets_no_place_in_time_is_not_made_and_takes_none_later() -> None:
     bulkhead = Bulkhead(1)
     with (
-        bulkhead.place(FOREGROUND, AT_ONCE),
+        bulkhead.slot(FOREGROUND, AT_ONCE),
         pytest.raises(Busy, match="too many calls"),
-        bulkhead.place(FOREGROUND, Deadline.after(0.05)),
+        bulkhead.slot(FOREGROUND, Deadline.after(0.05)),
     ):
         raise AssertionError("there is no place")
-    with bulkhead.place(FOREGROUND, AT_ONCE):
+    with bulkhead.slot(FOREGROUND, AT_ONCE):
         pass
 
 
@@ -99,13 +99,13 @@ def test_refreshes_take_few_places_and_none_that_the_next_caller_needs() -> None
     wide, narrow = Bulkhead(1000), Bulkhead(8)
     with ExitStack() as under_way:
         for _ in range(REFRESHES_AT_ONCE):
-            under_way.enter_context(wide.place(BACKGROUND, AT_ONCE))
+            under_way.enter_context(wide.slot(BACKGROUND, AT_ONCE))
         with pytest.raises(Busy, match="too many refreshes"):
-            under_way.enter_context(wide.place(BACKGROUND, AT_ONCE))
+            under_way.enter_context(wide.slot(BACKGROUND, AT_ONCE))
         for _ in range(7):
-            under_way.enter_context(narrow.place(BACKGROUND, AT_ONCE))
+            under_way.enter_context(narrow.slot(BACKGROUND, AT_ONCE))
         with pytest.raises(Busy, match="too many calls"):
-            under_way.enter_context(narrow.place(BACKGROUND, AT_ONCE))
-        under_way.enter_context(narrow.place(FOREGROUND, AT_ONCE))
-    with wide.place(BACKGROUND, AT_ONCE), narrow.place(BACKGROUND, AT_ONCE):
+            under_way.enter_context(narrow.slot(BACKGROUND, AT_ONCE))
+        under_way.enter_context(narrow.slot(FOREGROUND, AT_ONCE))
+    with wide.slot(BACKGROUND, AT_ONCE), narrow.slot(BACKGROUND, AT_ONCE):
         pass

@@ -34,7 +34,7 @@ def _taken(quota: Quota, times: int, *, priority: Priority) -> int:
     taken = 0
     for _ in range(times):
         try:
-            quota.take(priority=priority)
+            quota.spend(priority=priority)
         except QuotaUsedUp:
             continue
         taken += 1
@@ -58,10 +58,10 @@ def test_a_quota_that_is_used_up_says_truly_when_there_is_room_again(backend: Ba
     quota = Quota(backend, [Window("2 seconds", 3, 2), HOUR])
     assert _taken(quota, 5, priority=Priority.FOREGROUND) == 3
     with pytest.raises(QuotaUsedUp, match="3 calls per 2 seconds") as spent:
-        quota.take(priority=Priority.FOREGROUND)
+        quota.spend(priority=Priority.FOREGROUND)
     assert 1 <= spent.value.retry_after <= 2
     time.sleep(spent.value.retry_after)
-    quota.take(priority=Priority.FOREGROUND)
+    quota.spend(priority=Priority.FOREGROUND)
 
 
 def test_two_processes_on_one_redis_share_the_window(redis_server: RunningRedis) -> None:

@@ -133,7 +133,7 @@ def test_a_refused_token_is_renewed_once_however_many_were_refused_with_it() -> 
     trustpilot = Trustpilot()
     tokens = trustpilot.tokens()
     refused = tokens.token(soon())
-    assert [tokens.renew(refused, soon()).text for _ in range(5)] == ["token-2"] * 5
+    assert [tokens.replace(refused, soon()).text for _ in range(5)] == ["token-2"] * 5
 
 
 def test_who_asks_while_a_refused_token_is_removed_does_not_bring_it_back() -> None:
@@ -143,18 +143,18 @@ def test_who_asks_while_a_refused_token_is_removed_does_not_bring_it_back() -> N
             super().remove(key, expected)
 
     tokens = Trustpilot().tokens(AskedMeanwhile(0))
-    assert tokens.renew(tokens.token(soon()), soon()).text == "token-2"
+    assert tokens.replace(tokens.token(soon()), soon()).text == "token-2"
 
 
 def test_a_new_token_that_is_refused_too_is_not_renewed_for_a_while() -> None:
     trustpilot = Trustpilot()
     tokens = trustpilot.tokens()
-    renewed = tokens.renew(tokens.token(soon()), soon())
+    renewed = tokens.replace(tokens.token(soon()), soon())
     tokens.distrust(renewed)
     with pytest.raises(Refused):
-        tokens.renew(renewed, soon())
+        tokens.replace(renewed, soon())
     trustpilot.now += DISTRUST_SECONDS
-    assert tokens.renew(renewed, soon()).text == "token-3"
+    assert tokens.replace(renewed, soon()).text == "token-3"
 
 
 def test_a_token_that_works_after_all_is_renewed_as_any_other() -> None:
@@ -162,8 +162,8 @@ def test_a_token_that_works_after_all_is_renewed_as_any_other() -> None:
     tokens = trustpilot.tokens()
     token = tokens.token(soon())
     tokens.distrust(token)
-    tokens.trust(token)
-    assert tokens.renew(token, soon()).text == "token-2"
+    tokens.confirm(token)
+    assert tokens.replace(token, soon()).text == "token-2"
 
 
 def test_processes_share_a_token_over_redis(redis_server: RunningRedis) -> None:
@@ -176,7 +176,7 @@ def test_processes_share_a_token_over_redis(redis_server: RunningRedis) -> None:
     assert trustpilot.fetched == 1
     refused = processes[0].token(soon())
     with ThreadPoolExecutor(4) as callers:
-        texts = list(callers.map(lambda tokens: tokens.renew(refused, soon()).text, processes))
+        texts = list(callers.map(lambda tokens: tokens.replace(refused, soon()).text, processes))
     assert texts == ["token-2"] * 4
 
 
@@ -192,7 +192,7 @@ def test_without_redis_each_process_fetches_its_own(redis_server: RunningRedis) 
     first, second = (trustpilot.tokens(on(redis_server)) for _ in range(2))
     redis_server.kill()
     assert [first.token(soon()).text, second.token(soon()).text] == ["token-1", "token-2"]
-    assert first.renew(first.token(soon()), soon()).text == "token-3"
+    assert first.replace(first.token(soon()), soon()).text == "token-3"
 
 
 def test_other_accounts_tokens_are_not_taken(redis_server: RunningRedis) -> None:

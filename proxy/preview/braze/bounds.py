@@ -80,7 +80,7 @@ Filter = Callable[..., object]
 
 
 @dataclass(slots=True)
-class Budget:
+class Allowance:
     """Counts down what is left for one rendering; raises `BoundReachedError` when nothing is."""
 
     iterations: int = rules.LOOP_ITERATIONS

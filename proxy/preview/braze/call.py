@@ -152,7 +152,7 @@ class NotSentError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CallRequest:
     """One call with all its Liquid rendered.
 
     ``written_url`` is the URL as the template has it, for explaining an empty parameter. ``cache_max_age``
@@ -189,7 +189,7 @@ class Outgoing:
     unescaped: str
 
 
-def outgoing(asked: Asked, credentials: Credentials) -> Outgoing:
+def outgoing(asked: CallRequest, credentials: Credentials) -> Outgoing:
     """Build the request for a call.
 
     Raises:
@@ -231,7 +231,7 @@ def _host(url: str) -> str:
     return host
 
 
-def _standard_headers(asked: Asked) -> dict[str, str]:
+def _standard_headers(asked: CallRequest) -> dict[str, str]:
     """Return the headers Braze sets itself.
 
     Content-Type and Accept: Braze: Local Connected Content variables, "default behavior" and "HTTP POST". The
@@ -246,7 +246,7 @@ def _standard_headers(asked: Asked) -> dict[str, str]:
     }
 
 
-def _stored_headers(asked: Asked, credentials: Credentials, host: str) -> dict[str, str]:
+def _stored_headers(asked: CallRequest, credentials: Credentials, host: str) -> dict[str, str]:
     headers: dict[str, str] = {}
     if asked.basic_auth is not None:
         basic = credentials.get(asked.basic_auth)
@@ -285,7 +285,7 @@ def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
     return dict(merged.values())
 
 
-def _body(asked: Asked) -> bytes | None:
+def _body(asked: CallRequest) -> bytes | None:
     if asked.body is None:
         return None
     if asked.content_type is not None and asked.content_type.partition(";")[0].strip().lower() == JSON:

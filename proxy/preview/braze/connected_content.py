@@ -14,7 +14,7 @@ from liquid.token import TOKEN_EXPRESSION, Token
 
 from proxy.preview.braze import rules
 from proxy.preview.braze.bounds import line_of
-from proxy.preview.braze.call import Asked, Call, CallSyntaxError, Written, parse_call
+from proxy.preview.braze.call import Call, CallRequest, CallSyntaxError, Written, parse_call
 from proxy.preview.braze.context import BrazeContext, braze
 from proxy.preview.braze.objects import unmarked
 from proxy.preview.braze.rules import DEFAULT_VARIABLE
@@ -47,8 +47,8 @@ class Fragment:
 
     def _moved(self, error: LiquidError) -> LiquidError:
         within = error.token.start_index if error.token is not None else 0
-        place = self.token._replace(start_index=self.token.start_index + max(within, 0))
-        return type(error)(error.message, token=place)
+        position = self.token._replace(start_index=self.token.start_index + max(within, 0))
+        return type(error)(error.message, token=position)
 
 
 # What is not rendered inside an answer that is rendered again (Braze: Pull user profile data).
@@ -98,12 +98,12 @@ class ConnectedContentNode(Node):
         """Return the variable this tag sets, for the library's analysis of variables."""
         return [Identifier(self.call.save, token=self.token)] if self.call.save else []
 
-    def _asked(self, context: BrazeContext) -> Asked:
+    def _asked(self, context: BrazeContext) -> CallRequest:
         def rendered(option: str) -> str | None:
             fragment = self.options.get(option)
             return None if fragment is None else fragment.rendered(context)
 
-        return Asked(
+        return CallRequest(
             line=self.line,
             written_url=self.url.written,
             url=self.url.rendered(context),
@@ -171,6 +171,6 @@ class ConnectedContentTag(Tag):
         try:
             call = parse_call(written.value)
         except CallSyntaxError as err:
-            place = written._replace(start_index=written.start_index + err.position)
-            raise LiquidSyntaxError(str(err), token=place) from err
+            position = written._replace(start_index=written.start_index + err.position)
+            raise LiquidSyntaxError(str(err), token=position) from err
         return ConnectedContentNode(token, call, written, self.env)

@@ -13,8 +13,8 @@ from liquid.undefined import UNDEFINED
 from liquid.utils import ReadOnlyChainMap
 
 from proxy.preview.braze import ruby, rules
-from proxy.preview.braze.bounds import BoundReachedError, Budget
-from proxy.preview.braze.call import Asked
+from proxy.preview.braze.bounds import Allowance, BoundReachedError
+from proxy.preview.braze.call import CallRequest
 from proxy.preview.braze.dates import Now
 from proxy.preview.braze.empties import BRACED, Empties, Missing
 from proxy.preview.braze.filters import filters
@@ -31,7 +31,7 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d+)\]")
 class Calls(Protocol):
     """Makes the calls of a rendering."""
 
-    def call(self, asked: Asked) -> Verdict:
+    def call(self, asked: CallRequest) -> Verdict:
         """Make one call and return what becomes of its answer."""
         ...
 
@@ -43,7 +43,7 @@ class BrazeContext(RenderContext):
     ``${`` that can be read, or None for all.
     """
 
-    __slots__ = ("_depth", "_filters", "budget", "empties", "exchange", "mistakes", "only", "samples")
+    __slots__ = ("_depth", "_filters", "allowance", "empties", "exchange", "mistakes", "only", "samples")
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class BrazeContext(RenderContext):
         self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
         self.samples = samples
         self.exchange = exchange
-        self.budget = Budget()
+        self.allowance = Allowance()
         self.empties = Empties(self.scope)
         self.mistakes: list[Mistake] = []
         self.only: frozenset[str] | None = None
@@ -67,14 +67,14 @@ class BrazeContext(RenderContext):
 
     def raise_for_loop_limit(self, length: int = 1) -> None:
         """Count the turns of a loop that is about to start, on top of all loops before it."""
-        self.budget.spend_iterations(length)
+        self.allowance.spend_iterations(length)
 
     def filter(self, name: str, token: Token | None) -> Callable[..., object]:
         """Return a filter that measures what it is given first, and leaves placeholders as they are."""
         function = self._filters.get(name)
         if function is None:
             raise UnknownFilterError(f"unknown filter '{name}'", token=token)
-        return self.budget.guarded(name, _around_placeholders(name, function), token)
+        return self.allowance.guarded(name, _around_placeholders(name, function), token)
 
     def get_buffer(self, buf: TextIO | None = None) -> StringIO:
         """Return a buffer of limited size; python-liquid's changes how lines end."""
@@ -134,7 +134,7 @@ class BrazeContext(RenderContext):
         """
         if self._depth >= _DEPTH:
             raise BoundReachedError(f"{name} stands in itself, or too deep in others", token=token)
-        self.budget.spend_iterations(1)
+        self.allowance.spend_iterations(1)
         origin, is_foreign = self.empties.origin, self.empties.is_foreign
         self.empties.origin, self.empties.is_foreign = origin or token, True
         self._depth += 1

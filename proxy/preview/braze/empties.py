@@ -118,7 +118,7 @@ class Empties:
         if isinstance(value, Placeholder):
             return None, f"the preview doesn't know {value.what}; add it to the data under namespaces"
         if is_loop and isinstance(value, Mapping):
-            inside = next((key for key, held in value.items() if isinstance(held, list)), None)
+            inside = next((key for key, item in value.items() if isinstance(item, list)), None)
             nearest = None if inside is None else shown((*path, inside))
             return nearest, f"{written} is an object: the loop goes over its keys, not over a list"
         if is_loop and value is not None and not isinstance(value, (list, str)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from proxy.preview.braze import mistakes as found
 from proxy.preview.braze import rules
 from proxy.preview.braze.bounds import BoundReachedError
-from proxy.preview.braze.call import Asked, NotSentError, Outgoing, outgoing
+from proxy.preview.braze.call import CallRequest, NotSentError, Outgoing, outgoing
 from proxy.preview.braze.mistakes import Inserted, Mistake, MistakeKind, Wanted
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel, Verdict, judged, too_late, without_answer
 from proxy.preview.braze.wire import (
@@ -117,7 +117,7 @@ class Exchange:
         self._to_retry.clear()
         self._inserted.clear()
 
-    def give_up(self) -> str:
+    def abandon(self) -> str:
         """Record that the retries are used up; return the reason the message is aborted with."""
         outcome = ""
         for index in self._to_retry:
@@ -145,7 +145,7 @@ class Exchange:
             message = "abort_message was reached first, so Braze never uses :retry; leave one of them out."
             self._mistakes.append(Mistake(MistakeKind.ABORT_BEFORE_RETRY, line, message))
 
-    def call(self, asked: Asked) -> Verdict:
+    def call(self, asked: CallRequest) -> Verdict:
         """Make one call, from the cache where Braze would, and return what becomes of it.
 
         Raises:
@@ -177,7 +177,7 @@ class Exchange:
         self._inserted.append(Inserted(asked, request.url, result.verdict))
         return result.verdict
 
-    def _result(self, asked: Asked, request: Request, position: tuple[int, Question]) -> _Result:
+    def _result(self, asked: CallRequest, request: Request, position: tuple[int, Question]) -> _Result:
         question = position[1]
         seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         cached = self._cache.get(question) if seconds is not None else None
@@ -193,7 +193,7 @@ class Exchange:
             self._settled[position] = result
         return result
 
-    def _sent(self, request: Request, asked: Asked) -> _Result:
+    def _sent(self, request: Request, asked: CallRequest) -> _Result:
         started = self._clock()
         try:
             answer = self._transport.send(request)
@@ -205,7 +205,7 @@ class Exchange:
             return _Result(too_late(), answer, seconds)
         return _Result(judged(answer, asked.save, asked.rerender), answer, seconds)
 
-    def _record(self, asked: Asked, ready: Outgoing, result: _Result, attempts: int) -> None:
+    def _record(self, asked: CallRequest, ready: Outgoing, result: _Result, attempts: int) -> None:
         request, verdict, answer = ready.request, result.verdict, result.answer
         if asked.retry and verdict.failed:
             self._to_retry.append(len(self._calls))
@@ -228,7 +228,7 @@ class Exchange:
             record = self._with_answer(record, asked, answer, verdict)
         self._calls.append(record)
 
-    def _with_answer(self, record: CallRecord, asked: Asked, answer: Response, verdict: Verdict) -> CallRecord:
+    def _with_answer(self, record: CallRecord, asked: CallRequest, answer: Response, verdict: Verdict) -> CallRecord:
         self._mistakes += found.said_by_answer(answer, asked.line)
         if verdict.is_json and asked.save is None:
             self._mistakes += found.missing_save(self._wanted, asked.line)
@@ -250,7 +250,7 @@ class Exchange:
     def _shown_body(self, body: bytes | None) -> str | None:
         return None if body is None else self._redaction.form(body.decode())[:BODY_SHOWN_CHARACTERS]
 
-    def _not_sent(self, asked: Asked, reason: str) -> Verdict:
+    def _not_sent(self, asked: CallRequest, reason: str) -> Verdict:
         verdict = Verdict(f"not sent, nothing is inserted: {reason}")
         headers = self._redaction.headers(asked.headers)
         self._calls.append(

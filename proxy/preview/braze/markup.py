@@ -194,8 +194,8 @@ def _check_spaces(text: str, start: int, end: int) -> None:
     """Refuse what takes the library's lexer quadratic time: a markup that is all white space."""
     inside = text[start + 2 : end - 2].removesuffix("-")
     if len(inside) - len(inside.rstrip()) > rules.SPACES_BEFORE_CLOSING:
-        place = Token(TOKEN_EOF, text[start:end], start, text)
-        raise BoundReachedError(f"more than {rules.SPACES_BEFORE_CLOSING} spaces in a row", token=place)
+        position = Token(TOKEN_EOF, text[start:end], start, text)
+        raise BoundReachedError(f"more than {rules.SPACES_BEFORE_CLOSING} spaces in a row", token=position)
 
 
 def _end_of_unread(text: str, start: int, name: str) -> int:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from proxy.preview.braze import rules
-from proxy.preview.braze.call import Asked
+from proxy.preview.braze.call import CallRequest
 from proxy.preview.braze.markup import output_end
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Verdict
 from proxy.preview.braze.wire import Response
@@ -160,7 +160,7 @@ _TEXTS_MARKED = 1_000
 class Inserted:
     """One call: what was asked, the URL it went to, and what came of it; None when it was not sent."""
 
-    asked: Asked
+    asked: CallRequest
     url: str
     verdict: Verdict | None
 
@@ -181,7 +181,7 @@ class MarkedAnswers:
         self._calls = iter(calls)
         self._texts: list[_Text] = []
 
-    def call(self, _asked: Asked) -> Verdict:
+    def call(self, _asked: CallRequest) -> Verdict:
         """Return what came of the same call the first time, marked."""
         call = next(self._calls, None)
         if call is None or call.verdict is None:

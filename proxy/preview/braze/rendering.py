@@ -161,7 +161,7 @@ def render(
                 context.empties.found,
                 placeholders(output),
             )
-    reason = exchange.give_up()
+    reason = exchange.abandon()
     return Rendering("", reason, exchange.calls, exchange.mistakes, context.empties.found)
 
 
