@@ -41,6 +41,7 @@ from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import PrivateCalls, Trustpilot
 from proxy.trustpilot.errors import NotFound, Rejected
 from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.prober import Prober
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.response import Sender
 from proxy.trustpilot.token import Grant, Tokens
@@ -215,7 +216,8 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     )
     reviews = ProductReviews(cache, trustpilot, time.time)
     inviting = _inviting(settings, PrivateCalls(transport, bulkhead, quota), report)
-    return Proxy(settings, store, cache, quota, breaker, reviews, inviting)
+    prober = Prober(trustpilot, breaker, settings.business_units, spawn)
+    return Proxy(settings, store, cache, quota, breaker, reviews, inviting, [prober])
 
 
 def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | None:

@@ -16,6 +16,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from proxy.api.routes import RIGHT_FOR
 from proxy.cache.backend import Use
 from proxy.clock import Spawn
 from proxy.events import (
@@ -29,6 +30,7 @@ from proxy.events import (
 )
 from proxy.middleware.access_log import RequestFinished
 from proxy.telemetry.prometheus_multiproc import shared
+from proxy.trustpilot.transport import kinds
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)
 """Braze inserts nothing after 2 s, and ``DEADLINE_SECONDS`` is 1.5: each has a bucket, and one beside it."""
@@ -36,6 +38,8 @@ SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0,
 AGES = (60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 57_600, 86_400)
 
 _INVITATIONS = frozenset({"/v1/invitations", "/v1/private/business-units/{bu}/email-invitations"})
+_STATUSES = (400, 401, 403, 500, 502, 503, 504)
+_OUTCOMES = ("200", "401", "403", "429", "500", "503", "timedout", "unreachable")
 _SHARED: Literal["livemostrecent"] = "livemostrecent"
 _OWN: Literal["livesum"] = "livesum"
 _GAUGE_SECONDS = 5.0
@@ -100,6 +104,27 @@ class Metrics:
         self._redis_errors = Counter(
             "ccproxy_redis_errors", "Questions to Redis that failed.", ["kind"], registry=own
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show what has not happened yet as 0: a rate misses the first event of a series that begins with it."""
+        for route, right in RIGHT_FOR.items():
+            if route.startswith("/v1/"):
+                self._seconds_by(route)
+                for status in _STATUSES:
+                    self._requests_by(route, status, "none")
+                for state in ("hit", "stale", "miss") if right == "read" else ("none",):
+                    self._requests_by(route, 200, state)
+        for kind in kinds():
+            self._call_seconds.labels(kind)
+            for outcome in _OUTCOMES:
+                self._calls.labels(kind, outcome)
+        for reason in ("paused", "budgetspent", "busy"):
+            self._not_made.labels(reason)
+        for outcome in ("sent", "replayed", "refused", "failed"):
+            self._invitations.labels(outcome)
+        for kind in ("unreachable", "refused"):
+            self._redis_errors.labels(kind)
 
     def on_event(self, event: object) -> None:
         """Count one event; events of no interest pass."""

@@ -38,6 +38,10 @@ CALL_SECONDS = 1.0
 LONGEST_CALL_SECONDS = 60.0
 """The longest pause of one call, unless Trustpilot's own ``Retry-After`` asks for more."""
 
+QUIET_SECONDS = 3600.0
+"""From a 401 or 403 to the first probe that nobody waits for: it costs a call of the plan, and a person has to
+put right what is wrong."""
+
 _MOST_CALLS = 10_000
 _ASKS_FOR_QUIET = (RateLimited, Refused, TurnedAway)
 
@@ -86,6 +90,8 @@ class _Circuit:
 
     def __init__(self) -> None:
         self.open_until: float | None = None
+        self.quiet_until = 0.0
+        """Until then no call is made that nobody waits for."""
         self.probing = False
         self.reason = ""
         self._failed: list[Call] = []
@@ -120,6 +126,7 @@ class _Circuit:
         pause = self._pause(error)
         self._openings += probes or self.open_until is None
         self.open_until = max(self.open_until or 0, now + pause)
+        self.quiet_until = now + QUIET_SECONDS if isinstance(error, (Refused, TurnedAway)) else 0.0
         self.reason = str(error)
         self._last, self._last_until = call, self.open_until + INTERVAL_SECONDS
         return pause
@@ -180,6 +187,16 @@ class CircuitBreaker:
                 for unit, circuit in [(None, self._everything), *self._units.items()]
                 if circuit.open_until is not None
             ]
+
+    def awaits_probe(self, call: Call) -> bool:
+        """Tell whether calls are stopped, and ``call`` may find out if that is over though nobody waits for it."""
+        with self._lock:
+            now = self._now()
+            backoff = self._backoffs.get(call)
+            circuits = [each for each in (self._everything, self._unit(call)) if each.open_until is not None]
+            if not circuits or (backoff is not None and now < backoff.until):
+                return False
+            return all(circuit.wait(call, now) == 0 and now >= circuit.quiet_until for circuit in circuits)
 
     def admit(self, call: Call) -> Attempt:
         """Let ``call`` pass. Raises :class:`Paused`."""

@@ -112,6 +112,11 @@ def kind_of(url: str) -> str:
     return _KINDS.get(url.partition("?")[0].rpartition("/")[2], "other")
 
 
+def kinds() -> list[str]:
+    """Return every word of :func:`kind_of`."""
+    return [*dict.fromkeys(_KINDS.values()), "other"]
+
+
 def _prepared(method: str, url: str, headers: Mapping[str, str], data: bytes | None) -> requests.PreparedRequest:
     # By hand: the URL is encoded already, and requests would take both apart and put them together for each call.
     request = requests.PreparedRequest()

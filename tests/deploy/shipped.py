@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,20 @@ def dashboard_expressions() -> Iterator[str]:
 def selectors(expression: str) -> list[str]:
     """Return the selectors of series that are not made by a recording rule."""
     return _SELECTOR.findall(expression)
+
+
+def matches(selector: str, name: str, labels: Mapping[str, str]) -> bool:
+    """Tell whether a series of that name and those labels is one that ``selector`` selects, whatever the job."""
+    selected, _, matchers = selector.partition("{")
+    if selected != name:
+        return False
+    for label, operator, wanted in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
+        if label == "job":
+            continue
+        is_it = re.fullmatch(wanted if "~" in operator else re.escape(wanted), labels.get(label, "")) is not None
+        if is_it is operator.startswith("!"):
+            return False
+    return True
 
 
 def anchors(page: str) -> set[str]:

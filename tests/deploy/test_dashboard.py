@@ -8,8 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from tests.deploy.shipped import DEPLOY, alerts, dashboard, dashboard_expressions
+from tests.deploy.shipped import DEPLOY, alerts, dashboard, dashboard_expressions, matches, rules, selectors
 from tests.deploy.test_alerts import promtool
+from tests.exposition import values
+from tests.running import RunningProxy
 
 
 def test_every_expression_can_be_read(tmp_path: Path) -> None:
@@ -53,3 +55,11 @@ def test_the_datasource_is_chosen_where_it_is_loaded() -> None:
 def test_each_alert_about_the_proxy_has_a_panel_that_names_it() -> None:
     shown = json.dumps(json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())["panels"])
     assert [alert["alert"] for alert in alerts() if alert["alert"] not in shown] == []
+
+
+def test_every_series_of_dashboard_and_alerts_is_there_before_anything_happened(proxy: RunningProxy) -> None:
+    shown = [(name, dict(labels)) for name, labels in values(proxy.get("/metrics").text)]
+    expressions = [*(rule["expr"] for rule in rules()), *dashboard_expressions()]
+    wanted = {selector for text in expressions for selector in selectors(text) if selector.startswith("ccproxy_")}
+    assert len(wanted) > 20
+    assert [one for one in wanted if not any(matches(one, name, labels) for name, labels in shown)] == []

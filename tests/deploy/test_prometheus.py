@@ -33,6 +33,8 @@ class RunningPrometheus(Process):
         command = ["prometheus", *options, f"--web.listen-address={address}"]
         super().__init__(command, os.environ, r"(Server is ready to receive web requests)")
         self.url = f"http://{address}"
+        self.quiet: dict[str, list[Any]] = {}
+        """What each panel showed before anything happened."""
 
     def ask(self, path: str, **params: str) -> Any:
         """Return the data of one answer of its API."""
@@ -62,14 +64,19 @@ def prometheus(
         ) as proxy,
         RunningPrometheus(tmp_path_factory.mktemp("prometheus"), proxy) as server,
     ):
+        # Two scrapes, so that every rate has something to be made from.
+        _await(server, "count_over_time(ccproxy_breaker_open[1m]) > 2")
+        server.quiet = {expression: server.series(expression) for expression in dashboard_expressions()}
         _live_through_everything(started_sandbox, redis, proxy)
-        until = time.monotonic() + 30
-        # Three scrapes after the last of it, so that every rate has something to be made from.
-        seen = 'ccproxy_redis_errors_total{kind="unreachable"}'
-        while not server.series(f"count_over_time({seen}[1m]) > 3"):
-            assert time.monotonic() < until, "Prometheus did not see the last thing that happened"
-            time.sleep(0.5)
+        _await(server, 'increase(ccproxy_redis_errors_total{kind="unreachable"}[1m]) > 0')
         yield server
+
+
+def _await(server: RunningPrometheus, expression: str) -> None:
+    until = time.monotonic() + 30
+    while not server.series(expression):
+        assert time.monotonic() < until, f"Prometheus does not see {expression}"
+        time.sleep(0.5)
 
 
 def _live_through_everything(sandbox: RunningSandbox, redis: RunningRedis, proxy: RunningProxy) -> None:
@@ -110,6 +117,11 @@ def test_all_rules_are_loaded_and_evaluate(prometheus: RunningPrometheus) -> Non
 @pytest.mark.parametrize("selector", sorted({one for text in EXPRESSIONS for one in selectors(text)}))
 def test_every_selector_matches_what_the_proxy_shows(prometheus: RunningPrometheus, selector: str) -> None:
     assert prometheus.series(selector), "no series has this name and these labels"
+
+
+@pytest.mark.parametrize("expression", list(dashboard_expressions()))
+def test_a_quiet_proxys_panel_shows_no_nan(prometheus: RunningPrometheus, expression: str) -> None:
+    assert [series for series in prometheus.quiet[expression] if series["value"][1] in ("NaN", "+Inf")] == []
 
 
 @pytest.mark.parametrize("expression", list(dashboard_expressions()))

@@ -1,0 +1,89 @@
+"""An outage's end is found out with nobody asking, at the cost of a few calls."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from proxy.cache import MemoryBackend
+from proxy.cache.backend import Window
+from proxy.clock import Priority
+from proxy.trustpilot.bulkhead import Bulkhead
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, CircuitBreaker
+from proxy.trustpilot.client import Trustpilot
+from proxy.trustpilot.errors import TrustpilotError
+from proxy.trustpilot.prober import Prober
+from proxy.trustpilot.quota import Quota
+from proxy.trustpilot.transport import Transport
+from tests.running import UNIT, RunningSandbox
+
+HOUR = 3600
+
+
+class Outage:
+    """A breaker that has just opened, and what probes it; time passes when it is told to."""
+
+    def __init__(self, sandbox: RunningSandbox, status: int) -> None:
+        self.seconds = 1000.0
+        self._sandbox = sandbox
+        self.breaker = CircuitBreaker(lambda: self.seconds)
+        quota = Quota(MemoryBackend(0), [Window("hour", 10_000, HOUR)])
+        transport = Transport(timeout=10, concurrency=4)
+        trustpilot = Trustpilot(
+            transport, Bulkhead(4), self.breaker, quota, api_url=sandbox.api_url, api_key=sandbox.api_key
+        )
+        self._prober = Prober(trustpilot, self.breaker, [UNIT], lambda job: threading.Thread(target=job).start())
+        sandbox.behave("fail", status=status)
+        for number in range(RUN):
+            with pytest.raises(TrustpilotError):
+                trustpilot.batch_summaries(UNIT, [f"SKU-{number}"], priority=Priority.FOREGROUND)
+        assert self.breaker.is_open
+        self._before = sandbox.ledger().total
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the prober look every few seconds for so long."""
+        until = self.seconds + seconds
+        while self.seconds < until:
+            self.seconds += INTERVAL_SECONDS
+            self._prober.probe()
+
+    def calls(self) -> int:
+        """Return how many calls the prober has made."""
+        return self._sandbox.ledger().total - self._before
+
+
+@pytest.fixture
+def failing(sandbox: RunningSandbox) -> Outage:
+    return Outage(sandbox, 500)
+
+
+def test_an_outage_of_an_hour_costs_a_call_a_minute(failing: Outage) -> None:
+    failing.pass_time(HOUR)
+    assert failing.breaker.is_open
+    assert 30 <= failing.calls() <= 70
+
+
+def test_its_end_is_found_out_within_about_a_minute(failing: Outage, sandbox: RunningSandbox) -> None:
+    failing.pass_time(600)
+    sandbox.behave("ok")
+    made = failing.calls()
+    failing.pass_time(70)
+    assert not failing.breaker.is_open
+    assert failing.calls() == made + 1
+
+
+def test_nothing_is_asked_while_trustpilot_answers(failing: Outage, sandbox: RunningSandbox) -> None:
+    sandbox.behave("ok")
+    failing.pass_time(10)
+    made = failing.calls()
+    failing.pass_time(HOUR)
+    assert failing.calls() == made == 1
+
+
+def test_a_refused_key_which_costs_the_plan_is_tried_once_an_hour(sandbox: RunningSandbox) -> None:
+    refused = Outage(sandbox, 401)
+    refused.pass_time(QUIET_SECONDS - 10)
+    assert refused.calls() == 0
+    refused.pass_time(10 * HOUR)
+    assert 9 <= refused.calls() <= 10
