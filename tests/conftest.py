@@ -7,7 +7,7 @@ import pytest
 
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 
-pytest_plugins = ["tests.watching"]
+pytest_plugins = ["tests.watching", "tests.browser"]
 
 
 def pytest_configure() -> None:

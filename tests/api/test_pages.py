@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +11,10 @@ import requests
 from playwright.sync_api import Browser, Page
 
 from proxy.api.docs import EXAMPLES
-from tests.preview.conftest import artefact, browser
+from tests.browser import artefact, fits, violations, visitor
 from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox
 from tools.examples import recorded
 
-__all__ = ["browser"]
-
-AXE = Path(__file__).parents[2] / ".venv/npm/node_modules/axe-core/axe.min.js"
 KEY = {"X-Api-Key": SECRET}
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -26,16 +22,8 @@ HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page on a phone at night; what it does wrong fails the test."""
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    opened = context.new_page()
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-    yield opened
-    context.close()
-    # The first time a browser asks without the credential that its address holds; and one test ends the proxy.
-    harmless = ("status of 401", "ERR_CONNECTION")
-    assert [error for error in errors if not any(part in error for part in harmless)] == []
+    with visitor(browser, viewport={"width": 390, "height": 844}, color_scheme="dark") as page:
+        yield page
 
 
 def _open(page: Page, proxy: RunningProxy, path: str, name: str) -> str:
@@ -47,9 +35,8 @@ def _open(page: Page, proxy: RunningProxy, path: str, name: str) -> str:
 
 def _check(page: Page, name: str) -> None:
     page.screenshot(path=artefact(f"{name}.png"), full_page=True)
-    page.evaluate(AXE.read_text())
-    assert page.evaluate("axe.run().then(result => result.violations.map(one => one.id + ': ' + one.help))") == []
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert violations(page) == []
+    assert fits(page)
 
 
 def _status(proxy: RunningProxy) -> dict[str, Any]:

@@ -1,24 +1,17 @@
-"""One proxy with the preview on, and one real browser, for all tests of the room."""
+"""One proxy with the preview on, for all tests of the room, and its page."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.browser import visitor
 from tests.running import SECRET, RunningProxy, RunningSandbox
-from tools.leaks import WATCH
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 
 
 class Previewing(RunningProxy):
@@ -46,40 +39,25 @@ def previewing(started_previewing: Previewing, sandbox: RunningSandbox) -> Previ
     return started_previewing
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as home:
-        launched = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS.split(), env={"HOME": home, "PATH": "/usr/bin:/bin"}
-        )
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
-def page(browser: Browser, previewing: Previewing, tmp_path: Path) -> Iterator[Page]:
+def page(browser: Browser, previewing: Previewing) -> Iterator[Page]:
     """The preview as a first visit finds it; what the page itself does wrong fails the test."""
-    report = tmp_path / "answers.har"
-    context = browser.new_context(
-        record_har_path=report,
-        viewport={"width": 1280, "height": 900},
-        http_credentials={"username": "braze", "password": SECRET},
-        permissions=["clipboard-read", "clipboard-write"],
-    )
-    page = context.new_page()
-    page.set_default_timeout(15_000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(previewing.url + "/preview")
-    page.wait_for_selector("#state.ready, #state.check")
-    yield page
-    context.close()
-    WATCH.har(report, previewing.url)
-    assert errors == []
+    with visit(browser, previewing) as page:
+        yield page
 
 
-def artefact(name: str) -> Path:
-    """Return where a screenshot is kept."""
-    folder = Path(__file__).parents[1] / "artefacts"
-    folder.mkdir(exist_ok=True)
-    return folder / name
+@contextmanager
+def visit(
+    browser: Browser, previewing: Previewing, width: int = 1280, scheme: Literal["light", "dark"] = "light"
+) -> Iterator[Page]:
+    """Open the preview in a window of its own, and wait until the first message is shown."""
+    how = {
+        "viewport": {"width": width, "height": 900},
+        "color_scheme": scheme,
+        "http_credentials": {"username": "braze", "password": SECRET},
+        "permissions": ["clipboard-read", "clipboard-write"],
+    }
+    with visitor(browser, previewing.url, console=False, **how) as page:
+        page.goto(previewing.url + "/preview")
+        page.wait_for_selector("#state.ready, #state.check")
+        yield page
