@@ -1,4 +1,4 @@
-"""Changes the code of a room in small ways and runs the tests nearest to it: ``make mutants``.
+"""Changes the code of a room in small ways and runs the room's own tests: ``make mutants``.
 
 mutmut makes the mutants and runs them; the type checker counts as a test, since ``make test`` runs it. A room has
 some thousand mutants, so by default a sample is run, the same one each time (``SAMPLE=0``: all). A survivor that no
@@ -53,7 +53,6 @@ pytest_add_cli_args =
     mutants
 pytest_add_cli_args_test_selection =
     tests/{tests}
-    tests/fuzz
 type_check_command =
     {python}
     -m
