@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -50,6 +50,20 @@ class Callers:
             time.sleep(max(0.0, started + number / rate - time.monotonic()))
             pending.append(self._pool.submit(self.get, url(number)))
         return [answer.result() for answer in pending]
+
+    def during(self, work: Callable[[], object], rate: float, url: Callable[[int], str]) -> list[Got]:
+        """Ask ``rate`` times a second, for as long as ``work`` lasts and a little before and after it."""
+        beside = ThreadPoolExecutor(1)
+        before = self.steadily(rate, 0.3, url)
+        worked = beside.submit(work)
+        started = time.monotonic()
+        pending: list[Future[Got]] = []
+        while not worked.done():
+            time.sleep(max(0.0, started + len(pending) / rate - time.monotonic()))
+            pending.append(self._pool.submit(self.get, url(len(pending))))
+        beside.shutdown()
+        worked.result()
+        return before + [answer.result() for answer in pending] + self.steadily(rate, 0.3, url)
 
     def get(self, url: str) -> Got:
         """Ask once."""

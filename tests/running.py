@@ -304,6 +304,8 @@ class RunningProxy(Process):
         """Send bytes as they are; return all that comes back."""
         with self.connection() as connection:
             connection.sendall(sent)
+            # Or the proxy would wait for more, for as long as it keeps a connection.
+            connection.shutdown(socket.SHUT_WR)
             received = b"".join(iter(lambda: connection.recv(65_536), b""))
         WATCH.stream(self.url, received)
         return received

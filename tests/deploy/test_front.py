@@ -183,7 +183,7 @@ def test_plain_http_is_sent_to_https(pair: tuple[RunningFront, RunningProxy]) ->
 def test_one_of_two_proxies_can_be_replaced_under_load(
     sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rate, seconds = 100, 6
+    rate = 100
     with (
         RunningProxy(sandbox, keep_alive=KEEPALIVE) as staying,
         RunningProxy(sandbox, keep_alive=KEEPALIVE) as leaving,
@@ -193,19 +193,16 @@ def test_one_of_two_proxies_can_be_replaced_under_load(
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(front.authority))
 
         def stop() -> None:
-            time.sleep(2)
+            time.sleep(1)
             leaving.signal(signal.SIGTERM)
+            assert leaving.wait() == 0
 
         with Callers(20) as many:
-            operator = threading.Thread(target=stop)
-            operator.start()
-            answers = many.steadily(rate, seconds, lambda _: f"{front.url}/v1/reviews?sku=MUG-01")
-            operator.join()
-        assert leaving.wait() == 0
+            answers = many.during(stop, rate, lambda _: f"{front.url}/v1/reviews?sku=MUG-01")
         served = [sum('"/v1/reviews"' in line for line in proxy.log) for proxy in (staying, leaving)]
-    assert Counter(answer.status for answer in answers) == {200: rate * seconds}
+    assert Counter(answer.status for answer in answers) == {200: len(answers)}
     # The one that left took its half while it was there.
-    assert served[1] > rate / 2
+    assert served[1] > rate / 4
 
 
 def test_without_a_proxy_the_answer_is_a_problem_and_the_log_names_no_secret_and_no_product(

@@ -53,17 +53,17 @@ def test_a_header_moves_no_path_past_a_front_on_the_same_machine(shared_proxy: R
 
 def test_a_thousand_slow_connections_hold_nobody_up(sandbox: RunningSandbox) -> None:
     ordinary = 100
-    with RunningProxy(sandbox, keep_alive=5) as proxy, Callers(ordinary) as many:
+    with RunningProxy(sandbox, keep_alive=3) as proxy, Callers(ordinary) as many:
         proxy.get("/v1/reviews", sku="MUG-01")
         with _Drips(proxy, 1000) as drips:
             many.all_at_once([proxy], ["/healthz"] * ordinary)
-            answers = many.steadily(100, 6, lambda _: f"{proxy.url}/v1/reviews?sku=MUG-01")
+            answers = many.steadily(100, 4, lambda _: f"{proxy.url}/v1/reviews?sku=MUG-01")
             held = drips.connected
     p99 = percentile([answer.took for answer in answers], 0.99)
     print(f"beside {held} connections that drip: p99 {p99 * 1000:.0f} ms")
     assert held >= 900
     # A worker that a single one of them kept busy would answer none of these in time.
-    assert Counter((answer.status, answer.cache) for answer in answers) == {(200, "hit"): 600}
+    assert Counter((answer.status, answer.cache) for answer in answers) == {(200, "hit"): 400}
 
 
 def test_headers_that_never_end_are_given_up(sandbox: RunningSandbox) -> None:
