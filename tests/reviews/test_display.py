@@ -138,7 +138,8 @@ def test_a_tag_means_the_language_it_begins_with_or_english(tag: str, numbers: s
 
 
 def test_a_sentence_has_its_own_languages_numbers() -> None:
-    assert display_in("de-CH").total(1153) == "1’153 Bewertungen"
+    # The sign between Swiss thousands is CLDR's, and differs between the versions of Babel that setup.cfg allows.
+    assert display_in("de-CH").total(1153) in {"1’153 Bewertungen", "1'153 Bewertungen"}
     assert display_in("uk").number(4.5, "0.0") == "4,5"
     assert display_in("uk").stars_alt(4.5) == "4.5 out of 5 stars"
 
