@@ -31,6 +31,7 @@ from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery
 from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
+from proxy.reviews.brand_assets import NoAssets
 from proxy.server import draining
 from proxy.settings import Settings
 from proxy.telemetry import prometheus_multiproc
@@ -214,7 +215,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         api_key=settings.api_key,
         report=report,
     )
-    reviews = ProductReviews(cache, trustpilot, time.time)
+    reviews = ProductReviews(cache, trustpilot, NoAssets(), time.time)
     inviting = _inviting(settings, PrivateCalls(transport, bulkhead, quota), report)
     prober = Prober(trustpilot, breaker, settings.business_units, spawn)
     return Proxy(settings, store, cache, quota, breaker, reviews, inviting, [prober])

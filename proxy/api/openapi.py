@@ -22,7 +22,19 @@ from proxy.settings import Settings
 
 Json = dict[str, Any]
 
-_VIEW = (p.STARS, p.LANGUAGE, p.LIMIT, p.SORT, p.MIN_CHARS, p.MAX_CHARS, p.FORMAT, p.LOCALE, p.ON_ERROR)
+_VIEW = (
+    p.STARS,
+    p.LANGUAGE,
+    p.LIMIT,
+    p.SORT,
+    p.MIN_CHARS,
+    p.MAX_CHARS,
+    p.FORMAT,
+    p.DISPLAY_LOCALE,
+    p.LOCALE,
+    p.ON_ERROR,
+)
+_SUMMARY = (p.SKU, p.DISPLAY_LOCALE, p.LOCALE, p.ON_ERROR)
 _UNDER_LOAD = (503, 504)
 _TOKEN_STATUSES = (413, 429, 501, 502, 503, 504)
 
@@ -53,7 +65,7 @@ def described(settings: Settings) -> Json:
     paths: Json = {
         "/v1/reviews": _get("One product block", "Block", product, _UNDER_LOAD, cached=True),
         "/v1/products": _get("A block per SKU", "Products", (p.SKUS, *_VIEW, unit), _UNDER_LOAD, cached=True),
-        "/v1/summary": _get("Stars only", "Summary", (p.SKU, p.LOCALE, p.ON_ERROR, unit), _UNDER_LOAD, cached=True),
+        "/v1/summary": _get("Stars only", "Summary", (*_SUMMARY, unit), _UNDER_LOAD, cached=True),
         DROP_IN_REVIEWS: _get(
             "Reviews in Trustpilot's own shape",
             "TrustpilotReviews",

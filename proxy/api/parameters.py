@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
-from proxy.api.values import Choice, ListParameter, Parameter, Several, WholeNumber, Written
+from proxy.api.values import AnyText, Choice, ListParameter, Parameter, Several, WholeNumber, Written
 from proxy.reviews import Selection, View
+from proxy.reviews.display import ENGLISH, Display, display_in
 from proxy.reviews.view import ALL_STARS
 
 T = TypeVar("T")
@@ -68,6 +69,9 @@ class Query:
 
     def one(self, parameter: Parameter[T]) -> T:
         """Return the value of ``parameter``, or its default."""
+        if isinstance(parameter.takes, AnyText):
+            self._read.add(parameter.name)
+            return parameter.make(self.given.get(parameter.name, [""])[0])
         values = self._values(parameter.name)
         if not values:
             return parameter.default
@@ -144,6 +148,7 @@ def view(query: Query) -> View:
         min_chars=query.one(MIN_CHARS),
         max_chars=query.one(MAX_CHARS),
         html=query.one(FORMAT),
+        display=display(query),
     )
 
 
@@ -156,6 +161,11 @@ def filters(query: Query) -> tuple[frozenset[int], frozenset[str]]:
 def locale(query: Query) -> str | None:
     """Read the language of attribute names."""
     return query.one(LOCALE)
+
+
+def display(query: Query) -> Display:
+    """Read the language of the texts that the proxy itself writes."""
+    return query.one(DISPLAY_LOCALE)
 
 
 def on_error_empty(query: Query) -> bool:
@@ -246,6 +256,13 @@ FORMAT: Parameter[bool] = Parameter(
     Choice(("html", "text"), "takes html or text"),
     default=True,
     make=lambda word: bool(word == "html"),
+)
+DISPLAY_LOCALE: Parameter[Display] = Parameter(
+    "display_locale",
+    "language of the texts that the proxy itself writes: numbers, dates, disclosure, stars_alt; English if unknown",
+    AnyText("takes a BCP 47 tag such as de-DE or de"),
+    ENGLISH,
+    display_in,
 )
 LOCALE: Parameter[str | None] = Parameter(
     "locale",

@@ -14,7 +14,6 @@ from proxy.api.parameters import Query
 from proxy.api.responses import Sources, answer, deadline
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
-from proxy.reviews.service import empty_answer, empty_products, empty_summary
 from proxy.settings import Settings
 
 
@@ -47,7 +46,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             query,
             selection,
             lambda deadline: reviews.block(selection, view, deadline),
-            lambda error: empty_answer(selection, error),
+            lambda error: reviews.empty_block(selection, error),
         )
 
     @endpoints.get("/products")
@@ -59,19 +58,19 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             query,
             selection,
             lambda deadline: reviews.blocks(selection, view, deadline),
-            lambda error: empty_products(selection.skus, error),
+            lambda error: reviews.empty_blocks(selection, error),
         )
 
     @endpoints.get("/summary")
     def summary() -> Response:
         """Stars only."""
         query = Query.parse(request.query_string)
-        selection = parameters.selection(query, units)
+        selection, display = parameters.selection(query, units), parameters.display(query)
         return answered(
             query,
             selection,
-            lambda deadline: reviews.summary(selection, deadline),
-            lambda error: empty_summary(selection, error),
+            lambda deadline: reviews.summary(selection, display, deadline),
+            lambda error: reviews.empty_summary(selection, display, error),
         )
 
     @endpoints.get("/product-reviews/business-units/<unit>/reviews")

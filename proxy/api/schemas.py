@@ -30,6 +30,8 @@ TEXT: Json = {"type": "string"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 TRUE_OR_FALSE: Json = {"type": "boolean"}
 STARS: Json = {"type": "integer", "minimum": 1, "maximum": 5}
+HALF_STARS: Json = {"enum": [half / 2 for half in range(11)]}
+ADDRESS_OR_NULL: Json = _or_null({"type": "string", "pattern": "^https?://"})
 AVERAGE: Json = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 5}, {"type": "null"}]}
 NO: Json = {"const": False}
 
@@ -37,8 +39,12 @@ _NUMBERS = ("five_stars", "four_stars", "three_stars", "two_stars", "one_star")
 _STARS: Json = {
     "average": AVERAGE,
     "average_text": TEXT,
+    "stars": _or_null(HALF_STARS),
     "stars_icons": TEXT,
+    "stars_alt": TEXT,
+    "stars_image": ADDRESS_OR_NULL,
     "total": COUNT,
+    "total_text": TEXT,
     "distribution": _object(dict.fromkeys(_NUMBERS, COUNT)),
 }
 _REVIEW = _object(
@@ -46,10 +52,12 @@ _REVIEW = _object(
         "id": _or_null(TEXT),
         "stars": STARS,
         "stars_icons": TEXT,
+        "source": {"enum": ["trustpilot"]},
         "content": TEXT,
         "truncated": TRUE_OR_FALSE,
         "author": TEXT,
         "date": _or_null(TEXT),
+        "date_text": TEXT,
         "created_at": _or_null(TEXT),
         "language": _or_null(TEXT),
         "reply": _or_null(TEXT),
@@ -62,8 +70,11 @@ _BLOCK = _object(
         "sku": TEXT,
         "found": TRUE_OR_FALSE,
         "count": COUNT,
+        "scope": {"enum": ["product"]},
         "summary": _or_null(_object(_STARS)),
         "reviews": _list(_REVIEW),
+        "disclosure": TEXT,
+        "links": _object({"trustpilot": ADDRESS_OR_NULL}),
         "error": TEXT,
     },
     ("error",),

@@ -90,6 +90,22 @@ class Written:
 
 
 @dataclass(frozen=True)
+class AnyText:
+    """Any text at all: nothing is wrong, and of several the first counts."""
+
+    words: str
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What it takes, as JSON Schema."""
+        return {"type": "string"}
+
+    def read(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+
+@dataclass(frozen=True)
 class Several:
     """Texts of one form, comma-separated, with white space around each; the parameter may also be repeated."""
 

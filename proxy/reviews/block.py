@@ -4,29 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
+from proxy.reviews.brand_assets import BrandAssets
+from proxy.reviews.display import Display, stars_icons, stars_in_halves
 from proxy.reviews.models import Review
-from proxy.reviews.summary import Summary
-from proxy.reviews.text import clean, cut, escape_html, stars_icons
+from proxy.reviews.summary import STAR_NAMES, Summary
+from proxy.reviews.text import clean, cut, escape_html
 from proxy.reviews.view import View
 
 _HIGHEST = 1e6
 """What is beyond it is no rating."""
 
 
-def product_block(sku: str, summary: Summary | None, reviews: list[Review], view: View) -> dict[str, Any]:
+def product_block(
+    sku: str, summary: Summary | None, reviews: list[Review], view: View, assets: BrandAssets, business_unit: str
+) -> dict[str, Any]:
     """Return the answer of ``/v1/reviews``; ``summary`` is ``None`` when it could not be had."""
     return {
         "sku": sku,
         "found": bool(reviews),
         "count": len(reviews),
-        "summary": summary.trimmed() if summary else None,
+        "scope": "product",
+        "summary": trimmed_summary(summary, view.display, assets) if summary else None,
         "reviews": [_trimmed(review, view) for review in reviews],
+        "disclosure": view.display.disclosure(view.stars, view.sort) if reviews else "",
+        "links": {"trustpilot": assets.shop_page(business_unit)},
     }
 
 
-def failed_block(sku: str, error: str) -> dict[str, Any]:
+def failed_block(sku: str, error: str, assets: BrandAssets, business_unit: str) -> dict[str, Any]:
     """Return the block of a product that could not be had."""
-    return {"sku": sku, "found": False, "count": 0, "summary": None, "reviews": [], "error": error}
+    return {**product_block(sku, None, [], View(), assets, business_unit), "error": error}
+
+
+def trimmed_summary(summary: Summary, display: Display, assets: BrandAssets) -> dict[str, Any]:
+    """Return the contract's summary object."""
+    average = summary.average
+    stars = None if average is None else stars_in_halves(average)
+    return {
+        "average": average,
+        "average_text": display.average(average),
+        "stars": stars,
+        "stars_icons": "" if stars is None else stars_icons(stars),
+        "stars_alt": display.stars_alt(stars),
+        "stars_image": None if stars is None else assets.stars_image(stars),
+        "total": summary.total,
+        "total_text": display.number(summary.total),
+        "distribution": dict(reversed(list(zip(STAR_NAMES, summary.stars, strict=True)))),
+    }
 
 
 def _trimmed(review: Review, view: View) -> dict[str, Any]:
@@ -35,15 +59,18 @@ def _trimmed(review: Review, view: View) -> dict[str, Any]:
         return escape_html(cleaned) if view.html else cleaned
 
     moment = review.moment
+    day = moment.date() if moment else None
     content, truncated = cut(clean(review.content), view.max_chars)
     return {
         "id": ready(review.id) or None,
         "stars": review.stars,
         "stars_icons": stars_icons(review.stars),
+        "source": "trustpilot",
         "content": escape_html(content) if view.html else content,
         "truncated": truncated,
         "author": ready(review.consumer.display_name) if review.consumer else "",
-        "date": moment.date().isoformat() if moment else None,
+        "date": day.isoformat() if day else None,
+        "date_text": view.display.date(day),
         "created_at": moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z" if moment else None,
         "language": ready(review.language) or None,
         "reply": ready(review.first_company_comment.comment) or None if review.first_company_comment else None,

@@ -117,6 +117,7 @@ class _Sentences:
 
 def display_in(tag: str) -> Display:
     """Return the language that ``tag`` (BCP 47, ``de-DE`` or ``de``) names, English for what is not known."""
+    tag = tag.strip()
     return _display(tag.lower().replace("_", "-")) if len(tag) <= _LONGEST_TAG else ENGLISH
 
 
@@ -144,7 +145,8 @@ def languages() -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _number(locale: Locale, value: int | float, pattern: str | None) -> str:
-    return format_decimal(value, format=pattern, locale=locale)
+    # Newer versions of CLDR write Swiss thousands with the apostrophe that ends an attribute in HTML.
+    return format_decimal(value, format=pattern, locale=locale).replace("'", "’")
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,9 @@ from typing import Any
 from proxy.cache import Cache, DeadlinePassed, Freshness, Lookup, State
 from proxy.clock import Deadline, Now
 from proxy.reviews.batching import SummaryBatches
-from proxy.reviews.block import failed_block, product_block
+from proxy.reviews.block import failed_block, product_block, trimmed_summary
+from proxy.reviews.brand_assets import BrandAssets
+from proxy.reviews.display import Display
 from proxy.reviews.models import Indexed, read_review
 from proxy.reviews.page_loader import WHOLE, PageLoader, page_of, product_name
 from proxy.reviews.search import MISSING, Cursor, Missing, highest, newest
@@ -80,8 +82,9 @@ class _PendingBlock:
 class ProductReviews:
     """Reads through the cache."""
 
-    def __init__(self, cache: Cache, trustpilot: Upstream, now: Now) -> None:
+    def __init__(self, cache: Cache, trustpilot: Upstream, assets: BrandAssets, now: Now) -> None:
         self._cache = cache
+        self._assets = assets
         self._trustpilot = trustpilot
         self._batches = SummaryBatches(trustpilot.batch_summaries)
         self._now = now
@@ -105,12 +108,12 @@ class ProductReviews:
         products: list[dict[str, Any]] = []
         freshness: list[Freshness] = []
         failures: list[Unavailable] = []
-        for sku, block in zip(selection.skus, pending, strict=True):
+        for block in pending:
             try:
                 answer = self._finish_block(block, deadline)
             except Unavailable as failure:
                 failures.append(failure)
-                products.append(failed_block(sku, str(failure)))
+                products.append(self._failed_block(block.selection, str(failure)))
             else:
                 products.append(answer.body)
                 freshness.append(answer.freshness)
@@ -123,11 +126,23 @@ class ProductReviews:
         }
         return Answer(body, self._joined(freshness, whole=not failures))
 
-    def summary(self, selection: Selection, deadline: Deadline) -> Answer:
+    def summary(self, selection: Selection, display: Display, deadline: Deadline) -> Answer:
         """Return the stars of ``selection``'s SKUs merged. Raises :class:`Unavailable`."""
         summary, freshness = self._merged_summary(selection, deadline)
-        body = {"sku": ",".join(selection.skus), "found": summary.total > 0, **summary.trimmed()}
-        return Answer(body, freshness)
+        return Answer(self._summary_body(selection, summary, display), freshness)
+
+    def empty_block(self, selection: Selection, error: str) -> dict[str, Any]:
+        """Return the block that ``on_error=empty`` asks for."""
+        return self._failed_block(selection, error)
+
+    def empty_blocks(self, selection: Selection, error: str) -> dict[str, Any]:
+        """Return the answer of :meth:`blocks` that ``on_error=empty`` asks for."""
+        blocks = [self._failed_block(replace(selection, skus=(sku,)), error) for sku in selection.skus]
+        return {"found": False, "count": len(blocks), "products": blocks, "error": error}
+
+    def empty_summary(self, selection: Selection, display: Display, error: str) -> dict[str, Any]:
+        """Return the summary that ``on_error=empty`` asks for."""
+        return {**self._summary_body(selection, NOTHING, display), "error": error}
 
     def trustpilot_summary(self, selection: Selection, deadline: Deadline) -> Answer:
         """Return the same in Trustpilot's own shape. Raises :class:`Unavailable`."""
@@ -220,7 +235,9 @@ class ProductReviews:
             # The contract's answer to this is a null summary beside the reviews, not a problem.
             summary = None
         whole = failure is None and summary is not None
-        body = product_block(",".join(selection.skus), summary, list(map(read_review, reviews)), view)
+        shown = list(map(read_review, reviews))
+        sku, unit = ",".join(selection.skus), selection.business_unit
+        body = product_block(sku, summary, shown, view, self._assets, unit)
         return Answer(body, self._joined(freshness, whole=whole))
 
     def _merged_summary(self, selection: Selection, deadline: Deadline) -> tuple[Summary, Freshness]:
@@ -256,6 +273,13 @@ class ProductReviews:
             summaries.append(Summary.of_reviews(counted))
         return Summary.merged(summaries), self._joined(freshness, whole=True)
 
+    def _failed_block(self, selection: Selection, error: str) -> dict[str, Any]:
+        return failed_block(",".join(selection.skus), error, self._assets, selection.business_unit)
+
+    def _summary_body(self, selection: Selection, summary: Summary, display: Display) -> dict[str, Any]:
+        sku = ",".join(selection.skus)
+        return {"sku": sku, "found": summary.total > 0, **trimmed_summary(summary, display, self._assets)}
+
     def _loader(self, selection: Selection) -> PageLoader:
         return PageLoader(self._cache, self._trustpilot, self._batches, selection.business_unit, selection.locale)
 
@@ -267,22 +291,6 @@ class ProductReviews:
         if whole:
             return joined
         return replace(joined, state=max(joined.state, State.STALE), fresh_until=self._now())
-
-
-def empty_answer(selection: Selection, error: str) -> dict[str, Any]:
-    """Return the block that ``on_error=empty`` asks for."""
-    return failed_block(",".join(selection.skus), error)
-
-
-def empty_products(skus: Sequence[str], error: str) -> dict[str, Any]:
-    """Return the answer of ``/v1/products`` that ``on_error=empty`` asks for."""
-    blocks = [failed_block(sku, error) for sku in skus]
-    return {"found": False, "count": len(skus), "products": blocks, "error": error}
-
-
-def empty_summary(selection: Selection, error: str) -> dict[str, Any]:
-    """Return the summary that ``on_error=empty`` asks for."""
-    return {"sku": ",".join(selection.skus), "found": False, **NOTHING.trimmed(), "error": error}
 
 
 def _prefetched(pages: PageLoader, selection: Selection) -> list[Cursor]:

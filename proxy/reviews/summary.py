@@ -9,12 +9,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from proxy.reviews.models import Indexed
-from proxy.reviews.text import stars_icons
 
 STAR_WORDS = ("oneStar", "twoStars", "threeStars", "fourStars", "fiveStars")
 """Trustpilot's names of the counts."""
 
-_NAMES = ("one_star", "two_stars", "three_stars", "four_stars", "five_stars")
+STAR_NAMES = ("one_star", "two_stars", "three_stars", "four_stars", "five_stars")
+"""The contract's."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,6 @@ class Summary:
         """Read what :meth:`encode` wrote."""
         average, total, stars = json.loads(value)
         return cls(average, total, tuple(stars))
-
-    def trimmed(self) -> dict[str, Any]:
-        """Return the contract's summary object."""
-        return {
-            "average": self.average,
-            "average_text": "" if self.average is None else f"{self.average:.1f}",
-            "stars_icons": "" if self.average is None else stars_icons(self.average),
-            "total": self.total,
-            "distribution": dict(reversed(list(zip(_NAMES, self.stars, strict=True)))),
-        }
 
     def in_trustpilots_shape(self) -> dict[str, Any]:
         """Return Trustpilot's own summary object."""

@@ -44,12 +44,6 @@ def escape_html(text: str) -> str:
     return text.translate(_HTML)
 
 
-def stars_icons(stars: float) -> str:
-    """Return five star characters, ``stars`` rounded half up of them filled: 4 → ``★★★★☆``."""
-    filled = min(5, max(0, int(stars + 0.5)))
-    return "★" * filled + "☆" * (5 - filled)
-
-
 def _visible(text: str, room: int) -> int:
     """Return where the last visible character ends that is within ``room``; one that is longer by itself is cut."""
     last = 0

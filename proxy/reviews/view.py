@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from proxy.reviews.display import ENGLISH, Display
 from proxy.reviews.models import Indexed
 
 ALL_STARS = frozenset({1, 2, 3, 4, 5})
@@ -22,6 +23,8 @@ class View:
     min_chars: int = 1
     max_chars: int | None = None
     html: bool = True
+    display: Display = ENGLISH
+    """Of the texts that the proxy itself writes."""
 
     def accepts(self, review: Indexed) -> bool:
         """Tell whether ``review`` passes the filters."""

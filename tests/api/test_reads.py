@@ -48,11 +48,16 @@ def test_the_contracts_example_is_the_answer_for_the_toy_truck(proxy: RunningPro
         "sku": "TRUCK-01",
         "found": True,
         "count": 1,
+        "scope": "product",
         "summary": {
             "average": 4.7,
             "average_text": "4.7",
-            "stars_icons": "★★★★★",
+            "stars": 4.5,
+            "stars_icons": "★★★★½",
+            "stars_alt": "4.5 out of 5 stars",
+            "stars_image": None,
             "total": 153,
+            "total_text": "153",
             "distribution": {
                 "five_stars": 120,
                 "four_stars": 20,
@@ -66,10 +71,12 @@ def test_the_contracts_example_is_the_answer_for_the_toy_truck(proxy: RunningPro
                 "id": "670d5810ba62e6b31de97de9",
                 "stars": 5,
                 "stars_icons": "★★★★★",
+                "source": "trustpilot",
                 "content": "Such a great toy truck, my kids really enjoy it!",
                 "truncated": False,
                 "author": "Kevin Bob",
                 "date": "2024-10-14",
+                "date_text": "Oct 14, 2024",
                 "created_at": "2024-10-14T17:42:40Z",
                 "language": "en",
                 "reply": None,
@@ -77,6 +84,8 @@ def test_the_contracts_example_is_the_answer_for_the_toy_truck(proxy: RunningPro
                 "attributes": [{"name": "Value for money", "rating": 4.0}],
             }
         ],
+        "disclosure": "Showing our latest reviews",
+        "links": {"trustpilot": None},
     }
     for header in ("X-Cache", "Age", "X-Request-Id", "Server-Timing"):
         assert header in answer.headers

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.api.schemas import SCHEMAS
 from proxy.reviews.block import product_block
+from proxy.reviews.brand_assets import NoAssets
 from proxy.reviews.models import Page, Review, read_review
 from proxy.reviews.summary import Summary
 from proxy.reviews.view import View
@@ -99,7 +100,7 @@ def test_each_review_is_kept_or_counted_as_dropped_also_among_others_that_are_od
 def test_whatever_is_kept_can_be_answered_as_the_contract_says(answer: dict[str, Any], view: View) -> None:
     page = read(written(answer))
     reviews = [read_review(raw) for review, raw in page.items if view.accepts(review)][: view.limit]
-    block = product_block("A", Summary.of_reviews(page.index), reviews, view)
+    block = product_block("A", Summary.of_reviews(page.index), reviews, view, NoAssets(), "u")
     sent = json.loads(json.dumps(block, allow_nan=False, ensure_ascii=False).encode())
     VALIDATOR.validate(sent)
     for review in sent["reviews"]:
@@ -149,7 +150,7 @@ def test_any_batch_of_summaries_gives_counts_that_can_be_answered_or_is_malforme
     summaries = [summary for summary in counted.values() if isinstance(summary, Summary)]
     for summary in [*summaries, Summary.merged([*summaries, *summaries])] if summaries else []:
         assert Summary.decode(summary.encode()) == summary
-        sent = json.loads(json.dumps(product_block("A", summary, [], View()), allow_nan=False))
+        sent = json.loads(json.dumps(product_block("A", summary, [], View(), NoAssets(), "u"), allow_nan=False))
         VALIDATOR.validate(sent)
         json.dumps(summary.in_trustpilots_shape(), allow_nan=False)
 
@@ -183,4 +184,4 @@ def test_any_answer_gives_a_token_that_fits_a_header_and_ends_or_is_malformed(bo
 def test_the_schema_that_answers_are_held_against_refuses_a_wrong_block(kind: str) -> None:
     assert kind in SCHEMAS
     with pytest.raises(jsonschema.ValidationError):
-        VALIDATOR.validate({**product_block("A", None, [], View()), "found": 1})
+        VALIDATOR.validate({**product_block("A", None, [], View(), NoAssets(), "u"), "found": 1})

@@ -137,6 +137,14 @@ def test_a_tag_means_the_language_it_begins_with_or_english(tag: str, numbers: s
     assert (display.tag, display.sentences_tag) == (numbers, sentences)
 
 
+def test_no_number_and_no_date_holds_what_html_or_liquid_reads() -> None:
+    for tag in FILE["numbers_and_dates"]:
+        display = display_in(tag)
+        written = [display.average(4.7), display.number(1234567)]
+        written += [display.date(date(2024, month, 14)) for month in range(1, 13)]
+        assert not set("".join(written)) & set("<>&\"'{}%"), tag
+
+
 def test_a_sentence_has_its_own_languages_numbers() -> None:
     # The sign between Swiss thousands is CLDR's, and differs between the versions of Babel that setup.cfg allows.
     assert display_in("de-CH").total(1153) in {"1’153 Bewertungen", "1'153 Bewertungen"}

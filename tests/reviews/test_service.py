@@ -8,6 +8,7 @@ import pytest
 
 from proxy.clock import Deadline
 from proxy.reviews import Unavailable, View, Warmed, batching
+from proxy.reviews.display import ENGLISH
 from proxy.warming import warm_all
 from proxy.warming.sources import IntoStore
 from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select
@@ -29,7 +30,7 @@ def test_a_malformed_review_that_was_dropped_is_counted_by_trustpilots_own_summa
     assert (block["summary"]["total"], block["count"]) == (5, 3)
     proxy = reads(trustpilot)
     proxy.block(select("A"), View(), Deadline.after(10))
-    assert proxy.summary(select("A"), Deadline.after(10)).body["total"] == 5
+    assert proxy.summary(select("A"), ENGLISH, Deadline.after(10)).body["total"] == 5
 
 
 def test_a_review_that_is_listed_under_two_variants_is_shown_and_counted_once() -> None:
@@ -38,7 +39,7 @@ def test_a_review_that_is_listed_under_two_variants_is_shown_and_counted_once() 
     block = proxy.block(select("A", "B"), View(limit=20), Deadline.after(10)).body
     assert [shown["id"] for shown in block["reviews"]] == ["s00000", "s00001", "a", "b"]
     assert block["summary"]["total"] == 4
-    assert proxy.summary(select("A", "B"), Deadline.after(10)).body["total"] == 4
+    assert proxy.summary(select("A", "B"), ENGLISH, Deadline.after(10)).body["total"] == 4
 
 
 def test_a_cold_cart_asks_for_all_summaries_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:

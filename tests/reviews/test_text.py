@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.reviews.text import clean, cut, escape_html, stars_icons
+from proxy.reviews.text import clean, cut, escape_html
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,3 @@ def test_a_word_that_is_too_long_is_cut_inside_but_no_emoji_is_split() -> None:
 @given(st.text())
 def test_escaped_text_holds_nothing_that_html_or_liquid_reads(text: str) -> None:
     assert not set(escape_html(text)) & set("<>\"'{}")
-
-
-@pytest.mark.parametrize(("stars", "icons"), [(4.7, "★★★★★"), (4.5, "★★★★★"), (4.4, "★★★★☆"), (1, "★☆☆☆☆")])
-def test_stars_are_rounded_half_up(stars: float, icons: str) -> None:
-    assert stars_icons(stars) == icons

@@ -11,6 +11,7 @@ from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Priority
 from proxy.reviews import ProductReviews, Selection
+from proxy.reviews.brand_assets import NoAssets
 from proxy.reviews.models import Page
 from proxy.reviews.summary import Summary
 from proxy.trustpilot.decode import read_batch_summaries, read_reviews
@@ -61,7 +62,7 @@ def reads(trustpilot: FullLists) -> ProductReviews:
     """Return what reads ``trustpilot`` through a cache of its own, in which nothing grows old."""
     clock = itertools.count().__next__
     lifetimes = Lifetimes(10**7, 10**7, 10**7)
-    return ProductReviews(Cache.in_memory(lifetimes, clock, spawn, max_bytes=10**8), trustpilot, clock)
+    return ProductReviews(Cache.in_memory(lifetimes, clock, spawn, max_bytes=10**8), trustpilot, NoAssets(), clock)
 
 
 def select(*skus: str) -> Selection:

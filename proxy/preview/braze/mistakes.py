@@ -147,7 +147,8 @@ def retry_not_available(line: int) -> Mistake:
 
 # The contract: these addresses escape their text for HTML unless told otherwise.
 _ESCAPING_PATHS = frozenset({"/v1/reviews", "/v1/products", "/v1/summary"})
-_NEEDS_ESCAPING = re.compile(r"[<>]|&(?!#?\w{1,32};)")
+# Before a space an & begins no character reference (HTML, "Ampersands"): "4 & 5" may stand as it is.
+_NEEDS_ESCAPING = re.compile(r"[<>]|&(?!\s|#?\w{1,32};)")
 # Ids, dates and codes can't hold markup, and a template may compare them: only words with a space are marked.
 _PROSE = re.compile(r"\S\s+\S")
 # A noncharacter can't be part of anyone's text.

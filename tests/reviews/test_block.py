@@ -1,0 +1,97 @@
+"""What the proxy itself writes in a block: true to what is shown, in the language asked for, at no call."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from proxy.api.parameters import Query, display, selection, view
+from proxy.clock import Deadline
+from proxy.reviews import ProductReviews
+from proxy.reviews.display import display_in, languages
+from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select
+
+HOSTILE = [
+    "",
+    "   ",
+    "xx",
+    "de,en",
+    "../../etc/passwd",
+    "%00",
+    "%FF%FE",
+    "<script>",
+    "{{ 1 }}",
+    "de" * 4000,
+    "🦊",
+    "C",
+]
+
+
+def asked(proxy: ProductReviews, query: str) -> dict[str, Any]:
+    read = Query.parse(query.encode())
+    return proxy.block(selection(read, ("u",)), view(read), Deadline.after(10)).body
+
+
+def test_a_german_block_has_german_numbers_dates_and_sentences() -> None:
+    one = review("a", 5, createdAt="2024-10-14T17:42:40Z", stars=4)
+    proxy = reads(FullLists({"A": [one, *({"stars": "odd"} for _ in range(2))]}, {"A": {**counts(1153)}}))
+    block = asked(proxy, "sku=A&stars=4,5&sort=highest&display_locale=de-DE")
+    summary = block["summary"]
+    assert (summary["average_text"], summary["total_text"]) == ("5,0", "1.153")
+    assert summary["stars_alt"] == "5 von 5 Sternen"
+    assert block["reviews"][0]["date_text"] == "14. Okt. 2024"
+    assert block["disclosure"] == "Wir zeigen unsere 4- und 5-Sterne-Bewertungen, die besten zuerst"
+    stars = proxy.summary(select("A"), display_in("de"), Deadline.after(10)).body
+    assert {name: stars[name] for name in summary} == summary
+
+
+def test_a_rating_of_4_7_is_four_and_a_half_stars_everywhere() -> None:
+    stars = [5] * 7 + [4] * 3
+    block = asked(reads(FullLists({"A": [review(f"r{n}", n, stars=s) for n, s in enumerate(stars)]})), "sku=A")
+    summary = block["summary"]
+    shown = [summary[name] for name in ("average", "stars", "stars_icons", "stars_alt")]
+    assert shown == [4.7, 4.5, "★★★★½", "4.5 out of 5 stars"]
+
+
+def test_with_nothing_to_show_nothing_is_said_of_it() -> None:
+    proxy = reads(FullLists({"A": []}, {}))
+    block = asked(proxy, "sku=A&stars=5")
+    assert (block["found"], block["disclosure"]) == (False, "")
+    summary = block["summary"]
+    assert (summary["total"], summary["total_text"]) == (0, "0")
+    texts = [summary[name] for name in ("average_text", "stars_icons", "stars_alt")]
+    assert (texts, summary["average"], summary["stars"], summary["stars_image"]) == (["", "", ""], None, None, None)
+    failed = proxy.empty_block(select("A"), "down")
+    assert failed.keys() == block.keys() | {"error"}
+
+
+@pytest.mark.parametrize("language", languages())
+def test_every_choice_of_stars_and_order_is_disclosed_in_the_language_asked_for(language: str) -> None:
+    proxy = reads(FullLists({"A": [review(f"r{n}", n, stars=n % 5 + 1) for n in range(10)]}))
+    for size in range(1, 6):
+        for stars in combinations(range(1, 6), size):
+            for sort in ("newest", "highest"):
+                query = f"sku=A&limit=20&stars={','.join(map(str, stars))}&sort={sort}&display_locale={language}"
+                block = asked(proxy, query)
+                assert {shown["stars"] for shown in block["reviews"]} == set(stars)
+                named = {int(sign) for sign in block["disclosure"] if sign.isdecimal()}
+                assert named == (set() if size == 5 else set(stars))
+
+
+def test_a_display_locale_costs_no_call_and_is_never_wrong() -> None:
+    trustpilot = FullLists({"A": many("a", 250)}, {"A": counts(250)})
+    proxy = reads(trustpilot)
+    plain = asked(proxy, "sku=A")
+    pages, batches = list(trustpilot.pages_asked), list(trustpilot.batches_asked)
+    regions = ("DE", "AT", "CH", "GB", "BR", "MX", "NO", "JP", "SA", "ZZ")
+    known = [f"{language}-{region}" for language in ("de", "fr", "ar", "zh", "xx") for region in regions]
+    for tag in [*known, *map(quote, HOSTILE), *HOSTILE]:
+        block = asked(proxy, f"sku=A&display_locale={tag}&display_locale=de")
+        assert block["summary"]["total"] == plain["summary"]["total"]
+    assert (trustpilot.pages_asked, trustpilot.batches_asked) == (pages, batches)
+    assert asked(proxy, "sku=A&display_locale=no-such-language") == asked(proxy, "sku=A&display_locale=nb")
+    assert asked(proxy, "sku=A&display_locale=xx") == plain
+    assert display(Query.parse(b"")) == display_in("en")
