@@ -105,13 +105,13 @@ DROP_IN = "https://x.test/v1/product-reviews/business-units/b/reviews?sku=A"
 @pytest.mark.parametrize(
     ("url", "read", "message"),
     [
-        ("https://x.test/v1/reviews?format=text", "{{r.reviews[0].content | strip | truncate: 9}}", "holds & and"),
+        ("https://x.test/v1/reviews?format=text", "{{r.reviews[0].content | strip | truncate: 9}}", "holds < and"),
         (
             "https://x.test/v1/reviews?format=text",
             "{{r.reviews[0].author}}",
             "leave out format=text, or add | escape",
         ),
-        ("https://x.test/v1/reviews", "<p>{{r.reviews[0].content}}</p>", "{{r.reviews[0].content}} holds &"),
+        ("https://x.test/v1/reviews", "<p>{{r.reviews[0].content}}</p>", "{{r.reviews[0].content}} holds <"),
         (DROP_IN, "{{r.reviews[0].author}}", "is plain text in the e-mail's HTML"),
     ],
 )
@@ -138,6 +138,13 @@ def test_escaped_text_in_html_is_no_mistake(world: World, url: str, read: str) -
     """Braze: Filters, "escape"; the contract: ``format`` is ``html`` where nothing else is asked."""
     world.steps = [answer(200, REVIEWS)]
     assert world.render("{% connected_content " + url + " :save r %}" + read, channel=Channel.EMAIL).mistakes == ()
+
+
+def test_an_ampersand_before_a_space_stands_in_html_as_it_is(world: World) -> None:
+    """HTML, "Ampersands": it begins no character reference."""
+    world.steps = [answer(200, json.dumps({"disclosure": "Showing our 4 & 5 star reviews"}))]
+    template = "{% connected_content https://x.test/v1/reviews :save r %}{{r.disclosure}}"
+    assert world.render(template, channel=Channel.EMAIL).mistakes == ()
 
 
 def test_text_inserted_in_place_is_looked_at_too(world: World) -> None:
