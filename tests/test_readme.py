@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,19 +14,23 @@ import pytest
 
 from proxy.preview.braze import BasicCredential, MemoryAnswers, Profile, parse, render
 from tests.api.test_reads import Sockets
+from tests.deploy.shipped import anchors
 from tests.running import SECRET, RunningProxy
 
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 # These have tests of their own: tests/test_docs_invitations.py and tests/deploy/test_operating.py.
 PAGES = "\n".join(
     page.read_text()
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    if page.name not in {"invitations.md", "operating.md"}
+    if page.name not in {"invitations.md", "operating.md", "installation.md"}
 )
 HOST = "https://reviews.example.com"
 SNIPPETS = re.findall(r"```liquid\n(.*?)```", PAGES, re.DOTALL)
 INLINE = re.findall(r"`(\{%.*?%\})`", PAGES)
 CURLS = re.findall(r"^    (curl .*)$", PAGES, re.MULTILINE)
+LINKING = [page for folder in (ROOT, ROOT / "docs", ROOT / "tests") for page in sorted(folder.glob("*.md"))]
+TARGETS = re.findall(r"^([a-z-]+):(?! DEBIAN)", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def test_there_are_snippets_to_test() -> None:
@@ -55,7 +61,74 @@ def test_each_liquid_snippet_renders_a_review(proxy: RunningProxy, snippet: str)
 
 @pytest.mark.parametrize("line", CURLS)
 def test_each_curl_line_is_answered_and_a_read_finds_the_product(proxy: RunningProxy, line: str) -> None:
+    printed = _curled(line, proxy)
+    assert '"found":true' in printed or "-X POST" in line
+
+
+def test_the_readmes_answer_is_the_one_that_its_curl_line_gets(shared_proxy: RunningProxy) -> None:
+    [line] = re.findall(r"^    (curl .*)$", README, re.MULTILINE)
+    [answer] = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert json.loads(answer) == json.loads(_curled(line, shared_proxy))
+
+
+def test_the_readmes_commands_are_the_makefiles_and_flasks(tmp_path: Path) -> None:
+    outside = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    lines = re.findall(r"^    (?!curl )(\S.*)$", outside, re.MULTILINE)
+    commands = [line.partition(" #")[0].strip() for line in lines]
+    run, copy, start, check = commands
+    for name in ("Makefile", ".env.example", "setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    for command, program in ((run, "flask --app wsgi demo"), (copy, ""), (start, "gunicorn wsgi:app")):
+        # What make would do, which tests/test_demo.py and the others do.
+        said = _sh(command.replace("make ", "make --dry-run "), tmp_path)
+        assert program in said
+    assert (tmp_path / ".env").read_text() == (ROOT / ".env.example").read_text()
+    assert check == ".venv/bin/flask --app wsgi check"  # tests/test_checking.py
+
+
+def test_the_readme_is_short_and_its_first_tag_hides_nothing() -> None:
+    assert len(README.splitlines()) <= 100
+    [tag, *_] = re.findall(r"```liquid\n(.*?)```", README, re.DOTALL)
+    assert "on_error=empty" in tag
+    assert not re.search("stars=|sort=|cache_max_age", tag)
+
+
+def test_the_promises_are_those_of_the_last_bench_and_hold() -> None:
+    table = (ROOT / "docs/speed.md").read_text()
+    promised = re.findall(r"^\| at (?:least|most) ([\d.]+) .*\| `([a-z ]+)` \|$", README, re.MULTILINE)
+    assert len(promised) == 2
+    for figure, bench in promised:
+        assert re.search(rf"^\| {bench} \| .* \| . {figure}0* \| holds \|$", table, re.MULTILINE), figure
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_heading_or_a_file(page: Path) -> None:
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name})" not in index] == ["README.md"]
+
+
+def test_every_target_of_make_is_explained() -> None:
+    told = set(re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text()))
+    assert told == set(TARGETS)
+
+
+def _curled(line: str, proxy: RunningProxy) -> str:
     line = line.replace(HOST, proxy.url).replace("name:secret", f"braze:{SECRET}").replace(": secret", f": {SECRET}")
     command = [*shlex.split(line), "--silent", "--fail"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    assert '"found":true' in printed.stdout or "POST" in command
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+def _sh(command: str, folder: Path) -> str:
+    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout

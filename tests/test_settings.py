@@ -15,7 +15,7 @@ import requests
 from proxy.server.configuration import with_file
 from proxy.settings import Settings, SettingsError, documented, unknown_names
 from tests.running import Process, RunningProxy, RunningSandbox, proxy_environment
-from tools.reference import EXAMPLE, REFERENCE, example, reference
+from tools.reference import EXAMPLE, PAGES, example, with_generated
 
 ROOT = Path(__file__).parents[1]
 GOOD = {
@@ -273,8 +273,10 @@ def test_flask_lists_its_commands_without_settings() -> None:
         assert re.search(rf"^  {name} ", printed.stdout, re.MULTILINE)
 
 
-def test_the_reference_and_the_example_are_written_from_the_table() -> None:
-    page = REFERENCE.read_text("utf-8")
-    assert page == reference(page), "run: python -m tools.reference"
+def test_the_reference_the_readmes_answer_and_the_example_are_written_from_the_code() -> None:
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert "<!-- " in text
+        assert text == with_generated(text), "run: python -m tools.reference"
     assert EXAMPLE.read_text("utf-8") == example(), "run: python -m tools.reference"
     assert all(meaning for _, _, meaning in documented())

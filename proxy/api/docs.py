@@ -12,6 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from proxy.api.pages import rendered
+from proxy.api.schemas import SCHEMAS
 
 Json = dict[str, Any]
 
@@ -111,6 +112,11 @@ def _command(method: str, path: str, given: list[Json]) -> str:
     asked = "&".join(f"{one['name']}={one['example']}" for one in given if one.get("required") and "example" in one)
     url = "HOST" + path + (f"?{asked}" if asked else "")
     return f"-X POST {shlex.quote(url)}" if method == "post" else shlex.quote(url) if asked else url
+
+
+def fields_of(schema: str) -> list[Field]:
+    """Return the keys of the answers that a schema of the document describes."""
+    return list(_fields(SCHEMAS[schema], SCHEMAS, ""))
 
 
 def _fields(schema: Json, schemas: Json, path: str) -> Iterator[Field]:

@@ -13,6 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
+INSTALLATION = (ROOT / "docs" / "installation.md").read_text()
 
 _SELECTOR = re.compile(r"(?<![:\w\"])(?:ccproxy_\w+|up)(?![\w(])(?:\{[^}]*\})?")
 

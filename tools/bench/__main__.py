@@ -22,7 +22,6 @@ from tools.bench.send import send
 _ROOT = Path(__file__).parents[2]
 _ARTEFACTS = _ROOT / "tests" / "artefacts"
 _PAGE = _ROOT / "docs" / "speed.md"
-_README = _ROOT / "README.md"
 
 
 def instructions(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
@@ -64,7 +63,6 @@ def main(wanted: list[str]) -> int:
         print(f"chart: {_ARTEFACTS / 'speed.svg'}")
         if not names:
             put_into(_PAGE, markdown(lines, told))
-            put_into(_README, markdown([line for line in lines if line.holds is not None], told))
     return int(any(line.holds is False for line in lines))
 
 
