@@ -61,7 +61,7 @@ def on_starting(server: Any) -> None:
     if _settings.workers > 1 and not _settings.shared_store:
         server.log.warning(
             "WEB_CONCURRENCY=%d with CACHE_URL=memory://: each worker pays for the same products and has the "
-            "whole call budget for itself, and a purge or webhook reaches one of them; use redis:// or one worker",
+            "whole call budget for itself, and a purge or webhook reaches one of them; use sqlite:///… or one worker",
             _settings.workers,
         )
     if _settings.deadline_seconds >= BRAZE_WAITS_SECONDS:

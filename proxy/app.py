@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import gevent
 from flask import Flask
 from gevent.monkey import is_module_patched
+from gevent.threadpool import ThreadPool
 
 from proxy.api import admin
 from proxy.api.auth import register_credentials
@@ -24,6 +25,7 @@ from proxy.api.responses import Application, register_headers
 from proxy.api.status import status_page
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
+from proxy.cache.sqlite import Offload, SqliteBackend, inline
 from proxy.events import Report, to_all, unheard
 from proxy.invitations import Idempotency, Invitations
 from proxy.middleware import ResponseCache, ResponseStore
@@ -61,6 +63,7 @@ class Proxy:
     """The rooms behind the HTTP edge, for the app and for the commands."""
 
     settings: Settings
+    backend: Backend
     store: Tiered
     cache: Cache
     quota: Quota
@@ -79,6 +82,7 @@ class Proxy:
         """Stop it in the opposite order."""
         for service in reversed(self.services):
             service.stop()
+        self.backend.close()
 
 
 class Service(Protocol):
@@ -216,12 +220,12 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         report=report,
     )
     reviews = ProductReviews(cache, trustpilot, NoAssets(), time.time)
-    inviting = _inviting(settings, PrivateCalls(transport, bulkhead, quota), report)
+    inviting = _inviting(settings, backend, PrivateCalls(transport, bulkhead, quota), report)
     prober = Prober(trustpilot, breaker, settings.business_units, spawn)
-    return Proxy(settings, store, cache, quota, breaker, reviews, inviting, [prober])
+    return Proxy(settings, backend, store, cache, quota, breaker, reviews, inviting, [prober])
 
 
-def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | None:
+def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Report) -> Inviting | None:
     if settings.api_secret is None:
         return None
     grant = Grant(
@@ -231,8 +235,9 @@ def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | 
         api_secret=settings.api_secret,
         now=time.time,
     )
-    # With a patience of its own: nobody renders a message meanwhile, so this may wait for the backend longer.
-    backend = _backend(settings, report, patience=_INVITING_PATIENCE_SECONDS)
+    if settings.uses_redis:
+        # With a patience of its own: nobody renders a message meanwhile, so this may wait longer.
+        backend = _redis(settings, report, patience=_INVITING_PATIENCE_SECONDS)
     tokens = Tokens(
         grant.fetch,
         backend,
@@ -249,10 +254,18 @@ def _inviting(settings: Settings, sender: Sender, report: Report) -> Inviting | 
     return Inviting(tokens, Invitations(api, idempotency, secret=settings.api_secret, seconds=seconds))
 
 
-def _backend(settings: Settings, report: Report, *, patience: float | None = None) -> Backend:
-    """Return the backend that ``CACHE_URL`` names. ``patience``: seconds that one question to Redis may take."""
-    if not settings.shared_store:
+def _backend(settings: Settings, report: Report) -> Backend:
+    """Return the backend that ``CACHE_URL`` names."""
+    if settings.uses_redis:
+        return _redis(settings, report)
+    if settings.cache_file is None:
         return MemoryBackend(0)
+    max_bytes = int(settings.cache_max_disk_mb * MEBIBYTE)
+    return SqliteBackend(settings.cache_file, spawn, max_bytes=max_bytes, offload=_offload())
+
+
+def _redis(settings: Settings, report: Report, *, patience: float | None = None) -> Backend:
+    """Return the backend in Redis. ``patience``: seconds that one question may take."""
     # Imported here: Redis is an extra.
     from proxy.cache.redis import RedisBackend
     from proxy.redis_link import PATIENCE_SECONDS, RedisLink
@@ -276,3 +289,27 @@ def spawn(job: Callable[[], None]) -> None:
         gevent.spawn(caused)
     else:
         threading.Thread(target=caused, daemon=True).start()
+
+
+def _offload() -> Offload:
+    """Return what runs a job that may wait for the disk: beside the greenlets, where there are any."""
+    if not is_module_patched("threading"):
+        return inline
+    # One thread: the file has one writer in each process.
+    pool = ThreadPool(1)
+
+    def offload(job: Callable[[], None]) -> None:
+        raised: list[BaseException] = []
+
+        def run() -> None:
+            # gevent would print what a job raises.
+            try:
+                job()
+            except BaseException as error:  # noqa: BLE001  # raised again in the greenlet that waits
+                raised.append(error)
+
+        pool.apply(run)
+        if raised:
+            raise raised[0]
+
+    return offload

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -137,8 +138,9 @@ class Settings:
     cache_url: str = _row(
         "CACHE_URL",
         read.cache_url,
-        "memory://",
-        "where copies are: `memory://`; or `redis://…`, for several workers and machines",
+        "sqlite:///proxy.sqlite3",
+        "what the workers share: a file of this machine, relative to the working directory (four slashes: absolute); "
+        "`redis://…` for several machines; `memory://` for nothing",
         secret=True,
     )
     fresh_seconds: float = _row("CACHE_FRESH_SECONDS", _SECONDS, 900.0, "age until which a copy is fresh")
@@ -153,7 +155,7 @@ class Settings:
     )
     cache_max_mb: float = _row("CACHE_MAX_MB", _SECONDS, 64.0, "memory for copies in each worker, in MiB")
     cache_max_disk_mb: float = _row(
-        "CACHE_MAX_DISK_MB", _SECONDS, 1024.0, "most MiB of a SQLite file; checked, not used yet (issue 15)"
+        "CACHE_MAX_DISK_MB", _SECONDS, 1024.0, "most MiB that the file of `CACHE_URL` grows to"
     )
     deadline_seconds: float = _row("DEADLINE_SECONDS", _SECONDS, 1.5, "the longest an answer takes")
     upstream_timeout_seconds: float = _row(
@@ -173,13 +175,23 @@ class Settings:
     )
     port: int = _row("PORT", read.whole(0, 65_535), 8000, "where the proxy listens")
     web_concurrency: int | None = _row(
-        "WEB_CONCURRENCY", _COUNT, None, "worker processes; without it one with memory, else one per core"
+        "WEB_CONCURRENCY", _COUNT, None, "worker processes; without it one with `memory://`, else one per core"
     )
 
     @property
     def shared_store(self) -> bool:
         """Whether several workers share one cache."""
         return not self.cache_url.startswith("memory:")
+
+    @property
+    def uses_redis(self) -> bool:
+        """Whether the shared cache is a Redis."""
+        return self.shared_store and self.cache_file is None
+
+    @property
+    def cache_file(self) -> Path | None:
+        """The SQLite file that is the shared cache, if it is one."""
+        return read.cache_file(self.cache_url) if self.cache_url.startswith("sqlite:") else None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -206,7 +218,9 @@ class Settings:
             for name, (variable, value) in values.items()
         }
         shown["PROXY_CREDENTIALS"] = ", ".join(map(str, self.credentials))
-        shown["CACHE_URL"] = f"{self.cache_url.partition(':')[0]}://" + (urlsplit(self.cache_url).hostname or "")
+        # Of a Redis not the password.
+        host = f"{self.cache_url.partition(':')[0]}://" + (urlsplit(self.cache_url).hostname or "")
+        shown["CACHE_URL"] = self.cache_url if self.cache_file else host
         return shown
 
     @classmethod

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from urllib.parse import urlsplit
 
 Network = IPv4Network | IPv6Network
@@ -132,7 +133,19 @@ def cache_url(value: str) -> str:
 
         check_url(value)
         return value
-    raise ValueError("must be memory://, or redis://host:port/database (rediss:// for TLS)")
+    cache_file(value)
+    return value
+
+
+def cache_file(url: str) -> Path:
+    """Return the file that ``sqlite:///…`` names: relative to the working directory, with four slashes absolute."""
+    scheme, _, name = url.partition(":///")
+    if scheme != "sqlite" or not re.fullmatch(r"[^?#\x00-\x1f]*[^?#\x00-\x1f/.:]", name):
+        raise ValueError(
+            "must be sqlite:///file (four slashes before an absolute path), redis://host:port/database (rediss:// "
+            "for TLS), or memory://"
+        )
+    return Path(name)
 
 
 def credentials(value: str) -> tuple[Credential, ...]:

@@ -272,6 +272,8 @@ def proxy_environment(sandbox: RunningSandbox, **settings: str) -> dict[str, str
         **os.environ,
         # Whoever runs the tests may have a .env.
         "PROXY_ENV_FILE": os.devnull,
+        # The default is a file in the working directory; those who test that name one of their own.
+        "CACHE_URL": "memory://",
         "TRUSTPILOT_API_URL": sandbox.api_url,
         "TRUSTPILOT_INVITATIONS_URL": sandbox.api_url,
         "TRUSTPILOT_API_KEY": sandbox.api_key,

@@ -38,7 +38,8 @@ def test_the_defaults_are_the_contracts() -> None:
     )
     assert (settings.calls_per_5_minutes, settings.calls_per_hour, settings.calls_per_year) == (833, 10000, 200_000)
     assert (settings.batch_skus, settings.imported_reviews, settings.sync) == (100, False, "auto")
-    assert (settings.port, settings.workers) == (8000, 1)
+    assert (settings.cache_url, settings.cache_file) == ("sqlite:///proxy.sqlite3", Path("proxy.sqlite3"))
+    assert (settings.port, settings.workers) == (8000, os.cpu_count())
 
 
 WRONG = [
@@ -72,6 +73,11 @@ WRONG = [
     ("PROXY_TRUSTED_HOPS", "-1"),
     ("PROXY_DRAIN_SECONDS", "-1"),
     ("CACHE_URL", "mysql://x"),
+    ("CACHE_URL", "sqlite://proxy.sqlite3"),
+    ("CACHE_URL", "sqlite:///"),
+    ("CACHE_URL", "sqlite:///folder/"),
+    ("CACHE_URL", "sqlite:///:memory:"),
+    ("CACHE_URL", "sqlite:///a.sqlite3?mode=ro"),
     ("CACHE_URL", "redis://host:port/0"),
     ("CACHE_URL", "redis://host/name"),
     ("CACHE_URL", "redis://host/0?no_such_option=1"),
@@ -148,9 +154,10 @@ def test_a_credential_has_all_rights_or_those_it_is_narrowed_to(
     assert (credential.name, credential.secret, credential.rights) == ("name", secret, rights)
 
 
-def test_workers_default_to_one_with_memory_and_one_per_core_with_redis() -> None:
+def test_workers_default_to_one_with_memory_and_one_per_core_with_a_file_or_redis() -> None:
     cores = os.cpu_count()
-    assert Settings.from_environment(GOOD).workers == 1
+    assert Settings.from_environment({**GOOD, "CACHE_URL": "memory://"}).workers == 1
+    assert Settings.from_environment({**GOOD, "CACHE_URL": "sqlite:////var/lib/proxy.sqlite3"}).workers == cores
     assert Settings.from_environment({**GOOD, "CACHE_URL": "redis://localhost"}).workers == cores
     assert Settings.from_environment({**GOOD, "CACHE_URL": "redis://localhost", "WEB_CONCURRENCY": "7"}).workers == 7
 

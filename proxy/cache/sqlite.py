@@ -79,7 +79,8 @@ class Offload(Protocol):
         """Return when ``job`` has run; raise what it raised."""
 
 
-def _inline(job: Callable[[], None]) -> None:
+def inline(job: Callable[[], None]) -> None:
+    """Run ``job`` where it is asked for: other threads go on meanwhile."""
     job()
 
 
@@ -95,7 +96,7 @@ class SqliteBackend:
         spawn: Spawn,
         *,
         max_bytes: int,
-        offload: Offload = _inline,
+        offload: Offload = inline,
         patience: float = PATIENCE_SECONDS,
         clock: MachineClock | None = None,
     ) -> None:

@@ -102,9 +102,10 @@ class Opened:
 
 
 def prepare(path: Path) -> None:
-    """Make the folder and the file if they are missing; set a file aside that can't be read.
+    """Make the folder and the file if they are missing, for a start that is refused where that can't be done.
 
-    Raises :class:`FileRefused` for what only the operator can change. To be called before the first worker starts.
+    Raises :class:`FileRefused` for what only the operator can change. A file that is damaged or from a newer version
+    is left to the first who opens it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +116,10 @@ def prepare(path: Path) -> None:
         raise FileRefused(
             f"{path.parent} is on a network file system ({kind}), where SQLite's locks can't be trusted"
         )
-    opened = open_file(path, MachineClock.of_this_machine())
-    close_file(opened)
+    try:
+        close_file(_open(path, MachineClock.of_this_machine()))
+    except (sqlite3.Error, _Newer) as error:
+        _log.debug("the cache file is left to the first worker: %s", type(error).__name__)
 
 
 def open_file(path: Path, clock: MachineClock) -> Opened:

@@ -13,6 +13,7 @@ from pathlib import Path
 from dotenv import dotenv_values, find_dotenv
 from dotenv.parser import parse_stream
 
+from proxy.cache.sqlite_file import FileRefused, prepare
 from proxy.settings import Settings, SettingsError, documented, unknown_names
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def reload_settings(environment: MutableMapping[str, str]) -> Settings:
     try:
         whole = with_file(environment)
         settings = Settings.from_environment(whole)
+        _prepare_file(settings)
     except SettingsError as error:
         if not _good:
             raise
@@ -43,6 +45,16 @@ def reload_settings(environment: MutableMapping[str, str]) -> Settings:
 def current_settings(environment: MutableMapping[str, str]) -> Settings:
     """Return what the master read last, so that a mistake made since can't stop a worker from starting."""
     return _good[0] if _good else reload_settings(environment)
+
+
+def _prepare_file(settings: Settings) -> None:
+    """See to it that the file of ``CACHE_URL`` is there and can be used, or else refuse the start."""
+    if settings.cache_file is None:
+        return
+    try:
+        prepare(settings.cache_file)
+    except FileRefused as refused:
+        raise SettingsError([f"CACHE_URL: {refused}"]) from refused
 
 
 def warnings(environment: Mapping[str, str]) -> list[str]:

@@ -74,7 +74,7 @@ def _source(settings: Settings, unit: str, through: str | None) -> Warm:
     if not settings.shared_store:
         raise click.UsageError(
             "CACHE_URL is memory://, which this command does not share with the running proxy: "
-            "set it to the proxies' redis://…, or name the one running proxy with --through http://127.0.0.1:8000"
+            "set it to the proxies' sqlite:///… or redis://…, or name the one running proxy with --through http://127.0.0.1:8000"
         )
     return IntoStore(current_app.extensions["proxy"].reviews, unit)
 
