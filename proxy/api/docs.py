@@ -147,6 +147,6 @@ def _kind(schema: Json) -> str:
 def _takes(schema: Json) -> str:
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
-    if schema["type"] == "integer":
+    if schema["type"] in ("integer", "number"):
         return f"{schema['minimum']} to {schema['maximum']}"
     return "text"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
-from proxy.api.values import AnyText, Choice, ListParameter, Parameter, Several, WholeNumber, Written
+from proxy.api.values import AnyText, Choice, Decimals, ListParameter, Parameter, Several, WholeNumber, Written
+from proxy.clock import Now
 from proxy.reviews import Selection, View
 from proxy.reviews.display import ENGLISH, Display, display_in
+from proxy.reviews.models import UNDATED
 from proxy.reviews.view import ALL_STARS
 
 T = TypeVar("T")
@@ -21,6 +24,7 @@ LONGEST_SKU = 200
 FURTHEST = 1000
 """How far the drop-in URL can be paged through, in reviews."""
 
+_DAY_SECONDS = 86_400
 _NOT_UTF8 = "\ufffd"
 
 
@@ -137,9 +141,10 @@ def check_sku(name: str, sku: str) -> None:
         raise BadParameter(name, sku, "holds a control character; takes a SKU such as TRUCK-01")
 
 
-def view(query: Query) -> View:
+def view(query: Query, now: Now = time.time) -> View:
     """Read the parameters that choose and shape reviews."""
     stars, languages = filters(query)
+    days = query.one(MAX_AGE_DAYS)
     return View(
         stars=stars,
         languages=languages,
@@ -147,6 +152,10 @@ def view(query: Query) -> View:
         sort=query.one(SORT),
         min_chars=query.one(MIN_CHARS),
         max_chars=query.one(MAX_CHARS),
+        since=UNDATED if days is None else now() - days * _DAY_SECONDS,
+        with_image=query.one(WITH_IMAGE),
+        min_reviews=query.one(MIN_REVIEWS),
+        min_average=query.one(MIN_AVERAGE),
         html=query.one(FORMAT),
         display=display(query),
     )
@@ -249,6 +258,22 @@ SORT: Parameter[Literal["newest", "highest"]] = Parameter(
 MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", WholeNumber(0, 10_000), 1, int)
 MAX_CHARS: Parameter[int | None] = Parameter(
     "max_chars", "cut the text at a word boundary, ending in …", WholeNumber(20, 2000), None, int
+)
+MAX_AGE_DAYS: Parameter[int | None] = Parameter(
+    "max_age_days", "only reviews written in the last so many days", WholeNumber(1, 3650), None, int
+)
+WITH_IMAGE: Parameter[bool] = Parameter(
+    "with_image",
+    "true: only reviews with a photo",
+    Choice(("false", "true"), "takes false or true"),
+    default=False,
+    make=lambda word: bool(word == "true"),
+)
+MIN_REVIEWS = Parameter(
+    "min_reviews", "show none unless the product has so many reviews in all", WholeNumber(0, 1_000_000), 0, int
+)
+MIN_AVERAGE: Parameter[float | None] = Parameter(
+    "min_average", "show none unless the product's average is as high", Decimals(1, 5), None, float
 )
 FORMAT: Parameter[bool] = Parameter(
     "format",

@@ -41,7 +41,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     def product() -> Response:
         """One product block."""
         query = Query.parse(request.query_string)
-        selection, view = parameters.selection(query, units), parameters.view(query)
+        selection, view = parameters.selection(query, units), parameters.view(query, now)
         return answered(
             query,
             selection,
@@ -53,7 +53,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     def products() -> Response:
         """One block per SKU."""
         query = Query.parse(request.query_string)
-        selection, view = parameters.selection(query, units, "skus"), parameters.view(query)
+        selection, view = parameters.selection(query, units, "skus"), parameters.view(query, now)
         return answered(
             query,
             selection,

@@ -51,6 +51,30 @@ class WholeNumber:
 
 
 @dataclass(frozen=True)
+class Decimals:
+    """A number within bounds, both included, written with a point."""
+
+    least: int
+    most: int
+
+    @property
+    def words(self) -> str:
+        """What it takes."""
+        return f"takes a number from {self.least} to {self.most}, such as {self.most - 1}.25"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What it takes, as JSON Schema."""
+        return {"type": "number", "minimum": self.least, "maximum": self.most}
+
+    def read(self, text: str) -> float:
+        """Return the number."""
+        if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,20})?", text) or not self.least <= float(text) <= self.most:
+            raise ValueError
+        return float(text)
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of a few words."""
 

@@ -74,6 +74,10 @@ class Cursor:
             return float("inf")  # any page may hold the newest review: all are read
         return min(loaded.page.oldest for loaded in self.loaded)
 
+    def ends_before(self, since: float) -> bool:
+        """Tell whether what was not read of the list, if anything, was written before ``since``."""
+        return self.complete or self.watermark < since
+
     def prefetch(self) -> None:
         """Look the next page up; :meth:`await_page` waits for it."""
         after = self.loaded[-1].page.end if self.loaded else ""
@@ -154,7 +158,7 @@ def newest(pages: PageLoader, bases: list[Cursor], view: View, wanted: int, dead
     found = Found()
     while True:
         found.reviews = merge.certain(frontier)
-        found.exhausted = all(cursor.complete for cursor in frontier)
+        found.exhausted = all(cursor.ends_before(view.since) for cursor in frontier)
         if len(found.reviews) >= wanted or found.exhausted:
             break
         if not deadline.remaining():
@@ -166,7 +170,7 @@ def newest(pages: PageLoader, bases: list[Cursor], view: View, wanted: int, dead
         further = {
             cursor: _further(pages, cursor, view)
             for cursor in frontier
-            if not cursor.complete and cursor.watermark == nearest
+            if not cursor.ends_before(view.since) and cursor.watermark == nearest
         }
         frontier = [new for old in frontier for new in further.get(old, [old])]
         blocking = [cursor for cursors in further.values() for cursor in cursors]

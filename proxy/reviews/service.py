@@ -235,7 +235,7 @@ class ProductReviews:
             # The contract's answer to this is a null summary beside the reviews, not a problem.
             summary = None
         whole = failure is None and summary is not None
-        shown = list(map(read_review, reviews))
+        shown = list(map(read_review, reviews)) if view.is_worth_showing(summary) else []
         sku, unit = ",".join(selection.skus), selection.business_unit
         body = product_block(sku, summary, shown, view, self._assets, unit)
         return Answer(body, self._joined(freshness, whole=whole))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from proxy.reviews.display import ENGLISH, Display
-from proxy.reviews.models import Indexed
+from proxy.reviews.models import UNDATED, Indexed
+from proxy.reviews.summary import Summary
 
 ALL_STARS = frozenset({1, 2, 3, 4, 5})
 
@@ -22,6 +23,11 @@ class View:
     sort: Literal["newest", "highest"] = "newest"
     min_chars: int = 1
     max_chars: int | None = None
+    since: float = UNDATED
+    """The moment before which no review may be written (seconds since the epoch)."""
+    with_image: bool = False
+    min_reviews: int = 0
+    min_average: float | None = None
     html: bool = True
     display: Display = ENGLISH
     """Of the texts that the proxy itself writes."""
@@ -32,7 +38,17 @@ class View:
             review.stars in self.stars
             and (not self.languages or review.language in self.languages)
             and review.chars >= self.min_chars
+            and review.written >= self.since
+            and (review.image or not self.with_image)
         )
+
+    def is_worth_showing(self, summary: Summary | None) -> bool:
+        """Tell whether the product has the reviews and the average asked for. One that nobody knows has not."""
+        if not self.min_reviews and self.min_average is None:
+            return True
+        if summary is None or summary.total < self.min_reviews:
+            return False
+        return self.min_average is None or (summary.average is not None and summary.average >= self.min_average)
 
     def with_stars(self, stars: int) -> View:
         """Return the same view over one rating only."""

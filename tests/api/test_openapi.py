@@ -86,6 +86,9 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 @example(value=",".join(map(str, range(21))))
 @example(value="\ufffd")
 @example(value="٣")
+@example(value="4.25")
+@example(value="4,25")
+@example(value="nan")
 def test_a_value_is_taken_exactly_when_its_description_says_so(
     parameter: Parameter[Any] | ListParameter, value: str
 ) -> None:
@@ -108,6 +111,11 @@ def _describes(parameter: Parameter[Any] | ListParameter, value: str) -> bool:
     if schema["type"] == "integer":
         return (
             bool(re.fullmatch("[0-9]{1,9}", value.strip())) and schema["minimum"] <= int(value) <= schema["maximum"]
+        )
+    if schema["type"] == "number":
+        return (
+            bool(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", value.strip()))
+            and schema["minimum"] <= float(value) <= schema["maximum"]
         )
     if isinstance(parameter, Parameter):
         # One value may stand in white space.

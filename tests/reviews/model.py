@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from hypothesis import strategies as st
 
+_PHOTO = [
+    {
+        "id": "p",
+        "processedFiles": [{"mimeType": "image/jpeg", "dimension": "360pxWide", "url": "https://i.example/p"}],
+    }
+]
 
-def expected_ids(lists: list[list[dict[str, Any]]], params: dict[str, Any]) -> list[str]:
-    """Return the ids that ``/v1/reviews`` must answer for the full lists of some SKUs.
+
+NOW = datetime(2024, 12, 28, 23, 30, tzinfo=UTC).timestamp()
+"""Half an hour after the newest review that is drawn."""
+
+
+def expected_ids(lists: list[list[dict[str, Any]]], params: dict[str, Any], now: float = NOW) -> list[str]:
+    """Return the ids that ``/v1/reviews`` must answer for the full lists of some SKUs, at ``now``.
 
     Of one moment: in the order of the SKUs, then, where several are asked for, of the languages, then the list's.
     """
@@ -27,10 +40,27 @@ def expected_ids(lists: list[list[dict[str, Any]]], params: dict[str, Any]) -> l
         if review["stars"] in stars
         and (languages is None or review["language"] in languages)
         and len(review["content"].strip()) >= params.get("min_chars", 1)
+        and (now - _written(review) <= params.get("max_age_days", 10_000) * 86_400)
+        and (bool(review["attachments"]) or params.get("with_image") != "true")
     ]
+    if "min_reviews" in params or "min_average" in params:
+        average, total = rating(lists[0])
+        if total < params.get("min_reviews", 0) or average < Decimal(str(params.get("min_average", 0))):
+            return []
     if params.get("sort") == "highest":
         matching.sort(key=lambda review: -review["stars"])
     return list(dict.fromkeys(review["id"] for review in matching))[: params.get("limit", 3)]
+
+
+def rating(reviews: list[dict[str, Any]]) -> tuple[Decimal, int]:
+    """Return the average as it is shown, with one decimal, 0 without reviews; and how many there are."""
+    total = len(reviews)
+    mean = Decimal(sum(review["stars"] for review in reviews)) / total if total else Decimal(0)
+    return mean.quantize(Decimal("0.1"), ROUND_HALF_UP), total
+
+
+def _written(review: dict[str, Any]) -> float:
+    return datetime.fromisoformat(review["createdAt"]).replace(tzinfo=UTC).timestamp()
 
 
 def language_rank(language: str, asked: set[str] | None) -> int:
@@ -52,6 +82,7 @@ def catalogues(draw: st.DrawFn, prefix: str = "a") -> list[dict[str, Any]]:
             "stars": random.randint(2, 5) if random.random() < rare else 1,
             "language": "fr" if random.random() < rare else random.choice(["en", "de"]),
             "content": "x" * random.choice([0, 1, 30, 200]) if random.random() < 0.5 else "fine",
+            "attachments": _PHOTO if random.random() < rare else [],
         }
         for place in range(count)
     ]
@@ -85,5 +116,16 @@ parameters = st.fixed_dictionaries(
         "limit": st.integers(1, 20),
         "sort": st.sampled_from(["newest", "highest"]),
         "min_chars": st.sampled_from([0, 1, 20, 150]),
+        "max_age_days": st.sampled_from([1, 3, 40, 200, 3650]),
+        "with_image": st.sampled_from(["true", "false"]),
     },
 )
+
+floors = st.fixed_dictionaries(
+    {},
+    optional={
+        "min_reviews": st.sampled_from([0, 1, 3, 100, 101, 231]),
+        "min_average": st.sampled_from(["1", "1.05", "1.1", "1.25", "2", "2.3", "4.25", "5.0"]),
+    },
+)
+"""What the product has to have; for one SKU, as a merged one's rating is Trustpilot's where it can't be counted."""

@@ -12,6 +12,7 @@ from proxy.api.parameters import Query, display, selection, view
 from proxy.clock import Deadline
 from proxy.reviews import ProductReviews
 from proxy.reviews.display import display_in, languages
+from tests.reviews.model import NOW
 from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select
 
 HOSTILE = [
@@ -32,7 +33,7 @@ HOSTILE = [
 
 def asked(proxy: ProductReviews, query: str) -> dict[str, Any]:
     read = Query.parse(query.encode())
-    return proxy.block(selection(read, ("u",)), view(read), Deadline.after(10)).body
+    return proxy.block(selection(read, ("u",)), view(read, lambda: NOW), Deadline.after(10)).body
 
 
 def test_a_german_block_has_german_numbers_dates_and_sentences() -> None:
@@ -95,3 +96,24 @@ def test_a_display_locale_costs_no_call_and_is_never_wrong() -> None:
     assert asked(proxy, "sku=A&display_locale=no-such-language") == asked(proxy, "sku=A&display_locale=nb")
     assert asked(proxy, "sku=A&display_locale=xx") == plain
     assert display(Query.parse(b"")) == display_in("en")
+
+
+def test_a_list_is_read_no_further_than_the_oldest_review_that_may_be_shown() -> None:
+    trustpilot = FullLists({"A": many("a", 450)}, {"A": counts(450)})
+    block = asked(reads(trustpilot), "sku=A&stars=1&max_age_days=1")
+    assert (block["found"], trustpilot.pages_asked) == (False, [("A", 1)])
+
+
+def test_a_product_below_what_it_has_to_have_shows_its_rating_and_no_review() -> None:
+    proxy = reads(FullLists({"A": [review(f"r{n}", n, stars=s) for n, s in enumerate([4, 4, 4, 5])]}))
+    assert asked(proxy, "sku=A&min_reviews=4&min_average=4.3")["count"] == 3
+    for too_high in ("min_reviews=5", "min_average=4.31"):
+        block = asked(proxy, f"sku=A&{too_high}")
+        assert (block["found"], block["reviews"], block["disclosure"]) == (False, [], "")
+        assert block["summary"]["average_text"] == "4.3"
+
+
+def test_a_rating_that_cannot_be_had_is_not_taken_to_be_high_enough() -> None:
+    trustpilot = FullLists({"A": many("a", 101)}, {"A": {"numberOfReviews": {"total": "many"}}})
+    assert asked(reads(trustpilot), "sku=A&min_reviews=1")["found"] is False
+    assert asked(reads(trustpilot), "sku=A")["found"] is True
