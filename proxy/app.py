@@ -27,7 +27,7 @@ from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
 from proxy.events import Report, to_all, unheard
-from proxy.invitations import Idempotency, Invitations
+from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery
@@ -101,6 +101,7 @@ class Inviting:
 
     tokens: Tokens
     invitations: Invitations
+    links: Links
 
 
 def wire(settings: Settings) -> Flask:
@@ -130,7 +131,8 @@ def wire(settings: Settings) -> Flask:
         from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
 
         app.register_blueprint(preview_page(app, settings, spawn))
-    app.register_blueprint(inviting(proxy.inviting.invitations if proxy.inviting else None, settings))
+    sends = proxy.inviting
+    app.register_blueprint(inviting(sends.invitations if sends else None, sends.links if sends else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
     _watch(app, proxy, metrics, report)
@@ -247,11 +249,19 @@ def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Repo
         fetch_seconds=settings.upstream_timeout_seconds + 2,
     )
     api = InvitationApi(
-        sender, tokens, invitations_url=settings.invitations_url, business_user=settings.business_user_id
+        sender,
+        tokens,
+        api_url=settings.api_url,
+        invitations_url=settings.invitations_url,
+        business_user=settings.business_user_id,
     )
     seconds = settings.upstream_timeout_seconds
     idempotency = Idempotency(backend, time.sleep, claim_seconds=seconds + 5)
-    return Inviting(tokens, Invitations(api, idempotency, secret=settings.api_secret, seconds=seconds))
+    return Inviting(
+        tokens,
+        Invitations(api, idempotency, secret=settings.api_secret, seconds=seconds),
+        Links(api, idempotency, Group(spawn), secret=settings.api_secret, seconds=seconds),
+    )
 
 
 def _backend(settings: Settings, report: Report) -> Backend:

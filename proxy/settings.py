@@ -165,7 +165,10 @@ class Settings:
         "UPSTREAM_CONCURRENCY", _COUNT, 128, "most calls to Trustpilot at once, in each worker"
     )
     token_endpoint: bool = _row(
-        "TOKEN_ENDPOINT", read.boolean, default=False, meaning="`true` opens Trustpilot's own token call"
+        "TOKEN_ENDPOINT",
+        read.boolean,
+        default=False,
+        meaning="`true` opens Trustpilot's own token call; deprecated, `/v1/invitation-links` needs no token",
     )
     preview: bool = _row(
         "PREVIEW", read.boolean, default=False, meaning="`true` opens `/preview`; it needs the extra `preview`"
@@ -298,3 +301,13 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
         if nearest := get_close_matches(name.upper(), known, n=1, cutoff=likeness):
             warnings.append(f"{name} is no setting; {nearest[0]} is")
     return warnings
+
+
+def deprecated_names(environment: Mapping[str, str]) -> list[str]:
+    """Return a warning for each variable that still works and should not be needed any more."""
+    if environment.get("TOKEN_ENDPOINT", "").strip().lower() not in ("true", "1", "yes", "on"):
+        return []
+    return [
+        "TOKEN_ENDPOINT is deprecated: /v1/invitations and /v1/invitation-links need no token in the template "
+        "(docs/invitations.md)"
+    ]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import requests
 
-from proxy.preview.braze import MemoryAnswers, Profile, render
+from proxy.preview.braze import BasicCredential, MemoryAnswers, Profile, render
 from tests.api.test_reads import Sockets
 from tests.running import SECRET, UNIT, RunningSandbox, served_here
 
 PAGE = (Path(__file__).parents[1] / "docs" / "invitations.md").read_text()
-BODY, TOKEN = re.findall(r"```liquid\n(.*?)```", PAGE, re.DOTALL)
+BODY, LINK, TOKEN = re.findall(r"```liquid\n(.*?)```", PAGE, re.DOTALL)
 HOST = "https://reviews.example.com"
 ADA = Profile(
     attributes={"email_address": "ada@example.com", "first_name": 'Ada "The Countess"'},
@@ -27,7 +27,7 @@ def rendered(template: str) -> str:
         template,
         ADA,
         transport=Sockets(),
-        credentials={},
+        credentials={"reviews_proxy": BasicCredential("braze", SECRET)},
         clock=time.time,
         sleep=lambda _: None,
         cache=MemoryAnswers(time.time),
@@ -54,6 +54,16 @@ def test_the_webhooks_body_arrives_at_each_of_the_urls(sandbox: RunningSandbox) 
     (arrived,) = sandbox.invitations()
     assert arrived["body"] == json.loads(rendered(BODY))
     assert arrived["body"]["consumerName"] == 'Ada "The Countess"'
+
+
+def test_the_links_tag_renders_five_stars_that_lead_to_trustpilot(sandbox: RunningSandbox) -> None:
+    with served_here(sandbox) as proxy:
+        output = rendered(LINK.replace(HOST, proxy.url))
+    links = re.findall(r'href="(https://products\.trustpilot\.example/[^"]+)">(★+)<', output)
+    assert [(link.partition("?")[2], len(icons)) for link, icons in links] == [(f"stars={n}", n) for n in range(1, 6)]
+    (arrived,) = sandbox.links()
+    assert arrived["body"]["consumer"] == {"email": "ada@example.com", "name": 'Ada "The Countess"'}
+    assert (arrived["body"]["referenceId"], arrived["body"]["products"]) == ("order-1", [{"sku": "TRUCK-01"}])
 
 
 def test_the_token_snippet_renders_a_token(sandbox: RunningSandbox) -> None:

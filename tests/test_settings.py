@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from proxy.server.configuration import with_file
-from proxy.settings import Settings, SettingsError, documented, unknown_names
+from proxy.settings import Settings, SettingsError, deprecated_names, documented, unknown_names
 from tests.running import Process, RunningProxy, RunningSandbox, proxy_environment
 from tools.reference import EXAMPLE, PAGES, example, with_generated
 
@@ -287,3 +287,9 @@ def test_the_reference_the_readmes_answer_and_the_example_are_written_from_the_c
         assert text == with_generated(text), "run: python -m tools.reference"
     assert EXAMPLE.read_text("utf-8") == example(), "run: python -m tools.reference"
     assert all(meaning for _, _, meaning in documented())
+
+
+def test_the_start_warns_of_what_is_deprecated() -> None:
+    assert deprecated_names({"TOKEN_ENDPOINT": "false"}) == []
+    (told,) = deprecated_names({"TOKEN_ENDPOINT": "true"})
+    assert "/v1/invitation-links" in told

@@ -46,6 +46,7 @@ FIELDS = {
     "date_text": "the same for people",
     "created_at": "the moment it was written",
     "language": "ISO 639-1",
+    "url": "the link, for one customer and one order",
     "reply": "the shop's answer, or null",
     "image": "the address of a photo, or null",
     "attributes": "ratings of single qualities",

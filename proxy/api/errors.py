@@ -11,7 +11,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from proxy.api.parameters import BadParameter, UnknownBusinessUnit
 from proxy.cache import BackendDown
-from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, RecordsDown
+from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, LinkLate, RecordsDown
 from proxy.reviews import Unavailable
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import OutcomeUnknown, RateLimited, Refused
@@ -48,6 +48,7 @@ def register_problems(app: Flask) -> None:
     app.register_error_handler(KeyReused, _key_reused)
     app.register_error_handler(InvitationUnderWay, _under_way)
     app.register_error_handler(RecordsDown, _records_down)
+    app.register_error_handler(LinkLate, lambda error: retried(504, str(error), 5))
     app.register_error_handler(TrustpilotError, _not_confirmed)
     app.register_error_handler(ClientDisconnected, _body_unreadable)
     app.register_error_handler(HTTPException, _http)

@@ -1,7 +1,8 @@
-"""The invitation endpoints: relay an invitation once, and hand out the token where that is wanted."""
+"""The invitation endpoints: relay an invitation once, hand out links, and the token where that is wanted."""
 
 from __future__ import annotations
 
+import json
 import re
 
 from flask import Blueprint, Response, abort, jsonify, request
@@ -9,8 +10,11 @@ from flask import Blueprint, Response, abort, jsonify, request
 from proxy.api import parameters
 from proxy.api.errors import problem
 from proxy.api.parameters import BadParameter, Query
+from proxy.api.responses import deadline
 from proxy.clock import Deadline, Now
-from proxy.invitations import Invitations
+from proxy.invitations import BadInvitation, Invitations, Links, Outcome
+from proxy.invitations.links import read_link_request
+from proxy.invitations.validation import read_object
 from proxy.settings import Settings
 from proxy.trustpilot.token import PATH, Tokens
 
@@ -18,10 +22,11 @@ LARGEST_BODY_BYTES = 256 * 1024
 """An invitation with a hundred products is a tenth of this."""
 
 _LONGEST_KEY = 255
+_FIELDS = frozenset({"email", "name", "reference", "sku", "locale", "redirect_url", "business_unit"})
 
 
-def inviting(invitations: Invitations | None, settings: Settings) -> Blueprint:
-    """Return the endpoints that send; without ``invitations`` they say what is not configured."""
+def inviting(invitations: Invitations | None, links: Links | None, settings: Settings) -> Blueprint:
+    """Return the endpoints that send; without ``invitations`` and ``links`` they say what is not configured."""
     endpoints = Blueprint("inviting", __name__, url_prefix="/v1")
     units = settings.business_units
 
@@ -37,21 +42,57 @@ def inviting(invitations: Invitations | None, settings: Settings) -> Blueprint:
 
     def send(unit: str) -> Response:
         if invitations is None:
-            # Not a 4xx, so that what Braze sends meanwhile goes out once this is put right; and of the 5xx one that
-            # Braze does not count against the host.
-            return problem(501, "invitations are not set up: the proxy needs TRUSTPILOT_API_SECRET")
+            return _not_set_up()
         key = _idempotency_key()
         outcome = invitations.send(unit, _json_body(), key)
-        response = Response(outcome.verdict.body, outcome.verdict.status, headers={"Cache-Control": "no-store"})
+        response = Response(outcome.verdict.body, outcome.verdict.status)
         if outcome.verdict.body:
             response.content_type = "application/json"
         else:
             del response.headers["Content-Type"]
-        if outcome.replayed:
-            response.headers["Idempotency-Replayed"] = "true"
-        return response
+        return _finished(response, outcome)
+
+    @endpoints.post("/invitation-links")
+    def link() -> Response:
+        """Return a link to write a review, for a mail of the shop's own."""
+        if links is None:
+            return _not_set_up()
+        given = _link_body()
+        unit = given.get("business_unit")
+        if unit is not None and unit not in units:
+            raise BadInvitation("business_unit: takes a configured business unit")
+        wanted = read_link_request(given)
+        outcome = links.link(str(unit or units[0]), wanted, deadline(settings.deadline_seconds))
+        verdict = outcome.verdict
+        if not verdict.accepted:
+            return problem(
+                verdict.status, f"Trustpilot refuses this link with {verdict.status}{_words(verdict.body)}"
+            )
+        return _finished(jsonify(found=True, url=verdict.body.decode()), outcome)
 
     return endpoints
+
+
+def _not_set_up() -> Response:
+    # Not a 4xx, so that what Braze sends meanwhile goes out once this is put right; and of the 5xx one that Braze
+    # does not count against the host.
+    return problem(501, "invitations are not set up: the proxy needs TRUSTPILOT_API_SECRET")
+
+
+def _finished(response: Response, outcome: Outcome) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    if outcome.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def _words(refusal: bytes) -> str:
+    """Return what Trustpilot says of a refusal, as far as it is text."""
+    try:
+        message = json.loads(refusal)["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return f": {message[:200]}" if isinstance(message, str) else ""
 
 
 def handing_out(tokens: Tokens, settings: Settings, now: Now) -> Blueprint:
@@ -76,10 +117,35 @@ def handing_out(tokens: Tokens, settings: Settings, now: Now) -> Blueprint:
 def _json_body() -> bytes:
     if not request.is_json:
         abort(415, "an invitation takes Content-Type: application/json")
+    return _body()
+
+
+def _body() -> bytes:
     body = request.stream.read(LARGEST_BODY_BYTES + 1)
     if len(body) > LARGEST_BODY_BYTES:
         abort(413, f"an invitation takes at most {LARGEST_BODY_BYTES} bytes")
     return body
+
+
+def _link_body() -> dict[str, object]:
+    """Read JSON, or the form that Braze sends where a tag names no type."""
+    if request.is_json:
+        return read_object(_body())
+    if request.mimetype != "application/x-www-form-urlencoded":
+        abort(415, "a link takes Content-Type: application/json or application/x-www-form-urlencoded")
+    given: dict[str, object] = {}
+    for name, values in Query.parse(_body()).given.items():
+        if any("\ufffd" in value for value in values):
+            raise BadInvitation(f"{_field(name)}: not valid UTF-8; encode it with | url_param_escape")
+        if name != "sku" and len(values) > 1:
+            raise BadInvitation(f"{_field(name)}: given twice; takes one value")
+        given[name] = values if name == "sku" else values[0]
+    return given
+
+
+def _field(name: str) -> str:
+    """Return a form's name as it may be shown: a body that was not escaped can make a name of an address."""
+    return name if name in _FIELDS else "a field"
 
 
 def _idempotency_key() -> str | None:

@@ -40,6 +40,7 @@ _VIEW = (
 )
 _SUMMARY = (p.SKU, p.DISPLAY_LOCALE, p.LOCALE, p.ON_ERROR)
 _UNDER_LOAD = (503, 504)
+_SENDING = (404, 413, 415, 422, 429, 500, 501, 502, 503, 504)
 _TOKEN_STATUSES = (413, 429, 501, 502, 503, 504)
 
 
@@ -86,6 +87,12 @@ def described(settings: Settings) -> Json:
         ),
         "/v1/invitations": _invitation("Send an invitation, once", (unit,)),
         DROP_IN_INVITATIONS: _invitation("Trustpilot's own invitation call", ()),
+        "/v1/invitation-links": {
+            "post": {
+                **_operation("A link to write a review, once", {200: _json("Link")}, (), _SENDING),
+                "requestBody": {"required": True, "content": _link_bodies(settings.business_units)},
+            }
+        },
         "/v1/cache/purge": {
             "post": _operation("Forget a product", {200: _json("Purged")}, (p.SKU, p.LOCALE, unit), (503,))
         },
@@ -193,7 +200,7 @@ _FRESHNESS: Json = {
 
 def _invitation(summary: str, given: tuple[Parameter[Any], ...]) -> Json:
     answers = {202: {"description": "Trustpilot has taken it"}, "2XX": {"description": "as Trustpilot answers"}}
-    operation = _operation(summary, answers, given, (404, 413, 415, 422, 429, 500, 501, 502, 503, 504))
+    operation = _operation(summary, answers, given, _SENDING)
     key = {"name": "Idempotency-Key", "in": "header", "schema": _KEY}
     operation["parameters"] = [*operation.get("parameters", []), key]
     operation["requestBody"] = {"required": True, **_json("Invitation")}
@@ -258,6 +265,17 @@ def _json(name: str) -> Json:
 
 def _json_or_html(name: str) -> Json:
     return {"content": {**_json(name)["content"], **_html()["content"]}}
+
+
+def _link_bodies(units: tuple[str, ...]) -> Json:
+    def body(name: str, takes: list[str | None]) -> Json:
+        unit: Json = {"type": "object", "properties": {"business_unit": {"enum": takes}}}
+        return {"schema": {"allOf": [_ref(name), unit]}}
+
+    return {
+        "application/json": body("LinkRequest", [*units, None]),
+        "application/x-www-form-urlencoded": body("LinkForm", [*units]),
+    }
 
 
 def _html() -> Json:

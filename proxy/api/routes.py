@@ -21,6 +21,7 @@ RIGHT_FOR: dict[str, str | None] = {
     DROP_IN_SUMMARY: "read",
     PREVIEW: "read",
     "/v1/invitations": "invite",
+    "/v1/invitation-links": "invite",
     DROP_IN_INVITATIONS: "invite",
     TOKEN: "invite",
     "/hooks/trustpilot": "hook",

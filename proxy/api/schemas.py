@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from proxy.invitations import links
 from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, VISIBLE
 
 Json = dict[str, Any]
@@ -101,16 +102,54 @@ _PRODUCT_REVIEW: Json = {
     ]
 }
 _SERVICE_REVIEW: Json = {"type": "object", "properties": {"preferredSendTime": _SEND_TIME}}
+_ADDRESS: Json = {
+    "type": "string",
+    "pattern": f"^{ADDRESS}$",
+    "maxLength": LONGEST_ADDRESS,
+    "examples": ["jane@example.com"],
+}
+_TEXT: Json = {
+    "type": "string",
+    "pattern": VISIBLE,
+    "maxLength": links.LONGEST_TEXT,
+    "not": {"pattern": _UNRENDERED},
+}
+_A_SKU = rf"(?=[^,]*{VISIBLE}){links.SKU}"
+_SKU_LIST: Json = {
+    "type": "string",
+    "pattern": rf"^{_A_SKU}(,{_A_SKU}){{0,{links.MOST_SKUS - 1}}}$",
+    "not": {"pattern": _UNRENDERED},
+}
+
+
+def _link_request(*absent: Json, number: Json) -> Json:
+    """Return what a link takes; ``absent``: what stands for a field that is not given, in JSON."""
+    return {
+        "type": "object",
+        "properties": {
+            "email": _ADDRESS,
+            "name": _TEXT,
+            "reference": number,
+            "sku": {
+                "description": "what the link is about; without it the shop itself",
+                "anyOf": [
+                    _SKU_LIST,
+                    {"type": "array", "items": _SKU_LIST, "minItems": 1, "maxItems": links.MOST_SKUS},
+                    *absent,
+                ],
+            },
+            "locale": {"anyOf": [{"type": "string", "pattern": f"^{links.LOCALE}$"}, *absent]},
+            "redirect_url": {"anyOf": [{"type": "string", "pattern": f"^{links.REDIRECT_URL}$"}, *absent]},
+        },
+        "required": ["email", "name", "reference"],
+    }
+
+
 _INVITATION: Json = {
     "type": "object",
     "description": "Trustpilot's own body; what is not described here is passed on as it is.",
     "properties": {
-        "consumerEmail": {
-            "type": "string",
-            "pattern": f"^{ADDRESS}$",
-            "maxLength": LONGEST_ADDRESS,
-            "examples": ["jane@example.com"],
-        },
+        "consumerEmail": _ADDRESS,
         "referenceNumber": {"type": ["string", "integer", "null"], "not": {"type": "string", "pattern": _UNRENDERED}},
         "serviceReviewInvitation": _or_null(_SERVICE_REVIEW),
         "productReviewInvitation": _or_null(_PRODUCT_REVIEW),
@@ -158,4 +197,7 @@ SCHEMAS: dict[str, Json] = {
     "Token": _object({"access_token": TEXT, "token_type": TEXT, "expires_in": TEXT}),
     "Grant": _object({"grant_type": {"const": "client_credentials"}}, ("grant_type",), open_=True),
     "Invitation": _INVITATION,
+    "LinkRequest": _link_request(_NULL, number={"anyOf": [_TEXT, {"type": "integer"}]}),
+    "LinkForm": _link_request(number=_TEXT),
+    "Link": _object({"found": TRUE_OR_FALSE, "url": TEXT}),
 }

@@ -1,6 +1,7 @@
 """Invitations: validated, sent once, answered alike. Needs neither Flask nor requests."""
 
 from proxy.invitations.idempotency import Idempotency, InvitationUnderWay, KeyReused, Outcome, RecordsDown
+from proxy.invitations.links import LinkLate, Links
 from proxy.invitations.service import Invitations
 from proxy.invitations.validation import BadInvitation
 
@@ -10,6 +11,8 @@ __all__ = [
     "InvitationUnderWay",
     "Invitations",
     "KeyReused",
+    "LinkLate",
+    "Links",
     "Outcome",
     "RecordsDown",
 ]

@@ -20,7 +20,7 @@ ADDRESS = rf"[^{_NOT_IN_ADDRESS}]{{1,64}}@[^.{_NOT_IN_ADDRESS}]+(\.[^.{_NOT_IN_A
 
 LONGEST_ADDRESS = 254
 _SECTIONS = ("serviceReviewInvitation", "productReviewInvitation")
-_NOTHING = "the Liquid variable rendered to nothing"
+RENDERED_TO_NOTHING = "the Liquid variable rendered to nothing"
 
 
 class BadInvitation(Exception):
@@ -29,10 +29,8 @@ class BadInvitation(Exception):
 
 def read_invitation(body: bytes) -> dict[str, Any]:
     """Return the invitation in ``body``. Raises :class:`BadInvitation`."""
-    invitation = _json(body)
-    if not isinstance(invitation, dict):
-        raise BadInvitation("the body takes a JSON object")
-    _check_address(invitation.get("consumerEmail"))
+    invitation = read_object(body)
+    check_address("consumerEmail", invitation.get("consumerEmail"))
     _check_reference(invitation.get("referenceNumber"))
     sections = {name: _section(invitation, name) for name in _SECTIONS if invitation.get(name) is not None}
     if not sections:
@@ -41,6 +39,14 @@ def read_invitation(body: bytes) -> dict[str, Any]:
         _check_products(sections["productReviewInvitation"])
     _check_order([_send_time(name, sections[name]) for name in sections])
     return invitation
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``body``. Raises :class:`BadInvitation`."""
+    given = _json(body)
+    if not isinstance(given, dict):
+        raise BadInvitation("the body takes a JSON object")
+    return given
 
 
 def _json(body: bytes) -> object:
@@ -69,24 +75,25 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_address(value: object) -> None:
+def check_address(name: str, value: object) -> None:
+    """Raise :class:`BadInvitation` for what is no address; ``name`` is the field."""
     takes = "takes an e-mail address"
     if value is None:
-        raise BadInvitation(f"consumerEmail: required; {takes}")
+        raise BadInvitation(f"{name}: required; {takes}")
     if not isinstance(value, str):
-        raise BadInvitation(f"consumerEmail: not text; {takes}")
+        raise BadInvitation(f"{name}: not text; {takes}")
     if not value.strip():
-        raise BadInvitation(f"consumerEmail: empty; {_NOTHING}; {takes}")
-    if _is_unrendered(value):
-        raise BadInvitation(f"consumerEmail: unrendered Liquid; {takes}")
+        raise BadInvitation(f"{name}: empty; {RENDERED_TO_NOTHING}; {takes}")
+    if is_unrendered(value):
+        raise BadInvitation(f"{name}: unrendered Liquid; {takes}")
     if len(value) > LONGEST_ADDRESS or not re.fullmatch(ADDRESS, value):
-        raise BadInvitation(f"consumerEmail: not an e-mail address; {takes} such as name@example.com")
+        raise BadInvitation(f"{name}: not an e-mail address; {takes} such as name@example.com")
 
 
 def _check_reference(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise BadInvitation("referenceNumber: takes text, such as an order number")
-    if isinstance(value, str) and _is_unrendered(value):
+    if isinstance(value, str) and is_unrendered(value):
         # It would go out as it is, and every customer's order would have the same number.
         raise BadInvitation("referenceNumber: unrendered Liquid; takes text, such as an order number")
 
@@ -111,8 +118,8 @@ def _check_products(section: dict[str, Any]) -> None:
     if not isinstance(items, list) or not items or not all(isinstance(item, kind) for item in items):
         raise BadInvitation(f"{name}: takes a list of {takes}, at least one")
     if any(isinstance(item, str) and not re.search(VISIBLE, item) for item in items):
-        raise BadInvitation(f"{name}: an empty SKU; {_NOTHING}")
-    if any(isinstance(item, str) and _is_unrendered(item) for item in items):
+        raise BadInvitation(f"{name}: an empty SKU; {RENDERED_TO_NOTHING}")
+    if any(isinstance(item, str) and is_unrendered(item) for item in items):
         raise BadInvitation(f"{name}: unrendered Liquid; takes a list of SKUs")
 
 
@@ -142,5 +149,6 @@ def _check_order(times: list[datetime | None]) -> None:
         )
 
 
-def _is_unrendered(value: str) -> bool:
+def is_unrendered(value: str) -> bool:
+    """Tell whether Liquid was left in ``value``."""
     return any(mark in value for mark in ("{{", "}}", "{%", "${"))

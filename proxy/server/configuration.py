@@ -14,7 +14,7 @@ from dotenv import dotenv_values, find_dotenv
 from dotenv.parser import parse_stream
 
 from proxy.cache.sqlite_file import FileRefused, prepare
-from proxy.settings import Settings, SettingsError, documented, unknown_names
+from proxy.settings import Settings, SettingsError, deprecated_names, documented, unknown_names
 
 _log = logging.getLogger(__name__)
 _good: list[Settings] = []
@@ -58,11 +58,12 @@ def _prepare_file(settings: Settings) -> None:
 
 
 def warnings(environment: Mapping[str, str]) -> list[str]:
-    """Return a line for each variable that was given and is probably mistyped."""
+    """Return a line for each variable that was given and is probably mistyped, or deprecated."""
     try:
-        return unknown_names(with_file(environment))
+        given = with_file(environment)
     except SettingsError:
         return []  # reported by whoever reads the settings
+    return [*unknown_names(given), *deprecated_names(given)]
 
 
 def with_file(environment: Mapping[str, str]) -> dict[str, str]:

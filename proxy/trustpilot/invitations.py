@@ -1,14 +1,25 @@
-"""Trustpilot's invitation API: the one private call the proxy makes, and what its answers mean."""
+"""Trustpilot's invitation API: invitations, links to write a review, and what its answers mean."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from proxy.clock import Deadline
-from proxy.trustpilot.errors import NotFound, OutcomeUnknown, Refused, Rejected, TimedOut, TrustpilotError
+from proxy.trustpilot.errors import (
+    Malformed,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Rejected,
+    TimedOut,
+    TrustpilotError,
+)
 from proxy.trustpilot.response import Response, Sender
 from proxy.trustpilot.token import Token, Tokens
 
@@ -34,10 +45,13 @@ class Verdict:
 class InvitationApi:
     """Sends invitations with the proxy's token. ``business_user`` is who they are sent on behalf of."""
 
-    def __init__(self, sender: Sender, tokens: Tokens, *, invitations_url: str, business_user: str | None) -> None:
+    def __init__(
+        self, sender: Sender, tokens: Tokens, *, api_url: str, invitations_url: str, business_user: str | None
+    ) -> None:
         self._sender = sender
         self._tokens = tokens
-        self._url = invitations_url
+        self._invitations = f"{invitations_url}/private/business-units/"
+        self._products = f"{api_url}/private/product-reviews/business-units/"
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if business_user:
             # "Should be provided when access token is obtained using client_credentials grant type."
@@ -49,37 +63,67 @@ class InvitationApi:
         Raises :class:`OutcomeUnknown` when Trustpilot may have taken the invitation, and another
         :class:`~proxy.trustpilot.errors.TrustpilotError` when it has not.
         """
+        url = f"{self._invitations}{quote(business_unit, safe='')}/email-invitations"
+
+        def send(token: Token) -> Response:
+            try:
+                return self._post(url, body, token, deadline)
+            except TrustpilotError as error:
+                if error.received:
+                    raise OutcomeUnknown(str(error)) from error
+                raise
+
+        response = self._authorized(send, deadline)
+        return _refusal(response) or _acceptance(response)
+
+    def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
+        """Ask for a link to review products, or the shop itself. The body of an accepted verdict is the bare link.
+
+        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. Whether Trustpilot made a link that never came here
+        matters to nobody, so no outcome is unknown.
+        """
+        base = self._products if of_products else self._invitations
+        url = f"{base}{quote(business_unit, safe='')}/invitation-links"
+        text = json.dumps(body).encode()
+        response = self._authorized(lambda token: self._post(url, text, token, deadline), deadline)
+        return _refusal(response) or Verdict(response.status, read_link(response.body).encode())
+
+    def _authorized(self, send: Callable[[Token], Response], deadline: Deadline) -> Response:
         token = self._tokens.token(deadline)
-        response = self._sent(business_unit, body, token, deadline)
+        response = send(token)
         if response.status == 401:
             token = self._tokens.replace(token, deadline)
-            response = self._sent(business_unit, body, token, deadline)
+            response = send(token)
             if response.status == 401:
                 self._tokens.distrust(token)
         if response.status != 401:
             self._tokens.confirm(token)
-        return _verdict(response)
+        return response
 
-    def _sent(self, business_unit: str, body: bytes, token: Token, deadline: Deadline) -> Response:
-        url = f"{self._url}/private/business-units/{quote(business_unit, safe='')}/email-invitations"
+    def _post(self, url: str, body: bytes, token: Token, deadline: Deadline) -> Response:
         left = deadline.remaining()
         if not left:
-            raise TimedOut("no time was left to send the invitation")
-        try:
-            return self._sender.send(
-                "POST",
-                url,
-                headers={**self._headers, "Authorization": f"Bearer {token.text}"},
-                data=body,
-                timeout=left,
-            )
-        except TrustpilotError as error:
-            if error.received:
-                raise OutcomeUnknown(str(error)) from error
-            raise
+            raise TimedOut("no time was left to ask Trustpilot")
+        headers = {**self._headers, "Authorization": f"Bearer {token.text}"}
+        return self._sender.send("POST", url, headers=headers, data=body, timeout=left)
 
 
-def _verdict(response: Response) -> Verdict:
+def read_link(body: bytes) -> str:
+    """Return the link in Trustpilot's answer: ``url`` or ``reviewUrl``. Raises :class:`Malformed`."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    for name in ("url", "reviewUrl"):
+        link = answer.get(name) if isinstance(answer, dict) else None
+        # It goes into the href of a mail.
+        if isinstance(link, str) and re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?([/?#][!#-;=?-_a-z|~]*)?", link):
+            return link
+    raise Malformed("Trustpilot's answer holds no link")
+
+
+def _refusal(response: Response) -> Verdict | None:
+    """Return the 4xx that sending it again would not change, ``None`` for a 2xx; raise what else it is."""
     status = response.status
     try:
         response.raise_for_status(f"Trustpilot refuses the proxy's access token or business user with {status}")
@@ -88,12 +132,17 @@ def _verdict(response: Response) -> Verdict:
         raise
     except (NotFound, Rejected):
         return Verdict(status, response.body if _is_json_or_empty(response.body) else b"")
+    return None
+
+
+def _acceptance(response: Response) -> Verdict:
     if not _is_json_or_empty(response.body):
         # A maintenance page can be a 200 too. What is not the API's answer confirms nothing.
         raise OutcomeUnknown(
-            f"Trustpilot answered {status} with something that is not JSON", retry_after_header=response.retry_after
+            f"Trustpilot answered {response.status} with something that is not JSON",
+            retry_after_header=response.retry_after,
         )
-    return Verdict(status, response.body)
+    return Verdict(response.status, response.body)
 
 
 def _is_json_or_empty(body: bytes) -> bool:
