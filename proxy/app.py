@@ -36,6 +36,7 @@ from proxy.reviews import ProductReviews, Updates
 from proxy.reviews.brand_assets import NoAssets
 from proxy.server import draining
 from proxy.settings import Settings
+from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import Gauges, Metrics
 from proxy.telemetry.recent import Recent, Workers
@@ -192,9 +193,12 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     ``evicted`` is called for each copy that had to leave memory.
     """
     backend = _backend(settings, report)
+    lifetimes = Lifetimes(
+        settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds, confirms=settings.sync != "off"
+    )
     store = Tiered(
         backend,
-        Lifetimes(settings.fresh_seconds, settings.stale_seconds, settings.missing_seconds),
+        lifetimes,
         time.time,
         spawn,
         l1_bytes=int(settings.cache_max_mb * MEBIBYTE * (1 - RESPONSE_CACHE_SHARE)),
@@ -221,7 +225,18 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         api_key=settings.api_key,
         report=report,
     )
-    reviews = ProductReviews(cache, trustpilot, NoAssets(), time.time)
+    reviews = ProductReviews(cache, trustpilot, NoAssets(), time.time, batch_skus=settings.batch_skus)
+    if settings.sync != "off":
+        validator = Validator(
+            cache,
+            trustpilot.batch_summaries,
+            spawn,
+            time.time,
+            most_skus=settings.batch_skus,
+            fresh_seconds=lambda: lifetimes.fresh * lifetimes.pace.fresh,
+            report=report,
+        )
+        cache.validate_with(validator.want)
     inviting = _inviting(settings, backend, PrivateCalls(transport, bulkhead, quota), report)
     prober = Prober(trustpilot, breaker, settings.business_units, spawn)
     return Proxy(settings, backend, store, cache, quota, breaker, reviews, inviting, [prober])

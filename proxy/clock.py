@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 
 Now = Callable[[], float]
 """Seconds since the epoch. Wall time, because copies are shared between processes and machines."""
@@ -16,11 +16,19 @@ Spawn = Callable[[Callable[[], None]], None]
 """Runs a function beside the caller and returns at once."""
 
 
-class Priority(Enum):
-    """Who a call is made for."""
+class Priority(IntEnum):
+    """Who a call is made for; the first gets the last of the quota."""
 
-    FOREGROUND = "somebody waits for it, as nothing is cached"
-    BACKGROUND = "a refresh: the first to be given up"
+    FOREGROUND = 0
+    """Somebody waits for it, as nothing is cached."""
+    FEED = 1
+    """It tells about a whole shop."""
+    BACKGROUND = 2
+    """What is cached is known to have changed, or is to be made ready."""
+    VALIDATION = 3
+    """What is cached is old, and may still be right."""
+    BACKFILL = 4
+    """Nobody has asked for it yet."""
 
 
 class Patience:

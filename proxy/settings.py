@@ -101,7 +101,10 @@ class Settings:
         "calls a year that the plan has, or `unlimited`; checked, not used yet (issue 16)",
     )
     batch_skus: int = _row(
-        "TRUSTPILOT_BATCH_SKUS", _COUNT, 100, "most SKUs in one summaries call; checked, not used yet (issue 16)"
+        "TRUSTPILOT_BATCH_SKUS",
+        _COUNT,
+        100,
+        "most SKUs in one summaries call; fewer are asked for where Trustpilot rejects so many",
     )
     imported_reviews: bool = _row(
         "TRUSTPILOT_IMPORTED_REVIEWS",
@@ -113,7 +116,8 @@ class Settings:
         "SYNC",
         read.one_of("auto", "feed", "summaries", "off"),
         "auto",
-        "`feed`, `summaries`, `off` or `auto`: how copies are kept true; checked, not used yet (issue 16)",
+        "how copies are kept true: `off` fetches each again when it is stale; `auto` and `summaries` fetch only what "
+        "changed, as counts of many products in one call show; `feed` is not used yet (issue 16)",
     )
     credentials: tuple[Credential, ...] = _row(
         "PROXY_CREDENTIALS",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from proxy.cache.backoff import BACKOFF_SECONDS, Backoff
 from proxy.cache.entry import Entry, Key
@@ -43,6 +44,17 @@ class Updated:
     refresh: bool
 
 
+class Parts(NamedTuple):
+    """All that is cached of a product, and the product's generation."""
+
+    cached: dict[str, Cached]
+    generation: int
+
+
+Validate = Callable[[Key, Callable[[], object]], bool]
+"""Told of a stale entry that was asked for, and how to have it fetched; tells whether it sees to the entry."""
+
+
 class Fetch(Protocol):
     """Gets what is to be cached. ``priority``: whether somebody waits for it, as nothing is cached."""
 
@@ -67,6 +79,7 @@ class Cache:
         self._now = now
         self._lasting = lasting
         self._backoff = Backoff(now)
+        self._validate: Validate = lambda _key, _fetch: False
         store.when_changed(group.forget)
         store.when_changed(self._backoff.drop)
 
@@ -81,13 +94,14 @@ class Cache:
 
         Returns at once: look several keys up first, then wait for them, and their fetches run side by side.
         """
-        cached, generation = self._find(key)
-        if cached is None:
+        entry, generation = self._store.get(key)
+        state = self._lifetimes.state(entry, self._now())
+        if entry is None or state is State.MISS:
             call = self._failed(key) or self._fetch(key, generation, fetch, priority=Priority.FOREGROUND)
             return Lookup(None, call)
-        if cached.freshness.state is State.STALE and self._backoff.get(key) is None:
-            self._fetch(key, generation, fetch, priority=Priority.BACKGROUND)
-        return Lookup(cached, None)
+        if state is State.STALE and self._backoff.get(key) is None:
+            self._revalidate(key, entry, generation, fetch)
+        return Lookup(self._cached(entry, state), None)
 
     def refresh(self, key: Key, fetch: Fetch) -> Lookup:
         """Find a fresh entry for ``key``, or see to it that ``fetch`` is under way: a stale one is not enough."""
@@ -108,6 +122,10 @@ class Cache:
 
         self._store.update(key.product, change)
         return Lookup(None, self._fetch(key, self._store.get(key).generation, fetch, priority=Priority.FOREGROUND))
+
+    def validate_with(self, validate: Validate) -> None:
+        """Tell ``validate`` of each stale entry that is asked for and may still be right, before it is fetched."""
+        self._validate = validate
 
     def get(self, key: Key) -> Cached | None:
         """Return the entry for ``key`` if there is one that is not gone; never fetch."""
@@ -132,12 +150,26 @@ class Cache:
 
         self._store.update(product, updated)
 
-    def confirm(self, key: Key) -> bool:
-        """Note that what is cached for ``key`` is what a fetch would bring now; tell whether anything is.
+    def confirm(self, key: Key, at: float) -> bool:
+        """Note that what is cached for ``key`` was right at ``at``; tell whether anything is cached.
 
         What an update marked for refreshing is not confirmed by this. Raises :class:`BackendDown`.
         """
-        return self._store.confirm(key, self._now())
+        return self._store.confirm(key, at)
+
+    def parts(self, product: str) -> Parts:
+        """Return all that is cached of ``product`` and is not gone. Raises :class:`BackendDown`."""
+        parts, generation = self._store.parts(product)
+        states = {part: self._lifetimes.state(entry, self._now()) for part, entry in parts.items()}
+        kept = {part: self._cached(parts[part], state) for part, state in states.items() if state is not State.MISS}
+        return Parts(kept, generation)
+
+    def put(self, key: Key, fetched: Fetched, at: float, generation: int) -> bool:
+        """Cache what was ``fetched`` at ``at``, unless its product changed since ``generation``; tell whether it is.
+
+        Raises :class:`BackendDown`.
+        """
+        return self._store.put(key, Entry(fetched.value, fetched.found, at), generation)
 
     def when_changed(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with each product that is invalidated or updated, here or by another process."""
@@ -157,6 +189,17 @@ class Cache:
         if entry is None or state is State.MISS:
             return None, generation
         return self._cached(entry, state), generation
+
+    def _revalidate(self, key: Key, entry: Entry, generation: int, fetch: Fetch) -> None:
+        """Have a stale entry confirmed or fetched, beside the caller."""
+
+        def refetch() -> None:
+            self._fetch(key, generation, fetch, priority=Priority.BACKGROUND)
+
+        if entry.outdated_at < math.inf:
+            refetch()
+        elif not (self._lifetimes.may_be_confirmed(entry, self._now()) and self._validate(key, refetch)):
+            self._fetch(key, generation, fetch, priority=Priority.VALIDATION)
 
     def _fetch(self, key: Key, generation: int, fetch: Fetch, *, priority: Priority) -> Call[Cached]:
         def work() -> Cached:

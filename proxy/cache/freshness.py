@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from proxy.cache.entry import Entry
+
+_CONFIRMED_SECONDS = 400 * 86_400.0
+"""A product that nobody asks for is not fetched again, and yet need not be cold: a year, and a month for the next."""
 
 
 class State(IntEnum):
@@ -53,13 +56,27 @@ class Freshness:
         )
 
 
+@dataclass
+class Pace:
+    """How much longer everything lasts than was set, while the plan has no more calls for the day. 1: no longer."""
+
+    fresh: float = 1.0
+    whole: float = 1.0
+
+
 @dataclass(frozen=True)
 class Lifetimes:
-    """The policy, in seconds: ``CACHE_FRESH_SECONDS`` and its siblings."""
+    """The policy, in seconds: ``CACHE_FRESH_SECONDS`` and its siblings.
+
+    ``confirms``: something confirms entries without fetching them. One without reviews is then stale for the second
+    half of its life, so that it can be confirmed before it is gone.
+    """
 
     fresh: float
     stale: float
     missing: float
+    confirms: bool = False
+    pace: Pace = field(default_factory=Pace, compare=False)
 
     def state(self, entry: Entry | None, now: float) -> State:
         """Tell whether ``entry`` may be answered, and whether without asking Trustpilot again.
@@ -73,15 +90,40 @@ class Lifetimes:
         return State.HIT if is_fresh else State.STALE
 
     def fresh_until(self, entry: Entry) -> float:
-        """Return the moment from which ``entry`` is fetched anew."""
-        return min(entry.as_of + (self.fresh if entry.found else self.missing), entry.outdated_at)
+        """Return the moment from which ``entry`` is confirmed or fetched anew."""
+        return min(entry.as_of + self._fresh(entry), entry.outdated_at, self.whole_until(entry))
+
+    def whole_until(self, entry: Entry) -> float:
+        """Return the moment from which only a fetch will do: nothing else shows an edited text or a reply.
+
+        A little before an entry that was never confirmed would be gone, so that who asks again and again meets no
+        older text than that.
+        """
+        return entry.fetched_at + max(self._fresh(entry), (self.stale - self.fresh) * self.pace.whole)
+
+    def may_be_confirmed(self, entry: Entry, now: float) -> bool:
+        """Tell whether ``entry`` needs no fetch if nothing that can be counted has changed."""
+        return now < min(entry.outdated_at, self.whole_until(entry))
 
     def gone_at(self, entry: Entry) -> float:
         """Return the moment from which ``entry`` is not answered any more. Without reviews it has no stale phase.
 
         A stale page still shows real reviews; a stale "nothing" would only hide a product's first one.
         """
-        return entry.as_of + (max(self.fresh, self.stale) if entry.found else self.missing)
+        if not entry.found:
+            return entry.as_of + self.missing
+        # As long again as it is fresh, where the plan has it be fresh for longer than it was to be stale.
+        longer = 2 * self._fresh(entry) if self.pace.fresh > 1 else self.fresh
+        return entry.as_of + max(longer, self.stale)
+
+    def kept_until(self, entry: Entry) -> float:
+        """Return the moment until which it is worth keeping ``entry``: a whole shop may be confirmed meanwhile."""
+        return self.gone_at(entry) + (_CONFIRMED_SECONDS if self.confirms and entry.found else 0.0)
+
+    def _fresh(self, entry: Entry) -> float:
+        if entry.found:
+            return self.fresh * self.pace.fresh
+        return self.missing / 2 if self.confirms else self.missing
 
     def freshness(self, entry: Entry, state: State) -> Freshness:
         """Return the freshness of an answer made from ``entry``."""

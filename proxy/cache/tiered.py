@@ -13,6 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from cachetools import TTLCache
@@ -85,6 +86,7 @@ class Tiered:
         self._change_listeners: list[Callable[[str], None]] = []
         self._refresh_listeners: list[Callable[[str], None]] = []
         self._gap_listeners: list[Callable[[], None]] = []
+        self._confirmed_at: Callable[[str], float] = lambda _product: -math.inf
         self.feed = Feed(backend, spawn)
         self.feed.when_changed(self._on_change)
         self.feed.when_missed(self._miss)
@@ -95,11 +97,40 @@ class Tiered:
         with self._lock:
             cached = self._l1.get(key)
         if cached is not None and self._is_checked(cached):
-            return Found(cached.entry, cached.generation)
+            return self._as_confirmed(key.product, Found(cached.entry, cached.generation))
         try:
-            return self._ask(key)
+            return self._as_confirmed(key.product, self._ask(key))
         except BackendDown:
-            return Found(cached.entry, cached.generation) if cached is not None else Found(None, 0)
+            found = Found(cached.entry, cached.generation) if cached is not None else Found(None, 0)
+            return self._as_confirmed(key.product, found)
+
+    def parts(self, product: str) -> tuple[dict[str, Entry], int]:
+        """Return every cached part of ``product``, and its generation. Raises :class:`BackendDown`."""
+        kept = self._backend.read(product)
+        entries = {part: self._unpacked(Key(product, part), envelope) for part, envelope in kept.parts.items()}
+        parts = {part: entry for part, entry in entries.items() if entry is not None}
+        with self._lock:
+            cached = self._l1.parts(product)
+        for part, each in cached.items():
+            if each.generation >= kept.generation and (part not in parts or each.entry.as_of > parts[part].as_of):
+                parts[part] = each.entry
+        return parts, kept.generation
+
+    def put(self, key: Key, entry: Entry, generation: int) -> bool:
+        """Cache ``entry`` unless its product changed since ``generation``; tell whether it is cached.
+
+        Raises :class:`BackendDown`.
+        """
+        version = self._version
+        kept = self._write(key, entry, generation, None) and self._keep(key, entry, generation, version)
+        if kept:
+            for listener in self._refresh_listeners:
+                listener(key.product)
+        return kept
+
+    def confirm_with(self, confirmed_at: Callable[[str], float]) -> None:
+        """Ask ``confirmed_at`` of each product when all that is cached of it was last known to be right."""
+        self._confirmed_at = confirmed_at
 
     def acquire_lock(self, key: Key, generation: int) -> FetchLock | Entry:
         """Return the right to fetch ``key``, or the fresh entry that makes fetching needless.
@@ -114,7 +145,7 @@ class Tiered:
                 if not isinstance(ended, Lock) and ended.outcome:
                     raise _failure(ended.outcome)
                 # It may have landed since it was looked for.
-                entry, current = self._ask(key)
+                entry, current = self._as_confirmed(key.product, self._ask(key))
                 if entry is not None and self._state(entry) is State.HIT:
                     if isinstance(ended, Lock):
                         self._backend.release(ended)
@@ -175,15 +206,10 @@ class Tiered:
 
         Raises :class:`BackendDown`.
         """
-        version = self._version
         entry, generation = self._ask(key)
         if entry is None or entry.outdated_at < math.inf:
             return False
-        confirmed = Entry(entry.value, entry.found, entry.fetched_at, max(at, entry.confirmed_at))
-        kept = self._write(key, confirmed, generation, None)
-        if kept:
-            self._keep(key, confirmed, generation, version)
-        return kept
+        return self.put(key, replace(entry, confirmed_at=max(at, entry.confirmed_at)), generation)
 
     def when_changed(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with each product that is invalidated or updated, here or by another process."""
@@ -270,23 +296,18 @@ class Tiered:
             return
 
     def _write(self, key: Key, entry: Entry, generation: int, lock: Lock | None) -> bool:
-        ttl = max(0.001, self.lifetimes.gone_at(entry) - self._now())
+        ttl = max(0.001, self.lifetimes.kept_until(entry) - self._now())
         return self._backend.write(key.product, key.part, pack(entry), generation, ttl=ttl, lock=lock)
 
     def _replaced(self, product: str, change: Callable[[str, Entry], Entry | None]) -> tuple[int, dict[str, Entry]]:
         """Change what the backend and L1 have of ``product``, in the backend."""
         for _ in range(_ATTEMPTS):
-            kept = self._backend.read(product)
-            entries = {part: self._unpacked(Key(product, part), envelope) for part, envelope in kept.parts.items()}
-            parts = {part: entry for part, entry in entries.items() if entry is not None}
-            with self._lock:
-                cached = self._l1.parts(product)
-            for part, each in cached.items():
-                if each.generation >= kept.generation and (part not in parts or each.entry.as_of > parts[part].as_of):
-                    parts[part] = each.entry
+            parts, before = self.parts(product)
             updated = _updated(parts, change)
             packed = {part: pack(entry) for part, entry in updated.items()}
-            generation = self._backend.replace(product, packed, kept.generation, ttl=self._remember_seconds)
+            until = max(map(self.lifetimes.kept_until, updated.values()), default=0.0)
+            ttl = max(self._remember_seconds, until - self._now())
+            generation = self._backend.replace(product, packed, before, ttl=ttl)
             if generation is not None:
                 return generation, updated
         raise BackendDown("the product is being changed by others all the time")
@@ -340,6 +361,12 @@ class Tiered:
                 cached.checked_until = 0.0
         for listener in self._gap_listeners:
             listener()
+
+    def _as_confirmed(self, product: str, found: Found) -> Found:
+        entry, at = found.entry, self._confirmed_at(product)
+        if entry is None or at <= entry.as_of or entry.outdated_at < math.inf:
+            return found
+        return Found(replace(entry, confirmed_at=at), found.generation)
 
     def _state(self, entry: Entry) -> State:
         return self.lifetimes.state(entry, self._now())

@@ -16,8 +16,6 @@ WINDOW_SECONDS = 0.005
 EXPECTED_SECONDS = 0.1
 """How long it stays open at most for those who are announced. They are on their way, on a busy machine one by one."""
 
-MOST_SKUS = 100
-
 
 class BatchCall(Protocol):
     """The call that a batch makes."""
@@ -33,7 +31,7 @@ class _Batch:
         self.skus: list[str] = []
         self.expected = 0
         """How many were announced, 0 when none were."""
-        self.priority = Priority.BACKGROUND
+        self.priority = Priority.VALIDATION
         self.full = threading.Event()
         self.done = threading.Event()
         self.summaries: Mapping[str, Summary | Malformed] = {}
@@ -43,8 +41,10 @@ class _Batch:
 class SummaryBatches:
     """Collects SKUs per business unit; the first to ask waits for the others and calls for all."""
 
-    def __init__(self, call: BatchCall) -> None:
+    def __init__(self, call: BatchCall, most_skus: int = 100) -> None:
+        """``most_skus``: in one call."""
         self._call = call
+        self._most_skus = most_skus
         self._lock = threading.Lock()
         self._open: dict[str, _Batch] = {}
 
@@ -69,9 +69,8 @@ class SummaryBatches:
                 batch = self._open[business_unit] = _Batch()
             leads = not batch.skus
             batch.skus.append(sku)
-            if priority is Priority.FOREGROUND:
-                batch.priority = priority
-            if len(batch.skus) >= MOST_SKUS:
+            batch.priority = min(batch.priority, priority)
+            if len(batch.skus) >= self._most_skus:
                 del self._open[business_unit]
                 batch.full.set()
             elif batch.expected and len(batch.skus) >= batch.expected:

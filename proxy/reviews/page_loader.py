@@ -14,7 +14,7 @@ from proxy.reviews.view import Filter
 from proxy.trustpilot.errors import NotFound
 
 WHOLE = Filter()
-_SUMMARY = "summary"
+SUMMARY = "summary"
 _PAGE = "page2"
 """Counted up when the bytes of a stored page mean something else: a copy in an older form is then never asked for."""
 
@@ -24,9 +24,15 @@ def product_name(business_unit: str, sku: str) -> str:
     return f"{business_unit}/{sku}"
 
 
+def shop_and_sku(product: str) -> tuple[str, str]:
+    """Return the business unit and the SKU of what :func:`product_name` named."""
+    business_unit, _, sku = product.partition("/")
+    return business_unit, sku
+
+
 def is_summary(part: str) -> bool:
     """Tell whether ``part`` is Trustpilot's own summary."""
-    return part == _SUMMARY
+    return part == SUMMARY
 
 
 def is_page(part: str) -> bool:
@@ -107,7 +113,7 @@ class PageLoader:
                 summary = NOTHING
             return Fetched(summary.encode(), found=bool(summary.total))
 
-        key = Key(product_name(self._business_unit, sku), _SUMMARY)
+        key = Key(product_name(self._business_unit, sku), SUMMARY)
         return self._look_up(key, fetch)
 
     def summaries(self, skus: Sequence[str]) -> list[Lookup]:

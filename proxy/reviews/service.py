@@ -82,11 +82,14 @@ class _PendingBlock:
 class ProductReviews:
     """Reads through the cache."""
 
-    def __init__(self, cache: Cache, trustpilot: Upstream, assets: BrandAssets, now: Now) -> None:
+    def __init__(
+        self, cache: Cache, trustpilot: Upstream, assets: BrandAssets, now: Now, *, batch_skus: int = 100
+    ) -> None:
+        """``batch_skus``: most SKUs in one summaries call."""
         self._cache = cache
         self._assets = assets
         self._trustpilot = trustpilot
-        self._batches = SummaryBatches(trustpilot.batch_summaries)
+        self._batches = SummaryBatches(trustpilot.batch_summaries, batch_skus)
         self._now = now
 
     def block(self, selection: Selection, view: View, deadline: Deadline) -> Answer:

@@ -253,18 +253,18 @@ def test_what_is_confirmed_is_fresh_again_for_all_without_a_fetch(place: Place) 
     one, other = Worker(place, fresh=0.6), Worker(place, fresh=0.6)
     assert one.read() == other.read() == b"one"
     time.sleep(0.4)
-    assert one.cache.confirm(KEY)
+    assert one.cache.confirm(KEY, time.time())
     time.sleep(0.3)
     assert one.read(b"two") == other.read(b"two") == b"one"
     assert (one.fetches, other.fetches) == (1, 0)
-    assert not one.cache.confirm(Key("unit/NONE", "page"))
+    assert not one.cache.confirm(Key("unit/NONE", "page"), time.time())
 
 
 def test_what_an_update_wants_refreshed_is_not_confirmed(place: Place) -> None:
     worker = Worker(place)
     worker.read(b"old")
     worker.cache.update(KEY.product, lambda part, cached: Updated(cached.value, refresh=True))
-    assert not worker.cache.confirm(KEY)
+    assert not worker.cache.confirm(KEY, time.time())
     assert worker.read(b"new") == b"old"
     worker.reads(b"new")
 

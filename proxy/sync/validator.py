@@ -1,0 +1,297 @@
+"""Stale pages are confirmed by their products' counts, a hundred products in one call, and fetched if they changed.
+
+Counts show a review that came, went, or got other stars. What they can't show, such as an edited text, is bounded by
+the policy: an entry that was not fetched for ``CACHE_STALE_SECONDS`` is never given to the validator.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from proxy.cache import BackendDown, Cache, Fetched, Key, State, Updated
+from proxy.cache.cache import Parts
+from proxy.clock import Now, Priority, Spawn
+from proxy.events import Report, unheard
+from proxy.reviews.batching import BatchCall
+from proxy.reviews.models import Page
+from proxy.reviews.page_loader import SUMMARY, is_newest_page, is_page, page_of, product_name, shop_and_sku
+from proxy.reviews.summary import NOTHING, Summary
+from proxy.sync.events import Validated
+from proxy.trustpilot.errors import Malformed, NotFound, Rejected, TrustpilotError
+
+COUNTS = "counts"
+"""The part of a product that says what its summary was when its pages were fetched: it may never equal the page."""
+
+COLLECT_SECONDS = 0.25
+"""How long stale products are collected before they are asked about: their stale copies are answered meanwhile."""
+
+SOON = 0.1
+"""A call that is not full takes along what is stale within this part of ``CACHE_FRESH_SECONDS``."""
+
+MOST_RIDES = 4
+"""How often a product is taken along although nobody asked for it since."""
+
+MOST_KNOWN = 50_000
+"""Products of a shop that may be taken along. About 10 MB."""
+
+_PAUSE_SECONDS = 1.0
+"""After a call that failed: the stale copies are answered on."""
+
+_UNABLE_SECONDS = 300.0
+"""How long products are fetched again, as without a validator, where Trustpilot rejects the call itself."""
+
+_log = logging.getLogger(__name__)
+
+Refetch = Callable[[], object]
+
+
+@dataclass
+class _Known:
+    """A product that was asked for when it was stale: when it is so again, and how often nobody has asked since."""
+
+    stale_at: float
+    rides: int = 0
+
+
+@dataclass
+class _Shop:
+    """What is known of one business unit. ``wanted``: by SKU, the stale parts and how each is fetched."""
+
+    most: int
+    wanted: dict[str, dict[str, Refetch]] = field(default_factory=dict)
+    known: OrderedDict[str, _Known] = field(default_factory=OrderedDict)
+    is_working: bool = False
+    paused_until: float = 0.0
+    unable_until: float = 0.0
+    full: threading.Event = field(default_factory=threading.Event)
+
+
+class Validator:
+    """Sees to stale entries that may still be right. Nobody waits for it."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        call: BatchCall,
+        spawn: Spawn,
+        now: Now,
+        *,
+        most_skus: int,
+        fresh_seconds: Callable[[], float],
+        collect_seconds: float = COLLECT_SECONDS,
+        report: Report = unheard,
+    ) -> None:
+        """``fresh_seconds``: how long an entry is fresh once it is confirmed."""
+        self._cache = cache
+        self._call = call
+        self._spawn = spawn
+        self._now = now
+        self._most_skus = most_skus
+        self._fresh_seconds = fresh_seconds
+        self._collect_seconds = collect_seconds
+        self._report = report
+        self._lock = threading.Lock()
+        self._shops: dict[str, _Shop] = {}
+
+    def want(self, key: Key, refetch: Refetch) -> bool:
+        """Have the stale entry of ``key`` confirmed, or fetched by ``refetch``; tell whether that is possible."""
+        business_unit, sku = shop_and_sku(key.product)
+        now = self._now()
+        with self._lock:
+            shop = self._shops.setdefault(business_unit, _Shop(self._most_skus))
+            if now < shop.unable_until:
+                return False
+            if now < shop.paused_until:
+                return True
+            shop.wanted.setdefault(sku, {})[key.part] = refetch
+            shop.known.setdefault(sku, _Known(now))
+            if len(shop.wanted) >= shop.most:
+                shop.full.set()
+            starts, shop.is_working = not shop.is_working, True
+        if starts:
+            self._spawn(lambda: self._work(business_unit, shop))
+        return True
+
+    def oldest(self) -> float:
+        """Return by how many seconds the product that waits longest has been stale; 0 when none waits."""
+        now = self._now()
+        with self._lock:
+            waiting = [
+                shop.known[sku].stale_at for shop in self._shops.values() for sku in shop.wanted if sku in shop.known
+            ]
+        return max(0.0, now - min(waiting)) if waiting else 0.0
+
+    @property
+    def known(self) -> int:
+        """How many products are asked for again and again."""
+        with self._lock:
+            return sum(len(shop.known) for shop in self._shops.values())
+
+    def _work(self, business_unit: str, shop: _Shop) -> None:
+        while True:
+            shop.full.wait(self._collect_seconds)
+            with self._lock:
+                shop.full.clear()
+                batch = {sku: shop.wanted.pop(sku) for sku in list(shop.wanted)[: shop.most]}
+                if not batch:
+                    shop.is_working = False
+                    return
+                if len(shop.wanted) >= shop.most:
+                    shop.full.set()
+            try:
+                self._validate(business_unit, shop, batch)
+            except BackendDown:
+                # What could not be confirmed for all is stale until the backend is back.
+                self._pause(shop)
+            except Exception:  # noqa: BLE001  # one product's fault must not end the work for all
+                self._pause(shop)
+                _log.exception("stale products could not be confirmed")
+
+    def _validate(self, business_unit: str, shop: _Shop, wanted: dict[str, dict[str, Refetch]]) -> None:
+        asked = {sku: refetches for sku, refetches in wanted.items() if self._is_stale(business_unit, sku, refetches)}
+        if not asked:
+            return
+        skus = [*asked, *self._riders(business_unit, shop, shop.most - len(asked), asked)]
+        at = self._now()
+        try:
+            summaries = self._call(business_unit, skus, priority=Priority.VALIDATION)
+        except (Rejected, NotFound) as error:
+            self._shrink(shop, len(skus) if isinstance(error, Rejected) else 1, error)
+            with self._lock:
+                waiting = {**asked, **(shop.wanted if shop.unable_until else {})}
+                if shop.unable_until:
+                    shop.wanted.clear()
+            for sku, refetches in waiting.items():
+                for part, refetch in refetches.items():
+                    self.want(Key(product_name(business_unit, sku), part), refetch) or refetch()
+            return
+        except TrustpilotError:
+            # Reported where the call was made. A stale copy is answered on, until the next who asks.
+            self._pause(shop)
+            return
+        confirmed = 0
+        for sku in skus:
+            confirmed += self._judge(business_unit, shop, sku, summaries.get(sku, NOTHING), at, asked.get(sku))
+            time.sleep(0)  # lets the worker's requests run between two products
+        self._report(Validated(len(skus), confirmed))
+
+    def _judge(
+        self,
+        business_unit: str,
+        shop: _Shop,
+        sku: str,
+        summary: Summary | Malformed,
+        at: float,
+        asked: Mapping[str, Refetch] | None,
+    ) -> bool:
+        """Confirm what ``summary`` of the moment ``at`` shows to be right, have the rest fetched; tell if all is."""
+        product = product_name(business_unit, sku)
+        if isinstance(summary, Malformed):
+            for refetch in (asked or {}).values():
+                refetch()
+            return False
+        parts = self._cache.parts(product)
+        if SUMMARY in parts.cached:
+            self._cache.put(
+                Key(product, SUMMARY), Fetched(summary.encode(), bool(summary.total)), at, parts.generation
+            )
+        pages = {part: cached for part, cached in parts.cached.items() if is_page(part)}
+        spans = self._spans(parts, summary)
+        right = {
+            part
+            for part, cached in pages.items()
+            if any(begin <= cached.freshness.stored_at <= end for begin, end in spans)
+        }
+        for part in right:
+            self._cache.confirm(Key(product, part), at)
+        if not spans:
+            # What the summary says now, before the pages are fetched, is what it is compared with from now on.
+            self._cache.put(Key(product, COUNTS), Fetched(_counts(summary), found=True), at, parts.generation)
+        elif COUNTS in parts.cached:
+            self._cache.confirm(Key(product, COUNTS), at)
+        wrong = pages.keys() - right
+        for part in wrong & (asked or {}).keys():
+            (asked or {})[part]()
+        if asked is None and wrong:
+            # Nobody asked just now: who asks next has it fetched.
+            self._cache.update(product, lambda part, cached: Updated(cached.value, refresh=part in wrong))
+        self._note(shop, sku, at, rode=asked is None, has_pages=bool(parts.cached))
+        return not wrong
+
+    def _spans(self, parts: Parts, summary: Summary) -> list[tuple[float, float]]:
+        """Return from when to when a page must have been fetched to show what ``summary`` counts."""
+        spans = []
+        baseline = parts.cached.get(COUNTS)
+        if baseline is not None and baseline.value == _counts(summary):
+            # Once nobody looked at the counts any more, they may have changed and changed back.
+            spans.append((baseline.freshness.stored_at, baseline.freshness.as_of + 2 * self._fresh_seconds()))
+        for part, cached in parts.cached.items():
+            if is_newest_page(part) and _counts_as(page_of(cached), summary):
+                spans.append((cached.freshness.stored_at, math.inf))
+        return spans
+
+    def _riders(self, business_unit: str, shop: _Shop, room: int, asked: Mapping[str, object]) -> list[str]:
+        """Return products that are stale soon, as many as there is room for: asking for them costs nothing more."""
+        until = self._now() + SOON * self._fresh_seconds()
+        riders: list[str] = []
+        with self._lock:
+            known = list(shop.known.items())
+        for sku, product in known:
+            if len(riders) >= room or product.stale_at > until:
+                break
+            if sku in asked or sku in shop.wanted:
+                continue
+            if product.rides >= MOST_RIDES:
+                with self._lock:
+                    shop.known.pop(sku, None)
+                continue
+            riders.append(sku)
+        return riders
+
+    def _is_stale(self, business_unit: str, sku: str, refetches: Mapping[str, Refetch]) -> bool:
+        """Tell whether another process has not confirmed all of it meanwhile."""
+        product = product_name(business_unit, sku)
+        cached = [self._cache.get(Key(product, part)) for part in refetches]
+        return any(one is None or one.freshness.state is State.STALE for one in cached)
+
+    def _note(self, shop: _Shop, sku: str, at: float, *, rode: bool, has_pages: bool) -> None:
+        with self._lock:
+            before = shop.known.pop(sku, None)
+            if not has_pages:
+                return
+            rides = before.rides + 1 if rode and before else 0
+            shop.known[sku] = _Known(at + self._fresh_seconds(), rides)
+            if len(shop.known) > MOST_KNOWN:
+                shop.known.popitem(last=False)
+
+    def _shrink(self, shop: _Shop, size: int, error: TrustpilotError) -> None:
+        """Ask about half as many from now on, as Trustpilot rejects the size; after the last one not at all."""
+        with self._lock:
+            if size > 1:
+                shop.most = max(1, size // 2)
+            else:
+                shop.unable_until = self._now() + _UNABLE_SECONDS
+        if size > 1:
+            _log.warning("Trustpilot rejects a summary of %d products at once: asking for %d", size, shop.most)
+        else:
+            _log.warning("products are fetched again instead of confirmed for a while: %s", error)
+
+    def _pause(self, shop: _Shop) -> None:
+        with self._lock:
+            shop.paused_until = self._now() + _PAUSE_SECONDS
+
+
+def _counts(summary: Summary) -> bytes:
+    # Without the average, which follows from them and is rounded.
+    return Summary(None, summary.total, summary.stars).encode()
+
+
+def _counts_as(page: Page, summary: Summary) -> bool:
+    own = Summary.of_reviews(page.index)
+    return page.countable and (own.total, own.stars) == (summary.total, summary.stars)
