@@ -31,8 +31,8 @@ class Credential:
         return f"{self.name}{narrowed}"
 
 
-def number(least: float, *, above: bool = False) -> Callable[[str], float]:
-    """Take a finite number that is at least ``least``, or above it."""
+def number(least: float, most: float = 1e9, *, above: bool = False) -> Callable[[str], float]:
+    """Take a finite number that is at least ``least``, or above it, and at most ``most``."""
 
     def parse(value: str) -> float:
         try:
@@ -43,6 +43,8 @@ def number(least: float, *, above: bool = False) -> Callable[[str], float]:
             raise ValueError("must be a finite number")
         if number < least or (above and number == least):
             raise ValueError(f"must be {'greater than 0' if above else '0 or greater'}")
+        if number > most:
+            raise ValueError(f"must be {most:.15g} or less")
         return number
 
     return parse
