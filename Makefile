@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test lint types tests format start system bench contract fuzz mutants lowest sbom audit
+.PHONY: run test test-quick plan lint types tests format start system bench contract fuzz mutants lowest sbom audit
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command or the files it brings.
@@ -8,6 +8,8 @@ DEBIAN := redis-server:redis-server docker-compose:docker-compose chromium:chrom
 # Debian starts a service when it installs one, unless this file says no (/usr/share/doc/init-system-helpers).
 POLICY := /usr/sbin/policy-rc.d
 AXE := .venv/npm/node_modules/axe-core/axe.min.js
+# A piece of shell that prints those of DEBIAN that are missing.
+MISSING = for pair in $(DEBIAN); do it="$${pair\#*:}"; command -v "$$it" >/dev/null || ls $$it >/dev/null 2>&1 || printf ' %s' "$${pair%%:*}"; done
 
 $(BIN)/.installed-run: setup.cfg pyproject.toml
 	@echo "Installing into .venv, once: about half a minute."
@@ -21,8 +23,7 @@ $(BIN)/.installed-test: setup.cfg pyproject.toml
 	@touch $@
 
 system:
-	@missing=""; for pair in $(DEBIAN); do it="$${pair#*:}"; command -v "$$it" >/dev/null || ls $$it >/dev/null 2>&1 || missing="$$missing $${pair%%:*}"; done; \
-	test -z "$$missing" || { \
+	@missing="$$($(MISSING))"; test -z "$$missing" || { \
 	test -e $(POLICY) || { printf '#!/bin/sh\nexit 101\n' >$(POLICY) && chmod +x $(POLICY) && trap 'rm $(POLICY)' EXIT; }; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
@@ -37,9 +38,19 @@ run: $(BIN)/.installed-run
 # With your own Trustpilot account: copy .env.example to .env and fill it in.
 start: $(BIN)/.installed-run
 	@test -f .env || { echo "no .env: cp .env.example .env, then fill it in"; exit 2; }
-	@exec $(BIN)/gunicorn wsgi:app
+	@exec $(BIN)/python -m proxy
 
-test: lint types tests
+test: plan lint types tests
+
+# What `make test` is going to install.
+plan:
+	@test -e $(BIN)/.installed-test || echo "make test installs Python packages into .venv."
+	@test -e $(AXE) || echo "make test installs axe-core from npm into .venv/npm."
+	@missing="$$($(MISSING))"; test -z "$$missing" || echo "make test installs Debian packages, as root with apt-get:$$missing"
+
+# Without Debian packages, root, started proxies and a browser: what a room decides by itself.
+test-quick: lint types
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --quick
 
 lint: $(BIN)/.installed-test
 	@$(BIN)/ruff check .

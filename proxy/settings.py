@@ -137,7 +137,10 @@ class Settings:
         "PROXY_TRUSTED_HOPS", read.whole(0), 0, "how many proxies in front are believed about the caller's address"
     )
     drain_seconds: float = _row(
-        "PROXY_DRAIN_SECONDS", _SECONDS_OR_0, 0.0, "from SIGTERM, when `/readyz` turns, until no more calls are taken"
+        "PROXY_DRAIN_SECONDS",
+        read.number(0, 3600),
+        0.0,
+        "from SIGTERM, when `/readyz` turns, until no more calls are taken",
     )
     cache_url: str = _row(
         "CACHE_URL",
@@ -182,7 +185,10 @@ class Settings:
     )
     port: int = _row("PORT", read.whole(0, 65_535), 8000, "where the proxy listens")
     web_concurrency: int | None = _row(
-        "WEB_CONCURRENCY", _COUNT, None, "worker processes; without it one with `memory://`, else one per core"
+        "WEB_CONCURRENCY",
+        read.whole(1, 1000),
+        None,
+        "worker processes; without it one with `memory://`, else one per core",
     )
 
     @property

@@ -114,7 +114,8 @@ def http_url(value: str) -> str:
         port_is_sound = parts.port is None or parts.port > 0
     except ValueError:
         raise ValueError("must be an http:// or https:// URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound:
+    printable = re.fullmatch(r"[\x21-\x7e]+", value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or not printable:
         raise ValueError("must be an http:// or https:// URL")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password")

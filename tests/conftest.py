@@ -16,6 +16,29 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="only tests that need no installed program and no started proxy"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("quick"):
+        quick = [item for item in items if isinstance(item, pytest.Function) and _is_quick(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in quick])
+        items[:] = quick
+
+
+_STARTERS = {"RunningProxy", "RunningRedis", "Process", "subprocess", "Browser", "Page"}
+_STARTED = {"proxy", "shared_proxy", "redis_server", "browser"}
+
+
+def _is_quick(item: pytest.Function) -> bool:
+    """Tell whether a test starts nothing itself, by what its module has imported and its fixtures are."""
+    starts = _STARTERS & vars(item.module).keys() or _STARTED & set(item.fixturenames)
+    return not starts and "redis" not in item.nodeid
+
+
 @pytest.fixture(scope="session")
 def started_sandbox() -> Iterator[RunningSandbox]:
     with RunningSandbox() as sandbox:

@@ -78,7 +78,7 @@ def test_the_readmes_commands_are_the_makefiles_and_flasks(tmp_path: Path) -> No
     run, copy, start, check = commands
     for name in ("Makefile", ".env.example", "setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    for command, program in ((run, "flask --app wsgi demo"), (copy, ""), (start, "gunicorn wsgi:app")):
+    for command, program in ((run, "flask --app wsgi demo"), (copy, ""), (start, "python -m proxy")):
         # What make would do, which tests/test_demo.py and the others do.
         said = _sh(command.replace("make ", "make --dry-run "), tmp_path)
         assert program in said

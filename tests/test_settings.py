@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ WRONG = [
     ("TRUSTPILOT_API_URL", "http://user:pw@host/v1"),
     ("TRUSTPILOT_API_URL", "https://host:port/v1"),
     ("TRUSTPILOT_API_URL", "http://[::1/v1"),
+    ("TRUSTPILOT_API_URL", "http://a b/v1"),
     ("TRUSTPILOT_INVITATIONS_URL", "https://host/v1?a=b"),
     ("TRUSTPILOT_BUSINESS_UNIT_ID", "a b"),
     ("TRUSTPILOT_BUSINESS_UNIT_ID", "a,,b"),
@@ -72,6 +74,7 @@ WRONG = [
     ("PROXY_ALLOWED_CIDRS", "10.0.0.0/99"),
     ("PROXY_TRUSTED_HOPS", "-1"),
     ("PROXY_DRAIN_SECONDS", "-1"),
+    ("PROXY_DRAIN_SECONDS", "86400"),
     ("CACHE_URL", "mysql://x"),
     ("CACHE_URL", "sqlite://proxy.sqlite3"),
     ("CACHE_URL", "sqlite:///"),
@@ -87,12 +90,14 @@ WRONG = [
     ("CACHE_STALE_SECONDS", "nan"),
     ("CACHE_MISSING_SECONDS", "1e999"),
     ("CACHE_MAX_MB", "0"),
+    ("CACHE_MAX_MB", "1e308"),
     ("CACHE_MAX_DISK_MB", "64MB"),
     ("DEADLINE_SECONDS", "-1"),
     ("UPSTREAM_TIMEOUT_SECONDS", "0"),
     ("UPSTREAM_CONCURRENCY", "0"),
     ("LOG_LEVEL", "loud"),
     ("PORT", "65536"),
+    ("WEB_CONCURRENCY", "999999999"),
     ("WEB_CONCURRENCY", "1.5"),
     ("TOKEN_ENDPOINT", "true"),
 ]
@@ -110,10 +115,12 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(name: str, value: str
         assert f"={value}" not in error.value.mistakes[0]
 
 
-@pytest.mark.parametrize("command", [["gunicorn", "wsgi:app"], ["flask", "--app", "wsgi", "check"]])
+@pytest.mark.parametrize("command", [["proxy"], ["gunicorn", "wsgi:app"], ["flask", "--app", "wsgi", "check"]])
 def test_a_start_says_all_mistakes_and_nothing_else(command: list[str]) -> None:
-    # gunicorn reads this one from the environment before anything of ours, and fails with a traceback of its own.
-    wrong = {name: value for name, value in WRONG if name != "WEB_CONCURRENCY"}
+    wrong = dict(WRONG)
+    if command[0] == "gunicorn":
+        # gunicorn reads it from the environment before anything of ours, and ends with a traceback of its own.
+        del wrong["WEB_CONCURRENCY"]
     started = subprocess.run(
         [sys.executable, "-m", *command], env={**os.environ, **wrong}, capture_output=True, text=True, timeout=60
     )
@@ -269,6 +276,15 @@ def test_a_line_that_sets_nothing_is_a_mistake(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(SettingsError, match=r"^\.env: line 2 can't be read") as error:
         with_file({})
     assert "unclosed" not in str(error.value)
+
+
+def test_the_start_by_python_says_its_version_and_starts_gunicorn(sandbox: RunningSandbox) -> None:
+    command = [sys.executable, "-m", "proxy"]
+    printed = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    assert printed.stdout == f"{version('connected-content-proxy')}\n"
+    environment = proxy_environment(sandbox)
+    with Process([*command, "--bind", "127.0.0.1:0"], environment, r"Listening at: (http://\S+)") as proxy:
+        assert requests.get(f"{proxy.url}/healthz", timeout=20).ok
 
 
 def test_flask_lists_its_commands_without_settings() -> None:
