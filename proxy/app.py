@@ -36,6 +36,7 @@ from proxy.reviews import ProductReviews, Updates
 from proxy.reviews.brand_assets import NoAssets
 from proxy.server import draining
 from proxy.settings import Settings
+from proxy.sync.planner import Planner
 from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import Gauges, Metrics
@@ -45,6 +46,7 @@ from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import PrivateCalls, Trustpilot
 from proxy.trustpilot.errors import NotFound, Rejected
 from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.plan import Plan
 from proxy.trustpilot.prober import Prober
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.response import Sender
@@ -210,7 +212,8 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         Window("5 minutes", settings.calls_per_5_minutes, 300),
         Window("hour", settings.calls_per_hour, 3600),
     )
-    quota = Quota(backend, windows, workers=settings.workers if settings.shared_store else 1)
+    plan = None if settings.calls_per_year is None else Plan(backend, settings.calls_per_year, time.time)
+    quota = Quota(backend, windows, plan=plan, workers=settings.workers if settings.shared_store else 1)
     breaker = CircuitBreaker(time.monotonic, report=report)
     transport = Transport(
         timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
@@ -226,6 +229,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         report=report,
     )
     reviews = ProductReviews(cache, trustpilot, NoAssets(), time.time, batch_skus=settings.batch_skus)
+    asked, skus_per_call = (lambda: 0), 1
     if settings.sync != "off":
         validator = Validator(
             cache,
@@ -237,9 +241,11 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             report=report,
         )
         cache.validate_with(validator.want)
+        asked, skus_per_call = (lambda: validator.known), settings.batch_skus
+    planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call)
     inviting = _inviting(settings, backend, PrivateCalls(transport, bulkhead, quota), report)
     prober = Prober(trustpilot, breaker, settings.business_units, spawn)
-    return Proxy(settings, backend, store, cache, quota, breaker, reviews, inviting, [prober])
+    return Proxy(settings, backend, store, cache, quota, breaker, reviews, inviting, [prober, planner])
 
 
 def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Report) -> Inviting | None:

@@ -98,7 +98,7 @@ class Settings:
         "TRUSTPILOT_CALLS_PER_YEAR",
         read.calls_or_unlimited,
         _A_YEAR,
-        "calls a year that the plan has, or `unlimited`; checked, not used yet (issue 16)",
+        "calls a year that the plan has, or `unlimited`; when a day's share is used up, copies are stale for longer",
     )
     batch_skus: int = _row(
         "TRUSTPILOT_BATCH_SKUS",

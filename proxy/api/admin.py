@@ -38,7 +38,17 @@ def health(store: Tiered, quota: Quota, breaker: CircuitBreaker, is_draining: Ca
         if not store.is_reachable():
             return problem(503, "the store can't be reached; answers come from this worker's memory meanwhile")
         calls = {use.window.name: {"used": use.used, "limit": use.window.calls} for use in quota.uses()}
-        return jsonify(status="ready", trustpilot="paused" if breaker.is_open else "calling", calls=calls)
+        use = quota.plan_use()
+        plan = use and {
+            "limit": use.limit,
+            "used": use.used,
+            "today": use.today,
+            "share_of_today": use.share,
+            "days_until_used_up": use.days_until_used_up,
+        }
+        fresh = store.lifetimes.fresh * store.lifetimes.pace.fresh
+        paused = "paused" if breaker.is_open else "calling"
+        return jsonify(status="ready", trustpilot=paused, calls=calls, plan=plan, fresh_seconds=round(fresh))
 
     return endpoints
 

@@ -147,7 +147,8 @@ class Backend(Protocol):
     def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
         """Count ``calls`` in all ``windows`` if each then holds at most its ``calls``, else in none.
 
-        The windows are the same at each call but for how much they may hold. ``missed`` are the ages, in seconds, of
+        The windows are the same at each call but for how much they may hold; what costs nothing of a year is counted
+        without the windows that are counted by the day. ``missed`` are the ages, in seconds, of
         calls that were made already and are counted in any case. No ``calls``: return how much is used.
         """
 

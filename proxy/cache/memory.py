@@ -141,11 +141,11 @@ class CallLog:
         self._moments: list[float] = []
         self._days: dict[int, int] = {}
 
-    def add(self, moment: float, now: float, calls: int = 1) -> None:
+    def add(self, moment: float, now: float, calls: int = 1, *, by_day: bool = True) -> None:
         """Log ``calls``. One before the newest is logged with that: the log stays in order."""
         self._moments += [max(moment, self._moments[-1] if self._moments else moment)] * calls
         day = int(now // DAY_SECONDS)
-        self._days[day] = self._days.get(day, 0) + calls
+        self._days[day] = self._days.get(day, 0) + calls * by_day
         old = bisect_right(self._moments, now - EXACT_SECONDS)
         if old > _TRIMMED_AT:
             del self._moments[:old]
@@ -161,6 +161,11 @@ class CallLog:
         # Were it less than the window holds already, there is room for one more only when so many have left.
         leaves = self._moments[first + used - window.calls] if window.calls else now
         return Use(window, used, leaves + window.seconds - now)
+
+
+def counts_by_day(windows: Sequence[Window]) -> bool:
+    """Tell whether one of ``windows`` is counted by the day."""
+    return any(window.seconds > EXACT_SECONDS for window in windows)
 
 
 def days_use(days: Mapping[int, int], window: Window, now: float) -> Use:
@@ -282,12 +287,13 @@ class MemoryBackend:
     def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
         with self._lock:
             now = self._clock()
+            by_day = counts_by_day(windows)
             for age in sorted(missed, reverse=True):
-                self._calls.add(now - age, now)
+                self._calls.add(now - age, now, by_day=by_day)
             uses = tuple(self._calls.use(window, now) for window in windows)
             if not calls or any(use.used + calls > use.window.calls for use in uses):
                 return Usage(counted=False, uses=uses)
-            self._calls.add(now, now, calls)
+            self._calls.add(now, now, calls, by_day=by_day)
             return Usage(counted=True, uses=tuple(self._calls.use(window, now) for window in windows))
 
     def changes(self, since: int) -> Changes:

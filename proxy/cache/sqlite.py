@@ -29,7 +29,7 @@ from proxy.cache.backend import (
     Use,
     Window,
 )
-from proxy.cache.memory import days_use
+from proxy.cache.memory import counts_by_day, days_use
 from proxy.cache.sqlite_file import (
     FileRefused,
     MachineClock,
@@ -237,11 +237,11 @@ class SqliteBackend:
         def work(writer: sqlite3.Connection) -> Usage:
             now = self._now()
             for age in sorted(missed, reverse=True):
-                _log_calls(writer, now - age, now, 1)
+                _log_calls(writer, now - age, now, 1, by_day=counts_by_day(windows))
             uses = tuple(_use(writer, window, now) for window in windows)
             if not calls or any(use.used + calls > use.window.calls for use in uses):
                 return Usage(counted=False, uses=uses)
-            _log_calls(writer, now, now, calls)
+            _log_calls(writer, now, now, calls, by_day=counts_by_day(windows))
             return Usage(counted=True, uses=tuple(_use(writer, window, now) for window in windows))
 
         if not calls and not missed:
@@ -419,14 +419,14 @@ def _record(connection: sqlite3.Connection, key: str, now: float) -> bytes | Non
     return row[0] if row else None
 
 
-def _log_calls(writer: sqlite3.Connection, moment: float, now: float, calls: int) -> None:
+def _log_calls(writer: sqlite3.Connection, moment: float, now: float, calls: int, *, by_day: bool) -> None:
     """Log ``calls``. One before the newest is logged with that: the log stays in order."""
     newest = writer.execute("SELECT at FROM calls ORDER BY seq DESC LIMIT 1").fetchone()
     moment = max(moment, newest[0]) if newest else moment
     writer.executemany("INSERT INTO calls (at) VALUES (?)", [(moment,)] * calls)
     writer.execute(
         "INSERT INTO call_days VALUES (?1, ?2) ON CONFLICT (day) DO UPDATE SET calls = calls + ?2",
-        (int(now // DAY_SECONDS), calls),
+        (int(now // DAY_SECONDS), calls * by_day),
     )
 
 

@@ -142,7 +142,7 @@ class Trustpilot:
 
 
 class PrivateCalls:
-    """Makes the private calls, token and invitations: bulkhead, then quota.
+    """Makes the private calls, token and invitations: bulkhead, then quota. They cost nothing of the plan.
 
     They pass no circuit breaker: a token is asked for once in days, and a failed invitation comes again from Braze,
     which waits longer each time. A pause would only make those fail that Trustpilot could have taken by then.
@@ -164,5 +164,5 @@ class PrivateCalls:
         seconds = self._transport.timeout
         deadline = Deadline.after(seconds if timeout is None else min(timeout, seconds))
         with self._bulkhead.slot(Priority.FOREGROUND, deadline):
-            self._quota.spend(priority=Priority.FOREGROUND)
+            self._quota.spend(priority=Priority.FOREGROUND, free=True)
             return self._transport.send(method, url, headers=headers, data=data, timeout=deadline.remaining())

@@ -21,6 +21,7 @@ from proxy.cache.backend import Backend, BackendDown, Use, Window
 from proxy.cache.memory import CallLog
 from proxy.clock import Priority
 from proxy.trustpilot.errors import QuotaUsedUp
+from proxy.trustpilot.plan import Plan, PlanUse
 
 BACKGROUND_SHARE = 0.8
 """Of a window, for refreshing what can still be served stale. The rest is for products that are not cached."""
@@ -47,8 +48,13 @@ class Quota:
         *,
         workers: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        plan: Plan | None = None,
     ) -> None:
-        """``workers`` of this machine share it. ``clock``: seconds that never go back, as the wall clock may."""
+        """``workers`` of this machine share it. ``clock``: seconds that never go back, as the wall clock may.
+
+        Without a ``plan`` there is no limit by the year.
+        """
+        self._plan = plan
         self._backend = backend
         self._windows = windows
         self._workers = workers
@@ -60,20 +66,29 @@ class Quota:
         self._missed: deque[float] = deque()
         """Moments of calls made while the backend was down, not handed in yet."""
 
-    def spend(self, *, priority: Priority) -> None:
-        """Count one call in every window. Raises :class:`QuotaUsedUp`, which says when there is room again."""
+    def spend(self, *, priority: Priority, free: bool = False) -> None:
+        """Count one call in every window, a ``free`` one not in the plan.
+
+        Raises :class:`QuotaUsedUp`, which says when there is room again.
+        """
         with self._lock:
             # The backend's clock may jump too; this process alone never exceeds a window, whatever it says.
             self._refuse_beyond(self._own_uses(), priority)
             limits = [self._limited(window, priority, self._current(window).reserve) for window in self._windows]
-        usage = self._count(limits, 1)
+            free = free and not self._missed
+        plan = [] if free or self._plan is None else self._plan.windows(priority)
+        usage = self._count([*limits, *plan], 1)
         if usage is None:
             self._spend_alone(priority)
         elif usage[0]:
             with self._lock:
                 self._own.add(self._clock(), self._clock())
         else:
-            self._refuse_beyond([use._replace(window=window) for use, window in zip(usage[1], limits, strict=True)])
+            uses = [use._replace(window=window) for use, window in zip(usage[1], [*limits, *plan], strict=True)]
+            self._refuse_beyond(uses[: len(limits)])
+            for use in uses[len(limits) :]:
+                if use.used >= use.window.calls:
+                    raise _used_up(use)
 
     def uses(self) -> list[Use]:
         """Return how much of each window is used, with what is reserved for calls not handed in yet."""
@@ -82,6 +97,13 @@ class Quota:
             if usage is None:
                 return [self._estimate(window) for window in self._windows]
             return [self._with_reserve(use, own) for use, own in zip(usage[1], self._own_uses(), strict=True)]
+
+    def plan_use(self) -> PlanUse | None:
+        """Return how much of the plan is used, ``None`` where there is no limit by the year."""
+        if self._plan is None:
+            return None
+        self._count([*self._windows, *self._plan.windows()], 0)
+        return self._plan.use()
 
     def _count(self, windows: Sequence[Window], calls: int) -> tuple[bool, Sequence[Use]] | None:
         """Ask the backend, and hand in what was missed; ``None`` while it is down."""
@@ -100,7 +122,9 @@ class Quota:
             return None
         with self._lock:
             now = self._clock()
-            for window, use in zip(self._windows, uses, strict=True):
+            if self._plan is not None and len(uses) > len(self._windows):
+                self._plan.note(uses[len(self._windows) :])
+            for window, use in zip(self._windows, uses, strict=False):
                 state = self._states[window]
                 state.known, state.known_at = use.used, now
                 if self._down:

@@ -1,0 +1,84 @@
+"""Has freshness last longer while the plan has too few calls for it, and says what age is being reached."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from proxy.cache import Lifetimes
+from proxy.clock import Spawn
+from proxy.trustpilot.plan import PlanUse
+
+EVERY_SECONDS = 60.0
+TIGHT = 0.5
+"""Of the day's share: from then on it is seen to that the rest lasts."""
+
+_FOR_AGE = 0.6
+"""Of the day's share, for what is only old. The rest is for callers who wait and for what changed."""
+
+_FOR_WHOLE = 0.3
+"""Of that, for what only a fetch shows."""
+
+_USED_UP = 0.85
+_LONGER = 1.05
+_LONGEST = 1000.0
+_DAY_SECONDS = 86_400
+
+
+class Planner:
+    """Sets the pace of the lifetimes, once a minute."""
+
+    def __init__(
+        self,
+        plan_use: Callable[[], PlanUse | None],
+        lifetimes: Lifetimes,
+        spawn: Spawn,
+        *,
+        asked: Callable[[], int],
+        skus_per_call: int,
+    ) -> None:
+        """``asked``: how many products are asked for again and again; ``skus_per_call`` confirms of them."""
+        self._plan_use = plan_use
+        self._lifetimes = lifetimes
+        self._spawn = spawn
+        self._asked = asked
+        self._skus_per_call = skus_per_call
+        self._is_tight = False
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin; called once, after the fork."""
+        self._spawn(self._run)
+
+    def stop(self) -> None:
+        """End with the next round."""
+        self._stopped.set()
+
+    def tick(self) -> None:
+        """Set the pace by what is used of the day's share."""
+        use, pace = self._plan_use(), self._lifetimes.pace
+        if use is None:
+            return
+        fresh, whole = self._needed(max(1, use.share))
+        self._is_tight = use.today >= TIGHT * use.share or (self._is_tight and max(fresh, whole) > 1)
+        if not self._is_tight:
+            pace.fresh = pace.whole = 1.0
+            return
+        if use.today >= _USED_UP * use.share:
+            # More is asked for than is known here.
+            fresh, whole = max(fresh, pace.fresh * _LONGER), max(whole, pace.whole * _LONGER)
+        pace.fresh, pace.whole = min(fresh, _LONGEST), min(whole, _LONGEST)
+
+    def _needed(self, share: int) -> tuple[float, float]:
+        """Return how much longer entries have to be fresh, and to go without a fetch, for ``share`` to be enough."""
+        products, lifetimes = self._asked(), self._lifetimes
+        room = share * _FOR_AGE
+        whole_calls = products * _DAY_SECONDS / max(lifetimes.fresh, lifetimes.stale - lifetimes.fresh)
+        whole = max(1.0, whole_calls / (room * _FOR_WHOLE))
+        fresh_calls = products / self._skus_per_call * _DAY_SECONDS / lifetimes.fresh
+        return max(1.0, fresh_calls / (room - whole_calls / whole)), whole
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self.tick()
+            self._stopped.wait(EVERY_SECONDS)

@@ -1,0 +1,117 @@
+"""A year's calls, spread over its days."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.app import spawn
+from proxy.cache import Lifetimes, MemoryBackend
+from proxy.cache.backend import Backend, Window
+from proxy.cache.redis import RedisBackend
+from proxy.clock import Priority
+from proxy.redis_link import RedisLink
+from proxy.sync.planner import Planner
+from proxy.trustpilot.errors import QuotaUsedUp
+from proxy.trustpilot.plan import Plan, PlanUse
+from proxy.trustpilot.quota import Quota
+from tests.running import RunningRedis
+
+DAY = 86_400
+MANY = [Window("5 minutes", 10**6, 300)]
+
+
+class Days:
+    """A clock that stands at the beginning of a day until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 20_000.0 * DAY
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def quota(clock: Days, calls: int = 36_500, backend: Backend | None = None) -> Quota:
+    backend = backend or MemoryBackend(0, clock)
+    return Quota(backend, MANY, clock=clock, plan=Plan(backend, calls, clock))
+
+
+def spent(quota: Quota, priority: Priority, calls: int = 200) -> int:
+    for number in range(calls):
+        try:
+            quota.spend(priority=priority)
+        except QuotaUsedUp:
+            return number
+    return calls
+
+
+def test_what_may_wait_stops_before_the_days_share_is_used_up_and_who_waits_never_does() -> None:
+    year = quota(Days())
+    assert spent(year, Priority.BACKFILL) == 80
+    assert spent(year, Priority.VALIDATION) == 10
+    assert spent(year, Priority.FEED) == 10
+    assert spent(year, Priority.BACKGROUND) == spent(year, Priority.FOREGROUND) == 200
+    use = year.plan_use()
+    assert use is not None
+    assert (use.used, use.today, use.share) == (500, 500, 100)
+
+
+def test_what_one_day_did_not_use_the_days_left_share() -> None:
+    clock = Days()
+    year = quota(clock)
+    spent(year, Priority.FOREGROUND, 50)
+    clock.now += 265 * DAY
+    use = year.plan_use()
+    assert use is not None
+    assert (use.used, use.today, use.share) == (50, 0, 364)
+
+
+def test_free_calls_are_not_counted_in_the_year() -> None:
+    year = quota(Days())
+    year.spend(priority=Priority.FOREGROUND, free=True)
+    use = year.plan_use()
+    assert use is not None
+    assert use.used == 0
+    assert [each.used for each in year.uses()] == [1]
+
+
+def test_a_year_of_days_that_use_their_share_is_never_beyond_the_plan() -> None:
+    clock = Days()
+    year = quota(clock, 3650)
+    made = 0
+    for _ in range(365):
+        made += spent(year, Priority.FEED)
+        clock.now += DAY
+    assert 3500 < made <= 3650
+
+
+def test_workers_on_one_redis_count_one_year(redis_server: RunningRedis) -> None:
+    clock = Days()
+    workers = [
+        quota(clock, backend=RedisBackend(RedisLink(redis_server.url), redis_server.url, spawn)) for _ in range(2)
+    ]
+    assert sum(spent(worker, Priority.VALIDATION, 60) for worker in workers) == 90
+
+
+def test_it_is_said_when_the_plan_would_run_out() -> None:
+    assert PlanUse(1000, 100, 10, 5, 10).days_until_used_up == pytest.approx(90)
+    assert PlanUse(1000, 10, 1, 5, 10).days_until_used_up is None
+
+
+@pytest.mark.parametrize(
+    ("today", "products", "fresh", "whole"),
+    [(100, 100_000, 1.0, 1.0), (300, 50, 1.0, 1.0), (300, 10_000, 41.4, 103.1)],
+)
+def test_freshness_gets_longer_once_half_of_the_share_is_used_and_the_rest_would_not_do(
+    today: int, products: int, fresh: float, whole: float
+) -> None:
+    lifetimes = Lifetimes(900, 86_400, 300)
+    use = PlanUse(200_000, today, today, 548, 0)
+    planner = Planner(lambda: use, lifetimes, spawn, asked=lambda: products, skus_per_call=100)
+    planner.tick()
+    assert (lifetimes.pace.fresh, lifetimes.pace.whole) == pytest.approx((fresh, whole), rel=0.02)
+
+
+def test_without_a_limit_by_the_year_nothing_lasts_longer() -> None:
+    lifetimes = Lifetimes(900, 86_400, 300)
+    Planner(lambda: None, lifetimes, spawn, asked=lambda: 10**6, skus_per_call=1).tick()
+    assert (lifetimes.pace.fresh, lifetimes.pace.whole) == (1.0, 1.0)
