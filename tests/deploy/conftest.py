@@ -13,5 +13,6 @@ def configuration(sandbox: RunningSandbox, tmp_path: Path) -> Path:
     file = tmp_path / "proxy.env"
     wanted = proxy_environment(sandbox)
     names = [name for name in wanted if name.startswith(("TRUSTPILOT_", "PROXY_CREDENTIALS"))]
-    file.write_text("".join(f"{name}={wanted[name]}\n" for name in names))
+    # In memory: a file would be shared with every other test that begins in this folder.
+    file.write_text("CACHE_URL=memory://\n" + "".join(f"{name}={wanted[name]}\n" for name in names))
     return file

@@ -28,6 +28,8 @@ def run(sandbox: RunningSandbox, folder: Path, template: str, data: object, *opt
         "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT,
         "TRUSTPILOT_API_URL": f"{sandbox.url}/v1",
         "PROXY_CREDENTIALS": f"braze:{SECRET}",
+        # Not the default, a file in this folder that other tests would find.
+        "CACHE_URL": "memory://",
     }
     files = [str(folder / "message.liquid"), "--data", str(folder / "data.json")]
     done = subprocess.run(
