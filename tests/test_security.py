@@ -16,7 +16,7 @@ from proxy.api.invitations import LARGEST_BODY_BYTES
 from proxy.app import MEBIBYTE
 from proxy.checking import check
 from proxy.cli import demo, sandbox
-from proxy.server.worker import REQUEST_SECONDS
+from proxy.server.plain_gets import REQUEST_SECONDS
 from proxy.settings import Settings, SettingsError
 from proxy.trustpilot.transport import MAX_BODY_BYTES
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import time
 from http import HTTPStatus
 from typing import Any
@@ -20,10 +21,11 @@ from gunicorn.workers.ggevent import GeventWorker
 from proxy.api.responses import new_request_id
 from proxy.middleware.access_log import EventLog, RequestFinished
 from proxy.server import draining
-from proxy.server.prebuilt import PrebuiltSender
+from proxy.server.plain_gets import REQUEST_SECONDS, Handover, Listener, PlainGets
 
-REQUEST_SECONDS = 30
-"""For one request from its headers to the last byte of its answer. An invitation takes the longest, about half."""
+_TURN_SECONDS = 0.05
+"""For new callers and those whose answer is worked out, before those have a turn whose answer is only repeated. With
+a tenth of it a thousand fast callers left the rest so little time that they waited beyond their deadline."""
 
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 1024 * 1024
@@ -59,15 +61,17 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.app_extensions: dict[str, Any] = {}
 
     def load_wsgi(self) -> None:
-        """Load the application, start it, and let it put finished answers on the connection by itself."""
+        """Load the application and start it."""
         super().load_wsgi()
         app: Any = self.wsgi
         self.app_extensions = getattr(app, "extensions", {})
-        self.wsgi: Any = PrebuiltSender(app, self, time.time)
+        self._plain_gets = PlainGets(app, self, time.time)
         self._event_log = self.app_extensions.get("event_log", self._event_log)
         self._event_log.wait_for(gevent.get_hub().loop.run_callback)
         if (proxy := self.app_extensions.get("proxy")) is not None:
             proxy.start()
+        # gevent looks for what came over connections that often; 5 ms are Python's default.
+        sys.setswitchinterval(_TURN_SECONDS)
         # What was loaded stays; looking through it again and again held every answer up for some 40 ms.
         gc.collect()
         gc.freeze()
@@ -100,6 +104,25 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         """End because the master heard nothing for too long, with the lines of what came before that."""
         self._event_log.write()
         super().handle_abort(sig, frame)
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Answer all requests of a connection: plain GETs here, and by gunicorn from the first that is none."""
+        server = listener.getsockname()
+        try:
+            received = self._plain_gets.serve(server, client, addr)
+        except OSError as error:
+            _log.debug("the caller was gone before it could be told: %s", type(error).__name__)
+            received = None
+        except Exception as error:  # noqa: BLE001  # gunicorn's own way with what an application lets through
+            self.handle_error(None, client, addr, error)
+            received = None
+        except BaseException:
+            util.close(client)
+            raise
+        if received is None:
+            util.close(client)
+        else:
+            super().handle(Listener(server), Handover(client, received), addr)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request, or close the connection when its time is up."""

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from proxy.server.worker import REQUEST_SECONDS
+from proxy.server.plain_gets import REQUEST_SECONDS
 from tests.deploy.front import RunningFront
 from tests.deploy.shipped import DEPLOY, ROOT
 from tests.load import Callers

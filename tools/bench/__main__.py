@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from tests.running import RunningSandbox
 from tools.bench.bad_day import bad_day
 from tools.bench.burst import burst
+from tools.bench.cpu import cpu
 from tools.bench.growth import growth
 from tools.bench.hit import PATH, hit
 from tools.bench.instructions import instructions_per_hit
@@ -48,6 +49,7 @@ def main(wanted: list[str]) -> int:
             "hit": lambda: hit(sandbox, folder, scale),
             "send": lambda: send(sandbox, folder, scale),
             "burst": lambda: burst(sandbox, folder, scale),
+            "cpu": lambda: cpu(sandbox, folder, scale),
             "bad_day": lambda: bad_day(sandbox, scale),
             "growth": lambda: growth(sandbox, scale),
             "instructions": lambda: instructions(sandbox, folder, scale),

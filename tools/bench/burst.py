@@ -1,14 +1,11 @@
-"""f. A burst: many connections at once onto an empty cache, beside nginx; what a miss, a view and a hit cost."""
+"""f. A burst: many connections at once onto an empty cache, beside nginx; and a cart."""
 
 from __future__ import annotations
 
 import random
 import statistics
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,23 +13,16 @@ from tempfile import TemporaryDirectory
 import requests
 
 from tests.load import percentile
-from tests.running import SECRET, UNIT, RunningSandbox, proxy_environment
+from tests.running import SECRET, UNIT, RunningSandbox
 from tools.bench.asking import LATE_SECONDS, Render
-from tools.bench.driver import Burst, Driver
-from tools.bench.hit import body_on_the_wire
+from tools.bench.driver import Driver
 from tools.bench.report import Line
 from tools.bench.scale import Scale
 from tools.bench.send import LIMIT, content, right, stock
-from tools.bench.servers import HEADERS, Gunicorn, Nginx, bare, proxy
+from tools.bench.servers import HEADERS, Nginx, proxy
 
 UPSTREAM_SECONDS = 0.15
-BEFORE = "3ec606a"
-"""The commit that the issue measured: what a miss and a view took before."""
-
 _DROP_IN = f"/v1/product-reviews/business-units/{UNIT}"
-_ROOT = Path(__file__).parents[2]
-_VIEWS = ("stars=5", "stars=4,5&limit=5", "min_chars=20", "language=en&sort=highest")
-_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ def burst(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
                     )
         lines += _lines(connections, measured, len(skus))
     sandbox.unlimit()
-    return lines + _cart(sandbox) + _costs(sandbox, folder, scale)
+    return lines + _cart(sandbox)
 
 
 def plan(skus: Sequence[str], count: int) -> list[Render]:
@@ -179,74 +169,3 @@ def _cart(sandbox: RunningSandbox) -> list[Line]:
         Line("burst", "a cold cart of 20: summaries missing", lacking, ceiling=0),
         Line("burst", "a cold cart of 20: calls", sandbox.ledger().total, ceiling=23),
     ]
-
-
-def _costs(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
-    """Measure the processor time of a miss, a view and a hit, of the worker alone; the same at the commit before."""
-    sandbox.reset()
-    skus = stock(sandbox, scale.skus)
-    measured: dict[str, list[dict[str, float]]] = defaultdict(list)
-    with ExitStack() as over:
-        before = over.enter_context(TemporaryDirectory(dir=folder))
-        environment = proxy_environment(sandbox, CACHE_URL="memory://", **_checked_out(Path(before)))
-        over.callback(_git, "worktree", "remove", "--force", f"{before}/tree")
-        for _ in range(scale.burst_rounds):
-            with proxy(sandbox, CACHE_URL="memory://") as server:
-                measured["now"].append(_cost(server, skus))
-                body = body_on_the_wire(server)
-            with Gunicorn("wsgi:app", environment, folder=Path(before) / "tree") as server:
-                measured["before"].append(_cost(server, skus))
-            with bare(sandbox, body, folder) as server:
-                measured["bare"].append({"request": _cpu(server, [("/",)] * (4 * len(skus)))})
-
-    def microseconds(state: str, kind: str) -> float:
-        return statistics.median(one[kind] for one in measured[state])
-
-    floor = microseconds("bare", "request")
-    lines = [Line("burst", "processor time, the bare function's request", floor, "µs")]
-    for kind in ("miss", "view", "hit"):
-        lines += [
-            Line("burst", f"processor time, a {kind}, {state}", microseconds(state, kind), "µs")
-            for state in ("now", "before")
-        ]
-    lines += [
-        Line("burst", "a miss beyond the bare request", microseconds("now", "miss") - floor, "µs", ceiling=1200),
-        Line("burst", f"a miss, of {BEFORE}'s", microseconds("now", "miss") / microseconds("before", "miss"), "times",
-             ceiling=0.35),
-        Line("burst", f"a view, of {BEFORE}'s", microseconds("now", "view") / microseconds("before", "view"), "times",
-             ceiling=0.5),
-    ]  # fmt: skip
-    return lines
-
-
-def _cost(server: Gunicorn, skus: Sequence[str]) -> dict[str, float]:
-    # Once through everything, so that nothing is done for the first time while it is measured.
-    _cpu(server, [(f"/v1/reviews?sku=NONE-{number}",) for number in range(_AT_ONCE)])
-    views = [(f"/v1/reviews?sku={sku}&{view}",) for view in _VIEWS for sku in skus]
-    return {
-        "miss": _cpu(server, [(f"/v1/reviews?sku={sku}",) for sku in skus]),
-        "view": _cpu(server, views),
-        "hit": _cpu(server, views * 4),
-    }
-
-
-def _cpu(server: Gunicorn, renders: Sequence[Render]) -> float:
-    """Return the worker's processor time for one of ``renders``, in µs."""
-    before = server.cpu_seconds()
-    came: Burst = Driver(server.url, HEADERS).burst(renders, _AT_ONCE)
-    used = server.cpu_seconds() - before
-    assert set(came.statuses) == {200}, came.statuses
-    return used / len(renders) * 1e6
-
-
-def _checked_out(folder: Path) -> dict[str, str]:
-    """Check the commit before out; return what its process needs of an environment."""
-    _git("worktree", "add", "--detach", f"{folder}/tree", BEFORE)
-    # It needs one library that is needed no more.
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", f"{folder}/libraries", "limits>=5.1"]
-    subprocess.run([*install, "--no-warn-conflicts"], check=True)
-    return {"PYTHONPATH": f"{folder}/libraries"}
-
-
-def _git(*arguments: str) -> None:
-    subprocess.run(["git", "-C", str(_ROOT), *arguments], check=True, capture_output=True)

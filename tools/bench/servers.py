@@ -74,6 +74,8 @@ def bare(
     kept = folder / "body"
     kept.write_bytes(body)
     environment = proxy_environment(sandbox, BENCH_BODY=str(kept))
+    if function == "app":
+        options = ("--worker-class", "tools.bench.bare.ByGunicorn", *options)
     return Gunicorn(f"tools.bench.bare:{function}", environment, *options, under=under)
 
 
