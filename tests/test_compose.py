@@ -13,38 +13,58 @@ import yaml
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def services(tmp_path: Path) -> dict[str, dict[str, Any]]:
-    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
-    shutil.copy(ROOT / ".env.example", tmp_path / ".env")
-    command = ["docker-compose", "config"]
-    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+def services(folder: Path, *files: str) -> dict[str, dict[str, Any]]:
+    """Return the services that docker-compose reads from the files together."""
+    for file in files:
+        shutil.copy(ROOT / file, folder)
+    shutil.copy(ROOT / ".env.example", folder / ".env")
+    command = ["docker-compose", *(part for file in files for part in ("-f", file)), "config"]
+    printed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30)
     assert printed.returncode == 0, printed.stderr
     configured: dict[str, dict[str, Any]] = yaml.safe_load(printed.stdout)["services"]
     return configured
 
 
-def test_compose_runs_the_proxy_with_redis(services: dict[str, dict[str, Any]]) -> None:
-    assert services["proxy"]["environment"]["CACHE_URL"] == "redis://redis:6379/0"
-    assert services["proxy"]["depends_on"]["redis"]["condition"] == "service_healthy"
-    assert "redis-server" in services["redis"]["command"]
+@pytest.fixture
+def alone(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    return services(tmp_path, "docker-compose.yml")
 
 
-def test_each_service_is_bounded_and_checked(services: dict[str, dict[str, Any]]) -> None:
-    for service in services.values():
+@pytest.fixture
+def with_redis(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    return services(tmp_path, "docker-compose.yml", "docker-compose.redis.yml")
+
+
+def test_compose_runs_one_proxy_with_its_file_on_a_volume(alone: dict[str, dict[str, Any]]) -> None:
+    assert set(alone) == {"proxy"}
+    # The image names the file in this folder.
+    assert "CACHE_URL" not in alone["proxy"]["environment"]
+    assert any(
+        str(mounted).startswith("store:/var/lib/connected-content-proxy") for mounted in alone["proxy"]["volumes"]
+    )
+
+
+def test_with_the_second_file_it_runs_a_redis_too(with_redis: dict[str, dict[str, Any]]) -> None:
+    assert with_redis["proxy"]["environment"]["CACHE_URL"] == "redis://redis:6379/0"
+    assert with_redis["proxy"]["depends_on"]["redis"]["condition"] == "service_healthy"
+    assert "redis-server" in with_redis["redis"]["command"]
+    # All else is the first file's.
+    assert with_redis["proxy"]["environment"]["WEB_CONCURRENCY"] == "2"
+
+
+def test_each_service_is_bounded_and_checked(with_redis: dict[str, dict[str, Any]]) -> None:
+    for service in with_redis.values():
         assert {"mem_limit", "cpus", "healthcheck", "restart"} <= set(service)
     # The command of the proxy's own check is in the image.
-    assert "test" not in services["proxy"]["healthcheck"]
+    assert "test" not in with_redis["proxy"]["healthcheck"]
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
-    # A container sees all cores of its machine, and each worker takes memory.
-    assert services["proxy"]["environment"]["WEB_CONCURRENCY"] == "2"
 
 
 def test_the_proxy_reads_its_file_itself_so_that_no_character_means_something_else(
-    services: dict[str, dict[str, Any]],
+    alone: dict[str, dict[str, Any]],
 ) -> None:
-    proxy = services["proxy"]
-    (mounted,) = proxy["volumes"]
+    proxy = alone["proxy"]
+    [mounted] = [one for one in proxy["volumes"] if str(one).endswith(":ro")]
     assert mounted.endswith(f":{proxy['environment']['PROXY_ENV_FILE']}:ro")
     assert mounted.partition(":")[0].endswith("/.env")
     assert "env_file" not in proxy

@@ -32,7 +32,7 @@ SIGNALS = [line for line in COMMANDS if "/run/ccproxy.pid" in line and line.star
 GREPS = [line for line in COMMANDS if "| grep" in line]
 [COMPOSE] = re.findall(r"^    (cd deploy\n(?:    .+\n)+)", INSTALLATION, re.MULTILINE)
 INSTALLS = [line for line in COMMANDS if re.match("install |printf ", line)]
-NEEDS_AN_ENGINE = [line for line in COMMANDS if re.match("docker-compose |systemctl ", line) and line not in GREPS]
+NEEDS_AN_ENGINE = [line for line in COMMANDS if re.match("docker(-compose)? |systemctl ", line) and line not in GREPS]
 # tests/test_readme.py has these.
 OF_THE_README = ["cp .env.example .env", "make start"]
 NEEDS_A_NEW_MACHINE = [
