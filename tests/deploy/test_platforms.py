@@ -1,4 +1,4 @@
-"""The image and the files for Kubernetes, Fly, Render and Cloud Run name the port, paths and variables that there are."""
+"""The image and the files for other platforms name the port, paths, variables and user that there are."""
 
 from __future__ import annotations
 
