@@ -21,6 +21,8 @@ def clean(text: object) -> str:
         return ""
     if not text.isprintable():
         text = _CONTROLS.sub("", text)
+    elif "  " not in text and text[:1] != " " and text[-1:] != " ":
+        return text  # of all white space only the space is printable
     return " ".join(text.split())
 
 

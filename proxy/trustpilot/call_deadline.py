@@ -201,6 +201,34 @@ class AbortableAdapter(HTTPAdapter):
             pool = self._pools[host] = super().get_connection_with_tls_context(request, *args, **kwargs)
         return pool
 
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002  # requests' own signature
+        timeout: Any = None,
+        verify: bool | str = True,  # noqa: FBT001, FBT002  # as above
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Response:
+        """Send ``request``: where no proxy is in between, straight through its host's pool and with its errors."""
+        if proxies:
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        pool = self.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # the library's
+        response = pool.urlopen(
+            request.method,
+            request.path_url,
+            body=request.body,
+            headers=request.headers,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=not stream,
+            decode_content=False,
+            retries=self.max_retries,
+            timeout=urllib3.Timeout(*timeout),
+        )
+        return self.build_response(request, response)
+
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
         """Return an answer without cookies, encoding and history."""
         response = Response()
