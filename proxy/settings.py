@@ -110,7 +110,7 @@ class Settings:
         "TRUSTPILOT_IMPORTED_REVIEWS",
         read.boolean,
         default=False,
-        meaning="`true` merges reviews imported from an earlier platform; checked, not used yet (issue 18)",
+        meaning="`true` merges reviews imported from an earlier platform wherever `imported` is not given",
     )
     sync: str = _row(
         "SYNC",

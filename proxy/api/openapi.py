@@ -15,7 +15,15 @@ from flask import Blueprint, Response, jsonify
 from proxy.api import parameters as p
 from proxy.api.collection import collection
 from proxy.api.docs import register_docs
-from proxy.api.routes import DROP_IN_INVITATIONS, DROP_IN_READS, DROP_IN_REVIEWS, DROP_IN_SUMMARY, TOKEN
+from proxy.api.routes import (
+    DROP_IN_IMPORTED,
+    DROP_IN_IMPORTED_SUMMARY,
+    DROP_IN_INVITATIONS,
+    DROP_IN_READS,
+    DROP_IN_REVIEWS,
+    DROP_IN_SUMMARY,
+    TOKEN,
+)
 from proxy.api.schemas import SCHEMAS
 from proxy.api.values import Choice, ListParameter, Parameter
 from proxy.settings import Settings
@@ -38,7 +46,9 @@ _VIEW = (
     p.LOCALE,
     p.ON_ERROR,
 )
-_SUMMARY = (p.SKU, p.DISPLAY_LOCALE, p.LOCALE, p.ON_ERROR)
+_SUMMARY = (p.SKU, p.PRODUCT_URL, p.DISPLAY_LOCALE, p.LOCALE, p.ON_ERROR)
+_DROP_IN_SUMMARY = (p.SKU, p.TRUSTPILOTS_PRODUCT_URL, p.LOCALE)
+_DROP_IN_REVIEWS = (*_DROP_IN_SUMMARY, p.STARS, p.LANGUAGE, p.PAGE, p.PER_PAGE)
 _UNDER_LOAD = (503, 504)
 _SENDING = (404, 413, 415, 422, 429, 500, 501, 502, 503, 504)
 _TOKEN_STATUSES = (413, 429, 501, 502, 503, 504)
@@ -66,22 +76,39 @@ def describing(settings: Settings) -> Blueprint:
 def described(settings: Settings) -> Json:
     """Return the document for what ``settings`` turn on."""
     unit = p.of_business_units(settings.business_units)
-    product = (p.SKU, *_VIEW, unit)
+    imported = p.of_imported(default=settings.imported_reviews)
+    product = (p.SKU, p.PRODUCT_URL, imported, *_VIEW, unit)
     paths: Json = {
         "/v1/reviews": _get("One product block", "Block", product, _UNDER_LOAD, cached=True),
-        "/v1/products": _get("A block per SKU", "Products", (p.SKUS, *_VIEW, unit), _UNDER_LOAD, cached=True),
-        "/v1/summary": _get("Stars only", "Summary", (*_SUMMARY, unit), _UNDER_LOAD, cached=True),
+        "/v1/products": _get(
+            "A block per SKU", "Products", (p.SKUS, imported, *_VIEW, unit), _UNDER_LOAD, cached=True
+        ),
+        "/v1/summary": _get("Stars only", "Summary", (*_SUMMARY, imported, unit), _UNDER_LOAD, cached=True),
         DROP_IN_REVIEWS: _get(
             "Reviews in Trustpilot's own shape",
             "TrustpilotReviews",
-            (p.SKU, p.STARS, p.LANGUAGE, p.LOCALE, p.PAGE, p.PER_PAGE),
+            _DROP_IN_REVIEWS,
             (404, *_UNDER_LOAD),
             cached=True,
         ),
         DROP_IN_SUMMARY: _get(
             "A summary in Trustpilot's own shape",
             "TrustpilotSummary",
-            (p.SKU, p.LOCALE),
+            _DROP_IN_SUMMARY,
+            (404, *_UNDER_LOAD),
+            cached=True,
+        ),
+        DROP_IN_IMPORTED: _get(
+            "Imported reviews in Trustpilot's own shape",
+            "TrustpilotReviews",
+            _DROP_IN_REVIEWS,
+            (404, *_UNDER_LOAD),
+            cached=True,
+        ),
+        DROP_IN_IMPORTED_SUMMARY: _get(
+            "A summary of imported reviews in Trustpilot's own shape",
+            "TrustpilotSummary",
+            _DROP_IN_SUMMARY,
             (404, *_UNDER_LOAD),
             cached=True,
         ),
@@ -94,7 +121,9 @@ def described(settings: Settings) -> Json:
             }
         },
         "/v1/cache/purge": {
-            "post": _operation("Forget a product", {200: _json("Purged")}, (p.SKU, p.LOCALE, unit), (503,))
+            "post": _operation(
+                "Forget a product", {200: _json("Purged")}, (p.SKU, p.PRODUCT_URL, p.LOCALE, unit), (503,)
+            )
         },
         "/hooks/trustpilot": {
             "post": {

@@ -14,12 +14,15 @@ from proxy.api.values import AnyText, Choice, Decimals, ListParameter, Parameter
 from proxy.clock import Now
 from proxy.reviews import Selection, View
 from proxy.reviews.display import ENGLISH, Display, display_in
-from proxy.reviews.models import UNDATED
+from proxy.reviews.models import UNDATED, Source, at_url
 from proxy.reviews.view import ALL_STARS
 
 T = TypeVar("T")
 
 MOST_SKUS = 20
+"""Blocks in one answer."""
+
+MOST_VARIANTS = 50
 LONGEST_SKU = 200
 FURTHEST = 1000
 """How far the drop-in URL can be paged through, in reviews."""
@@ -99,32 +102,48 @@ class Query:
         return values
 
 
-def selection(query: Query, business_units: tuple[str, ...], name: str = "sku") -> Selection:
-    """Read which products are asked for."""
-    return Selection(
-        business_unit=business_unit(query, business_units),
-        skus=skus(query, name),
-        locale=locale(query),
-    )
+def selection(
+    query: Query, business_units: tuple[str, ...], name: str = "sku", *, imported: bool | None = None
+) -> Selection:
+    """Read which products are asked for; ``imported`` is the default of that parameter, ``None`` where it is none."""
+    sources: tuple[Source, ...] = ("trustpilot",)
+    if imported is not None and query.one(of_imported(default=imported)):
+        sources = ("trustpilot", "imported")
+    unit = business_unit(query, business_units)
+    return Selection(unit, _products(query, name, PRODUCT_URL), locale(query), sources)
 
 
-def selection_in(unit: str, query: Query, business_units: tuple[str, ...]) -> Selection:
+def selection_in(
+    unit: str, query: Query, business_units: tuple[str, ...], source: Source = "trustpilot"
+) -> Selection:
     """Read which products of the path's business unit are asked for. Raises :class:`UnknownBusinessUnit`."""
-    return Selection(configured_unit(unit, business_units), skus(query), locale(query))
+    known = configured_unit(unit, business_units)
+    return Selection(known, _products(query, "sku", TRUSTPILOTS_PRODUCT_URL), locale(query), (source,))
+
+
+def _products(query: Query, name: str, page: Parameter[str | None]) -> tuple[str, ...]:
+    """Read SKUs, or the address of a product's page in their place."""
+    if name != "sku" or page.name not in query.given:
+        return skus(query, name)
+    url = query.one(page)
+    if name in query.given:
+        raise BadParameter(page.name, None, f"given beside {name}; takes its place")
+    return (at_url(url),) if url else ()
 
 
 def skus(query: Query, name: str = "sku") -> tuple[str, ...]:
     """Read one SKU or several, duplicates collapsed."""
+    most = MOST_VARIANTS if name == "sku" else MOST_SKUS
     parts = query.many(name)
     if not parts:
         similar = next((given for given in query.given if given.lower() in ("sku", "skus")), None)
         hint = f" ({similar} is another parameter)" if similar else ""
-        raise BadParameter(name, None, f"required; give one SKU, or up to {MOST_SKUS} separated by commas{hint}")
+        raise BadParameter(name, None, f"required; give one SKU, or up to {most} separated by commas{hint}")
     for part in parts:
         check_sku(name, part)
     unique = tuple(dict.fromkeys(parts))
-    if len(unique) > MOST_SKUS:
-        raise BadParameter(name, None, f"{len(unique)} SKUs given; takes at most {MOST_SKUS}")
+    if len(unique) > most:
+        raise BadParameter(name, None, f"{len(unique)} SKUs given; takes at most {most}")
     return unique
 
 
@@ -230,15 +249,45 @@ def _locale(value: str) -> str:
 _UNRENDERED = ("{{", "${", "{%", "}}")
 _SKU_CHARACTER = r"[^\s,\x00-\x1f\x7f-\x9f\ufffd]"
 _SKU_INSIDE = r"[^,\x00-\x1f\x7f-\x9f\ufffd]"
-_SKUS = Several(
-    rf"{_SKU_CHARACTER}(?:{_SKU_INSIDE}{{0,{LONGEST_SKU - 2}}}{_SKU_CHARACTER})?",
-    f"give one SKU, or up to {MOST_SKUS} separated by commas",
-    MOST_SKUS,
-    "|".join(map(re.escape, _UNRENDERED)),
-)
 
-SKU = ListParameter("sku", f"one SKU, or up to {MOST_SKUS} merged as variants of one product", _SKUS, required=True)
-SKUS = ListParameter("skus", f"up to {MOST_SKUS} SKUs, a block for each", _SKUS, required=True)
+
+def _several_skus(most: int) -> Several:
+    return Several(
+        rf"{_SKU_CHARACTER}(?:{_SKU_INSIDE}{{0,{LONGEST_SKU - 2}}}{_SKU_CHARACTER})?",
+        f"give one SKU, or up to {most} separated by commas",
+        most,
+        "|".join(map(re.escape, _UNRENDERED)),
+    )
+
+
+def of_imported(*, default: bool) -> Parameter[bool]:
+    """Return the parameter that asks for imported reviews."""
+    choices = ("true", "false") if default else ("false", "true")
+    return Parameter(
+        "imported",
+        "true: merge reviews imported from an earlier platform",
+        Choice(choices, "takes true or false"),
+        default,
+        lambda word: bool(word == "true"),
+    )
+
+
+SKU = ListParameter(
+    "sku",
+    f"one SKU, or up to {MOST_VARIANTS} merged as variants of one product",
+    _several_skus(MOST_VARIANTS),
+    required=True,
+)
+SKUS = ListParameter("skus", f"up to {MOST_SKUS} SKUs, a block for each", _several_skus(MOST_SKUS), required=True)
+_URL = Written(
+    r"https?://[^\s\x00-\x1f\x7f-\x9f\ufffd{}]{1,2000}", "takes an address such as https://shop.example/truck"
+)
+PRODUCT_URL: Parameter[str | None] = Parameter(
+    "product_url", "in place of sku: the product's page as Trustpilot knows it", _URL, None, str
+)
+TRUSTPILOTS_PRODUCT_URL: Parameter[str | None] = Parameter(
+    "productUrl", "in place of sku: the product's page", _URL, None, str
+)
 STARS = ListParameter(
     "stars", "only these ratings", Several("[1-5]", "takes whole numbers from 1 to 5, such as 5 or 4,5")
 )

@@ -14,13 +14,14 @@ from proxy.api.parameters import Query
 from proxy.api.responses import Sources, answer, deadline
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
+from proxy.reviews.models import Source
 from proxy.settings import Settings
 
 
 def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     """Return the endpoints under ``/v1`` that read."""
     endpoints = Blueprint("reading", __name__, url_prefix="/v1")
-    units = settings.business_units
+    units, imported = settings.business_units, settings.imported_reviews
 
     def answered(
         query: Query,
@@ -41,7 +42,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     def product() -> Response:
         """One product block."""
         query = Query.parse(request.query_string)
-        selection, view = parameters.selection(query, units), parameters.view(query, now)
+        selection, view = parameters.selection(query, units, imported=imported), parameters.view(query, now)
         return answered(
             query,
             selection,
@@ -53,7 +54,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     def products() -> Response:
         """One block per SKU."""
         query = Query.parse(request.query_string)
-        selection, view = parameters.selection(query, units, "skus"), parameters.view(query, now)
+        selection, view = parameters.selection(query, units, "skus", imported=imported), parameters.view(query, now)
         return answered(
             query,
             selection,
@@ -65,7 +66,7 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     def summary() -> Response:
         """Stars only."""
         query = Query.parse(request.query_string)
-        selection, display = parameters.selection(query, units), parameters.display(query)
+        selection, display = parameters.selection(query, units, imported=imported), parameters.display(query)
         return answered(
             query,
             selection,
@@ -76,8 +77,16 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     @endpoints.get("/product-reviews/business-units/<unit>/reviews")
     def drop_in_reviews(unit: str) -> Response:
         """Trustpilot's own reviews call."""
+        return trustpilot_reviews(unit, "trustpilot")
+
+    @endpoints.get("/product-reviews/business-units/<unit>/imported-reviews")
+    def drop_in_imported_reviews(unit: str) -> Response:
+        """Trustpilot's own call for imported reviews."""
+        return trustpilot_reviews(unit, "imported")
+
+    def trustpilot_reviews(unit: str, source: Source) -> Response:
         query = Query.parse(request.query_string)
-        selection = parameters.selection_in(unit, query, units)
+        selection = parameters.selection_in(unit, query, units, source)
         stars, languages = parameters.filters(query)
         page, per_page = parameters.paging(query)
         shown, more, freshness = reviews.trustpilot_reviews(
@@ -87,21 +96,30 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             per_page,
             deadline(settings.deadline_seconds),
         )
-        links = []
-        if more:
-            again = [(k, v) for k, values in query.given.items() if k != "page" for v in values]
-            # Relative: the Host header is the caller's word and has no place in an answer.
-            href = f"{request.path}?{urlencode([*again, ('page', page + 1)])}"
-            links.append({"href": href, "method": "GET", "rel": "next-page"})
-        body = {"productReviews": [Raw(review) for review in shown], "links": links}
+        body = {"productReviews": [Raw(review) for review in shown], "links": _next_page(query, page) if more else []}
         return answer(body, Sources(selection.products, freshness), now, query.ignored)
 
     @endpoints.get("/product-reviews/business-units/<unit>")
     def drop_in_summary(unit: str) -> Response:
         """Trustpilot's own summary call."""
+        return trustpilot_summary(unit, "trustpilot")
+
+    @endpoints.get("/product-reviews/business-units/<unit>/imported-reviews-summaries")
+    def drop_in_imported_summary(unit: str) -> Response:
+        """Trustpilot's own call for the summary of imported reviews."""
+        return trustpilot_summary(unit, "imported")
+
+    def trustpilot_summary(unit: str, source: Source) -> Response:
         query = Query.parse(request.query_string)
-        selection = parameters.selection_in(unit, query, units)
+        selection = parameters.selection_in(unit, query, units, source)
         found = reviews.trustpilot_summary(selection, deadline(settings.deadline_seconds))
         return answer(found.body, Sources(selection.products, found.freshness), now, query.ignored)
 
     return endpoints
+
+
+def _next_page(query: Query, page: int) -> list[dict[str, str]]:
+    again = [(k, v) for k, values in query.given.items() if k != "page" for v in values]
+    # Relative: the Host header is the caller's word and has no place in an answer.
+    href = f"{request.path}?{urlencode([*again, ('page', page + 1)])}"
+    return [{"href": href, "method": "GET", "rel": "next-page"}]

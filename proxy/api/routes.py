@@ -6,11 +6,13 @@ import re
 
 DROP_IN_REVIEWS = "/v1/product-reviews/business-units/{bu}/reviews"
 DROP_IN_SUMMARY = "/v1/product-reviews/business-units/{bu}"
+DROP_IN_IMPORTED = f"{DROP_IN_SUMMARY}/imported-reviews"
+DROP_IN_IMPORTED_SUMMARY = f"{DROP_IN_SUMMARY}/imported-reviews-summaries"
 DROP_IN_INVITATIONS = "/v1/private/business-units/{bu}/email-invitations"
 TOKEN = "/v1/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # a path
 PREVIEW = "/preview"
 
-DROP_IN_READS = frozenset({DROP_IN_REVIEWS, DROP_IN_SUMMARY})
+DROP_IN_READS = frozenset({DROP_IN_REVIEWS, DROP_IN_SUMMARY, DROP_IN_IMPORTED, DROP_IN_IMPORTED_SUMMARY})
 """Where the host alone is changed in a template that reads. Trustpilot takes its key in the query there."""
 
 RIGHT_FOR: dict[str, str | None] = {
@@ -19,6 +21,8 @@ RIGHT_FOR: dict[str, str | None] = {
     "/v1/summary": "read",
     DROP_IN_REVIEWS: "read",
     DROP_IN_SUMMARY: "read",
+    DROP_IN_IMPORTED: "read",
+    DROP_IN_IMPORTED_SUMMARY: "read",
     PREVIEW: "read",
     "/v1/invitations": "invite",
     "/v1/invitation-links": "invite",

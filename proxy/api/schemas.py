@@ -53,7 +53,7 @@ _REVIEW = _object(
         "id": _or_null(TEXT),
         "stars": STARS,
         "stars_icons": TEXT,
-        "source": {"enum": ["trustpilot"]},
+        "source": {"enum": ["trustpilot", "imported"]},
         "content": TEXT,
         "truncated": TRUE_OR_FALSE,
         "author": TEXT,

@@ -6,7 +6,7 @@ from typing import Any
 
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.display import Display, stars_icons, stars_in_halves
-from proxy.reviews.models import Review
+from proxy.reviews.models import Review, Source
 from proxy.reviews.summary import STAR_NAMES, Summary
 from proxy.reviews.text import clean, cut, escape_html
 from proxy.reviews.view import View
@@ -16,7 +16,12 @@ _HIGHEST = 1e6
 
 
 def product_block(
-    sku: str, summary: Summary | None, reviews: list[Review], view: View, assets: BrandAssets, business_unit: str
+    sku: str,
+    summary: Summary | None,
+    reviews: list[tuple[Review, Source]],
+    view: View,
+    assets: BrandAssets,
+    business_unit: str,
 ) -> dict[str, Any]:
     """Return the answer of ``/v1/reviews``; ``summary`` is ``None`` when it could not be had."""
     return {
@@ -25,7 +30,7 @@ def product_block(
         "count": len(reviews),
         "scope": "product",
         "summary": trimmed_summary(summary, view.display, assets) if summary else None,
-        "reviews": [_trimmed(review, view) for review in reviews],
+        "reviews": [_trimmed(review, source, view) for review, source in reviews],
         "disclosure": view.display.disclosure(view.stars, view.sort) if reviews else "",
         "links": {"trustpilot": assets.shop_page(business_unit)},
     }
@@ -53,7 +58,7 @@ def trimmed_summary(summary: Summary, display: Display, assets: BrandAssets) -> 
     }
 
 
-def _trimmed(review: Review, view: View) -> dict[str, Any]:
+def _trimmed(review: Review, source: Source, view: View) -> dict[str, Any]:
     def ready(text: object) -> str:
         cleaned = clean(text)
         return escape_html(cleaned) if view.html else cleaned
@@ -65,7 +70,7 @@ def _trimmed(review: Review, view: View) -> dict[str, Any]:
         "id": ready(review.id) or None,
         "stars": review.stars,
         "stars_icons": stars_icons(review.stars),
-        "source": "trustpilot",
+        "source": source,
         "content": escape_html(content) if view.html else content,
         "truncated": truncated,
         "author": ready(review.consumer.display_name) if review.consumer else "",

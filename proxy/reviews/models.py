@@ -35,10 +35,23 @@ _SHOWN_STATES = ("ready", "approved", "published")
 
 _PICTURE_NAME = re.compile(r"\.(?:jpe?g|png|gif|webp)$", re.IGNORECASE)
 
+Source = Literal["trustpilot", "imported"]
+"""Which list a review is in: Trustpilot's own, or that of the reviews a shop brought from an earlier platform."""
+
 # What is absent stays absent, and what is null stays null: the drop-in URLs answer what Trustpilot did.
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)] | None | UnsetType
 Number = float | None | UnsetType
 Most = Meta(max_length=LONGEST_LIST)
+
+
+def at_url(url: str) -> str:
+    """Return what stands in the place of a SKU for the products at ``url``; no SKU begins with a space."""
+    return f" {url}"
+
+
+def products_query(sku: str) -> tuple[str, str]:
+    """Return Trustpilot's query parameter that asks for ``sku``: one, several, or what :func:`at_url` named."""
+    return ("productUrl", sku[1:]) if sku.startswith(" ") else ("sku", sku)
 
 
 class Consumer(Struct, rename="camel"):

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from proxy.cache import Cache, Cached, Fetched, Key, Lookup
-from proxy.clock import Priority
+from proxy.clock import Deadline, Priority
 from proxy.reviews.batching import SummaryBatches
-from proxy.reviews.models import Page
+from proxy.reviews.models import Page, Source
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import Filter
 from proxy.trustpilot.errors import NotFound
 
 WHOLE = Filter()
+<<<<<<< HEAD
 SUMMARY = "summary"
+=======
+_LONGEST_LIST = 4000
+"""Characters of SKUs in one URL; servers take 8,000 in all."""
+_SUMMARY = "summary"
+>>>>>>> 3874a78 (Merge imported reviews, ask for up to 50 variants in one call, take a product's page in place of its SKU; Trustpilot's own calls for imported reviews)
 _PAGE = "page2"
 """Counted up when the bytes of a stored page mean something else: a copy in an older form is then never asked for."""
 
@@ -45,6 +54,12 @@ def is_newest_page(part: str) -> bool:
     return is_page(part) and part.split("/")[2:] == [WHOLE.name, "1", ""]
 
 
+def is_imported_page(part: str) -> bool:
+    """Tell whether ``part`` is a page of one product's imported reviews."""
+    names = part.split("/")
+    return is_page(part) and len(names) == 5 and names[2].endswith(".imported")
+
+
 def page_of(cached: Cached) -> Page:
     """Return the page of a copy: the one that was just fetched, or else read from its bytes."""
     return cached.source if isinstance(cached.source, Page) else Page.decode(cached.value)
@@ -70,6 +85,8 @@ class PageLoader:
         self._batches = batches
         self._business_unit = business_unit
         self._locale = locale
+        self._merged: dict[str, str] = {}
+        """By the SKUs of a merged list, their tokens together."""
 
     def page(self, sku: str, filters: Filter, number: int = 1, after: str = "", *, again: bool = False) -> Lookup:
         """Look page ``number`` up. ``after`` names the review before it. ``again``: a fresh copy is not enough.
@@ -87,6 +104,7 @@ class PageLoader:
                     language=filters.language,
                     locale=self._locale,
                     page=number,
+                    source=filters.source,
                     priority=priority,
                 )
             except NotFound:
@@ -123,11 +141,75 @@ class PageLoader:
         self._batches.expect(self._business_unit, -sum(lookup.is_ready for lookup in lookups))
         return lookups
 
-    def cached_page(self, sku: str) -> Cached | None:
+    def merged_summary(self, sku: str, source: Source) -> Lookup:
+        """Look up what Trustpilot sums up of what has no place in a batch: several SKUs, imported reviews."""
+
+        def fetch(*, priority: Priority) -> Fetched:
+            try:
+                summary = self._trustpilot.summary(self._business_unit, sku, source=source, priority=priority)
+            except NotFound:
+                summary = NOTHING
+            return Fetched(summary.encode(), found=bool(summary.total))
+
+        return self._look_up(self._key(sku, f"{source}-summary"), fetch)
+
+    def cached_page(self, sku: str, source: Source = "trustpilot") -> Cached | None:
         """Return the newest page if a copy is there, without fetching."""
-        return self._cache.get(self._page_key(sku, WHOLE, 1, ""))
+        return self._cache.get(self._page_key(sku, Filter(source=source), 1, ""))
+
+    def variants(self, skus: Sequence[str], sources: Sequence[Source], deadline: Deadline) -> list[str]:
+        """Return the names of the lists to read for ``skus``: alone, or those that Trustpilot merges in one call.
+
+        Alone where a copy of every one is there. A merged list is cached as part of its first SKU. Its key holds a
+        token of each of the SKUs, which is cached as a part of that one, so that a change of any makes it another
+        list: the token goes with all that is cached of its product. Raises what waiting for a look-up does.
+        """
+        if len(skus) == 1:
+            return list(skus)
+        groups = [",".join(group) for group in _together(skus)]
+        tokens = [
+            self._cache.get(Key(product_name(self._business_unit, sku), self._token_part(skus))) for sku in skus
+        ]
+        if None in tokens and all(self.cached_page(sku, source) for sku in skus for source in sources):
+            return list(skus)
+        lookups = [self._token(sku, skus) for sku in skus]
+        digest = hashlib.sha256(b"".join(lookup.wait(deadline).value for lookup in lookups)).hexdigest()[:32]
+        self._merged |= dict.fromkeys(groups, digest)
+        return groups
+
+    def _token(self, sku: str, skus: Sequence[str]) -> Lookup:
+        key = Key(product_name(self._business_unit, sku), self._token_part(skus))
+
+        def fetch(*, priority: Priority) -> Fetched:
+            # One that is there stays, or the list would have another name. That it is there yet is all it says.
+            cached = self._cache.get(key)
+            return Fetched(cached.value if cached else uuid.uuid4().bytes, found=True)
+
+        return self._cache.get_or_fetch(key, fetch)
+
+    @staticmethod
+    def _token_part(skus: Sequence[str]) -> str:
+        return f"variants/{hashlib.sha256(','.join(skus).encode()).hexdigest()[:32]}"
 
     def _page_key(self, sku: str, filters: Filter, number: int, after: str) -> Key:
-        return Key(
-            product_name(self._business_unit, sku), f"{_PAGE}/{self._locale or '*'}/{filters.name}/{number}/{after}"
-        )
+        return self._key(sku, f"{_PAGE}/{self._locale or '*'}/{filters.name}/{number}/{after}")
+
+    def _key(self, sku: str, part: str) -> Key:
+        if tokens := self._merged.get(sku):
+            first, _, _ = sku.partition(",")
+            return Key(product_name(self._business_unit, first), f"{part}/{tokens}")
+        return Key(product_name(self._business_unit, sku), part)
+
+
+def _together(skus: Sequence[str]) -> list[list[str]]:
+    """Return ``skus`` in groups that each fit into the URL of one call."""
+    groups: list[list[str]] = []
+    size = _LONGEST_LIST
+    for sku in skus:
+        length = len(quote(sku, safe="")) + 3
+        if size + length > _LONGEST_LIST:
+            groups.append([])
+            size = 0
+        groups[-1].append(sku)
+        size += length
+    return groups

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from proxy.cache import BackendDown, DeadlinePassed, FailedElsewhere, Freshness, Lookup, State
 from proxy.clock import Deadline
-from proxy.reviews.models import PER_PAGE, UNDATED, Page
+from proxy.reviews.models import PER_PAGE, UNDATED, Page, Source
 from proxy.reviews.page_loader import WHOLE, PageLoader, page_of
 from proxy.reviews.view import Filter, View
 from proxy.trustpilot import TrustpilotError
@@ -49,6 +50,11 @@ class Cursor:
         self._lookup: Lookup | None = None
         self._restarts = 0
         self._refetched: set[int] = set()
+
+    @property
+    def listing(self) -> tuple[str, Source]:
+        """Which list it is: whose reviews, and from where."""
+        return self.sku, self.filters.source
 
     @property
     def complete(self) -> bool:
@@ -135,12 +141,18 @@ class Cursor:
         self.loaded, self._restarts = anew.loaded, anew._restarts
 
 
+class Shown(NamedTuple):
+    """A review as a page keeps it, and the list it is in."""
+
+    raw: bytes
+    source: Source
+
+
 @dataclass
 class Found:
     """Reviews that a search found, whether there can be no more, and what it could not read."""
 
-    reviews: list[bytes] = field(default_factory=list)
-    """Each as a page keeps it."""
+    reviews: list[Shown] = field(default_factory=list)
     exhausted: bool = True
     missing: Missing | None = None
     freshness: list[Freshness] = field(default_factory=list)
@@ -154,7 +166,7 @@ def newest(pages: PageLoader, bases: list[Cursor], view: View, wanted: int, dead
     """
     frontier = list(bases)
     read = list(bases)
-    merge = _Merge(view, [cursor.sku for cursor in bases])
+    merge = _Merge(view, [cursor.listing for cursor in bases])
     found = Found()
     while True:
         found.reviews = merge.certain(frontier)
@@ -203,9 +215,10 @@ def _further(pages: PageLoader, cursor: Cursor, view: View) -> list[Cursor]:
     """Look up what answers ``view`` where ``cursor`` was not read far enough."""
     filters = view.filters
     further = [cursor]
-    if cursor.filters == WHOLE and filters != [WHOLE]:
-        newest_first = cursor.newest_first
-        further = [Cursor(pages, cursor.sku, one, newest_first=newest_first) for one in filters]
+    if cursor.filters.is_whole and filters != [WHOLE]:
+        newest_first, source = cursor.newest_first, cursor.filters.source
+        narrowed = [replace(one, source=source) for one in filters]
+        further = [Cursor(pages, cursor.sku, one, newest_first=newest_first) for one in narrowed]
     for one in further:
         one.prefetch()
     return further
@@ -215,8 +228,8 @@ _Position = tuple[float, int, int]
 """How long before the epoch a review was written, then the rank of its SKU and, under several languages, of its
 language."""
 
-_Match = tuple[float, int, int, int, int, str | None, bytes]
-"""A review that the view accepts: its :data:`_Position`, its list's language's rank, its place there, id, JSON."""
+_Match = tuple[float, int, int, int, int, str | None, Shown]
+"""A review that the view accepts: its :data:`_Position`, its list's language's rank, its place there, id, itself."""
 
 
 class _Merge:
@@ -227,14 +240,14 @@ class _Merge:
     Each page's reviews are judged once, however many pages are read after it.
     """
 
-    def __init__(self, view: View, skus: list[str]) -> None:
+    def __init__(self, view: View, listings: list[tuple[str, Source]]) -> None:
         self._view = view
-        self._skus = {sku: rank for rank, sku in enumerate(skus)}
+        self._listings = {listing: rank for rank, listing in enumerate(listings)}
         languages = sorted(view.languages) if len(view.languages) > 1 else []
         self._languages = {language: rank for rank, language in enumerate(languages)}
         self._accepted: dict[_Loaded, list[_Match]] = {}
 
-    def certain(self, cursors: list[Cursor]) -> list[bytes]:
+    def certain(self, cursors: list[Cursor]) -> list[Shown]:
         """Return what comes before all that ``cursors`` may still hide; a review in two of their lists comes once."""
         matches = sorted(match for cursor in cursors for match in self._matches(cursor))
         # What an incomplete list still hides is at its watermark or older, and of its own SKU and language.
@@ -242,12 +255,12 @@ class _Merge:
         end = len(matches) if hidden is None else bisect_right(matches, hidden, key=lambda match: match[:3])
         seen: set[str] = set()
         certain = []
-        for *_, name, raw in matches[:end]:
+        for *_, name, shown in matches[:end]:
             if name is not None:
                 if name in seen:
                     continue
                 seen.add(name)
-            certain.append(raw)
+            certain.append(shown)
         return certain
 
     def _matches(self, cursor: Cursor) -> Iterator[_Match]:
@@ -263,7 +276,19 @@ class _Merge:
             if self._view.accepts(review):
                 rank = ranks.get(review.language, others)
                 at = number * PER_PAGE + position
-                yield -review.written, sku, rank, language, at, review.id, page.raw[position]
+                yield (
+                    -review.written,
+                    sku,
+                    rank,
+                    language,
+                    at,
+                    review.id,
+                    Shown(page.raw[position], cursor.filters.source),
+                )
 
     def _first_hidden(self, cursor: Cursor) -> _Position:
-        return -cursor.watermark, self._skus[cursor.sku], self._languages.get(cursor.filters.language or "", 0)
+        return (
+            -cursor.watermark,
+            self._listings[cursor.listing],
+            self._languages.get(cursor.filters.language or "", 0),
+        )

@@ -14,12 +14,12 @@ from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.block import failed_block, product_block, trimmed_summary
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.display import Display
-from proxy.reviews.models import Indexed, read_review
+from proxy.reviews.models import Indexed, Source, read_review
 from proxy.reviews.page_loader import WHOLE, PageLoader, page_of, product_name
 from proxy.reviews.search import MISSING, Cursor, Missing, highest, newest
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
-from proxy.reviews.view import View
+from proxy.reviews.view import Filter, View
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,14 @@ class Selection:
 
     business_unit: str
     skus: tuple[str, ...]
+    """One of them may be what :func:`~proxy.reviews.models.at_url` named."""
     locale: str | None = None
+    sources: tuple[Source, ...] = ("trustpilot",)
+
+    @property
+    def shown(self) -> str:
+        """The SKUs as an answer names them."""
+        return ",".join(sku for sku in self.skus if not sku.startswith(" "))
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -71,12 +78,12 @@ class _PendingBlock:
     pages: PageLoader
     bases: list[Cursor]
     summaries: list[Lookup] | None = None
-    """Trustpilot's own, of the products whose page can't be counted; ``None`` before they are looked up."""
+    """Trustpilot's own, of the lists whose page can't be counted; ``None`` before they are looked up."""
 
     @property
-    def lacks_summaries(self) -> list[str]:
-        """The SKUs whose page is there and can't be counted."""
-        return [base.sku for base in self.bases if base.loaded and not base.loaded[0].page.countable]
+    def uncounted(self) -> list[Cursor]:
+        """The lists whose page is there and can't be counted."""
+        return [base for base in self.bases if base.loaded and not base.loaded[0].page.countable]
 
 
 class ProductReviews:
@@ -94,20 +101,19 @@ class ProductReviews:
 
     def block(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
         """Return the block of ``selection``'s SKUs, merged as variants. Raises :class:`Unavailable`."""
-        return self._finish_block(self._look_up(selection, view), deadline)
+        return self._finish_block(self._look_up(selection, view, deadline), deadline)
 
     def blocks(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
         """Return a block per SKU. Raises :class:`Unavailable` only when none could be had."""
         # All pages are looked up before any is waited for, then all summaries, so that they share one call.
-        pending = [self._look_up(replace(selection, skus=(sku,)), view) for sku in selection.skus]
+        pending = [self._look_up(replace(selection, skus=(sku,)), view, deadline) for sku in selection.skus]
         # A slow page may keep the others' summaries waiting for half of the time only.
         soon = deadline.half()
         for block in pending:
             _await_pages(block.bases, soon)
-        asking = [block for block in pending if block.lacks_summaries]
-        summaries = self._loader(selection).summaries([sku for block in asking for sku in block.lacks_summaries])
-        for block, summary in zip(asking, summaries, strict=True):
-            block.summaries = [summary]
+        summaries = _summaries(self._loader(selection), [base for block in pending for base in block.uncounted])
+        for block in pending:
+            block.summaries = [summaries[base] for base in block.uncounted if base in summaries]
         products: list[dict[str, Any]] = []
         freshness: list[Freshness] = []
         failures: list[Unavailable] = []
@@ -157,7 +163,7 @@ class ProductReviews:
     ) -> tuple[list[bytes], bool, Freshness]:
         """Return a page of reviews as Trustpilot's JSON, and whether more follow. Raises :class:`Unavailable`."""
         pages = self._loader(selection)
-        bases = _prefetched(pages, selection)
+        bases = _prefetched(pages, selection, deadline)
         failure = _await_pages(bases, deadline)
         if failure is not None:
             raise Unavailable(failure)
@@ -169,7 +175,7 @@ class ProductReviews:
         if found.missing and not shown:
             raise Unavailable(found.missing)
         more = len(found.reviews) > end or not found.exhausted
-        return shown, more, self._joined(found.freshness, whole=found.missing is None)
+        return [each.raw for each in shown], more, self._joined(found.freshness, whole=found.missing is None)
 
     def warm_page(self, business_unit: str, sku: str, deadline: Deadline) -> tuple[Warmed, bool]:
         """See to it that ``sku``'s newest page is fresh; tell too whether its summary has to be fetched for itself.
@@ -201,9 +207,9 @@ class ProductReviews:
                 outcomes[sku] = missing
         return outcomes
 
-    def _look_up(self, selection: Selection, view: View) -> _PendingBlock:
+    def _look_up(self, selection: Selection, view: View, deadline: Deadline) -> _PendingBlock:
         pages = self._loader(selection)
-        return _PendingBlock(selection, view, pages, _prefetched(pages, selection))
+        return _PendingBlock(selection, view, pages, _prefetched(pages, selection, deadline))
 
     def _finish_block(self, block: _PendingBlock, deadline: Deadline) -> Answer:
         selection, view, bases = block.selection, block.view, block.bases
@@ -212,7 +218,7 @@ class ProductReviews:
         if not read:
             raise Unavailable(failure or DeadlinePassed())
         if block.summaries is None:
-            block.summaries = block.pages.summaries(block.lacks_summaries)
+            block.summaries = list(_summaries(block.pages, block.uncounted).values())
         counted = [base.loaded[0].page.index for base in read if base.loaded[0].page.countable]
         search = highest if view.sort == "highest" else newest
         found = search(block.pages, read, view, view.limit, deadline)
@@ -238,9 +244,9 @@ class ProductReviews:
             # The contract's answer to this is a null summary beside the reviews, not a problem.
             summary = None
         whole = failure is None and summary is not None
-        shown = list(map(read_review, reviews)) if view.is_worth_showing(summary) else []
-        sku, unit = ",".join(selection.skus), selection.business_unit
-        body = product_block(sku, summary, shown, view, self._assets, unit)
+        worth_showing = view.is_worth_showing(summary)
+        shown = [(read_review(each.raw), each.source) for each in reviews] if worth_showing else []
+        body = product_block(selection.shown, summary, shown, view, self._assets, selection.business_unit)
         return Answer(body, self._joined(freshness, whole=whole))
 
     def _merged_summary(self, selection: Selection, deadline: Deadline) -> tuple[Summary, Freshness]:
@@ -249,15 +255,16 @@ class ProductReviews:
         counted: list[Indexed] = []
         freshness: list[Freshness] = []
         pending = []
-        for sku in selection.skus:
-            cached = pages.cached_page(sku)
+        for sku, filters in _lists(pages, selection, deadline):
+            cached = pages.cached_page(sku, filters.source)
             page = page_of(cached) if cached else None
             countable = page.index if page and page.countable else None
             if cached and countable is not None and cached.freshness.state is State.HIT:
                 counted += countable
                 freshness.append(cached.freshness)
                 continue
-            lookup = pages.summary(sku)
+            single = _is_single(sku, filters)
+            lookup = pages.summary(sku) if single else pages.merged_summary(sku, filters.source)
             if cached and countable is not None and not lookup.is_ready:
                 # A stale page's count is answered at once; the summary just looked up refreshes it.
                 counted += countable
@@ -277,11 +284,10 @@ class ProductReviews:
         return Summary.merged(summaries), self._joined(freshness, whole=True)
 
     def _failed_block(self, selection: Selection, error: str) -> dict[str, Any]:
-        return failed_block(",".join(selection.skus), error, self._assets, selection.business_unit)
+        return failed_block(selection.shown, error, self._assets, selection.business_unit)
 
     def _summary_body(self, selection: Selection, summary: Summary, display: Display) -> dict[str, Any]:
-        sku = ",".join(selection.skus)
-        return {"sku": sku, "found": summary.total > 0, **trimmed_summary(summary, display, self._assets)}
+        return {"sku": selection.shown, "found": summary.total > 0, **trimmed_summary(summary, display, self._assets)}
 
     def _loader(self, selection: Selection) -> PageLoader:
         return PageLoader(self._cache, self._trustpilot, self._batches, selection.business_unit, selection.locale)
@@ -296,9 +302,32 @@ class ProductReviews:
         return replace(joined, state=max(joined.state, State.STALE), fresh_until=self._now())
 
 
-def _prefetched(pages: PageLoader, selection: Selection) -> list[Cursor]:
-    """Look all of the SKUs' newest pages up, before waiting for any."""
-    cursors = [Cursor(pages, sku) for sku in selection.skus]
+def _lists(pages: PageLoader, selection: Selection, deadline: Deadline) -> list[tuple[str, Filter]]:
+    """Return the whole lists that ``selection`` asks for: Trustpilot's own first. Raises :class:`Unavailable`."""
+    try:
+        names = pages.variants(selection.skus, selection.sources, deadline)
+    except MISSING as missing:
+        raise Unavailable(missing) from missing
+    return [(name, Filter(source=source)) for source in selection.sources for name in names]
+
+
+def _summaries(pages: PageLoader, lists: Sequence[Cursor]) -> dict[Cursor, Lookup]:
+    """Look up Trustpilot's own summaries: of single products in one call, of each other list in one of its own."""
+    single = [cursor for cursor in lists if _is_single(cursor.sku, cursor.filters)]
+    lookups = dict(zip(single, pages.summaries([cursor.sku for cursor in single]), strict=True))
+    return {
+        cursor: lookups.get(cursor) or pages.merged_summary(cursor.sku, cursor.filters.source) for cursor in lists
+    }
+
+
+def _is_single(sku: str, filters: Filter) -> bool:
+    """Tell whether the list is Trustpilot's of one SKU."""
+    return filters.source == "trustpilot" and "," not in sku and not sku.startswith(" ")
+
+
+def _prefetched(pages: PageLoader, selection: Selection, deadline: Deadline) -> list[Cursor]:
+    """Look all of the SKUs' newest pages up, before waiting for any. Raises :class:`Unavailable`."""
+    cursors = [Cursor(pages, name, filters) for name, filters in _lists(pages, selection, deadline)]
     for cursor in cursors:
         cursor.prefetch()
     return cursors

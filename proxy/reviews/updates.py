@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from proxy.cache import Cache, Cached, Updated
 from proxy.reviews.models import PER_PAGE, Item, Page, Review, ReviewEvent, item_of, read_review
-from proxy.reviews.page_loader import is_newest_page, is_page, is_summary, page_of, product_name
+from proxy.reviews.page_loader import is_imported_page, is_newest_page, is_page, is_summary, page_of, product_name
 from proxy.reviews.search import MAX_PAGES
 
 _COPIES_AT_ONCE = 100
@@ -90,6 +90,8 @@ class Updates:
         def change(part: str, cached: Cached) -> Updated | None:
             if is_summary(part):
                 return Updated(cached.value, refresh=True)
+            if is_imported_page(part) and not any(review.id in changes for review in page_of(cached).index):
+                return Updated(cached.value, refresh=False)
             if not is_newest_page(part):
                 return None
             page, refresh = _applied(page_of(cached), changes)

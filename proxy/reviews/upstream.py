@@ -1,4 +1,4 @@
-"""What this room needs of Trustpilot: two calls, however they are made."""
+"""What this room needs of Trustpilot: a few calls, however they are made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proxy.clock import Priority
-from proxy.reviews.models import Page
+from proxy.reviews.models import Page, Source
 from proxy.reviews.summary import Summary
 from proxy.trustpilot.errors import Malformed
 
@@ -23,9 +23,13 @@ class Upstream(Protocol):
         language: str | None,
         locale: str | None,
         page: int,
+        source: Source,
         priority: Priority,
     ) -> Page:
-        """Return a page of 100 reviews, newest first, under Trustpilot's own filters.
+        """Return a page of 100 reviews, under Trustpilot's own filters.
+
+        ``sku`` is one, several with commas between, or what :func:`~proxy.reviews.models.at_url` named; Trustpilot
+        merges their reviews.
 
         Background calls are the first to be given up.
         """
@@ -34,3 +38,6 @@ class Upstream(Protocol):
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
     ) -> Mapping[str, Summary | Malformed]:
         """Return the summaries of several products in one call, an error in the place of one that can't be read."""
+
+    def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
+        """Return the summary of what ``sku`` names, as for :meth:`reviews`, merged by Trustpilot."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from proxy.reviews.display import ENGLISH, Display
-from proxy.reviews.models import UNDATED, Indexed
+from proxy.reviews.models import UNDATED, Indexed, Source
 from proxy.reviews.summary import Summary
 
 ALL_STARS = frozenset({1, 2, 3, 4, 5})
@@ -72,8 +72,15 @@ class Filter:
 
     stars: tuple[int, ...] = ()
     language: str | None = None
+    source: Source = "trustpilot"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is filtered out."""
+        return not self.stars and self.language is None
 
     @property
     def name(self) -> str:
         """A short name for cache keys."""
-        return f"{''.join(map(str, self.stars)) or '*'}.{self.language or '*'}"
+        imported = "" if self.source == "trustpilot" else f".{self.source}"
+        return f"{''.join(map(str, self.stars)) or '*'}.{self.language or '*'}{imported}"

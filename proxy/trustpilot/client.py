@@ -10,11 +10,11 @@ from urllib.parse import quote, urlencode
 
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
-from proxy.reviews.models import PER_PAGE, Page
+from proxy.reviews.models import PER_PAGE, Page, Source, products_query
 from proxy.reviews.summary import Summary
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import Call, CircuitBreaker
-from proxy.trustpilot.decode import read_batch_summaries, read_reviews
+from proxy.trustpilot.decode import read_batch_summaries, read_reviews, read_summary
 from proxy.trustpilot.errors import Busy, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, TrustpilotError
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.response import Response
@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 _NOT_MADE: dict[type[TrustpilotError], str] = {Paused: "paused", QuotaUsedUp: "budgetspent", Busy: "busy"}
 """Why a call was not made, as the metrics name it."""
+
+_REVIEWS: Mapping[Source, str] = {"trustpilot": "reviews", "imported": "imported-reviews"}
+"""The last part of the path of a reviews call."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ class Trustpilot:
         language: str | None,
         locale: str | None,
         page: int,
+        source: Source,
         priority: Priority,
     ) -> Page:
         """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
@@ -66,20 +70,30 @@ class Trustpilot:
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. A 404 is logged and raised as :class:`NotFound`: a
         product without reviews, or a wrong business unit.
         """
-        query = [("sku", sku), ("perPage", str(PER_PAGE)), ("page", str(page))]
+        query = [products_query(sku), ("perPage", str(PER_PAGE)), ("page", str(page))]
         query += [("stars", str(star)) for star in stars]
         query += [(name, text) for name, text in (("language", language), ("locale", locale)) if text]
 
         def get(timeout: float) -> Response:
-            url = f"{self._url}{quote(business_unit, safe='')}/reviews?{urlencode(query)}"
+            url = f"{self._url}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{urlencode(query)}"
             return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
 
-        call = Call.of(business_unit, "reviews", [sku])
+        call = Call.of(business_unit, _REVIEWS[source], [sku])
         found = self._call(call, get, lambda body: read_reviews(body, PER_PAGE), priority)
         if found.dropped:
             self._report(ReviewsDropped(found.dropped))
             _log.warning("dropped %d malformed reviews of business unit %s", found.dropped, business_unit)
         return found
+
+    def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
+        """Return the summary of what ``sku`` names, merged by Trustpilot. Raises as :meth:`reviews` does."""
+
+        def get(timeout: float) -> Response:
+            path = "" if source == "trustpilot" else "/imported-reviews-summaries"
+            url = f"{self._url}{quote(business_unit, safe='')}{path}?{urlencode([products_query(sku)])}"
+            return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
+
+        return self._call(Call.of(business_unit, f"{source} summary", [sku]), get, read_summary, priority)
 
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority

@@ -110,6 +110,11 @@ def read_batch_summaries(body: bytes) -> dict[str, Summary | Malformed]:
     return read
 
 
+def read_summary(body: bytes) -> Summary:
+    """Read the answer of a summary call. Raises :class:`Malformed`."""
+    return _summary(read_object(body))
+
+
 def read_events(body: bytes) -> tuple[list[ReviewEvent], int]:
     """Return the events about product reviews, in order, and how many others or unreadable ones there were.
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.api import parameters
-from proxy.api.parameters import FURTHEST, LONGEST_SKU, MOST_SKUS, BadParameter, Query
+from proxy.api.parameters import FURTHEST, LONGEST_SKU, MOST_VARIANTS, BadParameter, Query
 from proxy.reviews import Selection, View
 from proxy.reviews.view import ALL_STARS
 from tests.fuzz.effort import fuzzed
@@ -119,7 +119,7 @@ def outcome(read: Callable[[Query], Any], query: Query) -> Any:
 
 def check_selection(selection: Selection) -> None:
     assert selection.business_unit in UNITS
-    assert 1 <= len(selection.skus) == len(set(selection.skus)) <= MOST_SKUS
+    assert 1 <= len(selection.skus) == len(set(selection.skus)) <= MOST_VARIANTS
     for sku in selection.skus:
         assert 1 <= len(sku) <= LONGEST_SKU
         assert sku == sku.strip()
@@ -221,7 +221,7 @@ sound_skus = (
     selection=st.builds(
         Selection,
         st.sampled_from(UNITS),
-        st.lists(sound_skus, min_size=1, max_size=MOST_SKUS, unique=True).map(tuple),
+        st.lists(sound_skus, min_size=1, max_size=MOST_VARIANTS, unique=True).map(tuple),
         st.one_of(st.none(), st.from_regex(r"\A[a-z]{2}(-[A-Z]{2})?\Z")),
     ),
     view=st.builds(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.api.schemas import SCHEMAS
 from proxy.reviews.block import product_block
 from proxy.reviews.brand_assets import NoAssets
-from proxy.reviews.models import Page, Review, read_review
+from proxy.reviews.models import Page, Review, Source, read_review
 from proxy.reviews.summary import Summary
 from proxy.reviews.view import View
 from proxy.trustpilot.decode import read_batch_summaries, read_reviews
@@ -100,7 +100,8 @@ def test_each_review_is_kept_or_counted_as_dropped_also_among_others_that_are_od
 def test_whatever_is_kept_can_be_answered_as_the_contract_says(answer: dict[str, Any], view: View) -> None:
     page = read(written(answer))
     reviews = [read_review(raw) for review, raw in page.items if view.accepts(review)][: view.limit]
-    block = product_block("A", Summary.of_reviews(page.index), reviews, view, NoAssets(), "u")
+    shown: list[tuple[Review, Source]] = [(review, "imported") for review in reviews]
+    block = product_block("A", Summary.of_reviews(page.index), shown, view, NoAssets(), "u")
     sent = json.loads(json.dumps(block, allow_nan=False, ensure_ascii=False).encode())
     VALIDATOR.validate(sent)
     for review in sent["reviews"]:

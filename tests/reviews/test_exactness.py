@@ -5,27 +5,40 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
 from proxy.api.parameters import Query, selection, view
 from proxy.clock import Deadline
+from proxy.reviews import View
 from proxy.reviews.summary import STAR_WORDS
 from tests.reviews.model import NOW, catalogues, expected_ids, floors, odd_catalogues, parameters, rating
-from tests.reviews.trustpilot import FullLists, reads
+from tests.reviews.trustpilot import FullLists, merged, reads
 from tests.running import RunningProxy, RunningSandbox
 
 _names = itertools.count()
 
 
-def _answer(products: dict[str, list[dict[str, Any]]], params: dict[str, Any]) -> list[str]:
+def _answer(
+    products: dict[str, list[dict[str, Any]]],
+    params: dict[str, Any],
+    imported: dict[str, list[dict[str, Any]]] | None = None,
+    *,
+    alone_before: bool = False,
+) -> list[str]:
+    """``alone_before``: each SKU was asked for by itself, so that copies of all are there."""
     text = "&".join(f"{name}={value}" for name, value in params.items())
     query = Query.parse(f"sku={','.join(products)}&{text}".encode())
     summaries = {sku: _summary(reviews) for sku, reviews in products.items()}
-    found = reads(FullLists(products, summaries)).block(
-        selection(query, ("u",)), view(query, lambda: NOW), Deadline.after(10)
-    )
+    proxy = reads(FullLists(products, summaries, imported))
+    asked = selection(query, ("u",), imported=imported is not None)
+    for sku in products if alone_before else ():
+        proxy.block(replace(asked, skus=(sku,)), View(), Deadline.after(10))
+    found = proxy.block(asked, view(query, lambda: NOW), Deadline.after(10))
+    known = {review["id"] for reviews in (imported or {}).values() for review in reviews}
+    assert all((review["source"] == "imported") == (review["id"] in known) for review in found.body["reviews"])
     return [review["id"] for review in found.body["reviews"]]
 
 
@@ -51,7 +64,26 @@ def test_one_sku_answers_as_filtering_the_full_list_would(
 def test_merged_skus_answer_as_merging_the_full_lists_would(
     one: list[dict[str, Any]], other: list[dict[str, Any]], params: dict[str, Any]
 ) -> None:
-    assert _answer({"A": one, "B": other}, params) == expected_ids([one, other], params)
+    products = {"A": one, "B": other}
+    assert _answer(products, params, alone_before=True) == expected_ids([one, other], params)
+    assert _answer(products, params) == expected_ids([merged([one, other])], params)
+
+
+@given(catalogues("a"), catalogues("b"), catalogues("c"), catalogues("d"), parameters)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_imported_reviews_are_merged_as_merging_the_full_lists_would(
+    one: list[dict[str, Any]],
+    other: list[dict[str, Any]],
+    one_imported: list[dict[str, Any]],
+    other_imported: list[dict[str, Any]],
+    params: dict[str, Any],
+) -> None:
+    products, imported = {"A": one, "B": other}, {"A": one_imported, "B": other_imported}
+    assert _answer({"A": one}, params, imported) == expected_ids([one, one_imported], params)
+    lists = [one, other, one_imported, other_imported]
+    assert _answer(products, params, imported, alone_before=True) == expected_ids(lists, params)
+    both = [merged([one, other]), merged([one_imported, other_imported])]
+    assert _answer(products, params, imported) == expected_ids(both, params)
 
 
 @given(odd_catalogues(), parameters)
@@ -60,7 +92,7 @@ def test_lists_in_no_order_with_equal_moments_and_reviews_that_come_twice_are_an
     lists: list[list[dict[str, Any]]], params: dict[str, Any]
 ) -> None:
     products = dict(zip("ABC", lists, strict=False))
-    assert _answer(products, params) == expected_ids(lists, params)
+    assert _answer(products, params, alone_before=True) == expected_ids(lists, params)
 
 
 def test_a_sample_is_exact_through_real_http(sandbox: RunningSandbox, proxy: RunningProxy) -> None:

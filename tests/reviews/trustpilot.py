@@ -12,9 +12,9 @@ from proxy.cache import Cache, Lifetimes
 from proxy.clock import Priority
 from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.brand_assets import NoAssets
-from proxy.reviews.models import Page
-from proxy.reviews.summary import Summary
-from proxy.trustpilot.decode import read_batch_summaries, read_reviews
+from proxy.reviews.models import Page, Source
+from proxy.reviews.summary import STAR_WORDS, Summary
+from proxy.trustpilot.decode import read_batch_summaries, read_reviews, read_summary
 from proxy.trustpilot.errors import Malformed
 
 
@@ -22,9 +22,13 @@ class FullLists:
     """A list of reviews and a summary per SKU, read as the client reads what comes over the wire."""
 
     def __init__(
-        self, products: Mapping[str, list[Any]], summaries: Mapping[str, dict[str, Any]] | None = None
+        self,
+        products: Mapping[str, list[Any]],
+        summaries: Mapping[str, dict[str, Any]] | None = None,
+        imported: Mapping[str, list[Any]] | None = None,
     ) -> None:
         self.products = products
+        self.imported = imported or {}
         self.summaries = summaries or {}
         self.pages_asked: list[tuple[str, int]] = []
         self.batches_asked: list[list[str]] = []
@@ -38,17 +42,32 @@ class FullLists:
         language: str | None,
         locale: str | None,
         page: int,
+        source: Source,
         priority: Priority,
     ) -> Page:
         self.pages_asked.append((sku, page))
         full = [
             review
-            for review in self.products[sku]
+            for review in self.listed(sku, source)
             if (not stars or review["stars"] in stars) and (not language or review["language"] == language)
         ]
         links = [{"rel": "next-page"}] if len(full) > page * 100 else []
         body = {"productReviews": full[(page - 1) * 100 : page * 100], "links": links}
         return read_reviews(json.dumps(body).encode(), 100)
+
+    def listed(self, sku: str, source: Source) -> list[Any]:
+        """Return the reviews of one SKU, or of several merged: newest first, else in the order of the SKUs."""
+        lists = self.products if source == "trustpilot" else self.imported
+        if "," not in sku or sku.startswith(" "):
+            return lists.get(sku, [])
+        return merged([lists.get(one, []) for one in sku.split(",")])
+
+    def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
+        self.batches_asked.append([sku])
+        given = {review["id"]: review["stars"] for review in self.listed(sku, source)}
+        stars = [list(given.values()).count(star) for star in range(1, 6)]
+        numbers = dict(zip(STAR_WORDS, stars, strict=True))
+        return read_summary(json.dumps({"numberOfReviews": {"total": len(given), **numbers}}).encode())
 
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
@@ -56,6 +75,11 @@ class FullLists:
         self.batches_asked.append(list(skus))
         listed = [{"sku": sku, **self.summaries[sku]} for sku in skus if sku in self.summaries]
         return read_batch_summaries(json.dumps({"summaries": listed}).encode())
+
+
+def merged(lists: Sequence[list[Any]]) -> list[Any]:
+    """Return what Trustpilot makes of the lists of several SKUs."""
+    return sorted((one for each in lists for one in each), key=lambda one: one["createdAt"], reverse=True)
 
 
 def reads(trustpilot: FullLists) -> ProductReviews:

@@ -1,0 +1,84 @@
+"""Variants of one product: how many calls they cost, and what a change of one of them does."""
+
+from __future__ import annotations
+
+from proxy.app import spawn
+from proxy.cache import Cache, Lifetimes
+from proxy.clock import Deadline
+from proxy.reviews import ProductReviews, Updates, View
+from proxy.reviews.brand_assets import NoAssets
+from proxy.reviews.display import ENGLISH
+from proxy.reviews.models import at_url
+from proxy.reviews.service import Selection
+from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select
+
+SKUS = [f"P{number}" for number in range(24)]
+
+
+def test_24_variants_cost_one_call_cold_and_none_warm() -> None:
+    trustpilot = FullLists({sku: [review(f"r-{sku}", place)] for place, sku in enumerate(SKUS)})
+    proxy = reads(trustpilot)
+    first, again = (proxy.block(select(*SKUS), View(limit=20), Deadline.after(10)).body for _ in range(2))
+    assert [shown["id"] for shown in first["reviews"]] == [f"r-{sku}" for sku in SKUS[:20]]
+    assert first["summary"]["total"] == 24
+    assert again == first
+    assert proxy.summary(select(*SKUS), ENGLISH, Deadline.after(10)).body["total"] == 24
+    assert trustpilot.pages_asked == [(",".join(SKUS), 1)]
+    assert trustpilot.batches_asked == []
+
+
+def test_of_more_than_a_page_trustpilots_merged_summary_counts_each_review_once() -> None:
+    shared = many("s", 80)
+    trustpilot = FullLists({"A": [*shared, *many("a", 60)], "B": [*shared, *many("b", 60)]})
+    block = reads(trustpilot).block(select("A", "B"), View(), Deadline.after(10)).body
+    assert block["summary"]["total"] == 200
+    assert trustpilot.batches_asked == [["A,B"]]
+
+
+def test_a_change_of_any_variant_has_them_asked_for_again() -> None:
+    trustpilot = FullLists({"A": many("a", 3), "B": many("b", 3), "C": many("c", 3)})
+    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), lambda: 0.0, spawn)
+    proxy = ProductReviews(cache, trustpilot, NoAssets(), lambda: 0.0)
+    for calls, sku in enumerate("ABC", start=1):
+        assert proxy.block(select("A", "B", "C"), View(), Deadline.after(10)).body["found"]
+        assert len(trustpilot.pages_asked) == calls
+        trustpilot.products = {**trustpilot.products, sku: [review(f"new-{sku}", 0)]}
+        Updates(cache).purge("u", [sku])
+    block = proxy.block(select("A", "B", "C"), View(limit=20), Deadline.after(10)).body
+    assert {shown["id"] for shown in block["reviews"]} == {"new-A", "new-B", "new-C"}
+
+
+def test_variants_that_are_cached_each_by_itself_cost_no_call_together() -> None:
+    trustpilot = FullLists({"A": many("a", 3), "B": many("b", 3)})
+    proxy = reads(trustpilot)
+    for sku in "AB":
+        proxy.block(select(sku), View(), Deadline.after(10))
+    assert proxy.block(select("A", "B"), View(), Deadline.after(10)).body["summary"]["total"] == 6
+    assert len(trustpilot.pages_asked) == 2
+
+
+def test_so_many_long_skus_that_no_url_takes_them_are_asked_for_in_several_calls() -> None:
+    skus = [f"{number:02d}" + "x" * 190 for number in range(50)]
+    trustpilot = FullLists({sku: many(sku, 1) for sku in skus})
+    assert reads(trustpilot).block(select(*skus), View(), Deadline.after(10)).body["summary"]["total"] == 50
+    assert [len(sku.split(",")) for sku, _ in trustpilot.pages_asked] == [20, 20, 10]
+
+
+def test_imported_reviews_are_asked_for_only_where_they_are_wanted_and_counted() -> None:
+    trustpilot = FullLists({"A": many("a", 3)}, imported={"A": many("i", 120)})
+    proxy = reads(trustpilot)
+    assert proxy.block(select("A"), View(), Deadline.after(10)).body["summary"]["total"] == 3
+    assert len(trustpilot.pages_asked) == 1
+    both = Selection("u", ("A",), sources=("trustpilot", "imported"))
+    block = proxy.block(both, View(), Deadline.after(10)).body
+    assert block["summary"]["total"] == 123
+    assert {shown["source"] for shown in block["reviews"]} == {"trustpilot", "imported"}
+    assert proxy.summary(both, ENGLISH, Deadline.after(10)).body["total"] == 123
+    assert (len(trustpilot.pages_asked), trustpilot.batches_asked) == (2, [["A"]])
+
+
+def test_a_products_page_takes_the_place_of_a_sku() -> None:
+    url = "https://shop.example/a,b"
+    trustpilot = FullLists({at_url(url): many("a", 2)}, {"A": counts(2)})
+    block = reads(trustpilot).block(select(at_url(url)), View(), Deadline.after(10)).body
+    assert (block["sku"], block["count"]) == ("", 2)
