@@ -17,13 +17,10 @@ from proxy.reviews.view import Filter
 from proxy.trustpilot.errors import NotFound
 
 WHOLE = Filter()
-<<<<<<< HEAD
 SUMMARY = "summary"
-=======
 _LONGEST_LIST = 4000
 """Characters of SKUs in one URL; servers take 8,000 in all."""
 _SUMMARY = "summary"
->>>>>>> 3874a78 (Merge imported reviews, ask for up to 50 variants in one call, take a product's page in place of its SKU; Trustpilot's own calls for imported reviews)
 _PAGE = "page2"
 """Counted up when the bytes of a stored page mean something else: a copy in an older form is then never asked for."""
 

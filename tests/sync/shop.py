@@ -12,7 +12,7 @@ from proxy.cache import Cache, Group, Lifetimes, MemoryBackend, State, Tiered
 from proxy.clock import Deadline, Priority
 from proxy.reviews import ProductReviews, Selection, Updates, View
 from proxy.reviews.brand_assets import NoAssets
-from proxy.reviews.models import Page
+from proxy.reviews.models import Page, Source
 from proxy.reviews.summary import Summary
 from proxy.sync.validator import Validator
 from proxy.trustpilot.decode import read_batch_summaries, read_reviews
@@ -87,6 +87,7 @@ class Shop:
         language: str | None,
         locale: str | None,
         page: int,
+        source: Source,
         priority: Priority,
     ) -> Page:
         self._count("reviews")
@@ -95,6 +96,9 @@ class Shop:
         body = {"productReviews": full[(page - 1) * 100 : page * 100], "links": links}
         return read_reviews(json.dumps(body).encode(), 100)
 
+    def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
+        raise NotImplementedError
+
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
     ) -> dict[str, Summary | Malformed]:
@@ -102,10 +106,10 @@ class Shop:
         self.batches.append(list(skus))
         if len(skus) > self.most_skus:
             raise Rejected("too many")
-        listed = [{"sku": sku, **self.summary(sku)} for sku in skus if sku in self.products]
+        listed = [{"sku": sku, **self.counts_of(sku)} for sku in skus if sku in self.products]
         return read_batch_summaries(json.dumps({"summaries": listed}).encode())
 
-    def summary(self, sku: str) -> dict[str, Any]:
+    def counts_of(self, sku: str) -> dict[str, Any]:
         """Return Trustpilot's summary of a product."""
         stars = [review["stars"] for review in self.products[sku]]
         words = ("oneStar", "twoStars", "threeStars", "fourStars", "fiveStars")
