@@ -50,7 +50,7 @@ plan:
 
 # Without Debian packages, root, started proxies and a browser: what a room decides by itself.
 test-quick: lint types
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --quick
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --quick
 
 lint: $(BIN)/.installed-test
 	@$(BIN)/ruff check .
@@ -60,7 +60,7 @@ types: $(BIN)/.installed-test
 	@$(BIN)/mypy
 
 tests: $(BIN)/.installed-test $(AXE) system
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # Some thousands of cases against /openapi.json, without and with credentials; `make test` runs a few.
 contract: $(BIN)/.installed-test
@@ -87,7 +87,7 @@ lowest: $(AXE) system
 	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt . && $(LOWEST)/python -m tools.installed
 	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt '.[redis,preview]' && $(LOWEST)/python -m tools.installed
 	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt --editable '.[redis,preview,dev]'
-	@$(LOWEST)/python -m pytest -n 2 --dist loadfile
+	@$(LOWEST)/python -m pytest -n 3 --dist loadfile
 
 RUNTIME := .venv-runtime
 $(RUNTIME)/.installed: setup.cfg pyproject.toml
