@@ -103,6 +103,12 @@ def examine(part: Part) -> list[Finding]:
     return [finding for check in checks for finding in check(part)]
 
 
+def links(part: Part) -> Iterator[Finding]:
+    """Return the links and pictures of an e-mail that lead nowhere."""
+    if part.is_html:
+        yield from _links(part)
+
+
 def examine_row(parts: Iterable[tuple[str, Part]]) -> Iterator[tuple[str, Finding]]:
     """Look at how many calls a message makes, one after the other (Braze: Make a Connected Content call)."""
     addresses: dict[str, tuple[str, Part, CallRecord]] = {}
@@ -421,7 +427,6 @@ _FIELDS = (
     (r"\.summary", ".average_text"),
     (r"\.distribution", ".five_stars"),
     (r"\.products", "[0].sku"),
-    (r"\.reply", ".content"),
     (r"\.attributes", "[0].name"),
     (r"\.links", ".trustpilot"),
 )

@@ -14,7 +14,16 @@ from urllib.parse import unquote
 
 from proxy.preview.call_doctor import examine_calls
 from proxy.preview.expression_doctor import examine_assignment, examine_condition, examine_loop, examine_output
-from proxy.preview.findings import Draft, Edit, Finding, line_at, markups, without_quoted, without_unread
+from proxy.preview.findings import (
+    Draft,
+    Edit,
+    Finding,
+    line_at,
+    markups,
+    names_set,
+    without_quoted,
+    without_unread,
+)
 
 BLOCKS = ("if", "unless", "case", "for", "tablerow", "capture", "comment", "raw", "ifchanged", "translation")
 _CALLS = (
@@ -419,7 +428,7 @@ def _blocks(draft: Draft) -> None:
 
 
 def _inside(draft: Draft) -> None:
-    names = _names_set(draft.text)
+    names = names_set(draft.text)
     for markup in markups(draft.text):
         match markup.name:
             case "":
@@ -430,12 +439,6 @@ def _inside(draft: Draft) -> None:
                 examine_loop(draft, markup)
             case "assign" | "echo":
                 examine_assignment(draft, markup, names)
-
-
-def _names_set(text: str) -> frozenset[str]:
-    """Return the variables a template sets itself."""
-    found = re.findall(r":save\s+(\w+)|\bassign\s+(\w+)|\bcapture\s+['\"]?(\w+)|\bfor\s+(\w+)\s+in\b", text)
-    return frozenset(name for group in found for name in group if name)
 
 
 def _blanked(text: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -13,6 +13,17 @@ _UNREAD = re.compile(
     re.DOTALL,
 )
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_SETS = re.compile(
+    r":save\s+(\w+)|\b(?:assign|increment|decrement)\s+(\w+)|\bcapture\s+['\"]?(\w+)|\b(?:for|tablerow)\s+(\w+)\s+in\b"
+)
+_SET_BY_TAGS = {
+    "connected_content": "connected",
+    "catalog_items": "items",
+    "catalog_selection_items": "items",
+    "shopping_cart": "shopping_cart",
+    "for": "forloop",
+    "tablerow": "tablerowloop",
+}
 _MOST_FINDINGS = 60
 
 
@@ -84,6 +95,13 @@ def markups(text: str) -> Iterator[Markup]:
 def without_unread(text: str) -> str:
     """Return ``text`` with what Liquid does not read blanked out, each character in its place."""
     return _UNREAD.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
+
+
+def names_set(text: str) -> frozenset[str]:
+    """Return the variables that a template sets itself."""
+    found = {name for match in _SETS.finditer(text) for name in match.groups() if name}
+    found.update(variable for tag, variable in _SET_BY_TAGS.items() if re.search(rf"\{{%-?\s*{tag}\b", text))
+    return frozenset(found)
 
 
 def without_quoted(code: str) -> str:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from urllib.parse import quote
 
 from proxy.preview.call_tag import CallTag, call_tags
-from proxy.preview.findings import Edit, Finding, line_at, markups, without_quoted
+from proxy.preview.findings import Edit, Finding, markups
 
 PARAMETERS = (
     *("sku", "skus", "product_url", "stars", "language", "limit", "sort", "min_chars", "max_chars", "max_age_days"),
@@ -270,33 +270,6 @@ def _escaping(tag: CallTag | None, message: str, template: str) -> tuple[str, Se
             end = markup.at + len(markup.inner.rstrip(" -"))
             edits.append(Edit(end, end, " | escape"))
     return "Add | escape", edits
-
-
-def nearer(line: int, expression: str, nearest: str, template: str) -> tuple[str, tuple[Edit, ...]]:
-    """Return the edit that writes ``nearest`` for ``expression`` where a line's Liquid has it."""
-    if not nearest:
-        return "", ()
-    for markup in markups(template):
-        if line_at(template, markup.start) > line or line_at(template, markup.end) < line:
-            continue
-        at = markup.inner.find(expression)
-        if at >= 0:
-            start = markup.at + at
-            return f"Write {nearest}", (Edit(start, start + len(expression), nearest),)
-    return "", ()
-
-
-def with_default(line: int, expression: str, template: str) -> tuple[Edit, ...]:
-    """Return the edit that gives an output something to print when its value is empty."""
-    for markup in markups(template):
-        value = markup.inner.split("|")[0].strip(" -")
-        if markup.is_output and line_at(template, markup.start) == line and value == expression.strip("{} "):
-            if re.search(r"\bdefault\b", without_quoted(markup.inner)):
-                return ()
-            at = markup.at + markup.inner.index(value) + len(value)
-            word = "'there'" if re.search(r"name", value) else "''"
-            return (Edit(at, at, f" | default: {word}"),)
-    return ()
 
 
 def distinct(findings: Iterable[Finding]) -> list[Finding]:

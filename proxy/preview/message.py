@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from proxy.preview import checks, doctor
+from proxy.preview import checks, doctor, unfilled
 from proxy.preview.braze import (
     BasicCredential,
     Channel,
@@ -91,6 +91,7 @@ class _Looked:
     rendering: Rendering | None = None
     unreadable: str = ""
     findings: list[Finding] = field(default_factory=list)
+    empty: list[dict[str, Any]] = field(default_factory=list)
     repaired: str = ""
 
 
@@ -122,7 +123,7 @@ def preview(message: Message, transport: Transport, caller: Credential, host: st
         rendered["body"].output if "body" in rendered and state != "aborted" else "",
         [{"part": part, **asdict(call)} for part, one in rendered.items() for call in one.calls],
         found,
-        [],
+        [{"part": part, **empty} for part, one in looked.items() for empty in one.empty],
         {part: fixed for part, one in looked.items() if (fixed := _repaired(one, mistakes[part])) != one.template},
         [{name: value for name, value in one.items() if not name.startswith("_")} for one in people],
     )
@@ -159,6 +160,7 @@ class _Room:
                 looked.findings += self._behind(part, draft)
         else:
             looked.findings += self._of_rendering(part, template, looked.rendering, looked.findings)
+            looked.empty = _unfilled(template, looked.rendering).rest
         return looked
 
     def _behind(self, part: str, draft: Draft) -> list[Finding]:
@@ -173,6 +175,7 @@ class _Room:
     def _of_rendering(self, part: str, template: str, rendering: Rendering, before: list[Finding]) -> list[Finding]:
         found = [fixed(one.kind, one.line, one.message, template, self._host) for one in rendering.mistakes]
         found += checks.examine(self._part(part, template, rendering))
+        found += _unfilled(template, rendering).findings
         # The doctor's word for a call goes further than what came of it.
         known = {(one.line, one.kind) for one in before} | {
             (one.line, "url-characters") for one in before if one.kind == "address"
@@ -222,19 +225,24 @@ class _Room:
                 continue
             if one.rendering.aborted is not None:
                 break
+            one.findings = [
+                *checks.links(self._part(part, template, one.rendering)),
+                *_unfilled(template, one.rendering).findings,
+            ]
         state, reason = _outcome(self._message.channel, looked)
         body = looked["body"].rendering.output if "body" in looked and looked["body"].rendering else ""
         title = looked["title"].rendering.output if "title" in looked and looked["title"].rendering else ""
+        notes = {part: one.findings for part, one in looked.items()}
         shown = {
             "name": recipient.name,
             "label": recipient.label,
             "about": recipient.about,
             "state": state,
-            "verdict": _VERDICTS.get(state, "red"),
-            "reason": reason,
+            "verdict": "yellow" if state == "ready" and any(notes.values()) else _VERDICTS.get(state, "red"),
+            "reason": reason or next((finding.message for found in notes.values() for finding in found), ""),
             "title": title,
             "body": body,
-            "_findings": {},
+            "_findings": {part: [f for f in found if _concerns_all(f)] for part, found in notes.items()},
         }
         return shown | ({"frame": in_frame(body)} if self._message.channel.is_html else {})
 
@@ -252,6 +260,16 @@ class _Room:
             # A subject is no HTML, and nothing else sets an e-mail apart.
             channel=None if part == "title" and self._message.channel.is_html else self._message.channel,
         )
+
+
+def _unfilled(template: str, rendering: Rendering) -> unfilled.Unfilled:
+    has_failed_calls = any(not call.succeeded for call in rendering.calls)
+    return unfilled.examine(template, rendering.empties, has_failed_calls=has_failed_calls)
+
+
+def _concerns_all(finding: Finding) -> bool:
+    """Tell whether what one of the five would see is the message's mistake: a dead link, or a name left out."""
+    return finding.kind == "empty-link" or (finding.kind == "came-up-empty" and "for this person" in finding.message)
 
 
 _VERDICTS = {"ready": "green", "aborted": "yellow"}

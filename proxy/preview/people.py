@@ -141,7 +141,8 @@ class CannedTransport:
         if self.answer in ("down", "empty"):
             return Response(200, {"Content-Type": "text/html; charset=utf-8"}, b"")
         if query.get("channel") == "text":
-            text = text_fragment(block, display, style, max_chars=int(query.get("max_chars", "110")))
+            longest = query.get("max_chars", "")
+            text = text_fragment(block, display, style, max_chars=int(longest) if longest.isdecimal() else 110)
             return Response(200, {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
         shown = html_fragment(block, display, style, photos=query.get("with_image") == "true")
         return Response(200, {"Content-Type": "text/html; charset=utf-8"}, shown.encode())
@@ -210,13 +211,7 @@ class CannedTransport:
                 "date_text": display.date(day),
                 "created_at": f"{day.isoformat()}T17:42:40Z",
                 "language": "en",
-                "reply": None
-                if has_gaps
-                else {
-                    "content": escape("Thank you, we’re glad you like it!"),
-                    "date": day.isoformat(),
-                    "date_text": display.date(day),
-                },
+                "reply": None if has_gaps else escape("Thank you, we’re glad you like it!"),
                 "image": None if has_gaps else "https://shop.example.com/photo.jpg",
                 "attributes": [] if has_gaps else [{"name": "Value for money", "rating": 4.0}],
             }

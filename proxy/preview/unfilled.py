@@ -1,0 +1,135 @@
+"""What came up empty in a message: what of it is a mistake, with the edit that mends it, and what is provided for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from proxy.preview.braze import Empty
+from proxy.preview.call_tag import call_tags
+from proxy.preview.findings import Edit, Finding, Markup, line_at, markups, names_set, without_quoted
+
+# Braze: Supported personalization tags.
+_ATTRIBUTES = frozenset(
+    (
+        *("braze_id", "city", "country", "date_of_birth", "dob", "email_address", "first_name", "gender", "language"),
+        *("last_name", "last_used_app_date", "most_recent_app_version", "most_recent_locale", "phone_number"),
+        *("random_bucket_number", "time_zone", "user_id"),
+    )
+)
+_OTHER_NAMES = {
+    **dict.fromkeys(("firstname", "fname", "firstName", "FirstName", "name", "given_name"), "first_name"),
+    **dict.fromkeys(("lastname", "lname", "lastName", "LastName", "surname", "family_name"), "last_name"),
+    **dict.fromkeys(("email", "e_mail", "emailAddress", "mail"), "email_address"),
+    **dict.fromkeys(("phone", "mobile"), "phone_number"),
+}
+_BRACED = re.compile(r"(?P<space>custom_attribute\.)?\$\{(?P<name>[^{}]+)\}")
+_PLACE = re.compile(r"^(?!.*is null).*(?:nothing is called|has no \w|is no list|is an object|is a list|is text or a)")
+
+
+@dataclass
+class Unfilled:
+    """``findings`` are mistakes, ``rest`` what the message provides for, as JSON."""
+
+    findings: list[Finding] = field(default_factory=list)
+    rest: list[dict[str, Any]] = field(default_factory=list)
+
+
+def examine(template: str, empties: Iterable[Empty], *, has_failed_calls: bool) -> Unfilled:
+    """Part what came up empty into mistakes and the rest.
+
+    After a call that failed its variable is empty, and all that reads it: the failure is told, not its consequences.
+    """
+    seen = Unfilled()
+    own = names_set(template)
+    calls = call_tags(template)
+    saved = {tag.variable for tag in calls} if has_failed_calls else set()
+    for empty in empties:
+        root = re.split(r"[.\[$]", empty.expression)[0]
+        nearest = empty.nearest or _attribute(empty.expression, own, template)
+        is_unknown = empty.message.startswith("nothing is called") and root not in own
+        if root in saved or "the preview doesn't know" in empty.message or (empty.expected and not is_unknown):
+            seen.rest.append(asdict(empty))
+        elif nearest:
+            message = empty.message if empty.nearest else f"{empty.message.rstrip('.')}; did you mean {nearest}?"
+            fix, edits = _renamed(empty, nearest, template)
+            seen.findings.append(Finding("came-up-empty", empty.line, message, fix, edits))
+        elif empty.kind == "output":
+            _output(seen, empty, template)
+        elif is_unknown or (_PLACE.search(empty.message) and not empty.message.startswith("nothing is called")):
+            seen.findings.append(_nowhere(empty, template))
+        else:
+            seen.rest.append(asdict(empty))
+    return seen
+
+
+def _output(seen: Unfilled, empty: Empty, template: str) -> None:
+    markup = _markup(empty, template)
+    if markup is None or not markup.is_output or re.search(r"\|\s*default\b", without_quoted(markup.inner)):
+        seen.rest.append(asdict(empty))
+        return
+    braced = _BRACED.fullmatch(empty.expression)
+    if braced:
+        word = "there" if "name" in braced["name"] else "…"
+        at = markup.at + markup.inner.index("}", markup.inner.index("${")) + 1
+        message = (
+            f"{empty.message.rstrip('.')}, and the message has a hole there. Say what stands in its place: "
+            f"| default: '{word}'."
+        )
+        edits: tuple[Edit, ...] = (Edit(at, at, f" | default: '{word}'"),)
+        seen.findings.append(Finding("came-up-empty", empty.line, message, f"Write default: '{word}'", edits))
+        return
+    written = template[markup.start : markup.end]
+    asked = f"{{{{{empty.expression}}}}}" if "${" in empty.expression else empty.expression
+    shown_if = f"{{% if {asked} != blank %}}"
+    message = f"{empty.message.rstrip('.')}, and the message has a hole there. Show it only where there is one: "
+    message += f"{shown_if}{written}{{% endif %}}."
+    edits = (Edit(markup.start, markup.start, shown_if), Edit(markup.end, markup.end, "{% endif %}"))
+    seen.findings.append(Finding("came-up-empty", empty.line, message, "Show it only where there is one", edits))
+
+
+def _nowhere(empty: Empty, template: str) -> Finding:
+    """Tell of a condition or a loop that reads what can't be there."""
+    message = f"{empty.message.rstrip('.')}, so this {empty.kind} never comes true. "
+    if empty.kind == "loop":
+        message = f"{empty.message.rstrip('.')}, so nothing of this loop is shown. "
+    saved = [tag.variable for tag in call_tags(template)]
+    message += f"The answers are in {' and '.join(saved)}." if saved else "Name what the template or Braze sets."
+    return Finding("came-up-empty", empty.line, message)
+
+
+def _attribute(expression: str, own: frozenset[str], template: str) -> str | None:
+    """Return how Braze writes what a plain word was meant to be."""
+    if not re.fullmatch(r"\w+", expression) or expression in own:
+        return None
+    for match in re.finditer(r"(?:\w+\.)?\$\{([^{}]+)\}", template):
+        if match[1].strip() == expression:
+            return match.group()
+    name = _OTHER_NAMES.get(expression, expression)
+    return f"${{{name}}}" if name in _ATTRIBUTES else None
+
+
+def _renamed(empty: Empty, nearest: str, template: str) -> tuple[str, tuple[Edit, ...]]:
+    markup = _markup(empty, template)
+    if markup is None:
+        return "", ()
+    at = markup.at + markup.inner.index(empty.expression)
+    end = at + len(empty.expression)
+    braced = "${" in nearest and (template[at - 2 : at] != "{{" and not markup.is_output)
+    written = f"{{{{{nearest}}}}}" if braced else nearest
+    return f"Write {nearest}", (Edit(at, end, written),)
+
+
+def _markup(empty: Empty, template: str) -> Markup | None:
+    """Return the tag or output that an expression stands in."""
+    pattern = re.compile(rf"(?<![\w.$])(?:{re.escape(empty.expression)})(?![\w\[])")
+    of_kind = {"output": ("",), "loop": ("for", "tablerow"), "condition": ("if", "unless", "elsif", "case", "when")}
+    found = [
+        markup
+        for markup in markups(template)
+        if line_at(template, markup.start) <= empty.line <= line_at(template, markup.end)
+        and pattern.search(markup.inner)
+    ]
+    return next((one for one in found if one.name in of_kind[empty.kind]), found[0] if found else None)
