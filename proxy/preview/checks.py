@@ -51,6 +51,9 @@ _INVITES = re.compile(
 _OF_REVIEWS = ("/v1/reviews", "/v1/products", "/v1/business")
 _IN_HTML = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business")
 _ATTRIBUTE = re.compile(r"<(img|a)\b[^<>]*?\b(src|href)\s*=\s*(?:\"\s*\"|'\s*'|(?=[\s>]))", re.IGNORECASE)
+_NOT_IN_MAIL = re.compile(
+    r"<(script|iframe|object|embed|form|video|audio|canvas)\b[^<>]*>(?:.*?</\1\s*>)?", re.IGNORECASE | re.DOTALL
+)
 _PLAINER = {
     "“": '"',
     "”": '"',
@@ -181,6 +184,8 @@ def _address(part: Part, tag: CallTag) -> Iterator[Finding]:
             (edit,),
         )
     for name, output, at in tag.outputs():
+        if _PERSONAL.search(output):
+            yield _personal(tag, name)
         if re.search(r"\burl_(?:param_escape|encode)\b", output):
             continue
         end = at + len(output.rstrip("}")) + (1 if "${" in output and output.endswith("}}}") else 0)
@@ -195,9 +200,6 @@ def _address(part: Part, tag: CallTag) -> Iterator[Finding]:
             "Add | url_param_escape",
             (Edit(end, end, " | url_param_escape"),),
         )
-        personal = _PERSONAL.search(output)
-        if personal:
-            yield _personal(tag, name)
     for name in (name for name in _ALWAYS_NEW_NAMES if tag.value(name) is not None):
         message = (
             f"{name}= makes every address a new one, so nothing is cached and each recipient "
@@ -531,6 +533,10 @@ def _links(part: Part) -> Iterator[Finding]:
             "Write https:",
             (Edit(match.start(2), match.end(2), "https"),),
         )
+    for match in _NOT_IN_MAIL.finditer(literal):
+        message = f"Mail clients leave <{match[1].lower()}> out of an e-mail, or refuse the whole of it: take it out."
+        edit = Edit(*match.span(), "")
+        yield Finding("not-in-mail", line_at(part.template, match.start()), message, "Take it out", (edit,))
     empty = list(_ATTRIBUTE.finditer(part.output))
     for tag, name in dict.fromkeys((match[1].lower(), match[2].lower()) for match in empty):
         yield from _empty(part, literal, tag, name)

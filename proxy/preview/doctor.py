@@ -63,6 +63,17 @@ _HTML_TAG = re.compile(r"</?(?:span|b|i|em|strong|u|font|br|div|p|wbr|code|mark|
 _DOUBLE, _SINGLE = "“”„‟«»″", "‘’‚‛′`´"
 _CURLY = re.compile(f"[{_DOUBLE}{_SINGLE}]")
 _STRAIGHT = {**dict.fromkeys(_DOUBLE, '"'), **dict.fromkeys(_SINGLE, "'")}
+_HIDDEN_NAME = re.compile(
+    r"\{%-?((?:&(?:nbsp|#160|#xa0|zwnj|#8203);|[\u200b-\u200f\u2060\ufeff\u00ad])+)\s*(\w+)", re.IGNORECASE
+)
+_JINJA_COMMENT = re.compile(r"\{#(?![{])(.*?)#\}", re.DOTALL)
+_HANDLEBARS = (
+    (re.compile(r"\{\{\s*#(if|unless)\s+([^{}]*?)\s*\}\}"), r"{% \1 \2 %}"),
+    (re.compile(r"\{\{\s*#each\s+([^{}]*?)\s*\}\}"), r"{% for this in \1 %}"),
+    (re.compile(r"\{\{\s*(?:else|\^)\s*\}\}"), "{% else %}"),
+    (re.compile(r"\{\{\s*/(if|unless)\s*\}\}"), r"{% end\1 %}"),
+    (re.compile(r"\{\{\s*/each\s*\}\}"), "{% endfor %}"),
+)
 _ESCAPED_BRACES = re.compile(r"%7B%(?:7B|25).*?%(?:7D|25)%7D", re.IGNORECASE)
 
 _SPLIT_BRACES = re.compile(r"(?<!\{)\{[\s\u200b\u2060\ufeff]+([{%])([^{}\n]*?)([}%])[\s\u200b\u2060\ufeff]+\}")
@@ -159,6 +170,13 @@ def _characters(draft: Draft) -> None:
             f"{match.group()[:40]} is Liquid in an address's spelling, and Braze does not read it: write {plain}"
         )
         draft.note("paste", match.start(), message, "Write the braces", Edit(match.start(), match.end(), plain))
+    for match in _HIDDEN_NAME.finditer(text):
+        message = f"{match.group()} keeps Braze from reading the tag’s name: write {{% {match[2]}."
+        draft.note("html-in-liquid", match.start(), message, "Write a space", Edit(*match.span(1), " "))
+    for match in _JINJA_COMMENT.finditer(text):
+        written = f"{{% comment %}}{match[1]}{{% endcomment %}}"
+        message = f"{_short(match.group())} is no comment in Liquid, and customers would read it: write {written}."
+        draft.note("foreign-comment", match.start(), message, "Write a comment", Edit(*match.span(), written))
     for markup in markups(text):
         is_call = markup.name == "connected_content"
         inner = text[markup.start : markup.end]
@@ -294,7 +312,8 @@ def _unclosed(text: str, note: Callable[[int, int, str, str], None], done: Itera
             whole = text[start : start + 2 + len(text[start + 2 : limit].rstrip())]
             complete = _COMPLETE.match(whole)
             end = start + len(complete.group().rstrip() if complete else whole)
-            written = f"{text[start:end]} {wanted}"
+            close = "" if text[start:end].endswith("}") and not is_tag else " "
+            written = f"{text[start:end]}{close}{wanted}"
             message = f"{_short(text[start:end])} is never closed: write {wanted} at its end."
         note(start, end, written, message)
         at = end
@@ -331,6 +350,12 @@ def _limit(text: str, start: int, *, is_tag: bool) -> int:
 
 def _names(draft: Draft) -> None:
     text = draft.text
+    if "{{#" in text.replace(" ", ""):
+        for pattern, right in _HANDLEBARS:
+            for match in pattern.finditer(without_unread(text)):
+                written = match.expand(right)
+                message = f"{match.group()} is how another tool writes it: write {written}."
+                draft.note("foreign-tag", match.start(), message, f"Write {written}", Edit(*match.span(), written))
     for match in _ATTRIBUTE_IN_TAG.finditer(without_unread(text)):
         written = f"{{{{{match[1]}}}}}"
         draft.note(
@@ -343,6 +368,8 @@ def _names(draft: Draft) -> None:
     for markup in markups(text):
         whole = Edit(markup.start, markup.end, "")
         if markup.is_output:
+            if re.match(r"\s*(?:#(?!\{)|/|\^)", markup.inner):
+                continue
             if tag := _TAG_IN_OUTPUT.fullmatch(markup.inner):
                 written = f"{{% {tag[1].strip()} %}}"
                 message = (
@@ -431,7 +458,7 @@ def _inside(draft: Draft) -> None:
     names = names_set(draft.text)
     for markup in markups(draft.text):
         match markup.name:
-            case "":
+            case "" if not re.match(r"\s*(?:#(?!\{)|/|\^)", markup.inner):
                 examine_output(draft, markup, names)
             case "if" | "unless" | "elsif":
                 examine_condition(draft, markup, names)

@@ -6,28 +6,13 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 
-from proxy.preview.findings import Draft, Edit, Markup, without_quoted
+from proxy.preview.braze import FILTERS
+from proxy.preview.findings import Draft, Edit, Markup, markups, without_quoted
 
-FILTERS = tuple(
-    re.findall(
-        r"\w+",
-        """
-        abs append at_least at_most capitalize ceil compact concat date default divided_by downcase escape
-        escape_once first floor join last map minus modulo newline_to_br plus prepend remove remove_first
-        remove_last replace replace_first replace_last reverse round rstrip lstrip size slice sort
-        sort_natural split strip strip_html strip_newlines sum times truncate truncatewords uniq upcase
-        url_decode url_encode where find find_index has reject base64_encode base64_decode
-        base64_url_safe_encode base64_url_safe_decode url_escape url_param_escape json_escape json_parse
-        as_json_string property_accessor time_zone number_with_delimiter money md5 sha1 sha2 hmac_sha1
-        hmac_sha1_hex hmac_sha1_base64 hmac_sha256 hmac_sha256_hex hmac_sha256_base64 hmac_sha512
-        hmac_sha512_hex hmac_sha512_base64 format_number
-        """,
-    )
-)
 _OTHER_FILTERS = {
     **dict.fromkeys(("upper", "uppercase", "toupper", "touppercase", "up_case"), "upcase"),
     **dict.fromkeys(("lower", "lowercase", "tolower", "tolowercase", "down_case"), "downcase"),
-    **dict.fromkeys(("trim", "trim_whitespace"), "strip"),
+    **dict.fromkeys(("trim", "trim_whitespace", "lstrip", "rstrip", "ltrim", "rtrim"), "strip"),
     **dict.fromkeys(("length", "len", "count"), "size"),
     **dict.fromkeys(("capitalise", "title", "titlecase", "title_case", "ucfirst", "propercase"), "capitalize"),
     **dict.fromkeys(("html_escape", "htmlescape", "escape_html", "h"), "escape"),
@@ -41,7 +26,9 @@ _OTHER_FILTERS = {
     **dict.fromkeys(("divide", "div", "divide_by"), "divided_by"),
     **dict.fromkeys(("date_format", "strftime", "format_date", "dateformat"), "date"),
     **dict.fromkeys(("currency", "money_format"), "money"),
-    **dict.fromkeys(("number_format", "numberformat", "thousands", "delimiter"), "number_with_delimiter"),
+    **dict.fromkeys(
+        ("number_format", "numberformat", "thousands", "delimiter", "format_number", "comma"), "number_with_delimiter"
+    ),
     **dict.fromkeys(("substring", "substr", "left"), "slice"),
     **dict.fromkeys(("striptags", "strip_tags", "remove_html"), "strip_html"),
     **dict.fromkeys(("nl2br",), "newline_to_br"),
@@ -63,9 +50,20 @@ _NAMESPACES = {
         ("api_trigger_property", "api_triggered_properties", "trigger_properties", "api_properties"),
         "api_trigger_properties",
     ),
+    **dict.fromkeys(("content_block", "contentblock", "contentBlocks", "content_blocs"), "content_blocks"),
     **dict.fromkeys(("canvas_entry_property", "canvas_properties", "entry_properties"), "canvas_entry_properties"),
-    **dict.fromkeys(("user", "attribute", "attributes", "profile", "customer", "contact", "subscriber"), ""),
+    **dict.fromkeys(
+        (
+            *("user", "attribute", "attributes", "profile", "customer", "contact", "subscriber", "person"),
+            *("recipient", "lead", "member"),
+        ),
+        "",
+    ),
 }
+_BRACED = (
+    *("event_properties", "custom_attribute", "api_trigger_properties", "canvas_entry_properties", "context"),
+    *("campaign", "canvas", "app", "card", "content_blocks", "targeted_device", "most_recently_used_device"),
+)
 _KNOWN = ["nil", "null", "true", "false", "blank", "empty", "forloop", "now", "today", "connected"]
 _OPERAND = r"(?:'[^']*'|\"[^\"]*\"|\{\{.*?\}\}|\$\{[^{}]*\}|[\w.\[\]-]+(?:\.?\$\{[^{}]*\})?)"
 _WITH_FILTER = re.compile(rf"({_OPERAND})((?:\s*\|(?!\|)\s*\w+(?:\s*:\s*{_OPERAND}(?:\s*,\s*{_OPERAND})*)?)+)")
@@ -128,6 +126,14 @@ _CONDITION: tuple[Rule, ...] = (
         "Liquid has no {found}: write .size.",
         "Write .size",
     ),
+)
+
+
+_METHOD = _rule(
+    r"(?i:(?<=[\w}\]])\.(upcase|downcase|capitalize|strip|trim|to_?upper_?case|to_?lower_?case|upper|lower|escape)\b(?:\(\))?)",
+    lambda match: f" | {_right_filter(match[1])}",
+    "What {found} does, a filter does in Liquid: write{plain}.",
+    "Write it as a filter",
 )
 
 
@@ -262,7 +268,23 @@ def _filters_in_condition(draft: Draft, markup: Markup, code: str) -> None:
         edits.insert(0, Edit(markup.start, markup.start, "".join(before)))
         draft.note("condition", markup.start, message, "Assign it first", *edits)
     else:
-        draft.note("condition", markup.start, message)
+        opened = _opening(draft, markup)
+        if edits and opened is not None:
+            edits.insert(0, Edit(opened, opened, "".join(before)))
+        draft.note("condition", markup.start, message, "Assign it first", *edits)
+
+
+def _opening(draft: Draft, markup: Markup) -> int | None:
+    """Return where the ``if`` begins that an ``elsif`` belongs to."""
+    opened: list[int] = []
+    for other in markups(draft.text):
+        if other.start >= markup.start:
+            break
+        if other.name in ("if", "unless"):
+            opened.append(other.start)
+        elif other.name in ("endif", "endunless") and opened:
+            opened.pop()
+    return opened[-1] if opened else None
 
 
 def examine_loop(draft: Draft, markup: Markup) -> None:
@@ -581,7 +603,7 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
             "Braze writes {found} with braces: {plain}.",
             "Write the braces",
         ),
-        _rule(r"[$#]\s+\{|#\{", "${", "$ and { belong together: write ${{.", "Write ${"),
+        _rule(r"[$#]\s+\{|#\{", "${", "$ and {{ belong together: write ${{.", "Write ${"),
         _rule(
             r"(?<![{$])\{(?![{%])\s*(\w+)\s*\}(?!\})",
             lambda m: f"${{{m[1]}}}",
@@ -616,10 +638,18 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
     )
     if markup.name in ("if", "unless", "elsif"):
         rules = tuple(rule for rule in rules if r"\.(\d+)" not in rule[0].pattern)  # 4.5 is a number there
-    for rule in rules:
+    for rule in (*rules, _METHOD) if markup.is_output else rules:
         _apply(draft, rule, code, inner, at, "name")
     if markup.name not in ("if", "unless", "elsif"):
         _apply(draft, _CONDITION[-1], code, inner, at, "name")
+    for match in re.finditer(rf"(?<![\w.$])({'|'.join(_BRACED)})(?:\.(\w+)|\[(?:'([^']+)'|\"([^\"]+)\")\])", inner):
+        name = match[2] or match[3] or match[4]
+        if match[1] in names or not code[match.start() : match.start() + 1].strip():
+            continue
+        right = f"{match[1]}.${{{name}}}"
+        start, end = at + match.start(), at + match.end()
+        message = f"Braze reads {match.group()} with a dollar and braces: write {right}."
+        draft.note("name", start, message, f"Write {right}", Edit(start, end, right))
     for match in re.finditer(r"(?<![\w.$])(\w+)\.(?=\$\{|\w)", code):
         name = match[1]
         if name in names or name not in _NAMESPACES:

@@ -155,7 +155,11 @@ def _moved(tag: CallTag, message: str, host: str) -> tuple[str, Sequence[Edit], 
             [Edit(tag.url_at, tag.url_at, f"{host}/" if "://" not in tag.url else "")],
             "",
         )
-    return "", (), " Take the call out of the message; invitations have their own campaign."
+    if "only reads" in message and tag.path in _PATHS:
+        edits = [tag.without_option("method"), tag.without_option("body")]
+        return "Leave :method out", edits, " Reviews are read with GET: leave :method out."
+    more = " Take the call out of the message; invitations have their own campaign."
+    return "Take the call out", [Edit(tag.start, tag.end, "")], more
 
 
 def _refused(tag: CallTag, message: str) -> tuple[str, Sequence[Edit], str]:
@@ -272,11 +276,15 @@ def _escaping(tag: CallTag | None, message: str, template: str) -> tuple[str, Se
     return "Add | escape", edits
 
 
+_WORST = ("secret", "personal-data")
+
+
 def distinct(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings by line, each said once, and one alone of those that mend the same place."""
     kept: dict[tuple[int, str], Finding] = {}
     mended: set[tuple[tuple[int, int], ...]] = set()
-    for finding in sorted(findings, key=lambda finding: finding.line):
+    # What is worst about a place is told of it.
+    for finding in sorted(findings, key=lambda finding: (finding.line, finding.kind not in _WORST)):
         places = tuple((edit.start, edit.end) for edit in finding.edits)
         if (finding.line, finding.message) in kept or (places and places in mended):
             continue

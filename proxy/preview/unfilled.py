@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("email", "e_mail", "emailAddress", "mail"), "email_address"),
     **dict.fromkeys(("phone", "mobile"), "phone_number"),
 }
-_BRACED = re.compile(r"(?P<space>custom_attribute\.)?\$\{(?P<name>[^{}]+)\}")
+_BRACED = re.compile(r"(?:\w+\.)?\$\{(?P<name>[^{}]+)\}")
 _PLACE = re.compile(r"^(?!.*is null).*(?:nothing is called|has no \w|is no list|is an object|is a list|is text or a)")
 
 
@@ -62,7 +62,21 @@ def examine(template: str, empties: Iterable[Empty], *, has_failed_calls: bool) 
             seen.findings.append(_nowhere(empty, template))
         else:
             seen.rest.append(asdict(empty))
+    told = {finding.line for finding in seen.findings}
+    seen.findings += (finding for finding in _defaulted(template, own) if finding.line not in told)
     return seen
+
+
+def _defaulted(template: str, own: frozenset[str]) -> Iterator[Finding]:
+    """Tell of a plain name that is nobody's, where a default hides that it is always empty."""
+    for markup in markups(template):
+        name, bar, _ = markup.inner.partition("|")
+        nearest = _attribute(name.strip(" -"), own, template) if markup.is_output and bar else None
+        if nearest and re.search(r"\|\s*default\b", markup.inner):
+            at = markup.at + markup.inner.index(name.strip(" -"))
+            message = f"nothing is called {name.strip()}, so everybody gets the default; did you mean {nearest}?"
+            edit = Edit(at, at + len(name.strip(" -")), nearest)
+            yield Finding("came-up-empty", line_at(template, markup.start), message, f"Write {nearest}", (edit,))
 
 
 def _output(seen: Unfilled, empty: Empty, template: str) -> None:

@@ -9,6 +9,7 @@ can each bring theirs. What others need of the room is named here; the modules b
 from proxy.preview.braze.bounds import TemplateBoundError, TemplateError
 from proxy.preview.braze.empties import Empty
 from proxy.preview.braze.exchange import CallRecord
+from proxy.preview.braze.filters import FILTERS
 from proxy.preview.braze.mistakes import Mistake, MistakeKind
 from proxy.preview.braze.rendering import Profile, Rendering, parse, render
 from proxy.preview.braze.rules import Channel
@@ -29,6 +30,7 @@ from proxy.preview.braze.wire import (
 )
 
 __all__ = [
+    "FILTERS",
     "AnswerCache",
     "BasicCredential",
     "BodyTooLargeError",

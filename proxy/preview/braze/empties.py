@@ -143,6 +143,9 @@ class Empties:
         found = _led(missing.parent, path[at:])
         if found is None:
             found = next(_deep(missing.parent, str(path[at])), None)
+        if found is None and isinstance(path[at], str) and path[at + 1 :]:
+            # rating.summary.average: what /v1/reviews has one step further in.
+            found = _led(missing.parent, path[at + 1 :])
         return None if found is None else shown((*path[:at], *found))
 
     def _nearest_variable(self, name: str, rest: tuple[object, ...]) -> str | None:

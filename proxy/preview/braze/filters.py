@@ -88,3 +88,6 @@ _BRAZES: Mapping[str, Filter] = {
     "url_escape": of_text(lambda value: quote(value, safe=_RESERVED_IN_URLS)),
     "url_param_escape": of_text(lambda value: quote(value, safe="")),
 }
+
+FILTERS = tuple(sorted({*STANDARD, *_BRAZES, "date", "time_zone"}))
+"""The names of all of them."""

@@ -1,0 +1,39 @@
+"""Templates and mistakes as data, and a proxy within this process to preview them with."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from proxy import create_app
+from proxy.app import spawn
+from proxy.preview.braze import Channel
+from proxy.preview.message import Message, Preview, preview, profile
+from proxy.preview.transport import InProcessTransport
+from proxy.settings import Credential, Settings
+from tests.running import SECRET, RunningSandbox, proxy_environment
+
+
+class Corpus:
+    """One file: its entries, the tags they name, and the person that all of them are previewed for."""
+
+    def __init__(self, name: str, sandbox: RunningSandbox) -> None:
+        self._file = tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text())
+        self.entries: list[dict[str, Any]] = self._file[name.removesuffix("s")]
+        self._app = create_app(Settings.from_environment(proxy_environment(sandbox, PREVIEW="true")))
+
+    def previewed(self, entry: dict[str, Any]) -> Preview:
+        """Return what becomes of an entry."""
+        message = Message(
+            Channel(entry.get("channel", "email")),
+            self._filled(entry["body"]),
+            self._filled(entry.get("title", "")),
+            profile({} if entry.get("empty") else {**self._file["data"], **entry.get("data", {})}),
+        )
+        return preview(message, InProcessTransport(self._app, (), spawn), Credential("braze", SECRET))
+
+    def _filled(self, text: str) -> str:
+        for name, tag in self._file.get("tags", {}).items():
+            text = text.replace(f"<<{name}>>", tag)
+        return text
