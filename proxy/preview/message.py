@@ -170,7 +170,12 @@ class _Room:
             found = self._of_rendering(part, draft.text, rendering, [])
         except TemplateError as error:
             found = [doctor.unreadable(error.message, draft.text, error.line)]
-        return [Finding(one.kind, draft.line_of_line(one.line), one.message) for one in found]
+        # Once it can be read more may be empty than is sure now; a nearest name is sure.
+        return [
+            Finding(one.kind, draft.line_of_line(one.line), one.message)
+            for one in found
+            if one.kind != "came-up-empty" or one.edits
+        ]
 
     def _of_rendering(self, part: str, template: str, rendering: Rendering, before: list[Finding]) -> list[Finding]:
         found = [fixed(one.kind, one.line, one.message, template, self._host) for one in rendering.mistakes]
