@@ -36,7 +36,12 @@ from proxy.reviews import ProductReviews, Updates
 from proxy.reviews.brand_assets import NoAssets
 from proxy.server import draining
 from proxy.settings import Settings
+from proxy.sync.comparison import Comparison
+from proxy.sync.deletions import Deletions
+from proxy.sync.feed import FeedReader
 from proxy.sync.planner import Planner
+from proxy.sync.service import Sync
+from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import Gauges, Metrics
@@ -50,6 +55,7 @@ from proxy.trustpilot.plan import Plan
 from proxy.trustpilot.prober import Prober
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.response import Sender
+from proxy.trustpilot.shop_calls import DeletionCalls, ShopCalls
 from proxy.trustpilot.token import Grant, Tokens
 from proxy.trustpilot.transport import Transport
 
@@ -240,12 +246,48 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             fresh_seconds=lambda: lifetimes.fresh * lifetimes.pace.fresh,
             report=report,
         )
-        cache.validate_with(validator.want)
         asked, skus_per_call = (lambda: validator.known), settings.batch_skus
-    planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call)
     inviting = _inviting(settings, backend, PrivateCalls(transport, bulkhead, quota), report)
+    services: list[Service] = []
+    if settings.sync != "off":
+
+        def fresh_seconds() -> float:
+            return lifetimes.fresh * lifetimes.pace.fresh
+
+        shops = Shops(backend, settings.business_units, time.time, fresh_seconds)
+        store.confirm_with(shops.confirmed)
+        cache.validate_with(lambda key, as_of, fetch: shops.covers(key, as_of) or validator.want(key, as_of, fetch))
+        updates = Updates(cache)
+        lists = DeletionCalls(trustpilot, transport, api_url=settings.api_url, api_key=settings.api_key)
+        deletions = Deletions(lists, updates, backend, settings.business_units, time.time, report)
+        feed = comparison = None
+        if inviting is not None and settings.sync != "summaries":
+            calls = ShopCalls(trustpilot, transport, inviting.tokens, api_url=settings.api_url)
+            comparison = Comparison(calls.summaries, cache, backend, validator.spans, reviews.refetch, report)
+            feed = FeedReader(
+                calls.feed,
+                updates,
+                time.time,
+                comparison.touch,
+                report,
+                fetch_seconds=settings.upstream_timeout_seconds + 2,
+            )
+        services.append(
+            Sync(
+                backend,
+                shops,
+                deletions,
+                spawn,
+                time.time,
+                fresh_seconds,
+                feed=feed,
+                comparison=comparison,
+                report=report,
+            )
+        )
+    planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call)
     prober = Prober(trustpilot, breaker, settings.business_units, spawn)
-    return Proxy(settings, backend, store, cache, quota, breaker, reviews, inviting, [prober, planner])
+    return Proxy(settings, backend, store, cache, quota, breaker, reviews, inviting, [prober, planner, *services])
 
 
 def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Report) -> Inviting | None:

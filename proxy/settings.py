@@ -116,8 +116,9 @@ class Settings:
         "SYNC",
         read.one_of("auto", "feed", "summaries", "off"),
         "auto",
-        "how copies are kept true: `off` fetches each again when it is stale; `auto` and `summaries` fetch only what "
-        "changed, as counts of many products in one call show; `feed` is not used yet (issue 16)",
+        "how copies are kept true: `off` fetches each again when it is stale; `summaries` only what changed, as the "
+        "counts of many products in one call show; `feed` reads all new reviews of a shop in one call; `auto`: "
+        "`feed` where there is an API secret",
     )
     credentials: tuple[Credential, ...] = _row(
         "PROXY_CREDENTIALS",
@@ -279,6 +280,8 @@ def _mistakes_together(settings: Settings, wrong: set[str]) -> Iterator[str]:
             yield "PREVIEW is true but PROXY_CREDENTIALS is not set: it renders for known callers only"
     if settings.preview and find_spec("liquid") is None:
         yield "PREVIEW is true but python-liquid is not installed: pip install '.[preview]'"
+    if settings.sync == "feed" and not settings.api_secret and "api_secret" not in wrong:
+        yield "SYNC is feed but TRUSTPILOT_API_SECRET is not set: a feed takes a token; auto does without"
     if settings.token_endpoint and not settings.api_secret and "api_secret" not in wrong:
         yield "TOKEN_ENDPOINT is true but TRUSTPILOT_API_SECRET is not set: there is no token without it"
 

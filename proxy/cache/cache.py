@@ -51,8 +51,8 @@ class Parts(NamedTuple):
     generation: int
 
 
-Validate = Callable[[Key, Callable[[], object]], bool]
-"""Told of a stale entry that was asked for, and how to have it fetched; tells whether it sees to the entry."""
+Validate = Callable[[Key, float, Callable[[], object]], bool]
+"""Told of a stale entry that was asked for, as of when it is, and how it is fetched; tells whether it sees to it."""
 
 
 class Fetch(Protocol):
@@ -79,7 +79,7 @@ class Cache:
         self._now = now
         self._lasting = lasting
         self._backoff = Backoff(now)
-        self._validate: Validate = lambda _key, _fetch: False
+        self._validate: Validate = lambda _key, _as_of, _fetch: False
         store.when_changed(group.forget)
         store.when_changed(self._backoff.drop)
 
@@ -198,7 +198,7 @@ class Cache:
 
         if entry.outdated_at < math.inf:
             refetch()
-        elif not (self._lifetimes.may_be_confirmed(entry, self._now()) and self._validate(key, refetch)):
+        elif not (self._lifetimes.may_be_confirmed(entry, self._now()) and self._validate(key, entry.as_of, refetch)):
             self._fetch(key, generation, fetch, priority=Priority.VALIDATION)
 
     def _fetch(self, key: Key, generation: int, fetch: Fetch, *, priority: Priority) -> Call[Cached]:

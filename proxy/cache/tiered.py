@@ -86,7 +86,7 @@ class Tiered:
         self._change_listeners: list[Callable[[str], None]] = []
         self._refresh_listeners: list[Callable[[str], None]] = []
         self._gap_listeners: list[Callable[[], None]] = []
-        self._confirmed_at: Callable[[str], float] = lambda _product: -math.inf
+        self._confirmed: Callable[[Key], tuple[float, float]] = lambda _key: (math.inf, -math.inf)
         self.feed = Feed(backend, spawn)
         self.feed.when_changed(self._on_change)
         self.feed.when_missed(self._miss)
@@ -97,12 +97,12 @@ class Tiered:
         with self._lock:
             cached = self._l1.get(key)
         if cached is not None and self._is_checked(cached):
-            return self._as_confirmed(key.product, Found(cached.entry, cached.generation))
+            return self._as_confirmed(key, Found(cached.entry, cached.generation))
         try:
-            return self._as_confirmed(key.product, self._ask(key))
+            return self._as_confirmed(key, self._ask(key))
         except BackendDown:
             found = Found(cached.entry, cached.generation) if cached is not None else Found(None, 0)
-            return self._as_confirmed(key.product, found)
+            return self._as_confirmed(key, found)
 
     def parts(self, product: str) -> tuple[dict[str, Entry], int]:
         """Return every cached part of ``product``, and its generation. Raises :class:`BackendDown`."""
@@ -128,9 +128,9 @@ class Tiered:
                 listener(key.product)
         return kept
 
-    def confirm_with(self, confirmed_at: Callable[[str], float]) -> None:
-        """Ask ``confirmed_at`` of each product when all that is cached of it was last known to be right."""
-        self._confirmed_at = confirmed_at
+    def confirm_with(self, confirmed: Callable[[Key], tuple[float, float]]) -> None:
+        """Ask ``confirmed`` of each key from when to when all that happened to it is known to be cached."""
+        self._confirmed = confirmed
 
     def acquire_lock(self, key: Key, generation: int) -> FetchLock | Entry:
         """Return the right to fetch ``key``, or the fresh entry that makes fetching needless.
@@ -145,7 +145,7 @@ class Tiered:
                 if not isinstance(ended, Lock) and ended.outcome:
                     raise _failure(ended.outcome)
                 # It may have landed since it was looked for.
-                entry, current = self._as_confirmed(key.product, self._ask(key))
+                entry, current = self._as_confirmed(key, self._ask(key))
                 if entry is not None and self._state(entry) is State.HIT:
                     if isinstance(ended, Lock):
                         self._backend.release(ended)
@@ -362,9 +362,9 @@ class Tiered:
         for listener in self._gap_listeners:
             listener()
 
-    def _as_confirmed(self, product: str, found: Found) -> Found:
-        entry, at = found.entry, self._confirmed_at(product)
-        if entry is None or at <= entry.as_of or entry.outdated_at < math.inf:
+    def _as_confirmed(self, key: Key, found: Found) -> Found:
+        entry, (since, at) = found.entry, self._confirmed(key)
+        if entry is None or not since <= entry.as_of < at or entry.outdated_at < math.inf:
             return found
         return Found(replace(entry, confirmed_at=at), found.generation)
 

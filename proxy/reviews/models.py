@@ -278,6 +278,15 @@ def read_review(raw: bytes) -> Review:
     return _REVIEW.decode(raw)
 
 
+class FeedItem(Struct, frozen=True):
+    """One review of a shop's feed, and of which product."""
+
+    sku: str
+    review: Review
+    written: float
+    """Seconds since the epoch, :data:`UNDATED` where it tells no date that can be read."""
+
+
 class ReviewEvent(Struct, frozen=True):
     """One review of one product came, changed, or went.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 from proxy.cache import Cache, Cached, Fetched, Key, Lookup
 from proxy.clock import Deadline, Priority
 from proxy.reviews.batching import SummaryBatches
-from proxy.reviews.models import Page, Source
+from proxy.reviews.models import Page, Source, products_query
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import Filter
@@ -20,7 +21,6 @@ WHOLE = Filter()
 SUMMARY = "summary"
 _LONGEST_LIST = 4000
 """Characters of SKUs in one URL; servers take 8,000 in all."""
-_SUMMARY = "summary"
 _PAGE = "page2"
 """Counted up when the bytes of a stored page mean something else: a copy in an older form is then never asked for."""
 
@@ -55,6 +55,22 @@ def is_imported_page(part: str) -> bool:
     """Tell whether ``part`` is a page of one product's imported reviews."""
     names = part.split("/")
     return is_page(part) and len(names) == 5 and names[2].endswith(".imported")
+
+
+def is_confirmable(key: Key) -> bool:
+    """Tell whether ``key`` is of one SKU alone, and not of imported reviews: what counts and feeds tell of."""
+    sku = shop_and_sku(key.product)[1]
+    return _is_single(key.part) and "," not in sku and products_query(sku)[0] == "sku"
+
+
+@lru_cache(maxsize=4096)
+def _is_single(part: str) -> bool:
+    return is_summary(part) or (is_page(part) and part.count("/") == 4 and not is_imported_page(part))
+
+
+def is_variants_token(part: str) -> bool:
+    """Tell whether ``part`` names the merged lists of which its product is one."""
+    return part.startswith("variants/")
 
 
 def page_of(cached: Cached) -> Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
@@ -84,6 +85,9 @@ class _PendingBlock:
     def uncounted(self) -> list[Cursor]:
         """The lists whose page is there and can't be counted."""
         return [base for base in self.bases if base.loaded and not base.loaded[0].page.countable]
+
+
+_REFETCH_SECONDS = 12.0
 
 
 class ProductReviews:
@@ -176,6 +180,12 @@ class ProductReviews:
             raise Unavailable(found.missing)
         more = len(found.reviews) > end or not found.exhausted
         return [each.raw for each in shown], more, self._joined(found.freshness, whole=found.missing is None)
+
+    def refetch(self, business_unit: str, sku: str) -> None:
+        """Have ``sku``'s newest page fetched that is known to be out of date; without it, the next who asks does."""
+        pages = PageLoader(self._cache, self._trustpilot, self._batches, business_unit, None, fresh=True)
+        with suppress(*MISSING):
+            pages.page(sku, WHOLE).wait(Deadline.after(_REFETCH_SECONDS))
 
     def warm_page(self, business_unit: str, sku: str, deadline: Deadline) -> tuple[Warmed, bool]:
         """See to it that ``sku``'s newest page is fresh; tell too whether its summary has to be fetched for itself.

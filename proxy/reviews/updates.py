@@ -12,7 +12,15 @@ from msgspec import UNSET
 
 from proxy.cache import Cache, Cached, Updated
 from proxy.reviews.models import PER_PAGE, Item, Page, Review, ReviewEvent, item_of, read_review
-from proxy.reviews.page_loader import is_imported_page, is_newest_page, is_page, is_summary, page_of, product_name
+from proxy.reviews.page_loader import (
+    is_imported_page,
+    is_newest_page,
+    is_page,
+    is_summary,
+    page_of,
+    product_name,
+    shop_and_sku,
+)
 from proxy.reviews.search import MAX_PAGES
 
 _COPIES_AT_ONCE = 100
@@ -48,6 +56,31 @@ class Updates:
             self._change(product, changes)
             self._pause()
 
+    def remove_reviews(self, business_unit: str, review_ids: Iterable[str]) -> None:
+        """Remove every copy of these reviews, whatever their products."""
+        self.apply(
+            business_unit,
+            [ReviewEvent("deleted", None, one, Review(), hidden=False, whole=True) for one in review_ids],
+        )
+
+    def remove_consumers(self, business_unit: str, consumer_ids: Collection[str]) -> None:
+        """Remove every copy of every review that these people wrote."""
+        events: list[ReviewEvent] = []
+        nameless: set[str] = set()
+
+        def search(product: str, page: Page) -> None:
+            sku = shop_and_sku(product)[1]
+            for review in map(read_review, page.raw):
+                if review.consumer and review.consumer.id in consumer_ids:
+                    if review.id:
+                        events.append(ReviewEvent("deleted", sku, review.id, Review(), hidden=False, whole=True))
+                    else:
+                        nameless.add(sku)
+
+        self._search(business_unit, search)
+        self.apply(business_unit, events)
+        self.purge(business_unit, nameless)
+
     def _by_product(self, business_unit: str, events: Sequence[ReviewEvent]) -> dict[str, _Changes]:
         nameless = {event.review_id for event in events if event.sku is None}
         products_of = self._products_of(business_unit, nameless) if nameless else {}
@@ -70,6 +103,17 @@ class Updates:
     def _products_of(self, business_unit: str, review_ids: Collection[str]) -> dict[str, set[str]]:
         """Return the cached products that show each of ``review_ids``."""
         products_of: dict[str, set[str]] = {}
+
+        def search(product: str, page: Page) -> None:
+            for review in page.index:
+                if review.id is not None and review.id in review_ids:
+                    products_of.setdefault(review.id, set()).add(product)
+
+        self._search(business_unit, search)
+        return products_of
+
+    def _search(self, business_unit: str, look: Callable[[str, Page], None]) -> None:
+        """Show ``look`` every cached page with its product."""
         searched = 0
 
         def search(product: str, part: str, value: bytes) -> None:
@@ -79,12 +123,9 @@ class Updates:
             searched += 1
             if searched % _COPIES_AT_ONCE == 0:
                 self._pause()
-            for review in Page.decode(value).index:
-                if review.id is not None and review.id in review_ids:
-                    products_of.setdefault(review.id, set()).add(product)
+            look(product, Page.decode(value))
 
         self._cache.scan(product_name(business_unit, ""), search)
-        return products_of
 
     def _change(self, product: str, changes: _Changes) -> None:
         def change(part: str, cached: Cached) -> Updated | None:
@@ -118,7 +159,7 @@ def _applied(page: Page, changes: _Changes) -> tuple[Page, bool]:
         if event is None:
             continue
         before = read_review(known[name]) if name in known else None
-        updated = _item(_merged(before, event.review) if before else event.review)
+        updated = _item(_merged(before, event.review) if before else event.review, whole=event.whole)
         # What an event leaves out, such as the language, would be missing where that is asked for.
         refresh = refresh or not event.whole or updated is None
         if updated is None and before is not None:
@@ -140,9 +181,10 @@ def _applied(page: Page, changes: _Changes) -> tuple[Page, bool]:
     return Page.of_items(items, complete=True, dropped=page.dropped), refresh
 
 
-def _item(review: Review) -> Item | None:
-    """Index ``review``, ``None`` when too little of it is known to show it."""
-    if not all(isinstance(text, str) for text in (review.id, review.content, review.created_at)):
+def _item(review: Review, *, whole: bool) -> Item | None:
+    """Index ``review``, ``None`` when too little of it is known to show it. ``whole``: no text is left out."""
+    texts = (review.id, review.created_at) if whole else (review.id, review.content, review.created_at)
+    if not all(isinstance(text, str) for text in texts):
         return None
     try:
         return item_of(review)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,3 +12,29 @@ class Validated:
 
     products: int
     confirmed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRead:
+    """A shop's feed was read, and brought so many reviews.
+
+    ``begun``: for the first time. ``restarted``: it does not lead to what was read last.
+    """
+
+    outcome: Literal["read", "begun", "restarted", "out_of_order", "failed"]
+    reviews: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A shop's summaries were compared, and so many products were fetched because of it."""
+
+    products: int
+    fetched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Trustpilot lists so many reviews and consumers as deleted that were not known to be."""
+
+    names: int

@@ -20,7 +20,15 @@ from proxy.clock import Now, Priority, Spawn
 from proxy.events import Report, unheard
 from proxy.reviews.batching import BatchCall
 from proxy.reviews.models import Page
-from proxy.reviews.page_loader import SUMMARY, is_newest_page, is_page, page_of, product_name, shop_and_sku
+from proxy.reviews.page_loader import (
+    SUMMARY,
+    is_confirmable,
+    is_newest_page,
+    is_page,
+    page_of,
+    product_name,
+    shop_and_sku,
+)
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.sync.events import Validated
 from proxy.trustpilot.errors import Malformed, NotFound, Rejected, TrustpilotError
@@ -99,8 +107,10 @@ class Validator:
         self._lock = threading.Lock()
         self._shops: dict[str, _Shop] = {}
 
-    def want(self, key: Key, refetch: Refetch) -> bool:
+    def want(self, key: Key, _as_of: float, refetch: Refetch) -> bool:
         """Have the stale entry of ``key`` confirmed, or fetched by ``refetch``; tell whether that is possible."""
+        if not is_confirmable(key):
+            return False
         business_unit, sku = shop_and_sku(key.product)
         now = self._now()
         with self._lock:
@@ -169,7 +179,7 @@ class Validator:
                     shop.wanted.clear()
             for sku, refetches in waiting.items():
                 for part, refetch in refetches.items():
-                    self.want(Key(product_name(business_unit, sku), part), refetch) or refetch()
+                    self.want(Key(product_name(business_unit, sku), part), at, refetch) or refetch()
             return
         except TrustpilotError:
             # Reported where the call was made. A stale copy is answered on, until the next who asks.
@@ -201,8 +211,12 @@ class Validator:
             self._cache.put(
                 Key(product, SUMMARY), Fetched(summary.encode(), bool(summary.total)), at, parts.generation
             )
-        pages = {part: cached for part, cached in parts.cached.items() if is_page(part)}
-        spans = self._spans(parts, summary)
+        pages = {
+            part: cached
+            for part, cached in parts.cached.items()
+            if is_page(part) and is_confirmable(Key(product, part))
+        }
+        spans = self.spans(parts, summary)
         right = {
             part
             for part, cached in pages.items()
@@ -224,7 +238,7 @@ class Validator:
         self._note(shop, sku, at, rode=asked is None, has_pages=bool(parts.cached))
         return not wrong
 
-    def _spans(self, parts: Parts, summary: Summary) -> list[tuple[float, float]]:
+    def spans(self, parts: Parts, summary: Summary) -> list[tuple[float, float]]:
         """Return from when to when a page must have been fetched to show what ``summary`` counts."""
         spans = []
         baseline = parts.cached.get(COUNTS)

@@ -29,6 +29,7 @@ from proxy.events import (
     ReviewsDropped,
 )
 from proxy.middleware.access_log import RequestFinished
+from proxy.sync.events import Compared, Deleted, FeedRead, Validated
 from proxy.telemetry.prometheus_multiproc import shared
 from proxy.trustpilot.transport import kinds
 
@@ -126,6 +127,30 @@ class Metrics:
         for kind in ("unreachable", "refused"):
             self._redis_errors.labels(kind)
 
+        self._validated = Counter(
+            "ccproxy_sync_products",
+            "Stale products asked about by their counts.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._feed_reads = Counter(
+            "ccproxy_sync_feed_reads", "Readings of a feed.", ["outcome"], registry=self._registry
+        )
+        self._feed_reviews = Counter(
+            "ccproxy_sync_reviews", "New reviews that feeds brought.", registry=self._registry
+        )
+        self._compared = Counter(
+            "ccproxy_sync_compared", "Products compared by a shop's summaries.", registry=self._registry
+        )
+        self._deleted = Counter(
+            "ccproxy_sync_deletions", "Deletions that Trustpilot listed.", registry=self._registry
+        )
+        # From 0 on, so that a rate of the first one is seen.
+        for outcome in ("confirmed", "changed"):
+            self._validated.labels(outcome)
+        for outcome in ("read", "begun", "restarted", "out_of_order", "failed"):
+            self._feed_reads.labels(outcome)
+
     def on_event(self, event: object) -> None:
         """Count one event; events of no interest pass."""
         match event:
@@ -137,6 +162,16 @@ class Metrics:
                 self._in_flight.dec()
                 self._calls.labels(event.kind, event.outcome).inc()
                 self._call_seconds.labels(event.kind).observe(event.seconds)
+            case Validated():
+                self._validated.labels("confirmed").inc(event.confirmed)
+                self._validated.labels("changed").inc(event.products - event.confirmed)
+            case FeedRead():
+                self._feed_reads.labels(event.outcome).inc()
+                self._feed_reviews.inc(event.reviews)
+            case Compared():
+                self._compared.inc(event.products)
+            case Deleted():
+                self._deleted.inc(event.names)
             case CallNotMade():
                 self._not_made.labels(event.reason).inc()
             case AnswerMalformed():

@@ -79,7 +79,7 @@ class Trustpilot:
             return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
 
         call = Call.of(business_unit, _REVIEWS[source], [sku])
-        found = self._call(call, get, lambda body: read_reviews(body, PER_PAGE), priority)
+        found = self.call(call, get, lambda body: read_reviews(body, PER_PAGE), priority)
         if found.dropped:
             self._report(ReviewsDropped(found.dropped))
             _log.warning("dropped %d malformed reviews of business unit %s", found.dropped, business_unit)
@@ -93,7 +93,7 @@ class Trustpilot:
             url = f"{self._url}{quote(business_unit, safe='')}{path}?{urlencode([products_query(sku)])}"
             return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
 
-        return self._call(Call.of(business_unit, f"{source} summary", [sku]), get, read_summary, priority)
+        return self.call(Call.of(business_unit, f"{source} summary", [sku]), get, read_summary, priority)
 
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
@@ -109,16 +109,22 @@ class Trustpilot:
             body = json.dumps({"skus": list(skus)}).encode()
             return self._transport.send("POST", url, headers=headers, data=body, timeout=timeout)
 
-        return self._call(Call.of(business_unit, "summaries", skus), post, read_batch_summaries, priority)
+        return self.call(Call.of(business_unit, "summaries", skus), post, read_batch_summaries, priority)
 
-    def _call(
-        self, call: Call, send: Callable[[float], Response], read: Callable[[bytes], T], priority: Priority
+    def call(
+        self,
+        call: Call,
+        send: Callable[[float], Response],
+        read: Callable[[bytes], T],
+        priority: Priority,
+        *,
+        free: bool = False,
     ) -> T:
-        """Make ``call`` if it may be made, and tell what became of it."""
+        """Make ``call`` if it may be made, and tell what became of it. ``free``: it costs nothing of the plan."""
         deadline = Deadline.after(self._transport.timeout)
         try:
             with self._bulkhead.slot(priority, deadline):
-                return self._admitted(call, lambda: send(deadline.remaining()), read, priority)
+                return self._admitted(call, lambda: send(deadline.remaining()), read, priority, free=free)
         except (Paused, QuotaUsedUp, Busy) as error:
             self._report(CallNotMade(_NOT_MADE[type(error)]))
             raise
@@ -130,11 +136,11 @@ class Trustpilot:
             raise
 
     def _admitted(
-        self, call: Call, send: Callable[[], Response], read: Callable[[bytes], T], priority: Priority
+        self, call: Call, send: Callable[[], Response], read: Callable[[bytes], T], priority: Priority, *, free: bool
     ) -> T:
         attempt = self._breaker.admit(call)
         try:
-            self._quota.spend(priority=priority)
+            self._quota.spend(priority=priority, free=free)
             response = send()
             response.raise_for_status()
             answer = read(response.body)

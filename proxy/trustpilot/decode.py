@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -11,7 +12,17 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec import inspect as types
 
-from proxy.reviews.models import LONGEST_LIST, LONGEST_TEXT, Consumer, Page, Review, ReviewEvent, Text
+from proxy.reviews.models import (
+    LONGEST_LIST,
+    LONGEST_TEXT,
+    UNDATED,
+    Consumer,
+    FeedItem,
+    Page,
+    Review,
+    ReviewEvent,
+    Text,
+)
 from proxy.reviews.summary import STAR_WORDS, Summary
 from proxy.trustpilot.errors import Malformed
 
@@ -52,6 +63,14 @@ class _EventData(Review, rename="camel"):
     state: Text = UNSET
 
 
+class _FeedReview(Review, rename="camel"):
+    product: _Product | UnsetType | None = UNSET
+
+
+class _Feed(Struct, rename="camel"):
+    product_reviews: list[_FeedReview]
+
+
 class _Event(Struct, rename="camel"):
     event_name: Text = UNSET
     event_data: _EventData | UnsetType | None = UNSET
@@ -62,6 +81,7 @@ class _Webhook(Struct):
 
 
 _REVIEWS = msgspec.json.Decoder(_Reviews)
+_FEED = msgspec.json.Decoder(_Feed)
 _WEBHOOK = msgspec.json.Decoder(_Webhook)
 _EVENT = msgspec.json.Decoder(_Event)
 _REFUSED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -115,6 +135,65 @@ def read_summary(body: bytes) -> Summary:
     return _summary(read_object(body))
 
 
+def read_feed(body: bytes) -> tuple[list[FeedItem], int]:
+    """Read a page of a shop's private list; tell too how many reviews it held.
+
+    The reviewer's address and the order number, which that list adds, are no fields of a :class:`Review`. What names
+    no product is left out. Raises :class:`Malformed`.
+    """
+    try:
+        reviews = _FEED.decode(body).product_reviews
+        given = len(reviews)
+    except _REFUSED:
+        listed = read_object(body).get("productReviews")
+        if not isinstance(listed, list):
+            raise Malformed("Trustpilot's answer holds no list of reviews") from None
+        given = len(listed)
+        fitting = (_fitting(review, _FEED_TYPE) for review in listed if isinstance(review, dict))
+        reviews = [msgspec.convert(review, _FeedReview) for review in fitting]
+    items = []
+    for review in reviews:
+        sku = (review.product.sku or "").strip() if review.product else ""
+        if sku:
+            plain = Review(**{name: getattr(review, name) for name in Review.__struct_fields__})
+            items.append(FeedItem(sku, plain, _written(plain)))
+    return items, given
+
+
+def _written(review: Review) -> float:
+    try:
+        moment = review.moment
+    except (ValueError, OverflowError):
+        return UNDATED
+    return moment.timestamp() if moment else UNDATED
+
+
+def read_shop_summaries(body: bytes) -> tuple[list[tuple[str, Summary]], int]:
+    """Read a page of the summaries of all of a shop's products; tell too how many it held. Raises :class:`Malformed`.
+
+    What can't be read is left out.
+    """
+    listed = read_object(body).get("summaries")
+    if not isinstance(listed, list):
+        raise Malformed("Trustpilot's answer holds no list of summaries")
+    summaries = []
+    for summary in listed:
+        if isinstance(summary, dict) and isinstance(sku := summary.get("sku"), str):
+            with contextlib.suppress(Malformed):
+                summaries.append((sku, _summary(summary)))
+    return summaries, len(listed)
+
+
+def read_deletions(body: bytes, members: str, name: str) -> tuple[list[str], str | None]:
+    """Return what the list ``members`` has under ``name``, and the next page's token. Raises :class:`Malformed`."""
+    answer = read_object(body)
+    listed, token = answer.get(members), answer.get("nextToken")
+    if not isinstance(listed, list):
+        raise Malformed("Trustpilot's answer holds no list of deletions")
+    ids = [one.get(name) for one in listed if isinstance(one, dict)]
+    return [one for one in ids if isinstance(one, str) and one], token if isinstance(token, str) and token else None
+
+
 def read_events(body: bytes) -> tuple[list[ReviewEvent], int]:
     """Return the events about product reviews, in order, and how many others or unreadable ones there were.
 
@@ -160,6 +239,7 @@ def _read_slowly(body: bytes) -> tuple[list[Review], int, Any]:
 
 _REVIEW_TYPE = types.type_info(Review)
 _EVENT_TYPE = types.type_info(_Event)
+_FEED_TYPE = types.type_info(_FeedReview)
 
 
 def _fitting(value: Any, kind: types.Type, *, wholly: bool = False) -> Any:

@@ -52,6 +52,10 @@ class Rejected(TrustpilotError):
     """Another 4xx: Trustpilot works, but not for this request."""
 
 
+class NoAccess(Rejected):
+    """A 401 or 403 to a private call: the key may well read what is public."""
+
+
 class NotFound(TrustpilotError):
     """A 404."""
 

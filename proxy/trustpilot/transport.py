@@ -25,9 +25,12 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 _KINDS = {
     "reviews": "reviews",
     "batch-summaries": "summaries",
+    "deletions": "deletions",
     "accesstoken": "token",
     "email-invitations": "invitation",
 }
+
+_SHOP_KINDS = {"reviews": "feed", "summaries": "shop_summaries"}
 
 _HEADERS = {
     # Trustpilot's firewall turns clients away that do not name themselves.
@@ -109,12 +112,16 @@ class Transport:
 
 def kind_of(url: str) -> str:
     """Return what a call to ``url`` is for, as one of a few words."""
-    return _KINDS.get(url.partition("?")[0].rpartition("/")[2], "other")
+    path = url.partition("?")[0]
+    last = path.rpartition("/")[2]
+    if "/private/product-reviews/" in path and last in _SHOP_KINDS:
+        return _SHOP_KINDS[last]
+    return _KINDS.get(last, "other")
 
 
 def kinds() -> list[str]:
     """Return every word of :func:`kind_of`."""
-    return [*dict.fromkeys(_KINDS.values()), "other"]
+    return [*dict.fromkeys([*_KINDS.values(), *_SHOP_KINDS.values()]), "other"]
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], data: bytes | None) -> requests.PreparedRequest:

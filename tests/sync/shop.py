@@ -12,10 +12,16 @@ from proxy.cache import Cache, Group, Lifetimes, MemoryBackend, State, Tiered
 from proxy.clock import Deadline, Priority
 from proxy.reviews import ProductReviews, Selection, Updates, View
 from proxy.reviews.brand_assets import NoAssets
-from proxy.reviews.models import Page, Source
+from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
+from proxy.reviews.page_loader import is_page, page_of
 from proxy.reviews.summary import Summary
+from proxy.sync.comparison import Comparison
+from proxy.sync.deletions import Deletions
+from proxy.sync.feed import FeedCall, FeedReader
+from proxy.sync.service import Sync
+from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
-from proxy.trustpilot.decode import read_batch_summaries, read_reviews
+from proxy.trustpilot.decode import read_batch_summaries, read_feed, read_reviews, read_shop_summaries
 from proxy.trustpilot.errors import Malformed, Rejected, TrustpilotError
 
 UNIT = "u"
@@ -57,6 +63,10 @@ class Shop:
         self.counts_more = 0
         """By how many reviews each summary says more than the pages show."""
         self.error: TrustpilotError | None = None
+        self.deleted: list[tuple[float, str]] = []
+        self.deleted_consumers: list[tuple[float, str]] = []
+        self.is_oldest_first = False
+        self.lost_page = 10**9
         self._clock = clock
         self._written = 0
 
@@ -109,6 +119,26 @@ class Shop:
         listed = [{"sku": sku, **self.counts_of(sku)} for sku in skus if sku in self.products]
         return read_batch_summaries(json.dumps({"summaries": listed}).encode())
 
+    def feed(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[FeedItem], int]:
+        self._count("feed")
+        listed = [(review, sku) for sku, reviews in self.products.items() for review in reviews]
+        listed.sort(key=lambda pair: pair[0]["createdAt"], reverse=not self.is_oldest_first)
+        start = (page - 1) * 100 + (100 if page >= self.lost_page else 0)
+        shown = [
+            {**review, "referenceId": "order-1", "product": {"sku": sku}}
+            for review, sku in listed[start : start + 100]
+        ]
+        return read_feed(json.dumps({"productReviews": shown, "links": []}).encode())
+
+    def summaries(
+        self, business_unit: str, page: int, *, priority: Priority
+    ) -> tuple[list[tuple[str, Summary]], int]:
+        self._count("shop_summaries")
+        skus = sorted(self.products)[(page - 1) * 1000 : page * 1000]
+        return read_shop_summaries(
+            json.dumps({"summaries": [{"sku": s, **self.counts_of(s)} for s in skus]}).encode()
+        )
+
     def counts_of(self, sku: str) -> dict[str, Any]:
         """Return Trustpilot's summary of a product."""
         stars = [review["stars"] for review in self.products[sku]]
@@ -124,16 +154,35 @@ class Shop:
             raise self.error
 
 
+class DeletionLists:
+    """What the shop lists as deleted, two a page."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+
+    def reviews(self, since: float, token: str | None) -> tuple[list[str], str | None]:
+        return self._page(self._shop.deleted, since, token)
+
+    def consumers(self, since: float, token: str | None) -> tuple[list[str], str | None]:
+        return self._page(self._shop.deleted_consumers, since, token)
+
+    def _page(self, listed: list[tuple[float, str]], since: float, token: str | None) -> tuple[list[str], str | None]:
+        names = [name for at, name in listed if at >= since]
+        start = int(token or 0)
+        return names[start : start + 2], str(start + 2) if len(names) > start + 2 else None
+
+
 class Heart:
     """The proxy without its edge, in front of a :class:`Shop`."""
 
-    def __init__(self, *, sync: bool = True, most_skus: int = 100) -> None:
+    def __init__(self, *, sync: bool = True, has_feed: bool = False, most_skus: int = 100) -> None:
         self.clock = Clock()
         self.jobs = Jobs()
         self.shop = Shop(self.clock)
         self.lifetimes = Lifetimes(FRESH, STALE, MISSING, confirms=sync)
         # A fetch ends at once; what is collected for a call waits until the test lets it go.
-        store = Tiered(MemoryBackend(0), self.lifetimes, self.clock, at_once, l1_bytes=10**9, fetch_seconds=60)
+        self.backend = MemoryBackend(0, self.clock)
+        store = Tiered(self.backend, self.lifetimes, self.clock, at_once, l1_bytes=10**9, fetch_seconds=60)
         self.store = store
         self.cache = Cache(store, Group(at_once), self.clock)
         self.updates = Updates(self.cache, lambda: None)
@@ -147,8 +196,28 @@ class Heart:
             fresh_seconds=lambda: FRESH,
             collect_seconds=0.0,
         )
+        self.shops = Shops(self.backend, [UNIT], self.clock, lambda: FRESH)
+        store.confirm_with(self.shops.confirmed)
         if sync:
-            self.cache.validate_with(self.validator.want)
+            self.cache.validate_with(
+                lambda key, as_of, fetch: self.shops.covers(key, as_of) or self.validator.want(key, as_of, fetch)
+            )
+        comparison = Comparison(
+            self.shop.summaries, self.cache, self.backend, self.validator.spans, self.reviews.refetch
+        )
+        self.feed_call: FeedCall = self.shop.feed
+        feed = FeedReader(self._feed, self.updates, self.clock, comparison.touch, fetch_seconds=1)
+        deletions = Deletions(DeletionLists(self.shop), self.updates, self.backend, [UNIT], self.clock)
+        self.sync = Sync(
+            self.backend,
+            self.shops,
+            deletions,
+            at_once,
+            self.clock,
+            lambda: FRESH,
+            feed=feed if has_feed else None,
+            comparison=comparison,
+        )
 
     def ask(self, *skus: str) -> list[str]:
         """Return the texts that the blocks of ``skus`` show, and have what that set off be done."""
@@ -156,6 +225,14 @@ class Heart:
         blocks = [self.reviews.block(Selection(UNIT, (sku,)), view, Deadline.after(5)) for sku in skus]
         self.jobs.run()
         return [review["content"] for block in blocks for review in block.body["reviews"]]
+
+    def pages(self, sku: str) -> list[list[Review]]:
+        """Return the reviews of every cached page of ``sku``."""
+        cached = self.cache.parts(f"{UNIT}/{sku}").cached
+        return [[read_review(raw) for raw in page_of(one).raw] for part, one in cached.items() if is_page(part)]
+
+    def _feed(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[FeedItem], int]:
+        return self.feed_call(business_unit, page, priority=priority)
 
     def state(self, sku: str) -> State:
         """Return how fresh the block of ``sku`` is."""

@@ -166,7 +166,7 @@ def test_a_running_proxy_confirms_and_fetches_only_what_changed(sandbox: Running
         skus = [f"KETTLE-0{number}" for number in (1, 2, 3)]
         for sku in skus:
             proxy.get("/v1/reviews", sku=sku)
-        assert sandbox.calls() == {"reviews": 3}
+        assert sandbox.calls()["reviews"] == 3
         sandbox.change(1, 3, ["added"])  # of another product
         for _ in range(2):
             wait_until(proxy, skus[0], "stale")

@@ -1,0 +1,135 @@
+"""What a feed does not show, a review that was hidden: once an hour the summaries of all products are compared."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Protocol
+
+from proxy.cache import Cache, Cached, Key, Updated
+from proxy.cache.backend import Backend
+from proxy.cache.cache import Parts
+from proxy.clock import Priority
+from proxy.events import Report, unheard
+from proxy.reviews.page_loader import (
+    is_confirmable,
+    is_newest_page,
+    is_page,
+    is_summary,
+    is_variants_token,
+    page_of,
+    product_name,
+)
+from proxy.reviews.summary import Summary
+from proxy.sync.events import Compared
+from proxy.trustpilot.shop_calls import SUMMARIES_PER_PAGE
+
+MOST_PAGES = 1000
+_FOR_GOOD_SECONDS = 3_153_600_000.0
+_PAIR = struct.Struct(">QQ")
+
+
+class SummariesCall(Protocol):
+    """The call that reads a page."""
+
+    def __call__(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[tuple[str, Summary]], int]:
+        """Return page ``page`` (from 1), and how many summaries it held."""
+
+
+class Comparison:
+    """Keeps in the backend what was counted of each product last: 16 bytes each."""
+
+    def __init__(
+        self,
+        call: SummariesCall,
+        cache: Cache,
+        backend: Backend,
+        spans: Callable[[Parts, Summary], list[tuple[float, float]]],
+        refetch: Callable[[str, str], None],
+        report: Report = unheard,
+    ) -> None:
+        """``spans``: from when to when a page must have been fetched to show a summary's counts."""
+        self._call = call
+        self._cache = cache
+        self._backend = backend
+        self._spans = spans
+        self._refetch = refetch
+        self._report = report
+
+    def touch(self, business_unit: str, skus: Iterable[str]) -> None:
+        """Look at these products next time whatever is counted: one may have come and another gone."""
+        if names := b"".join(_PAIR.pack(_digest(sku.encode("utf-8", "replace")), 0) for sku in skus):
+            key = f"sync:{business_unit}:touched"
+            self._backend.set(key, (self._backend.get(key) or b"") + names, _FOR_GOOD_SECONDS)
+
+    def compare(self, business_unit: str) -> None:
+        """Have fetched what is cached of products whose counts are others.
+
+        Raises :class:`~proxy.trustpilot.errors.TrustpilotError` or :class:`~proxy.cache.BackendDown`.
+        """
+        before, is_first = self._counted_before(business_unit)
+        counted: dict[int, int] = {}
+        others = 0
+        for number in range(1, MOST_PAGES + 1):
+            summaries, given = self._call(business_unit, number, priority=Priority.FEED)
+            for sku, summary in summaries:
+                name, counts = _digest(sku.encode("utf-8", "replace")), _digest(repr(summary.stars).encode())
+                counted[name] = counts
+                if before.get(name) != counts:
+                    others += self._is_other(business_unit, sku, summary, is_first=is_first)
+                time.sleep(0)  # lets the worker's requests run between two products
+            if given < SUMMARIES_PER_PAGE:
+                break
+        packed = b"".join(_PAIR.pack(name, counts) for name, counts in counted.items())
+        self._backend.set(f"sync:{business_unit}:counted", packed, _FOR_GOOD_SECONDS)
+        self._backend.set(f"sync:{business_unit}:touched", b"", _FOR_GOOD_SECONDS)
+        self._report(Compared(len(counted), others))
+
+    def _counted_before(self, business_unit: str) -> tuple[dict[int, int], bool]:
+        """Return what was counted last time of what nobody touched since, and whether this is the first time."""
+        kept = self._backend.get(f"sync:{business_unit}:counted")
+        touched = self._backend.get(f"sync:{business_unit}:touched") or b""
+        if kept is None or len(kept) % _PAIR.size or len(touched) % _PAIR.size:
+            return {}, True
+        before = dict(_PAIR.iter_unpack(kept))
+        for name, _ in _PAIR.iter_unpack(touched):
+            before.pop(name, None)
+        return before, False
+
+    def _is_other(self, business_unit: str, sku: str, summary: Summary, *, is_first: bool) -> bool:
+        """See to it that what is cached of a product shows what ``summary`` counts; tell whether it did not."""
+        product = product_name(business_unit, sku)
+        parts = self._cache.parts(product)
+        pages = {
+            part: cached
+            for part, cached in parts.cached.items()
+            if is_page(part) and is_confirmable(Key(product, part))
+        }
+        newest = {part for part in pages if is_newest_page(part)}
+        if not pages or (is_first and not any(page_of(pages[part]).countable for part in newest)):
+            # Nothing is cached, or nothing says what was counted when it was.
+            return False
+        spans = self._spans(parts, summary)
+        wrong = {
+            part
+            for part, cached in pages.items()
+            if not any(begin <= cached.freshness.stored_at <= end for begin, end in spans)
+        }
+        if not wrong:
+            return False
+
+        def change(part: str, cached: Cached) -> Updated | None:
+            if is_variants_token(part) or (part in wrong and part not in newest):
+                return None
+            return Updated(cached.value, refresh=part in wrong or is_summary(part))
+
+        self._cache.update(product, change)
+        if newest & wrong:
+            self._refetch(business_unit, sku)
+        return True
+
+
+def _digest(value: bytes) -> int:
+    return int.from_bytes(blake2b(value, digest_size=8).digest())

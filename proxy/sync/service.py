@@ -1,0 +1,143 @@
+"""Does what is due, in one process of all at a time: whoever has the backend's lock. Nobody waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from proxy.cache.backend import Backend, BackendDown
+from proxy.clock import Now, Spawn
+from proxy.events import Report, unheard
+from proxy.sync.comparison import Comparison
+from proxy.sync.deletions import Deletions
+from proxy.sync.events import FeedRead
+from proxy.sync.feed import FeedReader, OutOfOrder
+from proxy.sync.shops import Shops, ShopState
+from proxy.trustpilot.errors import NoAccess, NotFound, Rejected, TrustpilotError
+
+COMPARE_EVERY_SECONDS = 3600.0
+_LOOK_SECONDS = 2.0
+_LOCK = "sync"
+_LOCK_SECONDS = 120.0
+"""When the process that has the lock is killed, another goes on after so long."""
+
+_RETRY_SECONDS = 15.0
+_REFUSED_SECONDS = 3600.0
+_UNORDERED_SECONDS = 86_400.0
+
+_log = logging.getLogger(__name__)
+
+
+class Sync:
+    """The feed of each shop once per ``CACHE_FRESH_SECONDS``, its summaries and the deletions once an hour."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        shops: Shops,
+        deletions: Deletions,
+        spawn: Spawn,
+        now: Now,
+        fresh_seconds: Callable[[], float],
+        *,
+        feed: FeedReader | None = None,
+        comparison: Comparison | None = None,
+        report: Report = unheard,
+    ) -> None:
+        """Without ``feed`` and ``comparison``, which take an API secret, only deletions are looked for."""
+        self._backend = backend
+        self._shops = shops
+        self._deletions = deletions
+        self._spawn = spawn
+        self._now = now
+        self._fresh_seconds = fresh_seconds
+        self._feed = feed
+        self._comparison = comparison
+        self._report = report
+        self._retry_at: dict[str, float] = {}
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin; called once, after the fork."""
+        self._spawn(self._run)
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopped.set()
+
+    def round(self) -> None:
+        """Look at what others did, and do what is due unless another process does."""
+        try:
+            due = [unit for unit in self._shops.business_units if self._is_due(unit, self._shops.load(unit))]
+            deletions = self._may("deletions") and self._deletions.is_due()
+            if not due and not deletions:
+                return
+            lock = self._backend.lock(_LOCK, _LOCK_SECONDS)
+            if lock is None:
+                return
+            try:
+                for unit in due:
+                    self._attempt(unit, lambda unit=unit: self._see_to(unit))  # type: ignore[misc]  # bound now
+                if deletions:
+                    self._attempt("deletions", self._deletions.remove)
+            finally:
+                self._backend.release(lock)
+        except BackendDown:
+            # Reported where the backend is asked. Copies grow stale meanwhile, and are confirmed when it is back.
+            return
+
+    def _attempt(self, name: str, work: Callable[[], None]) -> None:
+        """Do something whose failure is nobody else's."""
+        try:
+            work()
+        except TrustpilotError:
+            # Reported where the call was made.
+            self._retry_at[name] = self._now() + _RETRY_SECONDS
+        except BackendDown:
+            raise
+        except Exception:  # noqa: BLE001  # a fault in one shop's data must not end the work for the others
+            self._retry_at[name] = self._now() + _RETRY_SECONDS
+            _log.exception("sync of %s failed", name)
+
+    def _may(self, name: str) -> bool:
+        return self._now() >= self._retry_at.get(name, 0.0)
+
+    def _is_due(self, unit: str, state: ShopState) -> bool:
+        if self._feed is None or not self._may(unit) or self._now() < state.unreadable_until:
+            return False
+        return self._now() >= state.confirmed_at + self._fresh_seconds()
+
+    def _see_to(self, unit: str) -> None:
+        state = self._shops.load(unit)  # another process may have been quicker
+        if self._feed is None or not self._is_due(unit, state):
+            return
+        try:
+            state = self._feed.read(unit, state)
+        except OutOfOrder:
+            self._leave_alone(unit, state, _UNORDERED_SECONDS, "is not newest first")
+            self._report(FeedRead("out_of_order"))
+            return
+        except (NoAccess, NotFound, Rejected) as error:
+            self._leave_alone(unit, state, _REFUSED_SECONDS, f"can't be read: {error}")
+            self._report(FeedRead("failed"))
+            return
+        except TrustpilotError:
+            self._report(FeedRead("failed"))
+            raise
+        self._shops.save(unit, state)
+        if self._comparison is not None and self._now() >= state.compared_at + COMPARE_EVERY_SECONDS:
+            at = self._now()
+            self._comparison.compare(unit)
+            self._shops.save(unit, replace(state, compared_at=at))
+
+    def _leave_alone(self, unit: str, state: ShopState, seconds: float, why: str) -> None:
+        self._shops.save(unit, ShopState(unreadable_until=self._now() + seconds, compared_at=state.compared_at))
+        _log.warning("the feed of business unit %s %s; its products are confirmed by their counts", unit, why)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self.round()
+            self._stopped.wait(min(_LOOK_SECONDS, max(0.05, self._fresh_seconds() / 4)))
