@@ -310,19 +310,24 @@ class ResponseCache:
 
     def _shared(self, key: RequestKey, environ: WSGIEnvironment, deadline: Deadline) -> CachedResponse:
         """Return the response that an identical request is just having made, or have it made."""
-        with self._lock:
-            call = self._calls.get(key)
-            own: Call[CachedResponse | None] = Call()
+        while True:
+            with self._lock:
+                call = self._calls.get(key)
+                own: Call[CachedResponse | None] = Call()
+                if call is None:
+                    self._calls[key] = own
             if call is None:
-                self._calls[key] = own
-        if call is None:
-            return self._lead(key, environ, own)
-        try:
-            response = call.wait(deadline)
-        except DeadlinePassed:
-            response = None
-        # Without a response to share each asks for itself; its deadline runs from when it came.
-        return response or self._make(key, environ)
+                return self._lead(key, environ, own)
+            try:
+                response = call.wait(deadline)
+            except DeadlinePassed:
+                response = None
+            if response is None:
+                # Without a response to share each asks for itself; its deadline runs from when it came.
+                return self._make(key, environ)
+            if not (response.status.startswith("504") and deadline.remaining()):
+                return response
+            # Whoever came first ran out of time first. What it waited for may come in time for those behind it.
 
     def _lead(self, key: RequestKey, environ: WSGIEnvironment, call: Call[CachedResponse | None]) -> CachedResponse:
         shared: CachedResponse | None = None

@@ -30,7 +30,7 @@ _AT_ONCE = 16
 
 
 def cpu(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
-    """Measure the worker alone, the same at the commit before, and how fast stale answers are beside hits."""
+    """Measure the worker alone, the same at the commit before, and a stale answer beside a hit."""
     sandbox.reset()
     skus = stock(sandbox, scale.skus)
     measured: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -63,28 +63,22 @@ def cpu(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
              ceiling=0.35),
         Line("cpu", f"a view, of {BEFORE}'s", microseconds("now", "view") / microseconds("before", "view"), "times",
              ceiling=0.5),
-        Line("cpu", "stale answers a second, of hits", _stale_of_hits(sandbox, skus), "times", floor=0.8),
+        Line("cpu", "a hit, of a stale answer in an outage", _hit_of_stale(sandbox, skus), "times", floor=0.8),
     ]  # fmt: skip
     return lines
 
 
-def _stale_of_hits(sandbox: RunningSandbox, skus: Sequence[str]) -> float:
-    """Return how fast stale answers are repeated while Trustpilot fails, of how fast they were when fresh."""
-    renders = [(f"/v1/reviews?sku={sku}",) for sku in skus[:_AT_ONCE]] * 1000
-
-    def seconds() -> float:
-        came = Driver(server.url, HEADERS).burst(renders, _AT_ONCE)
-        assert set(came.statuses) == {200}, came.statuses
-        return came.seconds
-
-    with proxy(sandbox, CACHE_URL="memory://", CACHE_FRESH_SECONDS="5") as server:
-        seconds()
-        fresh = seconds()
+def _hit_of_stale(sandbox: RunningSandbox, skus: Sequence[str]) -> float:
+    """Return what a hit costs, of what the same answer costs while Trustpilot fails and all copies are stale."""
+    renders = [(f"/v1/reviews?sku={sku}",) for sku in skus[:_AT_ONCE]] * 500
+    with proxy(sandbox, CACHE_URL="memory://", CACHE_FRESH_SECONDS="10") as server:
+        _cpu(server, renders)
+        hit = statistics.median(_cpu(server, renders) for _ in range(3))
         sandbox.behave("fail")
-        time.sleep(5)
-        stale = seconds()
+        time.sleep(10)
+        stale = statistics.median(_cpu(server, renders) for _ in range(3))
         sandbox.behave("ok")
-    return fresh / stale
+    return hit / stale
 
 
 def _cost(server: Gunicorn, skus: Sequence[str]) -> dict[str, float]:
