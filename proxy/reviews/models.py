@@ -33,6 +33,9 @@ _WIDE_ENOUGH = 360
 _SHOWN_STATES = ("ready", "approved", "published")
 """States of an attachment that Trustpilot shows. Others are being processed or moderated, or were refused."""
 
+_ADDRESS = re.compile(r"https?://[^\s/]")
+_QUERY = re.compile("[?#]")
+_WIDTH = re.compile(r"(\d{1,5})px")
 _PICTURE_NAME = re.compile(r"\.(?:jpe?g|png|gif|webp)$", re.IGNORECASE)
 
 Source = Literal["trustpilot", "imported"]
@@ -80,16 +83,16 @@ class File(Struct, rename="camel"):
     @property
     def is_picture(self) -> bool:
         """Whether it is a picture for a message: by its type, or by its name where it tells no type."""
-        if not self.url or not re.match(r"https?://[^\s/]", self.url):
+        if not self.url or not _ADDRESS.match(self.url):
             return False  # javascript:, data: and the like have no place in a message
         if self.mime_type:
             return self.mime_type.lower().startswith("image/")
-        return bool(_PICTURE_NAME.search(re.split("[?#]", self.url, maxsplit=1)[0]))
+        return bool(_PICTURE_NAME.search(_QUERY.split(self.url, maxsplit=1)[0]))
 
     @property
     def width(self) -> int:
         """Pixels, 0 where it tells none."""
-        width = re.match(r"(\d{1,5})px", self.dimension or "")
+        width = _WIDTH.match(self.dimension or "")
         return int(width[1]) if width else 0
 
 
@@ -184,7 +187,7 @@ class Indexed(Struct, frozen=True, array_like=True, gc=False):
             len(clean(review.content)),
             (review.language or "").lower(),
             moment.timestamp() if moment else UNDATED,
-            review.image is not None,
+            any(attachment.pictures for attachment in review.attachments or ()),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -18,9 +18,25 @@ _ADDRESS = re.compile(rf"(?<!{_IN_ADDRESS}){_IN_ADDRESS}+(?:@|%40){_IN_ADDRESS}+
 begins where a word begins, or a long word would be searched anew from each of its characters."""
 
 _BUFFERED = frozenset({REQUESTS, UPSTREAM})
-_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, default=str)
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary words, and hides nothing."""
+
+
+def _encoding() -> Callable[[object], str]:
+    """Return what writes JSON. The library's own ``encode`` makes an encoder in C anew for each line."""
+    make = vars(json.encoder)["c_make_encoder"]  # ``None`` in a Python without C
+    if make is None:
+        return _encoder.encode
+    options = {"sort_keys": False, "skipkeys": False, "allow_nan": True}
+    separators = {"key_separator": ": ", "item_separator": ", "}
+    write = make(
+        markers=None, default=str, encoder=json.encoder.encode_basestring, indent=None, **separators, **options
+    )
+    return lambda value: "".join(write(value, 0))
+
+
+_encode = _encoding()
 
 
 class Redaction:

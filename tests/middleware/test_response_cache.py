@@ -449,3 +449,29 @@ def test_a_server_that_takes_whole_answers_gets_the_same_in_one_piece() -> None:
 
 def _never(status: str, headers: list[tuple[str, str]], exc_info: object = None, /) -> Callable[[bytes], object]:
     raise AssertionError("start_response is not for whole answers")
+
+
+def test_who_came_behind_one_whose_time_ran_out_waits_on_until_their_own_has() -> None:
+    answers: list[bytes] = []
+    asked: list[str] = []
+
+    def app(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        asked.append("")
+        if len(asked) == 1:
+            behind.start()
+            time.sleep(0.2)
+            start_response("504 GATEWAY TIMEOUT", [])
+            return [b"late"]
+        start_response("200 OK", [])
+        return [b"in time"]
+
+    cache = ResponseCache(app, ResponseStore(10_000, time.time), time.time, 20)
+
+    def ask() -> None:
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/reviews", "QUERY_STRING": "sku=A"}
+        answers.append(b"".join(cache(environ, lambda *_: None)))  # type: ignore[arg-type]  # as any WSGI server
+
+    behind = threading.Thread(target=ask)
+    ask()
+    behind.join(20)
+    assert sorted(answers) == [b"in time", b"late"]
