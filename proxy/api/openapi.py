@@ -84,6 +84,7 @@ def described(settings: Settings) -> Json:
             "A block per SKU", "Products", (p.SKUS, imported, *_VIEW, unit), _UNDER_LOAD, cached=True
         ),
         "/v1/summary": _get("Stars only", "Summary", (*_SUMMARY, imported, unit), _UNDER_LOAD, cached=True),
+        "/v1/fragment": _fragment((*(one for one in product if one is not p.FORMAT), p.STYLE, p.CHANNEL)),
         DROP_IN_REVIEWS: _get(
             "Reviews in Trustpilot's own shape",
             "TrustpilotReviews",
@@ -200,7 +201,7 @@ def _security(path: str, settings: Settings) -> list[Json]:
     return [*known, {}] if anonymous else known
 
 
-_ANONYMOUS = DROP_IN_READS | {"/v1/reviews", "/v1/products", "/v1/summary", "/openapi.json", "/docs"}
+_ANONYMOUS = DROP_IN_READS | {"/v1/reviews", "/v1/products", "/v1/summary", "/v1/fragment", "/openapi.json", "/docs"}
 
 
 def _get(
@@ -213,9 +214,19 @@ def _get(
 ) -> Json:
     answer = _json(schema)
     if cached:
-        answer["headers"] = {name: {"required": True, "schema": schema} for name, schema in _FRESHNESS.items()}
-        answer["headers"]["X-Ignored-Parameters"] = {"schema": {"type": "string"}}
+        answer["headers"] = _freshness_headers()
     return {"get": _operation(summary, {200: answer}, given, statuses)}
+
+
+def _fragment(given: tuple[Parameter[Any] | ListParameter, ...]) -> Json:
+    text = {"schema": {"type": "string"}}
+    answer = {"content": {"text/html": text, "text/plain": text}, "headers": _freshness_headers()}
+    return {"get": _operation("Ready to insert; empty when there is nothing to show", {200: answer}, given)}
+
+
+def _freshness_headers() -> Json:
+    headers: Json = {name: {"required": True, "schema": schema} for name, schema in _FRESHNESS.items()}
+    return {**headers, "X-Ignored-Parameters": {"schema": {"type": "string"}}}
 
 
 _FRESHNESS: Json = {

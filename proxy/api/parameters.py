@@ -14,6 +14,7 @@ from proxy.api.values import AnyText, Choice, Decimals, ListParameter, Parameter
 from proxy.clock import Now
 from proxy.reviews import Selection, View
 from proxy.reviews.display import ENGLISH, Display, display_in
+from proxy.reviews.fragment import Style
 from proxy.reviews.models import UNDATED, Source, at_url
 from proxy.reviews.view import ALL_STARS
 
@@ -160,8 +161,8 @@ def check_sku(name: str, sku: str) -> None:
         raise BadParameter(name, sku, "holds a control character; takes a SKU such as TRUCK-01")
 
 
-def view(query: Query, now: Now = time.time) -> View:
-    """Read the parameters that choose and shape reviews."""
+def view(query: Query, now: Now = time.time, *, html: bool | None = None) -> View:
+    """Read the parameters that choose and shape reviews. ``html``: without asking ``format``."""
     stars, languages = filters(query)
     days = query.one(MAX_AGE_DAYS)
     return View(
@@ -175,7 +176,7 @@ def view(query: Query, now: Now = time.time) -> View:
         with_image=query.one(WITH_IMAGE),
         min_reviews=query.one(MIN_REVIEWS),
         min_average=query.one(MIN_AVERAGE),
-        html=query.one(FORMAT),
+        html=query.one(FORMAT) if html is None else html,
         display=display(query),
     )
 
@@ -337,6 +338,20 @@ DISPLAY_LOCALE: Parameter[Display] = Parameter(
     AnyText("takes a BCP 47 tag such as de-DE or de"),
     ENGLISH,
     display_in,
+)
+STYLE: Parameter[Style] = Parameter(
+    "style",
+    "card: rating, reviews, which these are, and the link; line: stars, average and total",
+    Choice(("card", "line"), "takes card or line"),
+    "card",
+    lambda word: "line" if word == "line" else "card",
+)
+CHANNEL: Parameter[bool] = Parameter(
+    "channel",
+    "html: for an e-mail; text: one plain line, for push and SMS",
+    Choice(("html", "text"), "takes html or text"),
+    default=False,
+    make=lambda word: bool(word == "text"),
 )
 LOCALE: Parameter[str | None] = Parameter(
     "locale",

@@ -14,6 +14,7 @@ from proxy.api.parameters import Query
 from proxy.api.responses import Sources, answer, deadline
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
+from proxy.reviews.fragment import fragment
 from proxy.reviews.models import Source
 from proxy.settings import Settings
 
@@ -73,6 +74,23 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             lambda deadline: reviews.summary(selection, display, deadline),
             lambda error: reviews.empty_summary(selection, display, error),
         )
+
+    @endpoints.get("/fragment")
+    def ready_fragment() -> Response:
+        """Return the block, to be inserted in place of the tag."""
+        query = Query.parse(request.query_string)
+        selection = parameters.selection(query, units, imported=imported)
+        view = parameters.view(query, now, html=False)
+        style, as_text = query.one(parameters.STYLE), query.one(parameters.CHANNEL)
+        parameters.on_error_empty(query)
+        kind = f"text/{'plain' if as_text else 'html'}; charset=utf-8"
+        try:
+            found = reviews.block(selection, view, deadline(settings.deadline_seconds))
+        except Unavailable:
+            return answer("", None, now, query.ignored, content_type=kind)
+        shown = fragment(found.body, view, style, as_text=as_text)
+        sources = Sources(selection.products, found.freshness)
+        return answer(shown, sources, now, query.ignored, content_type=kind)
 
     @endpoints.get("/product-reviews/business-units/<unit>/reviews")
     def drop_in_reviews(unit: str) -> Response:

@@ -64,9 +64,17 @@ class Sources:
     freshness: Freshness
 
 
-def answer(body: dict[str, Any], sources: Sources | None, now: Now, ignored: str = "") -> Response:
-    """Return ``body`` as JSON. Made of nothing (an empty answer in place of an error) it is not fresh either."""
-    response = Response(msgspec.json.encode(body), content_type="application/json")
+def answer(
+    body: dict[str, Any] | str,
+    sources: Sources | None,
+    now: Now,
+    ignored: str = "",
+    *,
+    content_type: str = "application/json",
+) -> Response:
+    """Return ``body``, an object as JSON. Made of nothing (empty in place of an error) it is not fresh either."""
+    written = body.encode("utf-8", "replace") if isinstance(body, str) else msgspec.json.encode(body)
+    response = Response(written, content_type=content_type)
     moment = now()
     freshness = Freshness(State.MISS, moment, moment)
     if sources is not None:

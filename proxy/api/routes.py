@@ -19,6 +19,7 @@ RIGHT_FOR: dict[str, str | None] = {
     "/v1/reviews": "read",
     "/v1/products": "read",
     "/v1/summary": "read",
+    "/v1/fragment": "read",
     DROP_IN_REVIEWS: "read",
     DROP_IN_SUMMARY: "read",
     DROP_IN_IMPORTED: "read",

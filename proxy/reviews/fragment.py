@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from proxy.reviews.display import Display
 from proxy.reviews.text import cut, escape_html
+from proxy.reviews.view import View
 
 MOST_BYTES = 20_000
 """Gmail cuts a message off at about 102 KB; a fragment leaves room for the rest of it, and for more fragments."""
@@ -30,6 +31,16 @@ _TEXT, _FAINT, _PAPER, _RULE, _GOLD = "#1f2933", "#52606d", "#ffffff", "#d9e2ec"
 _FONT = "font-family:Arial,Helvetica,sans-serif;mso-line-height-rule:exactly"
 
 Style = Literal["card", "line"]
+
+
+def fragment(block: Mapping[str, Any], view: View, style: Style, *, as_text: bool) -> str:
+    """Return the fragment of a block made for ``view``, whose texts are plain."""
+    summary = block["summary"] or {"total": None, "average": None}
+    if not view.is_worth_showing(summary["total"], summary["average"]):
+        return ""
+    if as_text:
+        return text_fragment(block, view.display, style, max_chars=view.max_chars)
+    return html_fragment(block, view.display, style, photos=view.with_image)
 
 
 def html_fragment(block: Mapping[str, Any], display: Display, style: Style, *, photos: bool) -> str:

@@ -254,7 +254,8 @@ class ProductReviews:
             # The contract's answer to this is a null summary beside the reviews, not a problem.
             summary = None
         whole = failure is None and summary is not None
-        worth_showing = view.is_worth_showing(summary)
+        rating = (summary.total, summary.average) if summary else (None, None)
+        worth_showing = view.is_worth_showing(*rating)
         shown = [(read_review(each.raw), each.source) for each in reviews] if worth_showing else []
         body = product_block(selection.shown, summary, shown, view, self._assets, selection.business_unit)
         return Answer(body, self._joined(freshness, whole=whole))

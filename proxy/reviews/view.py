@@ -7,7 +7,6 @@ from typing import Literal
 
 from proxy.reviews.display import ENGLISH, Display
 from proxy.reviews.models import UNDATED, Indexed, Source
-from proxy.reviews.summary import Summary
 
 ALL_STARS = frozenset({1, 2, 3, 4, 5})
 
@@ -42,13 +41,11 @@ class View:
             and (review.image or not self.with_image)
         )
 
-    def is_worth_showing(self, summary: Summary | None) -> bool:
-        """Tell whether the product has the reviews and the average asked for. One that nobody knows has not."""
-        if not self.min_reviews and self.min_average is None:
-            return True
-        if summary is None or summary.total < self.min_reviews:
+    def is_worth_showing(self, total: int | None, average: float | None) -> bool:
+        """Tell whether a product has the reviews and the average asked for. What nobody knows is not enough."""
+        if self.min_reviews and (total is None or total < self.min_reviews):
             return False
-        return self.min_average is None or (summary.average is not None and summary.average >= self.min_average)
+        return self.min_average is None or (average is not None and average >= self.min_average)
 
     def with_stars(self, stars: int) -> View:
         """Return the same view over one rating only."""

@@ -214,3 +214,21 @@ def test_a_review_deleted_between_two_pages_hides_no_other(sandbox: RunningSandb
     assert calls == 4, "the first page, the second, the first again, the second behind it"
     assert proxy.get("/v1/reviews", sku="MOVED", min_chars=11).json()["count"] == 1
     assert sandbox.calls()["reviews"] == calls, "what was read again is held"
+
+
+def test_a_fragment_is_html_or_a_line_of_text_and_empty_where_there_is_nothing_or_an_error(
+    sandbox: RunningSandbox, proxy: RunningProxy
+) -> None:
+    card = proxy.get("/v1/fragment", sku="TRUCK-01", on_error="empty")
+    assert (card.status_code, card.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "Such a great toy truck" in card.text
+    assert "X-Ignored-Parameters" not in card.headers
+    assert proxy.get("/v1/fragment", sku="TRUCK-01", on_error="empty").headers["X-Cache"] == "hit"
+    line = proxy.get("/v1/fragment", sku="TRUCK-01", style="line", channel="text", display_locale="de")
+    assert line.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert line.text == "★★★★½ 4,7 (153 Bewertungen)"
+    assert proxy.get("/v1/fragment", sku="TRUCK-01", style="block").status_code == 400
+    sandbox.behave("fail")
+    for sku in ("NEW-00", "LAMP-01"):
+        nothing = proxy.get("/v1/fragment", sku=sku)
+        assert (nothing.status_code, nothing.content) == (200, b"")

@@ -140,6 +140,13 @@ def test_escaped_text_in_html_is_no_mistake(world: World, url: str, read: str) -
     assert world.render("{% connected_content " + url + " :save r %}" + read, channel=Channel.EMAIL).mistakes == ()
 
 
+def test_a_ready_fragment_is_html_and_nobody_is_to_escape_it(world: World) -> None:
+    """The contract: ``/v1/fragment``."""
+    world.steps = [answer(200, "<table><tr><td>Good &amp; cheap</td></tr></table>")]
+    rendering = world.render("{% connected_content https://x.test/v1/fragment?sku=A %}", channel=Channel.EMAIL)
+    assert (rendering.mistakes, "<table>" in rendering.output) == ((), True)
+
+
 def test_an_ampersand_before_a_space_stands_in_html_as_it_is(world: World) -> None:
     """HTML, "Ampersands": it begins no character reference."""
     world.steps = [answer(200, json.dumps({"disclosure": "Showing our 4 & 5 star reviews"}))]
