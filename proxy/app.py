@@ -36,6 +36,7 @@ from proxy.reviews import ProductReviews, Updates
 from proxy.reviews.brand_assets import NoAssets
 from proxy.server import draining
 from proxy.settings import Settings
+from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions
 from proxy.sync.feed import FeedReader
@@ -79,6 +80,7 @@ class Proxy:
     breaker: CircuitBreaker
     reviews: ProductReviews
     inviting: Inviting | None
+    sync: Sync | None
     services: list[Service] = field(default_factory=list)
     """What works beside the requests."""
 
@@ -234,7 +236,19 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         api_key=settings.api_key,
         report=report,
     )
-    reviews = ProductReviews(cache, trustpilot, NoAssets(), time.time, batch_skus=settings.batch_skus)
+
+    def fresh_seconds() -> float:
+        return lifetimes.fresh * lifetimes.pace.fresh
+
+    shops = Shops(backend, settings.business_units, time.time, fresh_seconds)
+    reviews = ProductReviews(
+        cache,
+        trustpilot,
+        NoAssets(),
+        time.time,
+        batch_skus=settings.batch_skus,
+        without_reviews=shops.without_reviews_at,
+    )
     asked, skus_per_call = (lambda: 0), 1
     if settings.sync != "off":
         validator = Validator(
@@ -243,51 +257,52 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             spawn,
             time.time,
             most_skus=settings.batch_skus,
-            fresh_seconds=lambda: lifetimes.fresh * lifetimes.pace.fresh,
+            fresh_seconds=fresh_seconds,
             report=report,
         )
         asked, skus_per_call = (lambda: validator.known), settings.batch_skus
     inviting = _inviting(settings, backend, PrivateCalls(transport, bulkhead, quota), report)
     services: list[Service] = []
+    sync = None
     if settings.sync != "off":
-
-        def fresh_seconds() -> float:
-            return lifetimes.fresh * lifetimes.pace.fresh
-
-        shops = Shops(backend, settings.business_units, time.time, fresh_seconds)
         store.confirm_with(shops.confirmed)
         cache.validate_with(lambda key, as_of, fetch: shops.covers(key, as_of) or validator.want(key, as_of, fetch))
         updates = Updates(cache)
         lists = DeletionCalls(trustpilot, transport, api_url=settings.api_url, api_key=settings.api_key)
         deletions = Deletions(lists, updates, backend, settings.business_units, time.time, report)
-        feed = comparison = None
+        feed = comparison = backfill = None
         if inviting is not None and settings.sync != "summaries":
             calls = ShopCalls(trustpilot, transport, inviting.tokens, api_url=settings.api_url)
-            comparison = Comparison(calls.summaries, cache, backend, validator.spans, reviews.refetch, report)
+            spans, refetch = validator.spans, reviews.refetch
+            comparison = Comparison(calls.summaries, cache, backend, shops, time.time, spans, refetch, report)
+            backfill = Backfill(calls.feed, calls.summaries, cache, backend, shops, spans, refetch, time.time, report)
             feed = FeedReader(
                 calls.feed,
                 updates,
                 time.time,
                 comparison.touch,
+                shops.add_skus,
                 report,
                 fetch_seconds=settings.upstream_timeout_seconds + 2,
             )
-        services.append(
-            Sync(
-                backend,
-                shops,
-                deletions,
-                spawn,
-                time.time,
-                fresh_seconds,
-                feed=feed,
-                comparison=comparison,
-                report=report,
-            )
+        sync = Sync(
+            backend,
+            shops,
+            deletions,
+            spawn,
+            time.time,
+            fresh_seconds,
+            feed=feed,
+            comparison=comparison,
+            backfill=backfill,
+            report=report,
         )
+    services += [sync] if sync else []
     planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call)
     prober = Prober(trustpilot, breaker, settings.business_units, spawn)
-    return Proxy(settings, backend, store, cache, quota, breaker, reviews, inviting, [prober, planner, *services])
+    return Proxy(
+        settings, backend, store, cache, quota, breaker, reviews, inviting, sync, [prober, planner, *services]
+    )
 
 
 def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Report) -> Inviting | None:

@@ -19,9 +19,10 @@ from proxy.checking import check
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
 from proxy.settings import documented
+from proxy.sync.command import sync
 from proxy.warming.command import warm
 
-__all__ = ["check", "demo", "sandbox", "warm"]
+__all__ = ["check", "demo", "sandbox", "sync", "warm"]
 
 _NAME, _SECRET = "demo", "demo-secret"  # guards sample data
 _GUNICORN_CONFIG = "gunicorn.conf.py"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -23,6 +23,13 @@ _LONGEST_LIST = 4000
 """Characters of SKUs in one URL; servers take 8,000 in all."""
 _PAGE = "page2"
 """Counted up when the bytes of a stored page mean something else: a copy in an older form is then never asked for."""
+
+
+NEWEST_PAGE = f"{_PAGE}/*/{WHOLE.name}/1/"
+"""The part that is the newest page, in Trustpilot's own language of attribute names."""
+
+WithoutReviews = Callable[[str, str], float | None]
+"""Tells of a business unit's SKU when it was known to have no reviews, ``None`` when it may have some."""
 
 
 def product_name(business_unit: str, sku: str) -> str:
@@ -90,8 +97,10 @@ class PageLoader:
         locale: str | None,
         *,
         fresh: bool = False,
+        without_reviews: WithoutReviews = lambda _business_unit, _sku: None,
     ) -> None:
-        """``fresh``: a stale copy is not enough."""
+        """``fresh``: a stale copy is not enough. What ``without_reviews`` knows of is not fetched."""
+        self._without_reviews = without_reviews
         self._cache = cache
         self._look_up = cache.refresh if fresh else cache.get_or_fetch
         self._trustpilot = trustpilot
@@ -109,6 +118,8 @@ class PageLoader:
         """
 
         def fetch(*, priority: Priority) -> Fetched:
+            if filters.source == "trustpilot" and self._has_no_reviews(sku):
+                return Fetched(Page.of([], complete=True).encode(), found=False)
             try:
                 page = self._trustpilot.reviews(
                     self._business_unit,
@@ -135,6 +146,8 @@ class PageLoader:
         """Look the summary up that Trustpilot itself makes."""
 
         def fetch(*, priority: Priority) -> Fetched:
+            if self._has_no_reviews(sku):
+                return Fetched(NOTHING.encode(), found=False)
             try:
                 summary = self._batches.summary(self._business_unit, sku, priority=priority) or NOTHING
             except NotFound:
@@ -189,6 +202,11 @@ class PageLoader:
         digest = hashlib.sha256(b"".join(lookup.wait(deadline).value for lookup in lookups)).hexdigest()[:32]
         self._merged |= dict.fromkeys(groups, digest)
         return groups
+
+    def _has_no_reviews(self, sku: str) -> bool:
+        """Tell whether nothing need be fetched: it is known of one SKU alone, and where nothing is cached of it."""
+        alone = is_confirmable(Key(product_name(self._business_unit, sku), NEWEST_PAGE))
+        return alone and self._without_reviews(self._business_unit, sku) is not None
 
     def _token(self, sku: str, skus: Sequence[str]) -> Lookup:
         key = Key(product_name(self._business_unit, sku), self._token_part(skus))

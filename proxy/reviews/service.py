@@ -16,7 +16,7 @@ from proxy.reviews.block import failed_block, product_block, trimmed_summary
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.display import Display
 from proxy.reviews.models import Indexed, Source, read_review
-from proxy.reviews.page_loader import WHOLE, PageLoader, page_of, product_name
+from proxy.reviews.page_loader import WHOLE, PageLoader, WithoutReviews, page_of, product_name
 from proxy.reviews.search import MISSING, Cursor, Missing, highest, newest
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
@@ -94,9 +94,17 @@ class ProductReviews:
     """Reads through the cache."""
 
     def __init__(
-        self, cache: Cache, trustpilot: Upstream, assets: BrandAssets, now: Now, *, batch_skus: int = 100
+        self,
+        cache: Cache,
+        trustpilot: Upstream,
+        assets: BrandAssets,
+        now: Now,
+        *,
+        batch_skus: int = 100,
+        without_reviews: WithoutReviews = lambda _business_unit, _sku: None,
     ) -> None:
-        """``batch_skus``: most SKUs in one summaries call."""
+        """``batch_skus``: most SKUs in one summaries call. What ``without_reviews`` knows of is not fetched."""
+        self._without_reviews = without_reviews
         self._cache = cache
         self._assets = assets
         self._trustpilot = trustpilot
@@ -301,7 +309,14 @@ class ProductReviews:
         return {"sku": selection.shown, "found": summary.total > 0, **trimmed_summary(summary, display, self._assets)}
 
     def _loader(self, selection: Selection) -> PageLoader:
-        return PageLoader(self._cache, self._trustpilot, self._batches, selection.business_unit, selection.locale)
+        return PageLoader(
+            self._cache,
+            self._trustpilot,
+            self._batches,
+            selection.business_unit,
+            selection.locale,
+            without_reviews=self._without_reviews,
+        )
 
     def _joined(self, parts: list[Freshness], *, whole: bool) -> Freshness:
         """Join the freshness of all parts; an answer that lacks something is never better than stale."""

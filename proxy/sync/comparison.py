@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from proxy.cache import Cache, Cached, Key, Updated
 from proxy.cache.backend import Backend
 from proxy.cache.cache import Parts
-from proxy.clock import Priority
+from proxy.clock import Now, Priority
 from proxy.events import Report, unheard
 from proxy.reviews.page_loader import (
     is_confirmable,
@@ -24,6 +25,7 @@ from proxy.reviews.page_loader import (
 )
 from proxy.reviews.summary import Summary
 from proxy.sync.events import Compared
+from proxy.sync.shops import Shops, ShopState, digest
 from proxy.trustpilot.shop_calls import SUMMARIES_PER_PAGE
 
 MOST_PAGES = 1000
@@ -46,6 +48,8 @@ class Comparison:
         call: SummariesCall,
         cache: Cache,
         backend: Backend,
+        shops: Shops,
+        now: Now,
         spans: Callable[[Parts, Summary], list[tuple[float, float]]],
         refetch: Callable[[str, str], None],
         report: Report = unheard,
@@ -54,38 +58,43 @@ class Comparison:
         self._call = call
         self._cache = cache
         self._backend = backend
+        self._shops = shops
+        self._now = now
         self._spans = spans
         self._refetch = refetch
         self._report = report
 
     def touch(self, business_unit: str, skus: Iterable[str]) -> None:
         """Look at these products next time whatever is counted: one may have come and another gone."""
-        if names := b"".join(_PAIR.pack(_digest(sku.encode("utf-8", "replace")), 0) for sku in skus):
+        if names := b"".join(_PAIR.pack(digest(sku), 0) for sku in skus):
             key = f"sync:{business_unit}:touched"
             self._backend.set(key, (self._backend.get(key) or b"") + names, _FOR_GOOD_SECONDS)
 
-    def compare(self, business_unit: str) -> None:
-        """Have fetched what is cached of products whose counts are others.
+    def compare(self, business_unit: str, state: ShopState) -> ShopState:
+        """Have fetched what is cached of products whose counts are others; return the state to save.
 
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError` or :class:`~proxy.cache.BackendDown`.
         """
         before, is_first = self._counted_before(business_unit)
         counted: dict[int, int] = {}
-        others = 0
+        others, reviews, at = 0, 0, self._now()
         for number in range(1, MOST_PAGES + 1):
             summaries, given = self._call(business_unit, number, priority=Priority.FEED)
             for sku, summary in summaries:
-                name, counts = _digest(sku.encode("utf-8", "replace")), _digest(repr(summary.stars).encode())
+                name, counts = digest(sku), digest(repr(summary.stars))
                 counted[name] = counts
                 if before.get(name) != counts:
                     others += self._is_other(business_unit, sku, summary, is_first=is_first)
                 time.sleep(0)  # lets the worker's requests run between two products
+            reviews += sum(summary.total for _, summary in summaries)
+            state = self._shops.add_skus(business_unit, state, [sku for sku, summary in summaries if summary.total])
             if given < SUMMARIES_PER_PAGE:
                 break
         packed = b"".join(_PAIR.pack(name, counts) for name, counts in counted.items())
         self._backend.set(f"sync:{business_unit}:counted", packed, _FOR_GOOD_SECONDS)
         self._backend.set(f"sync:{business_unit}:touched", b"", _FOR_GOOD_SECONDS)
         self._report(Compared(len(counted), others))
+        return replace(state, compared_at=at, reviews=reviews)
 
     def _counted_before(self, business_unit: str) -> tuple[dict[int, int], bool]:
         """Return what was counted last time of what nobody touched since, and whether this is the first time."""
@@ -129,7 +138,3 @@ class Comparison:
         if newest & wrong:
             self._refetch(business_unit, sku)
         return True
-
-
-def _digest(value: bytes) -> int:
-    return int.from_bytes(blake2b(value, digest_size=8).digest())

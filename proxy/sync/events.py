@@ -34,6 +34,15 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfilled:
+    """So many reviews of a shop's list were read."""
+
+    business_unit: str
+    reviews: int
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """Trustpilot lists so many reviews and consumers as deleted that were not known to be."""
 

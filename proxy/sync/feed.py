@@ -49,13 +49,18 @@ class FeedReader:
         updates: Updates,
         now: Now,
         touch: Callable[[str, Iterable[str]], None],
+        add_skus: Callable[[str, ShopState, Iterable[str]], ShopState],
         report: Report = unheard,
         *,
         fetch_seconds: float = 12.0,
     ) -> None:
-        """``touch`` is told of each product that got a review. ``fetch_seconds``: longer than any fetch takes."""
+        """``touch`` and ``add_skus`` are told of the products that got a review.
+
+        ``fetch_seconds``: longer than any fetch takes.
+        """
         self._fetch_seconds = fetch_seconds
         self._touch = touch
+        self._add_skus = add_skus
         self._call = call
         self._updates = updates
         self._now = now
@@ -85,6 +90,7 @@ class FeedReader:
             came = _before(unseen, met_before)
             new += len(came)
             self._touch(business_unit, dict.fromkeys(item.sku for item in came))
+            state = self._add_skus(business_unit, state, [item.sku for item in came])
             self._updates.apply(business_unit, [_event(item) for item in came])
             met = len(came) < len(unseen) or (given < PER_PAGE and not met_before)
             if met or given < PER_PAGE or last < state.reached:
@@ -100,6 +106,7 @@ class FeedReader:
             state,
             # What landed since may have been on its way before.
             since=state.since if met else began_at + self._fetch_seconds,
+            started_at=state.started_at if met else began_at,
             confirmed_at=began_at,
             newest=tuple(item.review.id for item in read if item.review.id),
             reached=min((item.written for item in read), default=0.0),

@@ -6,17 +6,16 @@ import logging
 import threading
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Now, Spawn
 from proxy.events import Report, unheard
+from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions
 from proxy.sync.events import FeedRead
 from proxy.sync.feed import FeedReader, OutOfOrder
 from proxy.sync.shops import Shops, ShopState
-from proxy.trustpilot.errors import NoAccess, NotFound, Rejected, TrustpilotError
+from proxy.trustpilot.errors import NoAccess, NotFound, QuotaUsedUp, Rejected, TrustpilotError
 
 COMPARE_EVERY_SECONDS = 3600.0
 _LOOK_SECONDS = 2.0
@@ -45,9 +44,11 @@ class Sync:
         *,
         feed: FeedReader | None = None,
         comparison: Comparison | None = None,
+        backfill: Backfill | None = None,
         report: Report = unheard,
     ) -> None:
-        """Without ``feed`` and ``comparison``, which take an API secret, only deletions are looked for."""
+        """Without ``feed`` and what comes with it, which take an API secret, only deletions are looked for."""
+        self._backfill = backfill
         self._backend = backend
         self._shops = shops
         self._deletions = deletions
@@ -67,6 +68,21 @@ class Sync:
     def stop(self) -> None:
         """End soon."""
         self._stopped.set()
+
+    @property
+    def has_feed(self) -> bool:
+        """Whether there is a feed to read."""
+        return self._feed is not None
+
+    def is_backfilled(self, business_unit: str) -> bool:
+        """Tell whether all reviews of a shop are cached, or never will be. Raises :class:`BackendDown`."""
+        state = self._shops.load(business_unit)
+        return self._backfill is None or state.is_backfilled or self._now() < state.unreadable_until
+
+    def progress(self, business_unit: str) -> tuple[int, int]:
+        """Return how many reviews of a shop were read, and how many there are. Raises :class:`BackendDown`."""
+        read = self._backfill.progress(business_unit).reviews if self._backfill else 0
+        return read, self._shops.load(business_unit).reviews
 
     def round(self) -> None:
         """Look at what others did, and do what is due unless another process does."""
@@ -108,18 +124,37 @@ class Sync:
     def _is_due(self, unit: str, state: ShopState) -> bool:
         if self._feed is None or not self._may(unit) or self._now() < state.unreadable_until:
             return False
+        return self._is_feed_due(state) or self._is_backfill_due(unit, state)
+
+    def _is_feed_due(self, state: ShopState) -> bool:
         return self._now() >= state.confirmed_at + self._fresh_seconds()
+
+    def _is_backfill_due(self, unit: str, state: ShopState) -> bool:
+        ready = self._backfill is not None and state.compared_at > 0 and self._may(f"{unit} backfill")
+        return ready and not state.is_backfilled
 
     def _see_to(self, unit: str) -> None:
         state = self._shops.load(unit)  # another process may have been quicker
         if self._feed is None or not self._is_due(unit, state):
             return
         try:
-            state = self._feed.read(unit, state)
+            if self._is_feed_due(state):
+                before = state
+                state = self._feed.read(unit, state)
+                self._shops.save(unit, state)
+                if self._comparison is not None and self._now() >= before.compared_at + COMPARE_EVERY_SECONDS:
+                    state = self._comparison.compare(unit, state)
+                    self._shops.save(unit, state)
+            if self._backfill is not None and self._is_backfill_due(unit, state):
+                self._shops.save(unit, self._backfill.step(unit, state, self._stopped.is_set))
         except OutOfOrder:
             self._leave_alone(unit, state, _UNORDERED_SECONDS, "is not newest first")
             self._report(FeedRead("out_of_order"))
             return
+        except QuotaUsedUp as error:
+            # Of the day or the hour: the feed is before the backfill, and nothing stops it for that.
+            self._retry_at[f"{unit} backfill"] = self._now() + error.retry_after
+            raise
         except (NoAccess, NotFound, Rejected) as error:
             self._leave_alone(unit, state, _REFUSED_SECONDS, f"can't be read: {error}")
             self._report(FeedRead("failed"))
@@ -127,11 +162,6 @@ class Sync:
         except TrustpilotError:
             self._report(FeedRead("failed"))
             raise
-        self._shops.save(unit, state)
-        if self._comparison is not None and self._now() >= state.compared_at + COMPARE_EVERY_SECONDS:
-            at = self._now()
-            self._comparison.compare(unit)
-            self._shops.save(unit, replace(state, compared_at=at))
 
     def _leave_alone(self, unit: str, state: ShopState, seconds: float, why: str) -> None:
         self._shops.save(unit, ShopState(unreadable_until=self._now() + seconds, compared_at=state.compared_at))

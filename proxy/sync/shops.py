@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.cache import Key
 from proxy.cache.backend import Backend
@@ -35,6 +38,14 @@ class ShopState(Struct, frozen=True, array_like=True):
     """When the summaries of all products were compared."""
     unreadable_until: float = 0.0
     """Until then the feed is left alone: it is refused, or in no order."""
+    is_backfilled: bool = False
+    """The list of all reviews was read to its end."""
+    skus: int = 0
+    """Counts the changes of the SKUs that are known to have reviews."""
+    reviews: int = 0
+    """In all, when the summaries were compared last."""
+    started_at: float = 0.0
+    """When the first of the readings began that missed nothing since."""
 
 
 class Shops:
@@ -48,6 +59,7 @@ class Shops:
         self._now = now
         self._fresh_seconds = fresh_seconds
         self._states = dict.fromkeys(business_units, ShopState())
+        self._skus: dict[str, tuple[int, frozenset[int]]] = {}
 
     def load(self, business_unit: str) -> ShopState:
         """Look at what is kept of a shop. Raises :class:`~proxy.cache.BackendDown`."""
@@ -58,8 +70,45 @@ class Shops:
                 state = msgspec.msgpack.decode(kept, type=ShopState)
             except msgspec.DecodeError:
                 _log.warning("what is stored of shop %s is not the proxy's: treated as absent", business_unit)
+        if state.skus and self._skus_of(business_unit)[0] != state.skus:
+            self._skus[business_unit] = (state.skus, self._read_skus(business_unit))
         self._states[business_unit] = state
         return state
+
+    def add_skus(self, business_unit: str, state: ShopState, skus: Iterable[str]) -> ShopState:
+        """Note that ``skus`` have reviews; return the state to save, by which the others see it.
+
+        Raises :class:`~proxy.cache.BackendDown`.
+        """
+        _, known = self._skus_of(business_unit)
+        added = frozenset(map(digest, skus)) - known
+        if not added:
+            return state
+        known = self._read_skus(business_unit) | added
+        self._backend.set(f"{_key(business_unit)}:skus", array("Q", known).tobytes(), _FOR_GOOD_SECONDS)
+        self._skus[business_unit] = (state.skus + 1, known)
+        return replace(state, skus=state.skus + 1)
+
+    def without_reviews_at(self, business_unit: str, sku: str) -> float | None:
+        """Return when ``sku`` was known to have no reviews, ``None`` when it may have some.
+
+        That takes a list that was read to its end, a comparison since, and a feed that missed nothing.
+        """
+        state = self._states.get(business_unit, ShopState())
+        known = state.is_backfilled and 0 < state.started_at <= state.compared_at
+        if not known or self._now() >= state.confirmed_at + _BEHIND * self._fresh_seconds():
+            return None
+        version, skus = self._skus_of(business_unit)
+        return None if version != state.skus or digest(sku) in skus else state.confirmed_at
+
+    def _skus_of(self, business_unit: str) -> tuple[int, frozenset[int]]:
+        return self._skus.get(business_unit, (0, frozenset()))
+
+    def _read_skus(self, business_unit: str) -> frozenset[int]:
+        kept = self._backend.get(f"{_key(business_unit)}:skus") or b""
+        known = array("Q")
+        known.frombytes(kept[: len(kept) // 8 * 8])
+        return frozenset(known)
 
     def save(self, business_unit: str, state: ShopState) -> None:
         """Keep what is known of a shop. Raises :class:`~proxy.cache.BackendDown`."""
@@ -77,6 +126,11 @@ class Shops:
         """Tell whether the feed confirms what was right at ``as_of``, so that nobody else need."""
         since, confirmed_at = self.confirmed(key)
         return bool(since) and since <= as_of and self._now() < confirmed_at + _BEHIND * self._fresh_seconds()
+
+
+def digest(sku: str) -> int:
+    """Return the eight bytes that stand for ``sku`` where all of a shop's are remembered."""
+    return int.from_bytes(blake2b(sku.encode("utf-8", "replace"), digest_size=8).digest())
 
 
 def _key(business_unit: str) -> str:

@@ -226,7 +226,7 @@ class Validator:
             self._cache.confirm(Key(product, part), at)
         if not spans:
             # What the summary says now, before the pages are fetched, is what it is compared with from now on.
-            self._cache.put(Key(product, COUNTS), Fetched(_counts(summary), found=True), at, parts.generation)
+            self._cache.put(Key(product, COUNTS), Fetched(counts_of(summary), found=True), at, parts.generation)
         elif COUNTS in parts.cached:
             self._cache.confirm(Key(product, COUNTS), at)
         wrong = pages.keys() - right
@@ -242,7 +242,7 @@ class Validator:
         """Return from when to when a page must have been fetched to show what ``summary`` counts."""
         spans = []
         baseline = parts.cached.get(COUNTS)
-        if baseline is not None and baseline.value == _counts(summary):
+        if baseline is not None and baseline.value == counts_of(summary):
             # Once nobody looked at the counts any more, they may have changed and changed back.
             spans.append((baseline.freshness.stored_at, baseline.freshness.as_of + 2 * self._fresh_seconds()))
         for part, cached in parts.cached.items():
@@ -301,7 +301,8 @@ class Validator:
             shop.paused_until = self._now() + _PAUSE_SECONDS
 
 
-def _counts(summary: Summary) -> bytes:
+def counts_of(summary: Summary) -> bytes:
+    """Return what is compared of ``summary``."""
     # Without the average, which follows from them and is rounded.
     return Summary(None, summary.total, summary.stars).encode()
 

@@ -29,7 +29,7 @@ from proxy.events import (
     ReviewsDropped,
 )
 from proxy.middleware.access_log import RequestFinished
-from proxy.sync.events import Compared, Deleted, FeedRead, Validated
+from proxy.sync.events import Backfilled, Compared, Deleted, FeedRead, Validated
 from proxy.telemetry.prometheus_multiproc import shared
 from proxy.trustpilot.transport import kinds
 
@@ -145,6 +145,12 @@ class Metrics:
         self._deleted = Counter(
             "ccproxy_sync_deletions", "Deletions that Trustpilot listed.", registry=self._registry
         )
+        self._backfilled = Gauge(
+            "ccproxy_sync_backfill_reviews",
+            "Reviews read of the list that is read once.",
+            multiprocess_mode="livemax",
+            registry=self._registry,
+        )
         # From 0 on, so that a rate of the first one is seen.
         for outcome in ("confirmed", "changed"):
             self._validated.labels(outcome)
@@ -168,6 +174,8 @@ class Metrics:
             case FeedRead():
                 self._feed_reads.labels(event.outcome).inc()
                 self._feed_reviews.inc(event.reviews)
+            case Backfilled():
+                self._backfilled.set(event.reviews)
             case Compared():
                 self._compared.inc(event.products)
             case Deleted():

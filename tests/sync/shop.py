@@ -15,6 +15,7 @@ from proxy.reviews.brand_assets import NoAssets
 from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
 from proxy.reviews.page_loader import is_page, page_of
 from proxy.reviews.summary import Summary
+from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions
 from proxy.sync.feed import FeedCall, FeedReader
@@ -175,18 +176,30 @@ class DeletionLists:
 class Heart:
     """The proxy without its edge, in front of a :class:`Shop`."""
 
-    def __init__(self, *, sync: bool = True, has_feed: bool = False, most_skus: int = 100) -> None:
-        self.clock = Clock()
+    def __init__(
+        self,
+        *,
+        sync: bool = True,
+        has_feed: bool = False,
+        fills: bool = False,
+        before: Heart | None = None,
+        most_skus: int = 100,
+    ) -> None:
+        """``before``: the process that ended, with the same shop and backend."""
+        self.clock: Clock = before.clock if before else Clock()
         self.jobs = Jobs()
-        self.shop = Shop(self.clock)
+        self.shop: Shop = before.shop if before else Shop(self.clock)
         self.lifetimes = Lifetimes(FRESH, STALE, MISSING, confirms=sync)
         # A fetch ends at once; what is collected for a call waits until the test lets it go.
-        self.backend = MemoryBackend(0, self.clock)
+        self.backend: MemoryBackend = before.backend if before else MemoryBackend(10**8 if fills else 0, self.clock)
         store = Tiered(self.backend, self.lifetimes, self.clock, at_once, l1_bytes=10**9, fetch_seconds=60)
         self.store = store
         self.cache = Cache(store, Group(at_once), self.clock)
         self.updates = Updates(self.cache, lambda: None)
-        self.reviews = ProductReviews(self.cache, self.shop, NoAssets(), self.clock)
+        self.shops = Shops(self.backend, [UNIT], self.clock, lambda: FRESH)
+        self.reviews = ProductReviews(
+            self.cache, self.shop, NoAssets(), self.clock, without_reviews=self.shops.without_reviews_at
+        )
         self.validator = Validator(
             self.cache,
             self.shop.batch_summaries,
@@ -196,17 +209,20 @@ class Heart:
             fresh_seconds=lambda: FRESH,
             collect_seconds=0.0,
         )
-        self.shops = Shops(self.backend, [UNIT], self.clock, lambda: FRESH)
         store.confirm_with(self.shops.confirmed)
         if sync:
             self.cache.validate_with(
                 lambda key, as_of, fetch: self.shops.covers(key, as_of) or self.validator.want(key, as_of, fetch)
             )
-        comparison = Comparison(
-            self.shop.summaries, self.cache, self.backend, self.validator.spans, self.reviews.refetch
+        spans, refetch = self.validator.spans, self.reviews.refetch
+        comparison = Comparison(self.shop.summaries, self.cache, self.backend, self.shops, self.clock, spans, refetch)
+        backfill = Backfill(
+            self._feed, self.shop.summaries, self.cache, self.backend, self.shops, spans, refetch, self.clock
         )
         self.feed_call: FeedCall = self.shop.feed
-        feed = FeedReader(self._feed, self.updates, self.clock, comparison.touch, fetch_seconds=1)
+        feed = FeedReader(
+            self._feed, self.updates, self.clock, comparison.touch, self.shops.add_skus, fetch_seconds=1
+        )
         deletions = Deletions(DeletionLists(self.shop), self.updates, self.backend, [UNIT], self.clock)
         self.sync = Sync(
             self.backend,
@@ -217,6 +233,7 @@ class Heart:
             lambda: FRESH,
             feed=feed if has_feed else None,
             comparison=comparison,
+            backfill=backfill if fills else None,
         )
 
     def ask(self, *skus: str) -> list[str]:

@@ -1,0 +1,115 @@
+"""All reviews of a shop are read once; then no product of it is cold, and one without a copy has no reviews."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from proxy.clock import Priority
+from tests.sync.shop import FRESH, UNIT, Heart
+
+
+class Killed(BaseException):
+    """Ends a process in the middle of its work."""
+
+
+def shop_of(products: int, reviews: int) -> tuple[Heart, list[str]]:
+    heart = Heart(has_feed=True, fills=True)
+    skus = [f"S{number}" for number in range(products)]
+    chance = random.Random(1)
+    for number in range(products * reviews):
+        heart.clock.now += 60
+        heart.shop.add(skus[number % products], stars=chance.randint(1, 5))
+    return heart, skus
+
+
+def texts(heart: Heart, sku: str) -> list[str]:
+    return [review["content"] for review in heart.shop.products[sku]][:20]
+
+
+def test_then_no_product_is_cold_and_an_unknown_one_has_no_reviews_without_a_call() -> None:
+    heart, skus = shop_of(50, 12)
+    heart.sync.round()
+    # The feed's newest page, all seven, and the summaries twice.
+    assert heart.shop.calls == {"feed": 1 + 7, "shop_summaries": 2}
+    heart.shop.calls.clear()
+    for sku in skus:
+        assert heart.ask(sku) == texts(heart, sku)
+    assert heart.ask("UNKNOWN", "NEW") == []
+    assert heart.shop.calls == {}
+    heart.shop.add("NEW", content="The first")
+    heart.clock.now += FRESH
+    heart.sync.round()
+    assert heart.ask("NEW") == ["The first"]
+
+
+def test_it_goes_on_where_it_was_killed() -> None:
+    heart, skus = shop_of(40, 25)
+    for page in (2, 5, 9):
+        heart = killed_at(heart, page)
+    heart.sync.round()
+    assert heart.shop.calls["reviews"] == 0
+    # Ten pages and the end; the feed's own; each page that was asked for when it was killed.
+    assert heart.shop.calls["feed"] <= 11 + 1 + 3
+    heart.shop.calls.clear()
+    for sku in skus:
+        assert heart.ask(sku) == texts(heart, sku)
+    assert heart.shop.calls == {}
+
+
+def killed_at(heart: Heart, page: int) -> Heart:
+    call = heart.shop.feed
+
+    def killing(business_unit: str, number: int, *, priority: Priority) -> object:
+        answer = call(business_unit, number, priority=priority)
+        if priority is Priority.BACKFILL and number == page:
+            raise Killed
+        return answer
+
+    heart.feed_call = killing  # type: ignore[assignment]  # as the call is, while it lives
+    with pytest.raises(Killed):
+        heart.sync.round()
+    return Heart(has_feed=True, fills=True, before=heart)
+
+
+def test_what_happens_meanwhile_is_right_in_the_end() -> None:
+    heart, skus = shop_of(30, 30)
+    chance = random.Random(2)
+    call = heart.shop.feed
+
+    def changing(business_unit: str, number: int, *, priority: Priority) -> object:
+        answer = call(business_unit, number, priority=priority)
+        for _ in range(3):
+            sku = chance.choice(skus)
+            if chance.random() < 0.5:
+                heart.shop.add(sku, stars=chance.randint(1, 5))
+            else:
+                heart.shop.products[sku].pop(chance.randrange(len(heart.shop.products[sku])))
+        return answer
+
+    heart.feed_call = changing  # type: ignore[assignment]  # as the call is
+    heart.sync.round()
+    heart.feed_call = call
+    assert heart.shops.load(UNIT).is_backfilled
+    heart.clock.now += 2 * 3600
+    heart.sync.round()
+    for sku in skus:
+        assert heart.ask(sku) == texts(heart, sku)
+
+
+def test_a_page_that_is_lost_leaves_no_product_wrong() -> None:
+    heart, skus = shop_of(30, 30)
+    heart.shop.lost_page = 4
+    heart.sync.round()
+    for sku in skus:
+        assert heart.ask(sku) == texts(heart, sku)
+
+
+def test_products_of_more_than_a_page_are_complete_with_their_summary() -> None:
+    heart, skus = shop_of(2, 150)
+    heart.sync.round()
+    heart.shop.calls.clear()
+    for sku in skus:
+        assert heart.ask(sku) == texts(heart, sku)
+    assert heart.shop.calls == {}
