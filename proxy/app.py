@@ -158,9 +158,7 @@ def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
 
     workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time, spawn)
     proxy.services.append(workers)
-    app.register_blueprint(
-        status_page(proxy.settings, workers, proxy.quota.uses, proxy.store.is_reachable, draining.is_set)
-    )
+    app.register_blueprint(status_page(proxy.settings, workers, proxy.quota, proxy.store, draining.is_set))
 
 
 def _watch(app: Flask, proxy: Proxy, metrics: Metrics, report: Report) -> None:
@@ -168,7 +166,13 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, report: Report) -> None:
 
     def set_gauges() -> None:
         store = proxy.store
-        metrics.set_gauges(entries=len(store), cached_bytes=store.l1_bytes, uses=proxy.quota.uses())
+        metrics.set_gauges(
+            entries=len(store),
+            cached_bytes=store.l1_bytes,
+            uses=proxy.quota.uses(),
+            plan=proxy.quota.plan_use(),
+            fresh_seconds=store.lifetimes.fresh_now,
+        )
 
     gauges = Gauges(set_gauges, spawn)
     proxy.services.append(gauges)

@@ -46,7 +46,7 @@ def health(store: Tiered, quota: Quota, breaker: CircuitBreaker, is_draining: Ca
             "share_of_today": use.share,
             "days_until_used_up": use.days_until_used_up,
         }
-        fresh = store.lifetimes.fresh * store.lifetimes.pace.fresh
+        fresh = store.lifetimes.fresh_now
         paused = "paused" if breaker.is_open else "calling"
         return jsonify(status="ready", trustpilot=paused, calls=calls, plan=plan, fresh_seconds=round(fresh))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -13,9 +13,12 @@ from typing import Any
 from flask import Blueprint, Response
 
 from proxy.api.pages import rendered, wants_page
+from proxy.cache import Tiered
 from proxy.cache.backend import Use
 from proxy.settings import Settings
 from proxy.telemetry.recent import MINUTES, MOST_ERRORS, Snapshot, Workers
+from proxy.trustpilot.plan import PlanUse
+from proxy.trustpilot.quota import Quota
 
 Json = dict[str, Any]
 
@@ -26,8 +29,8 @@ _NEARLY = 0.8
 def status_page(
     settings: Settings,
     workers: Workers,
-    uses: Callable[[], Sequence[Use]],
-    store_is_reachable: Callable[[], bool],
+    quota: Quota,
+    store: Tiered,
     is_draining: Callable[[], bool],
 ) -> Blueprint:
     """Return the endpoint."""
@@ -35,7 +38,7 @@ def status_page(
 
     @endpoints.get("/status")
     def status() -> Response:
-        report = _report(settings, workers, uses(), reachable=store_is_reachable(), draining=is_draining())
+        report = _report(settings, workers, quota, store, draining=is_draining())
         if wants_page():
             return rendered("status.html", status=report, moment=_moment, span=span)
         text = json.dumps(report, ensure_ascii=False)
@@ -46,20 +49,26 @@ def status_page(
     return endpoints
 
 
-def _report(settings: Settings, workers: Workers, uses: Sequence[Use], *, reachable: bool, draining: bool) -> Json:
+def _report(settings: Settings, workers: Workers, quota: Quota, store: Tiered, *, draining: bool) -> Json:
     running, ended = workers.snapshots()
     now = time.time()
     report: Json = {
         "version": version("connected-content-proxy"),
         "now": _iso(now),
         "trustpilot": _trustpilot(running),
-        "calls": [_window(use) for use in uses],
+        "calls": [_window(use) for use in quota.uses()],
+        "plan": _plan(quota.plan_use()),
+        "sync": {
+            "mode": settings.sync,
+            "fresh_seconds": settings.fresh_seconds,
+            "fresh_seconds_now": round(store.lifetimes.fresh_now),
+        },
         "last_hour": _last_hour([*running, *ended], now),
         "cache": {
             "entries": sum(snapshot["levels"].get("entries", 0) for snapshot in running),
             "bytes": sum(snapshot["levels"].get("bytes", 0) for snapshot in running),
         },
-        "store": {"kind": settings.cache_url.partition(":")[0], "reachable": reachable},
+        "store": {"kind": settings.cache_url.partition(":")[0], "reachable": store.is_reachable()},
         "workers": {
             "expected": settings.workers,
             "running": [
@@ -71,7 +80,7 @@ def _report(settings: Settings, workers: Workers, uses: Sequence[Use], *, reacha
         "settings": settings.shown(),
         "draining": draining,
     }
-    warnings = _warnings(report, now)
+    warnings = warnings_of(report, now)
     return {"state": "attention" if warnings else "well", "notices": warnings, **report}
 
 
@@ -101,6 +110,18 @@ def _window(use: Use) -> Json:
     }
 
 
+def _plan(use: PlanUse | None) -> Json | None:
+    if use is None:
+        return None
+    return {
+        "limit": use.limit,
+        "used": use.used,
+        "today": use.today,
+        "share_of_today": use.share,
+        "days_until_used_up": use.days_until_used_up and round(use.days_until_used_up),
+    }
+
+
 def _last_hour(snapshots: list[Snapshot], now: float) -> Json:
     oldest = int(now // 60) - MINUTES
     counts: Counter[str] = Counter()
@@ -120,7 +141,7 @@ def _errors(snapshots: list[Snapshot]) -> list[Json]:
     return [{**failure._asdict(), "at": _iso(failure.at)} for failure in sorted([*failed, *refused], reverse=True)]
 
 
-def _warnings(report: Json, now: float) -> list[str]:
+def warnings_of(report: Json, now: float) -> list[str]:
     """Return a sentence for each thing that somebody should know."""
     warnings = []
     if report["draining"]:
@@ -145,6 +166,7 @@ def _warnings(report: Json, now: float) -> list[str]:
             warnings.append(
                 f"The quota is nearly used up: {used}. Copies are not refreshed; the rest is for new products."
             )
+    warnings += _of_the_plan(report)
     if not report["store"]["reachable"]:
         warnings.append(
             "The store can't be reached. Each worker answers from its own memory; invitations are refused."
@@ -160,6 +182,21 @@ def _warnings(report: Json, now: float) -> list[str]:
     if recent:
         warnings.append(
             f"In the last 5 minutes at least {len(recent)} answers were errors of status 5xx; they are below."
+        )
+    return warnings
+
+
+def _of_the_plan(report: Json) -> list[str]:
+    plan, sync = report["plan"], report["sync"]
+    warnings = []
+    if plan and plan["used"] >= plan["limit"]:
+        warnings.append(
+            f"The plan's {plan['limit']:,} calls of the year are used up. Only products without a copy are asked for."
+        )
+    if sync["fresh_seconds_now"] > sync["fresh_seconds"]:
+        warnings.append(
+            f"The plan has too few calls for the freshness that is set: copies are fresh for "
+            f"{span(sync['fresh_seconds_now'])} in place of {span(sync['fresh_seconds'])}."
         )
     return warnings
 

@@ -78,6 +78,11 @@ class Lifetimes:
     confirms: bool = False
     pace: Pace = field(default_factory=Pace, compare=False)
 
+    @property
+    def fresh_now(self) -> float:
+        """Return the seconds that an entry of now is fresh for, as far as the plan goes."""
+        return self.fresh * self.pace.fresh
+
     def state(self, entry: Entry | None, now: float) -> State:
         """Tell whether ``entry`` may be answered, and whether without asking Trustpilot again.
 

@@ -31,6 +31,7 @@ from proxy.events import (
 from proxy.middleware.access_log import RequestFinished
 from proxy.sync.events import Backfilled, Compared, Deleted, FeedRead, Validated
 from proxy.telemetry.prometheus_multiproc import shared
+from proxy.trustpilot.plan import PlanUse
 from proxy.trustpilot.transport import kinds
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)
@@ -92,6 +93,19 @@ class Metrics:
             "Calls allowed within the window.",
             ["window"],
             multiprocess_mode=_SHARED,
+            registry=own,
+        )
+        self._plan_calls = Gauge(
+            "ccproxy_plan_calls",
+            "Calls of the plan: the year's limit, those used, today's share of the rest, and those used of that.",
+            ["what"],
+            multiprocess_mode=_SHARED,
+            registry=own,
+        )
+        self._fresh_seconds = Gauge(
+            "ccproxy_fresh_seconds",
+            "Age until which copies are fresh now, as far as the plan goes.",
+            multiprocess_mode="livemax",
             registry=own,
         )
         self._breaker_open = Gauge(
@@ -196,8 +210,19 @@ class Metrics:
         """Count a copy that had to leave memory."""
         self._evictions.inc()
 
-    def set_gauges(self, *, entries: int, cached_bytes: int, uses: list[Use]) -> None:
-        """Set what has a level and no event: the copies in this process's memory, and the quota."""
+    def set_gauges(
+        self, *, entries: int, cached_bytes: int, uses: list[Use], plan: PlanUse | None, fresh_seconds: float
+    ) -> None:
+        """Set what has a level and no event: the copies in this process's memory, the quota and the plan."""
+        self._fresh_seconds.set(fresh_seconds)
+        if plan is not None:
+            for what, calls in (
+                ("limit", plan.limit),
+                ("used", plan.used),
+                ("share of today", plan.share),
+                ("used today", plan.today),
+            ):
+                self._plan_calls.labels(what).set(calls)
         self._entries.set(entries)
         self._bytes.set(cached_bytes)
         for use in uses:

@@ -11,6 +11,7 @@ import requests
 from playwright.sync_api import Browser, Page
 
 from proxy.api.docs import EXAMPLES
+from proxy.api.status import warnings_of
 from tests.browser import artefact, fits, violations, visitor
 from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox
 from tools.examples import recorded
@@ -99,6 +100,16 @@ def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy) -> None:
     assert status["last_hour"]["calls"] == {"200": 2}
     assert status["store"] == {"kind": "memory", "reachable": True}
     assert [window["window"] for window in status["calls"]][:2] == ["5 minutes", "hour"]
+    assert status["plan"] == {
+        "limit": 200_000,
+        "used": 2,
+        "today": 2,
+        "share_of_today": 547,
+        "days_until_used_up": None,
+    }
+    assert status["sync"] == {"mode": "off", "fresh_seconds": 900, "fresh_seconds_now": 900}
+    assert "2 of 200,000; today 2 of a share of 547" in text
+    assert "15 minutes (SYNC is off)" in text
     assert status["settings"]["TRUSTPILOT_API_KEY"] == "set"
     assert SECRET not in str(status) + text
 
@@ -159,3 +170,13 @@ def test_a_page_whose_proxy_ended_says_so(page: Page, proxy: RunningProxy) -> No
     _open(page, proxy, "/status", "status-before-the-end")
     proxy.end()
     page.get_by_text("The proxy has not answered this page since").wait_for()
+
+
+def test_a_plan_that_is_too_small_is_told_and_how_long_copies_are_fresh_now(proxy: RunningProxy) -> None:
+    report = _status(proxy)
+    assert warnings_of(report, 0) == []
+    report["sync"]["fresh_seconds_now"] = 7200
+    [warning] = warnings_of(report, 0)
+    assert "copies are fresh for 2 hours in place of 15 minutes" in warning
+    report["plan"]["used"] = report["plan"]["limit"]
+    assert "200,000 calls of the year are used up" in warnings_of(report, 0)[0]
