@@ -271,6 +271,8 @@ class ResponseCache:
         self._deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
         self._calls: dict[RequestKey, Call[CachedResponse | None]] = {}
+        self._late: dict[RequestKey, CachedResponse] = {}
+        """Of calls under way, what those get whose time is up before."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         """Answer one request."""
@@ -321,13 +323,31 @@ class ResponseCache:
             try:
                 response = call.wait(deadline)
             except DeadlinePassed:
-                response = None
+                return self._late_response(key, environ, call)
             if response is None:
                 # Without a response to share each asks for itself; its deadline runs from when it came.
                 return self._make(key, environ)
-            if not (response.status.startswith("504") and deadline.remaining()):
+            # Whoever came first ran out of time first. What it waited for may come in time for those far behind it.
+            has_time = deadline.remaining() > self._deadline_seconds / 2
+            if not (has_time and response.status.startswith("504")):
                 return response
-            # Whoever came first ran out of time first. What it waited for may come in time for those behind it.
+
+    def _late_response(
+        self, key: RequestKey, environ: WSGIEnvironment, call: Call[CachedResponse | None]
+    ) -> CachedResponse:
+        """Return what is answered where there was no time: made once for all who wait for ``call``.
+
+        They are many exactly when there is no time to make each its own.
+        """
+        response = self._late.get(key)
+        if response is None:
+            response = self._make(key, environ)
+            with self._lock:
+                # One that was made from products may be out of date for the next, and is in the store anyway.
+                is_shared = response.sources is None and not response.status.startswith("500")
+                if is_shared and self._calls.get(key) is call:
+                    self._late[key] = response
+        return response
 
     def _lead(self, key: RequestKey, environ: WSGIEnvironment, call: Call[CachedResponse | None]) -> CachedResponse:
         shared: CachedResponse | None = None
@@ -344,6 +364,7 @@ class ResponseCache:
             with self._lock:
                 if self._calls.get(key) is call:
                     del self._calls[key]
+                self._late.pop(key, None)
             call.set_result(shared)
 
     def _make(self, key: RequestKey, environ: WSGIEnvironment) -> CachedResponse:

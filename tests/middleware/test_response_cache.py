@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -451,14 +451,18 @@ def _never(status: str, headers: list[tuple[str, str]], exc_info: object = None,
     raise AssertionError("start_response is not for whole answers")
 
 
+def _asked(cache: ResponseCache) -> bytes:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/reviews", "QUERY_STRING": "sku=A"}
+    return b"".join(cache(environ, lambda *_: None))  # type: ignore[arg-type]  # as any WSGI server
+
+
 def test_who_came_behind_one_whose_time_ran_out_waits_on_until_their_own_has() -> None:
-    answers: list[bytes] = []
     asked: list[str] = []
 
     def app(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         asked.append("")
         if len(asked) == 1:
-            behind.start()
+            behind.append(pool.submit(_asked, cache))
             time.sleep(0.2)
             start_response("504 GATEWAY TIMEOUT", [])
             return [b"late"]
@@ -466,12 +470,29 @@ def test_who_came_behind_one_whose_time_ran_out_waits_on_until_their_own_has() -
         return [b"in time"]
 
     cache = ResponseCache(app, ResponseStore(10_000, time.time), time.time, 20)
+    behind: list[Future[bytes]] = []
+    with ThreadPoolExecutor(1) as pool:
+        assert _asked(cache) == b"late"
+        assert behind[0].result(20) == b"in time"
 
-    def ask() -> None:
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/reviews", "QUERY_STRING": "sku=A"}
-        answers.append(b"".join(cache(environ, lambda *_: None)))  # type: ignore[arg-type]  # as any WSGI server
 
-    behind = threading.Thread(target=ask)
-    ask()
-    behind.join(20)
-    assert sorted(answers) == [b"in time", b"late"]
+def test_those_whose_time_runs_out_beside_each_other_share_one_answer() -> None:
+    asked: list[str] = []
+    all_answered = threading.Event()
+
+    def app(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        asked.append("")
+        if len(asked) == 1:
+            all_answered.wait(20)
+        start_response("504 GATEWAY TIMEOUT", [])
+        return [b"late"]
+
+    cache = ResponseCache(app, ResponseStore(10_000, time.time), time.time, 0.05)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(_asked, cache)
+        while not asked:
+            time.sleep(0.001)
+        assert [_asked(cache) for _ in range(5)] == [b"late"] * 5
+        all_answered.set()
+        assert first.result(20) == b"late"
+    assert len(asked) == 2, "the first, and one for the five"
