@@ -10,11 +10,15 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator
+from configparser import ConfigParser
 from pathlib import Path
+from pkgutil import resolve_name
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from proxy import create_app
 from proxy.api import parameters
-from proxy.api.docs import EXAMPLES, fields_of
+from proxy.api.docs import EXAMPLES, fields_of, takes
 from proxy.api.openapi import described
 from proxy.api.routes import RIGHT_FOR
 from proxy.api.values import ListParameter, Parameter
@@ -96,8 +100,8 @@ def _parameters() -> str:
             if parameter.get("required")
             else _code(parameter["schema"].get("default"), {_UNIT: "the first", "None": "–"})
         )
-        takes = words.get(name, "one of `TRUSTPILOT_BUSINESS_UNIT_ID`")
-        rows.append((f"`{name}`", parameter["description"], takes, default, _everywhere(where[name])))
+        taken = words.get(name) or takes(parameter["schema"]).replace(_UNIT, "one of `TRUSTPILOT_BUSINESS_UNIT_ID`")
+        rows.append((f"`{name}`", parameter["description"], taken, default, _everywhere(where[name])))
     return _table(("parameter", "meaning", "takes", "default", "at"), rows)
 
 
@@ -118,6 +122,24 @@ def _statuses() -> str:
             if status[0] in "45":
                 meanings[status] = answer["description"]
     return _table(("status", "when"), ((status, meanings[status]) for status in sorted(meanings)))
+
+
+def _commands() -> str:
+    # Not what is installed here, which may be older.
+    package = ConfigParser()
+    package.read(ROOT / "setup.cfg")
+    lines = package["options.entry_points"]["flask.commands"].split("\n")
+    known = {
+        name.strip(): resolve_name(place.strip())
+        for name, _, place in (line.partition("=") for line in lines if line)
+    }
+    with TemporaryDirectory() as folder:
+        # Its store's file, if it has one, is nobody's.
+        url = f"sqlite:///{folder}/proxy.sqlite3"
+        app = create_app(Settings(api_key="", business_units=(_UNIT,), cache_url=url))
+        known |= app.cli.commands
+    rows = ((f"`{name}`", known[name].get_short_help_str(200)) for name in sorted(known))
+    return _table(("command", "does"), rows)
 
 
 def _answer() -> str:
@@ -164,6 +186,7 @@ _GENERATED = {
     "parameters": _parameters,
     "fields": _fields,
     "statuses": _statuses,
+    "commands": _commands,
     "answer": _answer,
 }
 

@@ -96,7 +96,7 @@ def _operation(method: str, path: str, operation: Json, shared: list[Json], sche
         "anchor": f"{method}-{path.strip('/').replace('/', '-').replace('{bu}', 'bu') or 'start'}",
         "summary": operation["summary"],
         "requires": operation.get("x-requires"),
-        "parameters": [{**one, "takes": _takes(one["schema"])} for one in given],
+        "parameters": [{**one, "takes": takes(one["schema"])} for one in given],
         "command": _command(method, path, given),
         "example": EXAMPLES.get(path) if method == "get" else None,
         "fields": list(_fields(schema, schemas, "")),
@@ -145,7 +145,8 @@ def _kind(schema: Json) -> str:
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
-def _takes(schema: Json) -> str:
+def takes(schema: Json) -> str:
+    """Return in words what a parameter of that schema takes."""
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     if schema["type"] in ("integer", "number"):
