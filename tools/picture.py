@@ -17,7 +17,7 @@ _WIDTH = 620
 _MAIL = """<!doctype html><meta charset="utf-8">
 <style>
 body { margin: 0; padding: 18px; background: #e9edf2; font-family: Arial, sans-serif }
-main { background: #fff; border: 1px solid #d9e2ec; border-radius: 8px; padding: 22px; color: #1f2933; font-size: 15px }
+main { background: #fff; border: 1px solid #d9e2ec; padding: 22px; color: #1f2933; font-size: 15px }
 small { font-size: 13px; color: #52606d }
 h1 { font-size: 19px; margin: 2px 0 14px }
 .button { display: inline-block; background: #1d6f42; color: #fff; padding: 10px 18px; border-radius: 6px }
