@@ -353,7 +353,7 @@ def _backend(settings: Settings, report: Report) -> Backend:
     if settings.cache_file is None:
         return MemoryBackend(0)
     max_bytes = int(settings.cache_max_disk_mb * MEBIBYTE)
-    return SqliteBackend(settings.cache_file, spawn, max_bytes=max_bytes, offload=_offload())
+    return SqliteBackend(settings.cache_file, spawn, max_bytes=max_bytes, offload=_offload(), report=report)
 
 
 def _redis(settings: Settings, report: Report, *, patience: float | None = None) -> Backend:

@@ -17,6 +17,13 @@ class RedisFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class FileFailed:
+    """The SQLite file could not be used. ``kind``: ``full``, ``locked``, ``damaged`` or ``other``."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallStarted:
     """A request to Trustpilot is being sent."""
 

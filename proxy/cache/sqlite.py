@@ -52,8 +52,10 @@ from proxy.cache.sqlite_upkeep import (
     drop_unused,
     note_used,
     shrink,
+    used_bytes,
 )
 from proxy.clock import Spawn
+from proxy.events import Report, unheard
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -63,6 +65,9 @@ REST_SECONDS = 1.0
 """After its patience was spent on another process's lock the file is left alone this long."""
 
 MAINTENANCE_SECONDS = 30.0
+_NEARLY_FULL = 0.95
+"""Of the most bytes, from when on products have to leave."""
+
 _LOOK_SECONDS = 0.1
 _POLL_SECONDS = 0.004
 _RETRY_SECONDS = 0.002
@@ -99,6 +104,7 @@ class SqliteBackend:
         offload: Offload = inline,
         patience: float = PATIENCE_SECONDS,
         clock: MachineClock | None = None,
+        report: Report = unheard,
     ) -> None:
         self._path = path
         self._me = uuid.uuid4().hex
@@ -107,12 +113,15 @@ class SqliteBackend:
         self._clock = clock or MachineClock.of_this_machine()
         self._offload = offload
         self._patience = patience
-        self._troubles = Troubles(path)
+        self._troubles = Troubles(path, report)
         self._commits = GroupCommit(self._commit)
         self._reading = threading.RLock()
         self._opened: Opened | None = None
         self._looked_at = 0.0
         self._resting_until = 0.0
+        self._reads_rest_until = 0.0
+        self._is_over = False
+        self._is_evicting = False
         self._maintain_at = time.monotonic() + MAINTENANCE_SECONDS
         self._used: set[str] = set()
         self._epoch = 0
@@ -303,13 +312,19 @@ class SqliteBackend:
         writer.execute("DELETE FROM changes WHERE seq <= ?", ((noted.lastrowid or 0) - CHANGES_REMEMBERED,))
 
     def _read(self, look: Work[T]) -> T:
-        until = time.monotonic() + self._patience
+        now = time.monotonic()
+        if now < self._reads_rest_until:
+            raise BackendDown(_LOCKED)
+        until = now + self._patience
         while True:
             try:
                 with self._reading:
                     return look(self._current(at_once=False).reader)
             except (sqlite3.Error, OSError, FileRefused) as error:
-                if not (isinstance(error, sqlite3.Error) and is_busy(error)) or time.monotonic() > until:
+                if not (isinstance(error, sqlite3.Error) and is_busy(error)):
+                    raise self._down(error) from error
+                if time.monotonic() > until:
+                    self._reads_rest_until = time.monotonic() + REST_SECONDS
                     raise self._down(error) from error
             time.sleep(_RETRY_SECONDS)
 
@@ -325,7 +340,7 @@ class SqliteBackend:
             try:
                 with self._reading:
                     opened = self._current(at_once=True)
-                self._offload(partial(_transaction, opened.writer, jobs))
+                self._offload(partial(self._run, opened.writer, jobs))
             except (sqlite3.Error, OSError, FileRefused) as error:
                 if not (isinstance(error, sqlite3.Error) and is_busy(error)):
                     raise self._down(error) from error
@@ -334,8 +349,15 @@ class SqliteBackend:
                     raise self._down(error) from error
             else:
                 self._troubles.over()
+                if self._is_over and not self._is_evicting:
+                    self._is_evicting = True
+                    self._spawn(self._evict)
                 return
             time.sleep(_RETRY_SECONDS)
+
+    def _run(self, writer: sqlite3.Connection, jobs: list[Job]) -> None:
+        _transaction(writer, jobs)
+        self._is_over = used_bytes(writer) > self._max_bytes * _NEARLY_FULL
 
     def _current(self, *, at_once: bool) -> Opened:
         """Return the open file; another one, if somebody took it away. ``at_once``: look whether somebody did."""
@@ -351,6 +373,8 @@ class SqliteBackend:
         if self._opened is None:
             self._opened = open_file(self._path, self._clock)
             self._epoch += 1
+            # Another file may be at the same version by chance.
+            self._version = -1
             if opened is not None and self._opened.made:
                 log_lost(self._path)
         return self._opened
@@ -374,16 +398,26 @@ class SqliteBackend:
             self._write(partial(note_used, products=used, now=now))
             if not self._write(partial(begin_maintenance, now=now, pause=MAINTENANCE_SECONDS)):
                 return
-            for step in (
-                drop_expired,
-                partial(drop_unused, max_bytes=self._max_bytes),
-                partial(shrink, max_bytes=self._max_bytes),
-            ):
-                while self._write(partial(step, now=self._now())):
-                    # The others' writes have their turn.
-                    time.sleep(_RETRY_SECONDS)
+            self._repeat(drop_expired)
+            self._repeat(partial(drop_unused, max_bytes=self._max_bytes))
+            self._repeat(partial(shrink, max_bytes=self._max_bytes))
         except BackendDown:
             return
+
+    def _evict(self) -> None:
+        """Make room at once: the next maintenance may be too late."""
+        try:
+            self._repeat(partial(drop_unused, max_bytes=self._max_bytes))
+            self._repeat(partial(shrink, max_bytes=self._max_bytes))
+        except BackendDown:
+            return
+        finally:
+            self._is_evicting = False
+
+    def _repeat(self, step: Callable[..., bool]) -> None:
+        while self._write(partial(step, now=self._now())):
+            # The others' writes have their turn.
+            time.sleep(_RETRY_SECONDS)
 
 
 def _transaction(writer: sqlite3.Connection, jobs: list[Job]) -> None:

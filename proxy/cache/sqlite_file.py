@@ -107,10 +107,7 @@ def prepare(path: Path) -> None:
     Raises :class:`FileRefused` for what only the operator can change. A file that is damaged or from a newer version
     is left to the first who opens it.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileRefused(f"its folder {path.parent} can't be made: {error.strerror}") from error
+    _make_folder(path)
     kind = _file_system(path.parent)
     if _NETWORKED.fullmatch(kind):
         raise FileRefused(
@@ -149,6 +146,9 @@ def close_file(opened: Opened) -> None:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Tell whether ``error`` says that the file's content is not what it has to be."""
+    if str(error).startswith("no such table"):
+        # Somebody emptied it under the running proxy.
+        return True
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -189,7 +189,16 @@ class _Newer(Exception):
     """The file is from a newer version of the proxy."""
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        # For the proxy's user only, like the file in it.
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileRefused(f"its folder {path.parent} can't be made: {error.strerror}") from error
+
+
 def _open(path: Path, clock: MachineClock) -> Opened:
+    _make_folder(path)
     try:
         # Before SQLite makes it: what is in it is for the proxy's user only. SQLite's log takes the mode over.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -227,6 +236,8 @@ def _connected(path: Path) -> sqlite3.Connection:
 def _initialised(writer: sqlite3.Connection, path: Path, clock: MachineClock) -> float:
     """Make sure that the file is the proxy's and complete; return how far its time is ahead of the uptime."""
     run = writer.execute
+    # Before anything is changed: it may be somebody else's.
+    _is_empty(writer, path)
     run("PRAGMA auto_vacuum = INCREMENTAL")
     run("PRAGMA journal_mode = WAL")
     run("PRAGMA synchronous = NORMAL")

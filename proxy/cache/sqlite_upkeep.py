@@ -5,6 +5,7 @@ The steps of the upkeep are small transactions, so that nobody waits for one; ea
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from proxy.cache.backend import DAY_SECONDS, EXACT_SECONDS, BackendDown
+from proxy.cache.sqlite_file import is_busy, is_damage
+from proxy.events import FileFailed, Report
 
 T = TypeVar("T")
 
@@ -124,14 +127,16 @@ class GroupCommit:
 class Troubles:
     """Says once what is wrong with the file, and once that it is over."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, report: Report) -> None:
         self._path = path
+        self._report = report
         self._reason = ""
         self._said_at = float("-inf")
 
     def begun(self, error: Exception) -> BackendDown:
         """Note ``error``; return what to raise for it."""
-        reason = _reason(error)
+        kind, reason = _kind(error)
+        self._report(FileFailed(kind))
         now = time.monotonic()
         if reason != self._reason or now > self._said_at + _REPEATED_SECONDS:
             _log.warning("the cache file %s can't be used, going on without it: %s", self._path, reason)
@@ -146,13 +151,20 @@ class Troubles:
             _log.warning("the cache file %s can be used again", self._path)
 
 
-def _reason(error: Exception) -> str:
+def _kind(error: Exception) -> tuple[str, str]:
+    """Return what kind of trouble ``error`` is, and the reason in words."""
     if isinstance(error, sqlite3.Error):
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        return {"SQLITE_FULL": "the disk is full", "SQLITE_BUSY": "another process locks it"}.get(name, name)
+        if is_busy(error):
+            return "locked", "another process locks it"
+        if is_damage(error):
+            return "damaged", "it is damaged"
+        if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+            return "full", "the disk is full"
+        return "other", name
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return str(error)
+        return "full" if error.errno in (errno.ENOSPC, errno.EFBIG) else "other", error.strerror or "an OSError"
+    return "other", str(error)
 
 
 def note_used(writer: sqlite3.Connection, *, products: Iterable[str], now: float) -> None:
@@ -198,7 +210,7 @@ def drop_expired(writer: sqlite3.Connection, *, now: float) -> bool:
 
 def drop_unused(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bool:
     """Drop the entries of the products used least recently while there are too many bytes; tell whether there are."""
-    if _bytes(writer, "page_count") - _bytes(writer, "freelist_count") <= max_bytes * _ROOM:
+    if used_bytes(writer) <= max_bytes * _ROOM:
         return False
     dropped = writer.execute(
         "DELETE FROM entries WHERE product IN (SELECT product FROM products WHERE EXISTS "
@@ -217,6 +229,11 @@ def shrink(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bool:
     # A step for each page: to be fetched to the last.
     writer.execute(f"PRAGMA incremental_vacuum({_SHRUNK_AT_ONCE})").fetchall()
     return True
+
+
+def used_bytes(writer: sqlite3.Connection) -> int:
+    """Return the bytes that what is kept takes in the file."""
+    return _bytes(writer, "page_count") - _bytes(writer, "freelist_count")
 
 
 def _bytes(writer: sqlite3.Connection, pages: str) -> int:

@@ -2,7 +2,8 @@
 
 A delivery adds a claim to the backend, sends, and puts Trustpilot's answer in the claim's place; later deliveries are
 answered with that. A failed one removes its claim, so that the next delivery is sent. Deliveries that come while it
-is under way wait for it and are answered alike, also when it fails. A claim whose process died ends by itself.
+is under way wait for it and are answered alike, also when it fails. Of a claim whose process died nobody knows what
+became of it: for a day it is answered so, and not sent again.
 
 Keys are keyed hashes: no backend ever holds an address.
 """
@@ -14,12 +15,15 @@ import hmac
 import itertools
 import json
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cachetools import TTLCache
+
 from proxy.cache.backend import Backend, BackendDown
-from proxy.clock import Deadline
+from proxy.clock import Deadline, Now
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
 from proxy.trustpilot.invitations import Verdict
 
@@ -30,6 +34,7 @@ FAILURE_SECONDS = 60.0
 _LONGEST_BODY = 65_536
 """Bytes of Trustpilot's answer that are remembered; a longer one is answered again without its body."""
 
+_UNKNOWN_RETRY_SECONDS = 300
 _PAUSES = (0.02, 0.05, 0.1)
 _LONGEST_PAUSE = 0.2
 _PREFIX = "invitation"
@@ -88,6 +93,7 @@ class _Record:
 
     identity: str
     claim: str = ""
+    until: float = 0.0
     status: int | None = None
     body: str = ""
     failed: str | None = None
@@ -107,6 +113,8 @@ class _Record:
             return None
         texts = (record.identity, record.claim, record.body, record.failed or "")
         numbers = (record.retry_after, record.status or 0)
+        if not isinstance(record.until, int | float):
+            return None
         if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
             return None
         return record
@@ -122,10 +130,15 @@ class _Record:
 class Idempotency:
     """Sends each invitation once. ``claim_seconds``: longer than any sending takes."""
 
-    def __init__(self, backend: Backend, sleep: Callable[[float], None], *, claim_seconds: float) -> None:
+    def __init__(
+        self, backend: Backend, sleep: Callable[[float], None], *, claim_seconds: float, now: Now = time.time
+    ) -> None:
         self._backend = backend
         self._sleep = sleep
         self._claim_seconds = claim_seconds
+        self._now = now
+        self._unreleased: TTLCache[bytes, _Record] = TTLCache(1000, REMEMBERED_SECONDS, timer=time.monotonic)
+        """Failures by claim, of claims that the backend could not be told to release."""
 
     def send(self, fingerprint: Fingerprint, send: Callable[[], Verdict], deadline: Deadline) -> Outcome:
         """Return the outcome of ``send``, or that of the delivery that came before.
@@ -136,7 +149,8 @@ class Idempotency:
         if fingerprint.key is None:
             return Outcome(send(), replayed=False)
         key = f"{_PREFIX}:{fingerprint.key}"
-        claim = _Record(fingerprint.identity, claim=uuid.uuid4().hex)
+        until = self._now() + self._claim_seconds
+        claim = _Record(fingerprint.identity, claim=uuid.uuid4().hex, until=until)
         try:
             outcome = self._earlier(key, claim, deadline)
         except BackendDown as error:
@@ -151,9 +165,12 @@ class Idempotency:
                 failed = _Record.decode(failure)
                 if failed is not None:
                     return failed.outcome()
-            seen = self._backend.add(key, claim.encode(), self._claim_seconds)
+            seen = self._backend.add(key, claim.encode(), REMEMBERED_SECONDS)
             if seen is None:
                 return None
+            if (unreleased := self._unreleased.pop(seen, None)) is not None:
+                self._release(key, seen, unreleased)
+                continue
             record = _Record.decode(seen)
             if record is None:
                 _log.warning("what is recorded under an invitation's key is not the proxy's: dropped")
@@ -162,6 +179,11 @@ class Idempotency:
                 raise KeyReused
             elif record.status is not None:
                 return record.outcome()
+            elif record.until <= self._now():
+                raise OutcomeUnknown(
+                    "the proxy was ended while it sent this invitation, and does not send it again within 24 hours",
+                    retry_after=_UNKNOWN_RETRY_SECONDS,
+                )
             if not deadline.remaining():
                 break
             if record is not None:
@@ -190,14 +212,15 @@ class Idempotency:
         try:
             self._backend.set(key, record.encode(), REMEMBERED_SECONDS)
         except BackendDown:
-            _log.error("an invitation was sent but could not be recorded: delivered again, it is sent again")
+            _log.error("an invitation was sent but its answer could not be recorded: it may not be known any more")
 
     def _release(self, key: str, claim: bytes, failure: _Record) -> None:
         try:
             self._backend.set(_failure_key(claim), failure.encode(), FAILURE_SECONDS)
             self._backend.remove(key, claim)
         except BackendDown:
-            _log.warning("the claim on a failed invitation could not be removed; it ends by itself")
+            self._unreleased[claim] = failure
+            _log.warning("the claim on a failed invitation could not be removed yet")
 
 
 def _failure_key(claim: bytes) -> str:

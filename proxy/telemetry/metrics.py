@@ -25,6 +25,7 @@ from proxy.events import (
     CallEnded,
     CallNotMade,
     CallStarted,
+    FileFailed,
     RedisFailed,
     ReviewsDropped,
 )
@@ -119,6 +120,9 @@ class Metrics:
         self._redis_errors = Counter(
             "ccproxy_redis_errors", "Questions to Redis that failed.", ["kind"], registry=own
         )
+        self._file_errors = Counter(
+            "ccproxy_sqlite_errors", "Uses of the SQLite file that failed.", ["kind"], registry=own
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -140,6 +144,8 @@ class Metrics:
             self._invitations.labels(outcome)
         for kind in ("unreachable", "refused"):
             self._redis_errors.labels(kind)
+        for kind in ("full", "locked", "damaged", "other"):
+            self._file_errors.labels(kind)
 
         self._validated = Counter(
             "ccproxy_sync_products",
@@ -205,6 +211,8 @@ class Metrics:
                 self._breaker_openings.inc(event.is_open)
             case RedisFailed():
                 self._redis_errors.labels("refused" if event.refused else "unreachable").inc()
+            case FileFailed():
+                self._file_errors.labels(event.kind).inc()
 
     def evicted(self) -> None:
         """Count a copy that had to leave memory."""

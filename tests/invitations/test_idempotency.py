@@ -119,21 +119,44 @@ def test_a_bug_while_sending_leaves_the_invitation_free(backend: Backend) -> Non
 
 
 def test_who_waits_longer_than_its_deadline_is_told_that_it_is_under_way(backend: Backend) -> None:
-    backend.add(RECORD, b'{"identity": "ada", "claim": "another"}', 10)
+    backend.add(RECORD, b'{"identity": "ada", "claim": "another", "until": 9e9}', 10)
     with pytest.raises(InvitationUnderWay):
         idempotency(backend).send(ADA, Sending(), Deadline.after(0.1))
 
 
-def test_a_claim_whose_process_died_ends_by_itself(backend: Backend) -> None:
-    backend.add(RECORD, b'{"identity": "ada", "claim": "dead"}', 0.3)
+def test_what_a_process_was_sending_when_it_died_is_not_known_and_not_sent_again(backend: Backend) -> None:
+    backend.add(RECORD, b'{"identity": "ada", "claim": "dead", "until": %f}' % (time.time() + 0.2), 60)
+    sending = Sending()
+    with pytest.raises(OutcomeUnknown):
+        idempotency(backend).send(ADA, sending, Deadline.after(5))
+    assert sending.sent == 0
+
+
+def test_a_failure_that_could_not_be_told_is_told_before_the_next_delivery(redis_server: RunningRedis) -> None:
+    backend = on(redis_server)
+    here = idempotency(backend)
+    record: list[bytes | None] = []
+
+    def failing() -> Verdict:
+        record.append(backend.get(RECORD))
+        redis_server.kill()
+        raise Failing("down")
+
+    with pytest.raises(Failing):
+        here.send(ADA, failing, Deadline.after(1))
+    redis_server.start()
+    time.sleep(1.2)  # the link leaves Redis alone for a second
+    assert record[0] is not None
+    backend.set(RECORD, record[0], 60)
     sending = Sending()
     sending.may_end.set()
-    outcome = idempotency(backend).send(ADA, sending, Deadline.after(10))
-    assert outcome == Outcome(ACCEPTED, replayed=False)
+    with pytest.raises(Failing):
+        here.send(ADA, sending, Deadline.after(5))
+    assert here.send(ADA, sending, Deadline.after(5)) == Outcome(ACCEPTED, replayed=False)
 
 
 def test_one_key_for_two_customers_is_refused_also_while_the_first_is_under_way(backend: Backend) -> None:
-    backend.add(RECORD, b'{"identity": "ada", "claim": "another"}', 10)
+    backend.add(RECORD, b'{"identity": "ada", "claim": "another", "until": 9e9}', 10)
     with pytest.raises(KeyReused):
         idempotency(backend).send(Fingerprint("key", "bob"), Sending(), Deadline.after(1))
 

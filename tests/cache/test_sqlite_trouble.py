@@ -1,0 +1,317 @@
+"""What goes wrong with a file, done to a real one: it is survived, and said in one clear line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from proxy.app import spawn
+from proxy.cache.backend import BackendDown, Window
+from proxy.cache.sqlite import SqliteBackend
+from proxy.cache.sqlite_file import FileRefused, MachineClock, close_file, open_file, prepare
+from proxy.cache.sqlite_upkeep import drop_expired, shrink
+from proxy.events import FileFailed
+from tests.api.inviting import invite, order
+from tests.exposition import values
+from tests.running import SECRET, RunningProxy, RunningSandbox
+
+LONG = 3600.0
+HOUR = Window("hour", 10_000, 3600)
+LOST = "cached reviews, the count of calls, the record of sent invitations"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "proxy.sqlite3"
+
+
+@pytest.fixture
+def open_one(path: Path) -> Iterator[Callable[..., SqliteBackend]]:
+    opened: list[SqliteBackend] = []
+
+    def open_one(**how: object) -> SqliteBackend:
+        opened.append(SqliteBackend(path, spawn, **{"max_bytes": 10**8, "patience": 0.05, **how}))  # type: ignore[arg-type]  # the caller's
+        return opened[-1]
+
+    yield open_one
+    for backend in opened:
+        backend.close()
+
+
+Open = Callable[..., SqliteBackend]
+
+
+def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def _until_it_works(backend: SqliteBackend) -> None:
+    until = time.monotonic() + 10
+    while True:
+        try:
+            backend.set("again", b"yes", LONG)
+            assert backend.get("again") == b"yes"
+        except BackendDown:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _damage(path: Path) -> None:
+    path.write_bytes(random.Random(1).randbytes(path.stat().st_size))
+
+
+def _empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def test_a_damaged_file_is_set_aside_at_the_start_with_what_is_lost_in_the_log(
+    path: Path, open_one: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(b"not a database " * 500)
+    prepare(path)
+    assert open_one().add("key", b"value", LONG) is None
+    [aside] = path.parent.glob("proxy.sqlite3.damaged-????????T??????")
+    assert aside.read_bytes() == b"not a database " * 500
+    [line] = _said(caplog)
+    assert line.startswith(f"the cache file {path} is damaged: set aside as {aside.name}, an empty one is begun; ")
+    assert line.endswith(LOST)
+
+
+def test_a_file_of_a_newer_version_is_set_aside(path: Path, open_one: Open, caplog: pytest.LogCaptureFixture) -> None:
+    open_one().set("key", b"value", LONG)
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    prepare(path)
+    assert open_one().get("key") is None
+    [line] = _said(caplog)
+    assert "is from a newer version of the proxy: set aside as proxy.sqlite3.newer-" in line
+    assert line.endswith(LOST)
+
+
+@pytest.mark.parametrize("harm", [_damage, _empty])
+def test_a_file_damaged_under_the_running_proxy_is_set_aside_by_one_of_all(
+    path: Path, open_one: Open, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
+) -> None:
+    failures: list[object] = []
+    backends = [open_one(report=failures.append) for _ in range(2)]
+    for number in range(300):
+        backends[0].write(f"unit/{number}", "page", bytes(4000), 0, ttl=LONG)
+    for backend in backends:
+        backend.read("unit/1")
+    with sqlite3.connect(path) as checkpointing:
+        checkpointing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    checkpointing.close()
+    harm(path)
+    for backend in backends:
+        _until_it_works(backend)
+        assert backend.read("unit/150") == ({}, 0)
+    assert [line for line in _said(caplog) if line.endswith(LOST)] == [
+        line for line in _said(caplog) if "set aside" in line
+    ]
+    assert len([line for line in _said(caplog) if "set aside" in line]) == 1
+    assert set(failures) == {FileFailed("damaged")}
+
+
+def test_another_programs_database_is_left_alone_and_the_start_refused(path: Path) -> None:
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(FileRefused, match="another program's database"):
+        prepare(path)
+    assert path.read_bytes() == before
+
+
+def test_a_place_that_can_not_be_written_to_is_refused_at_the_start() -> None:
+    with pytest.raises(FileRefused, match="can't be made"):
+        prepare(Path("/proc/proxy.sqlite3"))
+
+
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_a_file_removed_under_the_running_proxy_is_begun_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, with_folder: bool
+) -> None:
+    path = tmp_path / "folder" / "proxy.sqlite3"
+    one, other = (SqliteBackend(path, spawn, max_bytes=10**8) for _ in range(2))
+    one.set("key", b"value", LONG)
+    cursor = other.changes(0).cursor
+    if with_folder:
+        shutil.rmtree(path.parent)
+    else:
+        for file in path.parent.iterdir():
+            file.unlink()
+    _until_it_works(one)
+    time.sleep(0.15)  # how long a removed file may go on being read
+    assert other.get("key") is None
+    assert other.get("again") == b"yes"
+    # What others hold in memory they have to look up again.
+    assert not other.changes(cursor).complete
+    [line] = _said(caplog)
+    assert (
+        line
+        == f"the cache file {path} was removed: an empty one is begun; what was in it is lost to the proxy: {LOST}"
+    )
+    for backend in (one, other):
+        backend.close()
+
+
+def test_a_long_lock_of_another_process_costs_writes_only_and_ends_by_itself(
+    path: Path, open_one: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures: list[object] = []
+    backend = open_one(report=failures.append)
+    backend.set("key", b"value", LONG)
+    another = sqlite3.connect(path, isolation_level=None)
+    another.execute("BEGIN IMMEDIATE")
+    for _ in range(3):
+        with pytest.raises(BackendDown):
+            backend.set("key", b"other", LONG)
+        assert backend.get("key") == b"value"
+    another.execute("COMMIT")
+    another.close()
+    _until_it_works(backend)
+    assert _said(caplog) == [
+        f"the cache file {path} can't be used, going on without it: another process locks it",
+        f"the cache file {path} can be used again",
+    ]
+    # Once: then it is left alone for a moment.
+    assert failures == [FileFailed("locked")]
+
+
+WRITING = """
+import sys, uuid
+from pathlib import Path
+from proxy.app import spawn
+from proxy.cache.backend import Window
+from proxy.cache.sqlite import SqliteBackend
+backend = SqliteBackend(Path(sys.argv[1]), spawn, max_bytes=10**8)
+while True:
+    name = uuid.uuid4().hex
+    backend.write("unit/" + name, "page", name.encode() * 200, 0, ttl=3600)
+    backend.add("invitation:" + name, b"claim", 3600)
+    backend.count((Window("hour", 10_000, 3600),))
+    print(name, flush=True)
+"""
+
+
+def test_a_process_killed_in_the_middle_of_its_writes_loses_nothing_that_was_said_to_be_written(
+    path: Path, open_one: Open
+) -> None:
+    done: list[str] = []
+    for number in range(3):
+        writing = subprocess.Popen([sys.executable, "-c", WRITING, path], stdout=subprocess.PIPE, text=True)
+        assert writing.stdout is not None
+        for _ in range(30 + 17 * number):
+            done.append(writing.stdout.readline().strip())
+        writing.kill()
+        done += writing.stdout.read().split()
+        writing.wait()
+    backend = open_one()
+    for name in done:
+        assert backend.read(f"unit/{name}").parts == {"page": name.encode() * 200}
+        assert backend.add(f"invitation:{name}", b"again", LONG) == b"claim"
+    [use] = backend.count((HOUR,), 0).uses
+    assert len(done) <= use.used <= len(done) + 3
+    with sqlite3.connect(path) as looking:
+        assert looking.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    looking.close()
+
+
+def test_a_clock_that_is_set_makes_nothing_older_or_younger(open_one: Open) -> None:
+    wall = [1_000_000.0]
+    clock = MachineClock(lambda: wall[0], time.monotonic, "this boot")
+    backend = open_one(clock=clock)
+    backend.set("key", b"value", LONG)
+    backend.count((HOUR,))
+    generation = backend.replace("unit/A", {"page": b"kept"}, None, ttl=LONG)
+    assert generation is not None
+    for jump in (10 * 86_400.0, -20 * 86_400.0):
+        wall[0] += jump
+        # Also for a process that comes later.
+        for each in (backend, open_one(clock=clock)):
+            assert each.get("key") == b"value"
+            assert each.read("unit/A").parts == {"page": b"kept"}
+            assert each.count((HOUR,), 0).uses[0].used == 1
+        later = backend.replace("unit/A", {"page": b"kept"}, generation, ttl=LONG)
+        assert later is not None
+        assert later > generation
+        generation = later
+
+
+def test_the_file_stays_within_its_bound_and_the_least_recently_used_leave_first(path: Path, open_one: Open) -> None:
+    most = 4_000_000
+    clock = [1e6]
+    backend = open_one(max_bytes=most, clock=MachineClock(lambda: clock[0], lambda: clock[0], "this boot"))
+    for number in range(1000):
+        clock[0] += 1
+        backend.write(f"unit/{number:04}", "page", bytes(8000), 0, ttl=86_400)
+    until = time.monotonic() + 20
+    while path.stat().st_size > most:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    left = sorted({product for product, _, _ in backend.scan("unit/")})
+    assert 200 < len(left) < 500
+    assert left == [f"unit/{number:04}" for number in range(1000 - len(left), 1000)]
+
+
+def test_what_has_expired_leaves_and_the_file_shrinks(path: Path, open_one: Open) -> None:
+    backend = open_one()
+    for number in range(600):
+        backend.write(f"unit/{number}", "page", bytes(30_000), 0, ttl=0.001)
+    backend.set("key", b"kept", LONG)
+    backend.close()
+    full = path.stat().st_size
+    opened = open_file(path, MachineClock.of_this_machine())
+    now = opened.ahead + time.clock_gettime(time.CLOCK_BOOTTIME)
+    for step in (drop_expired, lambda writer, now: shrink(writer, now=now, max_bytes=10**8)):
+        while step(opened.writer, now=now):
+            pass
+    close_file(opened)
+    assert full > 8_000_000
+    assert path.stat().st_size < full / 2
+    assert open_one().get("key") == b"kept"
+
+
+def test_a_full_disk_is_served_from_memory_sends_nothing_twice_and_ends_by_itself(
+    sandbox: RunningSandbox, path: Path
+) -> None:
+    with RunningProxy(sandbox, CACHE_URL=f"sqlite:///{path}", WEB_CONCURRENCY="1") as proxy:
+        assert proxy.get("/v1/reviews", sku="LAMP-01").headers["X-Cache"] == "miss"
+        [worker] = proxy.workers()
+        before = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+        # What a full disk does, to this process alone: no file grows.
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (1, before[1]))
+        states = [proxy.get("/v1/reviews", sku="MUG-01").headers["X-Cache"] for _ in range(3)]
+        assert states == ["miss", "hit", "hit"]
+        assert proxy.get("/v1/reviews", sku="LAMP-01").headers["X-Cache"] == "hit"
+        body = order()
+        answer = invite(proxy, body)
+        assert (answer.status_code, sandbox.invitations()) == (503, [])
+        assert "the invitation was not sent" in answer.json()["detail"]
+        purge = requests.post(f"{proxy.url}/v1/cache/purge?sku=LAMP-01", headers={"X-Api-Key": SECRET}, timeout=5)
+        assert purge.status_code == 503
+        shown = values(proxy.get("/metrics").text)
+        assert shown["ccproxy_sqlite_errors_total", frozenset({("kind", "full")})] > 0
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
+        assert [invite(proxy, body).status_code for _ in range(2)] == [202, 202]
+        assert len(sandbox.invitations()) == 1
+        proxy.stop()
+    told = [line for line in proxy.log if "the cache file" in line]
+    assert len(told) == 2, told
+    assert "can't be used, going on without it: the disk is full" in told[0]
+    assert "can be used again" in told[1]
