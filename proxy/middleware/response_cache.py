@@ -271,7 +271,7 @@ class ResponseCache:
         self._deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
         self._calls: dict[RequestKey, Call[CachedResponse | None]] = {}
-        self._late: dict[RequestKey, CachedResponse] = {}
+        self._late: dict[RequestKey, Call[CachedResponse | None]] = {}
         """Of calls under way, what those get whose time is up before."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
@@ -299,6 +299,7 @@ class ResponseCache:
         self._store.invalidate(surrogate_key)
         with self._lock:
             self._calls.clear()
+            self._late.clear()
 
     def drop_stale(self, surrogate_key: str) -> None:
         """Drop the stale responses made from ``surrogate_key``: a refresh of it landed."""
@@ -309,6 +310,7 @@ class ResponseCache:
         self._store.clear()
         with self._lock:
             self._calls.clear()
+            self._late.clear()
 
     def _shared(self, key: RequestKey, environ: WSGIEnvironment, deadline: Deadline) -> CachedResponse:
         """Return the response that an identical request is just having made, or have it made."""
@@ -335,19 +337,35 @@ class ResponseCache:
     def _late_response(
         self, key: RequestKey, environ: WSGIEnvironment, call: Call[CachedResponse | None]
     ) -> CachedResponse:
-        """Return what is answered where there was no time: made once for all who wait for ``call``.
+        """Return what is answered when the time is up: made once for all who wait for ``call``.
 
         They are many exactly when there is no time to make each its own.
         """
-        response = self._late.get(key)
-        if response is None:
+        stored = self._store.get(key)
+        if stored is not None:
+            return stored
+        with self._lock:
+            late = self._late.get(key)
+            own: Call[CachedResponse | None] = Call()
+            if late is None:
+                self._late[key] = own
+        if late is not None:
+            try:
+                shared = late.wait(Deadline.after(self._deadline_seconds))
+            except DeadlinePassed:
+                shared = None
+            return shared or self._make(key, environ)
+        response: CachedResponse | None = None
+        try:
             response = self._make(key, environ)
+            return response
+        finally:
             with self._lock:
-                # One that was made from products may be out of date for the next, and is in the store anyway.
-                is_shared = response.sources is None and not response.status.startswith("500")
-                if is_shared and self._calls.get(key) is call:
-                    self._late[key] = response
-        return response
+                # What was made from products may be out of date for those who come later.
+                is_kept = response is not None and response.sources is None and self._calls.get(key) is call
+                if not is_kept and self._late.get(key) is own:
+                    del self._late[key]
+            own.set_result(None if response is None or response.status.startswith("500") else response)
 
     def _lead(self, key: RequestKey, environ: WSGIEnvironment, call: Call[CachedResponse | None]) -> CachedResponse:
         shared: CachedResponse | None = None
