@@ -33,7 +33,7 @@ from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery
 from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
-from proxy.reviews.brand_assets import NoAssets
+from proxy.reviews.brand_assets import KeptAssets
 from proxy.server import draining
 from proxy.settings import Settings
 from proxy.sync.backfill import Backfill
@@ -47,6 +47,7 @@ from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import Gauges, Metrics
 from proxy.telemetry.recent import Recent, Workers
+from proxy.trustpilot.asset_calls import AssetCalls
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import PrivateCalls, Trustpilot
@@ -79,6 +80,7 @@ class Proxy:
     quota: Quota
     breaker: CircuitBreaker
     reviews: ProductReviews
+    assets: KeptAssets
     inviting: Inviting | None
     sync: Sync | None
     services: list[Service] = field(default_factory=list)
@@ -197,6 +199,7 @@ def _response_cache(app: Flask, proxy: Proxy) -> ResponseCache:
     store.when_changed(response_cache.invalidate)
     store.when_refreshed(response_cache.drop_stale)
     store.when_missed(response_cache.clear)
+    proxy.assets.when_found(response_cache.clear)
     app.extensions["response_cache"] = response_cache
     return response_cache
 
@@ -245,10 +248,12 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         return lifetimes.fresh * lifetimes.pace.fresh
 
     shops = Shops(backend, settings.business_units, time.time, fresh_seconds)
+    asset_calls = AssetCalls(transport, bulkhead, breaker, quota, api_url=settings.api_url, api_key=settings.api_key)
+    assets = KeptAssets(asset_calls, backend, settings.api_url, settings.business_units, spawn, time.time)
     reviews = ProductReviews(
         cache,
         trustpilot,
-        NoAssets(),
+        assets,
         time.time,
         batch_skus=settings.batch_skus,
         without_reviews=shops.without_reviews_at,
@@ -305,7 +310,17 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call)
     prober = Prober(trustpilot, breaker, settings.business_units, spawn)
     return Proxy(
-        settings, backend, store, cache, quota, breaker, reviews, inviting, sync, [prober, planner, *services]
+        settings,
+        backend,
+        store,
+        cache,
+        quota,
+        breaker,
+        reviews,
+        assets,
+        inviting,
+        sync,
+        [assets, prober, planner, *services],
     )
 
 

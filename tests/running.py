@@ -182,8 +182,12 @@ class RunningSandbox(Process):
         self.control("POST", "/reset")
 
     def calls(self) -> Counter[str]:
-        """Return how many calls of each kind there were."""
+        """Return how many calls of each kind there were, without those that nobody waits for."""
         return Counter(self.ledger().by_kind)
+
+    def asides(self) -> Counter[str]:
+        """Return the same of the calls that nobody waits for: pictures of stars, and the shop's page."""
+        return Counter(self.control("GET", "/asides").json()["by_kind"])
 
     def ledger(self) -> Ledger:
         """Return all it knows about the calls."""

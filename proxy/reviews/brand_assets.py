@@ -1,8 +1,36 @@
-"""What Trustpilot offers to show beside reviews: its pictures of stars, and the shop's page there."""
+"""What Trustpilot offers to show beside reviews: its pictures of stars, and the shop's page there.
+
+They are kept for weeks, for all workers and machines: one call each. An answer shows what is known by now, and has
+what is not fetched in a quiet moment later.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from proxy.cache import Backend, BackendDown
+from proxy.clock import Now, Spawn
+from proxy.trustpilot.errors import Busy, Malformed, NotFound, Paused, QuotaUsedUp, Refused, Rejected, TrustpilotError
+
+QUIET_SECONDS = 3.0
+"""From when something is first asked for until it is fetched: whatever came with it is answered by then."""
+
+KEPT_SECONDS = 21 * 86_400.0
+ABSENT_SECONDS = 86_400.0
+"""How long it is remembered that Trustpilot has nothing."""
+
+FAILED_SECONDS = 600.0
+_RETRY_SECONDS = 30.0
+"""When no call could be spared, or another process makes it."""
+
+_FETCH_SECONDS = 60.0
+_LASTING = (NotFound, Rejected, Malformed, Refused)
+_NOT_MADE = (Busy, QuotaUsedUp, Paused)
+_STARS = "stars/"
+_PAGE = "page/"
 
 
 class BrandAssets(Protocol):
@@ -15,13 +43,130 @@ class BrandAssets(Protocol):
         """Return the address of the business unit's page at Trustpilot."""
 
 
-class NoAssets:
-    """Nothing is known."""
+class _Known(NamedTuple):
+    address: str | None
+    until: float
+
+
+class KeptAssets:
+    """Knows what the backend keeps, and has fetched what was asked for and is not there."""
+
+    def __init__(
+        self, calls: BrandAssets, backend: Backend, account: str, units: Sequence[str], spawn: Spawn, now: Now
+    ) -> None:
+        """Fetch by ``calls``, which raise ``TrustpilotError``; ``account`` tells two of Trustpilot's apart."""
+        self._calls = calls
+        self._backend = backend
+        self._prefix = f"brand/{account}/"
+        self._names = [f"{_STARS}{half / 2:g}" for half in range(2, 11)] + [f"{_PAGE}{unit}" for unit in units]
+        self._spawn = spawn
+        self._now = now
+        self._known: dict[str, _Known] = {}
+        self._asked: set[str] = set()
+        self._due = threading.Event()
+        self._stopped = threading.Event()
+        self._listeners: list[Callable[[], None]] = []
 
     def stars_image(self, stars: float) -> str | None:
-        """Return none."""
-        return None
+        """Return the address of the picture if it is known."""
+        return self._look(f"{_STARS}{stars:g}")
 
     def shop_page(self, business_unit: str) -> str | None:
-        """Return none."""
-        return None
+        """Return the address of the page if it is known."""
+        return self._look(f"{_PAGE}{business_unit}")
+
+    def when_found(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` when answers would show another address than before."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Begin to work beside the requests."""
+        self._spawn(self._run)
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopped.set()
+        self._due.set()
+
+    def load(self) -> None:
+        """Learn what the backend keeps."""
+        for name in self._names:
+            self._load(name)
+
+    def fetch(self) -> bool:
+        """Fetch what was asked for; tell whether nothing is left to do."""
+        for name in sorted(self._asked):
+            try:
+                if not self._load(name):
+                    self._fetch(name)
+            except BackendDown:
+                return False
+        return not self._asked
+
+    def _run(self) -> None:
+        try:
+            self.load()
+        except BackendDown:
+            self._due.set()
+        while not self._stopped.is_set():
+            self._due.wait()
+            self._due.clear()
+            if self._stopped.wait(QUIET_SECONDS):
+                return
+            if not self.fetch():
+                self._stopped.wait(_RETRY_SECONDS)
+                self._due.set()
+
+    def _look(self, name: str) -> str | None:
+        known = self._known.get(name)
+        if (known is None or known.until <= self._now()) and name in self._names:
+            self._asked.add(name)
+            self._due.set()
+        return known.address if known else None
+
+    def _load(self, name: str) -> bool:
+        kept = self._backend.get(self._prefix + name)
+        if kept is None:
+            return False
+        address, until = json.loads(kept)
+        self._keep(name, _Known(address, until))
+        return bool(until > self._now())
+
+    def _fetch(self, name: str) -> None:
+        lock = self._backend.lock(self._prefix + name, _FETCH_SECONDS)
+        if lock is None:
+            return
+        try:
+            before = self._known.get(name)
+            address, seconds = self._fetched(name, before.address if before else None)
+            known = _Known(address, self._now() + seconds)
+            self._backend.set(self._prefix + name, json.dumps(known).encode(), seconds)
+            self._keep(name, known)
+        except _NOT_MADE:
+            return
+        finally:
+            self._backend.release(lock)
+
+    def _fetched(self, name: str, before: str | None) -> tuple[str | None, float]:
+        """Return the address and how long that is kept; where Trustpilot fails, the one from before."""
+        try:
+            if name.startswith(_STARS):
+                address = self._calls.stars_image(float(name.removeprefix(_STARS)))
+            else:
+                address = self._calls.shop_page(name.removeprefix(_PAGE))
+        except _LASTING:
+            return before, ABSENT_SECONDS
+        except _NOT_MADE:
+            raise
+        except TrustpilotError:
+            return before, FAILED_SECONDS
+        return address, KEPT_SECONDS if address else ABSENT_SECONDS
+
+    def _keep(self, name: str, known: _Known) -> None:
+        before = self._known.get(name)
+        self._known[name] = known
+        if known.until > self._now():
+            self._asked.discard(name)
+        if known.address != (before.address if before else None):
+            for listener in self._listeners:
+                listener()

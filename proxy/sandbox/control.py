@@ -99,6 +99,10 @@ def control_plane(state: State) -> Blueprint:
     def calls() -> Response:
         return json_answer(state.record.written_up())
 
+    @control.get("/asides")
+    def asides() -> Response:
+        return json_answer(state.asides.written_up())
+
     @control.post("/reset")
     def reset() -> Response:
         state.reset()

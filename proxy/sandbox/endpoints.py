@@ -22,6 +22,9 @@ from proxy.sandbox.faults import Kind, Wire, answer_by, json_answer, refusal
 from proxy.sandbox.shop import named_for
 from proxy.sandbox.state import State
 
+_NO_HURRY = "u=7"
+"""What a caller says of a call that nobody waits for (RFC 9218)."""
+
 _MOST_PER_PAGE = 100
 _USUAL_PER_PAGE = 20
 _MOST_DELETIONS = 1000
@@ -77,7 +80,8 @@ def _view(state: State, call: Call) -> Callable[..., Response]:
         # Whatever happens next, it happens to a request that has been read to its end.
         request.get_data()
         wire = Wire(request.environ["sandbox.connection"], state.waiting)
-        unit, skus, record = path.get("unit"), _named_skus(), state.record
+        unit, skus = path.get("unit"), _named_skus()
+        record = state.asides if request.headers.get("Priority") == _NO_HURRY else state.record
         record.begin(call.kind, unit, skus, request.args.to_dict(flat=False))
         with ExitStack() as on_failure:
             on_failure.callback(record.end, call.kind)

@@ -153,6 +153,8 @@ class State:
         }
         self.behaviours = Behaviours()
         self.record = CallRecord()
+        # Calls that nobody waits for are recorded apart: who counts reviews counts none of them.
+        self.asides = CallRecord()
         self.limit: Limit | None = None
         self.lists = Lists()
         self.tokens = Tokens()

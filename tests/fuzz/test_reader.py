@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from proxy.api.schemas import SCHEMAS
 from proxy.reviews.block import product_block
-from proxy.reviews.brand_assets import NoAssets
 from proxy.reviews.models import Page, Review, Source, read_review
 from proxy.reviews.summary import Summary
 from proxy.reviews.view import View
@@ -22,6 +21,7 @@ from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.token import LONGEST_SECONDS, read_token
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, NUMBERS, REVIEWS, TEXT, damaged, mostly, written
+from tests.reviews.trustpilot import NoAssets
 
 LINKS = st.lists(
     st.one_of(st.just({"rel": "next-page"}), st.fixed_dictionaries({"rel": ANY_JSON}), ANY_JSON), max_size=3

@@ -6,11 +6,10 @@ from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Updates, View
-from proxy.reviews.brand_assets import NoAssets
 from proxy.reviews.display import ENGLISH
 from proxy.reviews.models import at_url
 from proxy.reviews.service import Selection
-from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select
+from tests.reviews.trustpilot import FullLists, NoAssets, counts, many, reads, review, select
 
 SKUS = [f"P{number}" for number in range(24)]
 

@@ -11,7 +11,6 @@ from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Priority
 from proxy.reviews import ProductReviews, Selection
-from proxy.reviews.brand_assets import NoAssets
 from proxy.reviews.models import Page, Source
 from proxy.reviews.summary import STAR_WORDS, Summary
 from proxy.trustpilot.decode import read_batch_summaries, read_reviews, read_summary
@@ -80,6 +79,16 @@ class FullLists:
 def merged(lists: Sequence[list[Any]]) -> list[Any]:
     """Return what Trustpilot makes of the lists of several SKUs."""
     return sorted((one for each in lists for one in each), key=lambda one: one["createdAt"], reverse=True)
+
+
+class NoAssets:
+    """Nothing of Trustpilot's own is known to show."""
+
+    def stars_image(self, stars: float) -> str | None:
+        return None
+
+    def shop_page(self, business_unit: str) -> str | None:
+        return None
 
 
 def reads(trustpilot: FullLists) -> ProductReviews:

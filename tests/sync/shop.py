@@ -11,7 +11,6 @@ from typing import Any
 from proxy.cache import Cache, Group, Lifetimes, MemoryBackend, State, Tiered
 from proxy.clock import Deadline, Priority
 from proxy.reviews import ProductReviews, Selection, Updates, View
-from proxy.reviews.brand_assets import NoAssets
 from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
 from proxy.reviews.page_loader import is_page, page_of
 from proxy.reviews.summary import Summary
@@ -24,6 +23,7 @@ from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
 from proxy.trustpilot.decode import read_batch_summaries, read_feed, read_reviews, read_shop_summaries
 from proxy.trustpilot.errors import Malformed, Rejected, TrustpilotError
+from tests.reviews.trustpilot import NoAssets
 
 UNIT = "u"
 FRESH, STALE, MISSING = 900.0, 86_400.0, 300.0

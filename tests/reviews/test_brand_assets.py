@@ -1,0 +1,111 @@
+"""Pictures of stars and the shop's page: one call each for all, kept for weeks, never waited for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from proxy.app import spawn
+from proxy.cache import MemoryBackend
+from proxy.reviews.brand_assets import ABSENT_SECONDS, FAILED_SECONDS, KEPT_SECONDS, KeptAssets
+from proxy.trustpilot.errors import Busy, NotFound, TrustpilotError, Unreachable
+
+
+class Calls:
+    """Trustpilot's answers, counted."""
+
+    def __init__(self, error: TrustpilotError | None = None) -> None:
+        self.error = error
+        self.made: Counter[str] = Counter()
+
+    def stars_image(self, stars: float) -> str | None:
+        return self._made(f"https://images.example/{stars:g}.png")
+
+    def shop_page(self, business_unit: str) -> str | None:
+        return self._made(f"https://www.trustpilot.com/review/{business_unit}.example")
+
+    def _made(self, address: str) -> str:
+        self.made[address] += 1
+        if self.error:
+            raise self.error
+        return address
+
+
+class World:
+    """Workers that share a backend, and the clock that they go by."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.now = 1_700_000_000.0
+        self.calls = calls
+        self.backend = MemoryBackend(0, lambda: self.now)
+
+    def worker(self) -> KeptAssets:
+        return KeptAssets(self.calls, self.backend, "api", ("u",), spawn, lambda: self.now)
+
+
+def test_what_one_worker_fetched_all_others_know_at_once_and_after_a_restart() -> None:
+    world = World(Calls())
+    first = world.worker()
+    assert (first.stars_image(4.5), first.shop_page("u")) == (None, None)
+    assert world.calls.made == {}
+    assert first.fetch()
+    second = world.worker()
+    second.load()
+    for worker in (first, second):
+        assert worker.stars_image(4.5) == "https://images.example/4.5.png"
+        assert worker.shop_page("u") == "https://www.trustpilot.com/review/u.example"
+    third = world.worker()
+    assert third.stars_image(4.5) is None
+    assert third.fetch()
+    assert third.stars_image(4.5) is not None
+    assert world.calls.made.total() == 2
+
+
+def test_an_address_outlives_its_weeks_until_there_is_another() -> None:
+    world = World(Calls())
+    worker = world.worker()
+    worker.stars_image(4.5)
+    worker.fetch()
+    world.now += KEPT_SECONDS + 1
+    world.calls.error = Unreachable("down")
+    assert worker.stars_image(4.5) is not None
+    assert worker.fetch()
+    assert worker.stars_image(4.5) is not None
+    assert world.calls.made.total() == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(NotFound("404"), ABSENT_SECONDS), (Unreachable("down"), FAILED_SECONDS)]
+)
+def test_that_there_is_nothing_is_remembered_by_all(error: TrustpilotError, seconds: float) -> None:
+    world = World(Calls(error))
+    for worker in (world.worker(), world.worker()):
+        assert worker.stars_image(3) is None
+        assert worker.fetch()
+        assert worker.stars_image(3) is None
+    assert world.calls.made.total() == 1
+    world.now += seconds + 1
+    worker.stars_image(3)
+    worker.fetch()
+    assert world.calls.made.total() == 2
+
+
+def test_where_no_call_can_be_spared_it_is_tried_again() -> None:
+    world = World(Calls(Busy("no calls to spare")))
+    worker = world.worker()
+    heard: list[bool] = []
+    worker.when_found(lambda: heard.append(True))
+    worker.stars_image(1)
+    assert not worker.fetch()
+    world.calls.error = None
+    assert worker.fetch()
+    assert (worker.stars_image(1), heard) == ("https://images.example/1.png", [True])
+
+
+def test_nobody_can_have_other_things_asked_for() -> None:
+    world = World(Calls())
+    worker = world.worker()
+    assert (worker.shop_page("another"), worker.stars_image(0.5)) == (None, None)
+    assert worker.fetch()
+    assert world.calls.made == {}
