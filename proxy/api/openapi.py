@@ -16,11 +16,14 @@ from proxy.api import parameters as p
 from proxy.api.collection import collection
 from proxy.api.docs import register_docs
 from proxy.api.routes import (
+    DROP_IN_BATCH_SUMMARIES,
+    DROP_IN_BUSINESS_UNIT,
     DROP_IN_IMPORTED,
     DROP_IN_IMPORTED_SUMMARY,
     DROP_IN_INVITATIONS,
     DROP_IN_READS,
     DROP_IN_REVIEWS,
+    DROP_IN_SERVICE_REVIEWS,
     DROP_IN_SUMMARY,
     TOKEN,
 )
@@ -41,6 +44,7 @@ _VIEW = (
     p.WITH_IMAGE,
     p.MIN_REVIEWS,
     p.MIN_AVERAGE,
+    p.FALLBACK,
     p.FORMAT,
     p.DISPLAY_LOCALE,
     p.LOCALE,
@@ -49,6 +53,17 @@ _VIEW = (
 _SUMMARY = (p.SKU, p.PRODUCT_URL, p.DISPLAY_LOCALE, p.LOCALE, p.ON_ERROR)
 _DROP_IN_SUMMARY = (p.SKU, p.TRUSTPILOTS_PRODUCT_URL, p.LOCALE)
 _DROP_IN_REVIEWS = (*_DROP_IN_SUMMARY, p.STARS, p.LANGUAGE, p.PAGE, p.PER_PAGE)
+_BUSINESS = (
+    p.BUSINESS_LIMIT,
+    p.STARS,
+    p.LANGUAGE,
+    p.MIN_CHARS,
+    p.MAX_CHARS,
+    p.MAX_AGE_DAYS,
+    p.FORMAT,
+    p.DISPLAY_LOCALE,
+    p.ON_ERROR,
+)
 _UNDER_LOAD = (503, 504)
 _SENDING = (404, 413, 415, 422, 429, 500, 501, 502, 503, 504)
 _TOKEN_STATUSES = (413, 429, 501, 502, 503, 504)
@@ -99,6 +114,32 @@ def described(settings: Settings) -> Json:
             (404, *_UNDER_LOAD),
             cached=True,
         ),
+        "/v1/business": _get("The shop itself", "Business", (*_BUSINESS, unit), _UNDER_LOAD, cached=True),
+        DROP_IN_BUSINESS_UNIT: _get(
+            "A business unit in Trustpilot's own shape",
+            "TrustpilotBusinessUnit",
+            (),
+            (404, *_UNDER_LOAD),
+            cached=True,
+        ),
+        DROP_IN_SERVICE_REVIEWS: _get(
+            "Reviews of the shop in Trustpilot's own shape",
+            "TrustpilotServiceReviews",
+            (p.STARS, p.LANGUAGE, p.PAGE, p.PER_PAGE),
+            (404, *_UNDER_LOAD),
+            cached=True,
+        ),
+        DROP_IN_BATCH_SUMMARIES: {
+            "post": {
+                **_operation(
+                    "Summaries of several products in Trustpilot's own shape",
+                    {200: _json("TrustpilotSummaries")},
+                    (),
+                    (404, 413, 415, *_UNDER_LOAD),
+                ),
+                "requestBody": {"required": True, **_json("Batch")},
+            }
+        },
         DROP_IN_IMPORTED: _get(
             "Imported reviews in Trustpilot's own shape",
             "TrustpilotReviews",
@@ -201,7 +242,15 @@ def _security(path: str, settings: Settings) -> list[Json]:
     return [*known, {}] if anonymous else known
 
 
-_ANONYMOUS = DROP_IN_READS | {"/v1/reviews", "/v1/products", "/v1/summary", "/v1/fragment", "/openapi.json", "/docs"}
+_ANONYMOUS = DROP_IN_READS | {
+    "/v1/business",
+    "/v1/reviews",
+    "/v1/products",
+    "/v1/summary",
+    "/v1/fragment",
+    "/openapi.json",
+    "/docs",
+}
 
 
 def _get(

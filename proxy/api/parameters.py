@@ -164,7 +164,6 @@ def check_sku(name: str, sku: str) -> None:
 def view(query: Query, now: Now = time.time, *, html: bool | None = None) -> View:
     """Read the parameters that choose and shape reviews. ``html``: without asking ``format``."""
     stars, languages = filters(query)
-    days = query.one(MAX_AGE_DAYS)
     return View(
         stars=stars,
         languages=languages,
@@ -172,13 +171,34 @@ def view(query: Query, now: Now = time.time, *, html: bool | None = None) -> Vie
         sort=query.one(SORT),
         min_chars=query.one(MIN_CHARS),
         max_chars=query.one(MAX_CHARS),
-        since=UNDATED if days is None else now() - days * _DAY_SECONDS,
+        since=_since(query, now),
         with_image=query.one(WITH_IMAGE),
         min_reviews=query.one(MIN_REVIEWS),
         min_average=query.one(MIN_AVERAGE),
+        fallback=query.one(FALLBACK),
         html=query.one(FORMAT) if html is None else html,
         display=display(query),
     )
+
+
+def business_view(query: Query, now: Now = time.time) -> View:
+    """Read the parameters that choose and shape the reviews of the shop itself."""
+    stars, languages = filters(query)
+    return View(
+        stars=stars,
+        languages=languages,
+        limit=query.one(BUSINESS_LIMIT),
+        min_chars=query.one(MIN_CHARS),
+        max_chars=query.one(MAX_CHARS),
+        since=_since(query, now),
+        html=query.one(FORMAT),
+        display=display(query),
+    )
+
+
+def _since(query: Query, now: Now) -> float:
+    days = query.one(MAX_AGE_DAYS)
+    return UNDATED if days is None else now() - days * _DAY_SECONDS
 
 
 def filters(query: Query) -> tuple[frozenset[int], frozenset[str]]:
@@ -298,6 +318,14 @@ LANGUAGE = ListParameter(
     Several("[A-Za-z]{2}", "takes ISO 639-1 codes of two letters, such as en or en,fr"),
 )
 LIMIT = Parameter("limit", "how many reviews", WholeNumber(1, 20), 3, int)
+BUSINESS_LIMIT = Parameter("limit", "how many reviews", WholeNumber(0, 20), 3, int)
+FALLBACK: Parameter[bool] = Parameter(
+    "fallback",
+    "business: when nothing is found, the shop's own rating and reviews, with scope business",
+    Choice(("none", "business"), "takes business"),
+    default=False,
+    make=lambda word: bool(word == "business"),
+)
 SORT: Parameter[Literal["newest", "highest"]] = Parameter(
     "sort",
     "newest first, or the most stars first and then the newest",

@@ -6,17 +6,27 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, request
-from msgspec import Raw
+import msgspec
+from flask import Blueprint, Request, Response, abort, request
+from msgspec import Raw, Struct
 
 from proxy.api import parameters
-from proxy.api.parameters import Query
+from proxy.api.parameters import BadParameter, Query, check_sku
 from proxy.api.responses import Sources, answer, deadline
+from proxy.cache import Freshness
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
+from proxy.reviews.business import service_review_in_trustpilots_shape
 from proxy.reviews.fragment import fragment
-from proxy.reviews.models import Source
+from proxy.reviews.models import SHOP, Source
+from proxy.reviews.page_loader import product_name
 from proxy.settings import Settings
+
+MOST_IN_BATCH = 100
+
+
+class _Batch(Struct):
+    skus: list[str]
 
 
 def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
@@ -37,7 +47,8 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
             if not empty_instead:
                 raise
             return answer(empty(str(error)), None, now, query.ignored)
-        return answer(found.body, Sources(selection.products, found.freshness), now, query.ignored)
+        products = (*selection.products, product_name(selection.business_unit, SHOP))
+        return answer(found.body, Sources(products, found.freshness), now, query.ignored)
 
     @endpoints.get("/reviews")
     def product() -> Response:
@@ -89,8 +100,50 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         except Unavailable:
             return answer("", None, now, query.ignored, content_type=kind)
         shown = fragment(found.body, view, style, as_text=as_text)
-        sources = Sources(selection.products, found.freshness)
+        products = (*selection.products, product_name(selection.business_unit, SHOP))
+        sources = Sources(products, found.freshness)
         return answer(shown, sources, now, query.ignored, content_type=kind)
+
+    @endpoints.get("/business")
+    def business() -> Response:
+        """Answer with the shop itself."""
+        query = Query.parse(request.query_string)
+        unit, view = parameters.business_unit(query, units), parameters.business_view(query, now)
+        return answered(
+            query,
+            Selection(unit, ()),
+            lambda deadline: reviews.business(unit, view, deadline),
+            lambda error: reviews.empty_business(unit, view, error),
+        )
+
+    @endpoints.get("/business-units/<unit>")
+    def drop_in_business_unit(unit: str) -> Response:
+        """Trustpilot's own call for a business unit."""
+        query = Query.parse(request.query_string)
+        known = parameters.configured_unit(unit, units)
+        found = reviews.trustpilot_business_unit(known, deadline(settings.deadline_seconds))
+        return answer(found.body, Sources((product_name(known, SHOP),), found.freshness), now, query.ignored)
+
+    @endpoints.get("/business-units/<unit>/reviews")
+    def drop_in_service_reviews(unit: str) -> Response:
+        """Trustpilot's own call for the reviews of a business unit."""
+        query = Query.parse(request.query_string)
+        selection = Selection(parameters.configured_unit(unit, units), (SHOP,))
+        shown, more, page, freshness = read_page(query, selection)
+        body = {
+            "reviews": list(map(service_review_in_trustpilots_shape, shown)),
+            "links": _next_page(query, page) if more else [],
+        }
+        return answer(body, Sources(selection.products, freshness), now, query.ignored)
+
+    @endpoints.post("/product-reviews/business-units/<unit>/batch-summaries")
+    def drop_in_batch_summaries(unit: str) -> Response:
+        """Trustpilot's own call for the summaries of several products."""
+        known = parameters.configured_unit(unit, units)
+        skus = _batch(request)
+        summaries, freshness = reviews.trustpilot_summaries(known, skus, deadline(settings.deadline_seconds))
+        sources = Sources(Selection(known, skus).products, freshness)
+        return answer({"summaries": summaries}, sources, now)
 
     @endpoints.get("/product-reviews/business-units/<unit>/reviews")
     def drop_in_reviews(unit: str) -> Response:
@@ -105,17 +158,18 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
     def trustpilot_reviews(unit: str, source: Source) -> Response:
         query = Query.parse(request.query_string)
         selection = parameters.selection_in(unit, query, units, source)
-        stars, languages = parameters.filters(query)
-        page, per_page = parameters.paging(query)
-        shown, more, freshness = reviews.trustpilot_reviews(
-            selection,
-            View(stars=stars, languages=languages, min_chars=0),
-            page,
-            per_page,
-            deadline(settings.deadline_seconds),
-        )
+        shown, more, page, freshness = read_page(query, selection)
         body = {"productReviews": [Raw(review) for review in shown], "links": _next_page(query, page) if more else []}
         return answer(body, Sources(selection.products, freshness), now, query.ignored)
+
+    def read_page(query: Query, selection: Selection) -> tuple[list[bytes], bool, int, Freshness]:
+        """Return the page that is asked for, whether more follow, its number, and how fresh it is."""
+        stars, languages = parameters.filters(query)
+        page, per_page = parameters.paging(query)
+        view = View(stars=stars, languages=languages, min_chars=0)
+        until = deadline(settings.deadline_seconds)
+        shown, more, freshness = reviews.trustpilot_reviews(selection, view, page, per_page, until)
+        return shown, more, page, freshness
 
     @endpoints.get("/product-reviews/business-units/<unit>")
     def drop_in_summary(unit: str) -> Response:
@@ -141,3 +195,21 @@ def _next_page(query: Query, page: int) -> list[dict[str, str]]:
     # Relative: the Host header is the caller's word and has no place in an answer.
     href = f"{request.path}?{urlencode([*again, ('page', page + 1)])}"
     return [{"href": href, "method": "GET", "rel": "next-page"}]
+
+
+def _batch(asked: Request) -> tuple[str, ...]:
+    """Read the SKUs of a batch from its body."""
+    if not asked.is_json:
+        abort(415)
+    try:
+        body = msgspec.json.decode(asked.get_data(), type=_Batch)
+    except (msgspec.DecodeError, RecursionError):
+        raise BadParameter("skus", None, f"takes a list of SKUs, up to {MOST_IN_BATCH}") from None
+    skus = tuple(dict.fromkeys(sku.strip() for sku in body.skus))
+    if not 1 <= len(skus) <= MOST_IN_BATCH:
+        raise BadParameter("skus", None, f"takes a list of SKUs, up to {MOST_IN_BATCH}")
+    for sku in skus:
+        check_sku("skus", sku)
+        if "," in sku:
+            raise BadParameter("skus", sku, "holds a comma; takes a SKU such as TRUCK-01")
+    return skus

@@ -8,11 +8,23 @@ DROP_IN_REVIEWS = "/v1/product-reviews/business-units/{bu}/reviews"
 DROP_IN_SUMMARY = "/v1/product-reviews/business-units/{bu}"
 DROP_IN_IMPORTED = f"{DROP_IN_SUMMARY}/imported-reviews"
 DROP_IN_IMPORTED_SUMMARY = f"{DROP_IN_SUMMARY}/imported-reviews-summaries"
+DROP_IN_BATCH_SUMMARIES = f"{DROP_IN_SUMMARY}/batch-summaries"
+DROP_IN_BUSINESS_UNIT = "/v1/business-units/{bu}"
+DROP_IN_SERVICE_REVIEWS = f"{DROP_IN_BUSINESS_UNIT}/reviews"
 DROP_IN_INVITATIONS = "/v1/private/business-units/{bu}/email-invitations"
 TOKEN = "/v1/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # a path
 PREVIEW = "/preview"
 
-DROP_IN_READS = frozenset({DROP_IN_REVIEWS, DROP_IN_SUMMARY, DROP_IN_IMPORTED, DROP_IN_IMPORTED_SUMMARY})
+DROP_IN_READS = frozenset(
+    {
+        DROP_IN_REVIEWS,
+        DROP_IN_SUMMARY,
+        DROP_IN_IMPORTED,
+        DROP_IN_IMPORTED_SUMMARY,
+        DROP_IN_BUSINESS_UNIT,
+        DROP_IN_SERVICE_REVIEWS,
+    }
+)
 """Where the host alone is changed in a template that reads. Trustpilot takes its key in the query there."""
 
 RIGHT_FOR: dict[str, str | None] = {
@@ -22,6 +34,10 @@ RIGHT_FOR: dict[str, str | None] = {
     "/v1/fragment": "read",
     DROP_IN_REVIEWS: "read",
     DROP_IN_SUMMARY: "read",
+    DROP_IN_BATCH_SUMMARIES: "read",
+    DROP_IN_BUSINESS_UNIT: "read",
+    DROP_IN_SERVICE_REVIEWS: "read",
+    "/v1/business": "read",
     DROP_IN_IMPORTED: "read",
     DROP_IN_IMPORTED_SUMMARY: "read",
     PREVIEW: "read",

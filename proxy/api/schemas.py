@@ -66,12 +66,30 @@ _REVIEW = _object(
         "attributes": _list(_object({"name": TEXT, "rating": {"type": ["number", "null"]}})),
     }
 )
+_BUSINESS = _object(
+    {
+        "found": TRUE_OR_FALSE,
+        "name": TEXT,
+        "trust_score": AVERAGE,
+        "trust_score_text": TEXT,
+        **{name: _STARS[name] for name in ("stars", "stars_icons", "stars_alt", "stars_image")},
+        "label": TEXT,
+        "total": COUNT,
+        "total_text": TEXT,
+        "count": COUNT,
+        "reviews": _list(_object({**_REVIEW["properties"], "title": TEXT})),
+        "disclosure": TEXT,
+        "links": _object({"trustpilot": ADDRESS_OR_NULL}),
+        "error": TEXT,
+    },
+    ("error",),
+)
 _BLOCK = _object(
     {
         "sku": TEXT,
         "found": TRUE_OR_FALSE,
         "count": COUNT,
-        "scope": {"enum": ["product"]},
+        "scope": {"enum": ["product", "business"]},
         "summary": _or_null(_object(_STARS)),
         "reviews": _list(_REVIEW),
         "disclosure": TEXT,
@@ -175,6 +193,21 @@ SCHEMAS: dict[str, Json] = {
                 dict.fromkeys(("total", "oneStar", "twoStars", "threeStars", "fourStars", "fiveStars"), COUNT)
             ),
         }
+    ),
+    "Business": _BUSINESS,
+    "TrustpilotBusinessUnit": _object({"id": TEXT, "displayName": TEXT}, open_=True),
+    "TrustpilotServiceReviews": _object({"reviews": _list({"type": "object"}), "links": _list({"type": "object"})}),
+    "TrustpilotSummaries": _object({"summaries": _list({"type": "object"})}),
+    "Batch": _object(
+        {
+            "skus": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 100,
+                "items": {"type": "string", "pattern": r"^[^\s,\x00-\x1f\x7f-\x9f\ufffd{}$]{1,200}$"},
+            }
+        },
+        open_=True,
     ),
     "Problem": _object(
         {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT, "found": NO}, open_=True

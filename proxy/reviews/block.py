@@ -30,7 +30,7 @@ def product_block(
         "count": len(reviews),
         "scope": "product",
         "summary": trimmed_summary(summary, view.display, assets) if summary else None,
-        "reviews": [_trimmed(review, source, view) for review, source in reviews],
+        "reviews": [trimmed_review(review, source, view) for review, source in reviews],
         "disclosure": view.display.disclosure(view.stars, view.sort) if reviews else "",
         "links": {"trustpilot": assets.shop_page(business_unit)},
     }
@@ -58,7 +58,9 @@ def trimmed_summary(summary: Summary, display: Display, assets: BrandAssets) -> 
     }
 
 
-def _trimmed(review: Review, source: Source, view: View) -> dict[str, Any]:
+def trimmed_review(review: Review, source: Source, view: View) -> dict[str, Any]:
+    """Return one of the contract's reviews."""
+
     def ready(text: object) -> str:
         cleaned = clean(text)
         return escape_html(cleaned) if view.html else cleaned

@@ -47,6 +47,10 @@ Number = float | None | UnsetType
 Most = Meta(max_length=LONGEST_LIST)
 
 
+SHOP = ""
+"""In the place of a SKU: the shop itself."""
+
+
 def at_url(url: str) -> str:
     """Return what stands in the place of a SKU for the products at ``url``; no SKU begins with a space."""
     return f" {url}"
@@ -288,6 +292,33 @@ class FeedItem(Struct, frozen=True):
     review: Review
     written: float
     """Seconds since the epoch, :data:`UNDATED` where it tells no date that can be read."""
+
+
+class ServiceReview(Review, rename="camel"):
+    """A review of the shop itself: as one of a product, with a title."""
+
+    title: Text = UNSET
+    is_verified: bool | UnsetType = UNSET
+
+
+_SERVICE_REVIEW = msgspec.json.Decoder(ServiceReview)
+
+
+def read_service_review(raw: bytes) -> ServiceReview:
+    """Read one of :attr:`Page.raw` where the page is one of :data:`SHOP`."""
+    return _SERVICE_REVIEW.decode(raw)
+
+
+class Shop(Struct, frozen=True, rename="camel"):
+    """A business unit as Trustpilot shows it."""
+
+    name: str
+    domain: str
+    trust_score: float | None
+    stars: float | None
+    """In halves."""
+    numbers: list[int]
+    """Service reviews in all, then from one star to five."""
 
 
 class ReviewEvent(Struct, frozen=True):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from urllib.parse import quote
+
+import msgspec
 
 from proxy.cache import Cache, Cached, Fetched, Key, Lookup
 from proxy.clock import Deadline, Priority
 from proxy.reviews.batching import SummaryBatches
-from proxy.reviews.models import Page, Source, products_query
+from proxy.reviews.models import SHOP, Page, Shop, Source, products_query
 from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import Filter
@@ -49,8 +50,18 @@ def is_summary(part: str) -> bool:
 
 
 def is_page(part: str) -> bool:
-    """Tell whether ``part`` is a page of reviews."""
+    """Tell whether ``part`` is a page of Trustpilot's own reviews of its one product."""
     return part.startswith(f"{_PAGE}/")
+
+
+def is_imported_page(part: str) -> bool:
+    """Tell whether ``part`` is a page of imported reviews of its one product."""
+    return part.startswith(f"imported-{_PAGE}/")
+
+
+def holds_reviews(part: str) -> bool:
+    """Tell whether ``part`` is a page of any kind, of variants merged by Trustpilot too."""
+    return part.partition("/")[0].endswith(_PAGE)
 
 
 def is_newest_page(part: str) -> bool:
@@ -58,21 +69,11 @@ def is_newest_page(part: str) -> bool:
     return is_page(part) and part.split("/")[2:] == [WHOLE.name, "1", ""]
 
 
-def is_imported_page(part: str) -> bool:
-    """Tell whether ``part`` is a page of one product's imported reviews."""
-    names = part.split("/")
-    return is_page(part) and len(names) == 5 and names[2].endswith(".imported")
-
-
 def is_confirmable(key: Key) -> bool:
     """Tell whether ``key`` is of one SKU alone, and not of imported reviews: what counts and feeds tell of."""
     sku = shop_and_sku(key.product)[1]
-    return _is_single(key.part) and "," not in sku and products_query(sku)[0] == "sku"
-
-
-@lru_cache(maxsize=4096)
-def _is_single(part: str) -> bool:
-    return is_summary(part) or (is_page(part) and part.count("/") == 4 and not is_imported_page(part))
+    is_one = sku != SHOP and "," not in sku and products_query(sku)[0] == "sku"
+    return is_one and (is_summary(key.part) or is_page(key.part))
 
 
 def is_variants_token(part: str) -> bool:
@@ -83,6 +84,11 @@ def is_variants_token(part: str) -> bool:
 def page_of(cached: Cached) -> Page:
     """Return the page of a copy: the one that was just fetched, or else read from its bytes."""
     return cached.source if isinstance(cached.source, Page) else Page.decode(cached.value)
+
+
+def read_shop(cached: Cached) -> Shop:
+    """Return the business unit of a copy."""
+    return msgspec.json.decode(cached.value, type=Shop)
 
 
 class PageLoader:
@@ -179,6 +185,15 @@ class PageLoader:
 
         return self._look_up(self._key(sku, f"{source}-summary"), fetch)
 
+    def shop(self) -> Lookup:
+        """Look the business unit itself up; :func:`read_shop` reads the copy."""
+
+        def fetch(*, priority: Priority) -> Fetched:
+            shop = self._trustpilot.business_unit(self._business_unit, priority=priority)
+            return Fetched(msgspec.json.encode(shop), found=True)
+
+        return self._look_up(self._key(SHOP, "unit"), fetch)
+
     def cached_page(self, sku: str, source: Source = "trustpilot") -> Cached | None:
         """Return the newest page if a copy is there, without fetching."""
         return self._cache.get(self._page_key(sku, Filter(source=source), 1, ""))
@@ -223,7 +238,14 @@ class PageLoader:
         return f"variants/{hashlib.sha256(','.join(skus).encode()).hexdigest()[:32]}"
 
     def _page_key(self, sku: str, filters: Filter, number: int, after: str) -> Key:
-        return self._key(sku, f"{_PAGE}/{self._locale or '*'}/{filters.name}/{number}/{after}")
+        kind = _PAGE
+        if sku in self._merged:
+            kind = f"merged-{_PAGE}"
+        elif sku == SHOP:
+            kind = f"service-{_PAGE}"
+        elif filters.source == "imported":
+            kind = f"imported-{_PAGE}"
+        return self._key(sku, f"{kind}/{self._locale or '*'}/{filters.name}/{number}/{after}")
 
     def _key(self, sku: str, part: str) -> Key:
         if tokens := self._merged.get(sku):

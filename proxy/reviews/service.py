@@ -14,8 +14,9 @@ from proxy.clock import Deadline, Now
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.block import failed_block, product_block, trimmed_summary
 from proxy.reviews.brand_assets import BrandAssets
+from proxy.reviews.business import Business, PendingBusiness
 from proxy.reviews.display import Display
-from proxy.reviews.models import Indexed, Source, read_review
+from proxy.reviews.models import SHOP, Indexed, Shop, Source, read_review
 from proxy.reviews.page_loader import WHOLE, PageLoader, WithoutReviews, page_of, product_name
 from proxy.reviews.search import MISSING, Cursor, Missing, highest, newest
 from proxy.reviews.summary import NOTHING, Summary
@@ -113,10 +114,13 @@ class ProductReviews:
 
     def block(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
         """Return the block of ``selection``'s SKUs, merged as variants. Raises :class:`Unavailable`."""
-        return self._finish_block(self._look_up(selection, view, deadline), deadline)
+        shop = self._fallback(selection, view)
+        answer = self._finish_block(self._look_up(selection, view, deadline), deadline)
+        return self._or_shop(answer, shop, selection, view, deadline)
 
     def blocks(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
         """Return a block per SKU. Raises :class:`Unavailable` only when none could be had."""
+        shop = self._fallback(selection, view)
         # All pages are looked up before any is waited for, then all summaries, so that they share one call.
         pending = [self._look_up(replace(selection, skus=(sku,)), view, deadline) for sku in selection.skus]
         # A slow page may keep the others' summaries waiting for half of the time only.
@@ -132,6 +136,7 @@ class ProductReviews:
         for block in pending:
             try:
                 answer = self._finish_block(block, deadline)
+                answer = self._or_shop(answer, shop, block.selection, view, deadline)
             except Unavailable as failure:
                 failures.append(failure)
                 products.append(self._failed_block(block.selection, str(failure)))
@@ -152,6 +157,48 @@ class ProductReviews:
         summary, freshness = self._merged_summary(selection, deadline)
         return Answer(self._summary_body(selection, summary, display), freshness)
 
+    def business(self, business_unit: str, view: View, deadline: Deadline) -> Answer:
+        """Return the shop itself. Raises :class:`Unavailable`."""
+        business = self._business(business_unit, view, deadline)
+        freshness = self._joined(list(business.freshness), whole=business.whole)
+        return Answer(business.answer(view, self._assets), freshness)
+
+    def empty_business(self, business_unit: str, view: View, error: str) -> dict[str, Any]:
+        """Return the answer of :meth:`business` that ``on_error=empty`` asks for."""
+        nobody = Business(business_unit, Shop("", "", None, None, [0] * 6), [], [], whole=False)
+        return {**nobody.answer(view, self._assets), "error": error}
+
+    def trustpilot_business_unit(self, business_unit: str, deadline: Deadline) -> Answer:
+        """Return the shop itself in Trustpilot's own shape. Raises :class:`Unavailable`."""
+        business = self._business(business_unit, View(limit=0), deadline)
+        return Answer(business.in_trustpilots_shape(), self._joined(list(business.freshness), whole=True))
+
+    def _business(self, business_unit: str, view: View, deadline: Deadline) -> Business:
+        pages = self._loader(Selection(business_unit, (SHOP,)))
+        try:
+            return PendingBusiness(pages, business_unit, view).wait(deadline)
+        except MISSING as missing:
+            raise Unavailable(missing) from missing
+
+    def _fallback(self, selection: Selection, view: View) -> PendingBusiness | None:
+        """Look the shop up where it may have to stand in: at once, so that its calls run beside the product's."""
+        if not view.fallback:
+            return None
+        return PendingBusiness(self._loader(selection), selection.business_unit, view)
+
+    def _or_shop(
+        self, answer: Answer, shop: PendingBusiness | None, selection: Selection, view: View, deadline: Deadline
+    ) -> Answer:
+        """Return the shop in place of an answer without reviews, or that answer where the shop can't be had."""
+        if shop is None or answer.body["found"]:
+            return answer
+        try:
+            business = shop.wait(deadline)
+        except MISSING:
+            return Answer(answer.body, self._joined([answer.freshness], whole=False))
+        freshness = self._joined([answer.freshness, *business.freshness], whole=business.whole)
+        return Answer(business.block(selection.shown, view, self._assets), freshness)
+
     def empty_block(self, selection: Selection, error: str) -> dict[str, Any]:
         """Return the block that ``on_error=empty`` asks for."""
         return self._failed_block(selection, error)
@@ -169,6 +216,29 @@ class ProductReviews:
         """Return the same in Trustpilot's own shape. Raises :class:`Unavailable`."""
         summary, freshness = self._merged_summary(selection, deadline)
         return Answer(summary.in_trustpilots_shape(), freshness)
+
+    def trustpilot_summaries(
+        self, business_unit: str, skus: Sequence[str], deadline: Deadline
+    ) -> tuple[list[dict[str, Any]], Freshness]:
+        """Return each product's summary in Trustpilot's own shape; one call fetches all that are not there.
+
+        Raises :class:`Unavailable`.
+        """
+        pages = self._loader(Selection(business_unit, tuple(skus)))
+        cached = {sku: page for sku in skus if (page := pages.cached_page(sku)) and page_of(page).countable}
+        lacking = [sku for sku in skus if sku not in cached]
+        lookups = dict(zip(lacking, pages.summaries(lacking), strict=True))
+        summaries: list[dict[str, Any]] = []
+        freshness: list[Freshness] = []
+        try:
+            for sku in skus:
+                found = cached.get(sku) or lookups[sku].wait(deadline)
+                counts = Summary.of_reviews(page_of(found).index) if sku in cached else Summary.decode(found.value)
+                summaries.append({"sku": sku, **counts.in_trustpilots_shape()})
+                freshness.append(found.freshness)
+        except MISSING as missing:
+            raise Unavailable(missing) from missing
+        return summaries, self._joined(freshness, whole=True)
 
     def trustpilot_reviews(
         self, selection: Selection, view: View, page: int, per_page: int, deadline: Deadline

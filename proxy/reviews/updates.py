@@ -13,9 +13,9 @@ from msgspec import UNSET
 from proxy.cache import Cache, Cached, Updated
 from proxy.reviews.models import PER_PAGE, Item, Page, Review, ReviewEvent, item_of, read_review
 from proxy.reviews.page_loader import (
+    holds_reviews,
     is_imported_page,
     is_newest_page,
-    is_page,
     is_summary,
     page_of,
     product_name,
@@ -118,7 +118,7 @@ class Updates:
 
         def search(product: str, part: str, value: bytes) -> None:
             nonlocal searched
-            if not is_page(part):
+            if not holds_reviews(part):
                 return
             searched += 1
             if searched % _COPIES_AT_ONCE == 0:

@@ -27,6 +27,8 @@ class View:
     with_image: bool = False
     min_reviews: int = 0
     min_average: float | None = None
+    fallback: bool = False
+    """Whether the shop's own reviews stand in where nothing is found."""
     html: bool = True
     display: Display = ENGLISH
     """Of the texts that the proxy itself writes."""

@@ -10,11 +10,17 @@ from urllib.parse import quote, urlencode
 
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
-from proxy.reviews.models import PER_PAGE, Page, Source, products_query
+from proxy.reviews.models import PER_PAGE, SHOP, Page, Shop, Source, products_query
 from proxy.reviews.summary import Summary
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import Call, CircuitBreaker
-from proxy.trustpilot.decode import read_batch_summaries, read_reviews, read_summary
+from proxy.trustpilot.decode import (
+    read_batch_summaries,
+    read_business_unit,
+    read_reviews,
+    read_service_reviews,
+    read_summary,
+)
 from proxy.trustpilot.errors import Busy, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, TrustpilotError
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.response import Response
@@ -51,6 +57,7 @@ class Trustpilot:
         self._quota = quota
         self._report = report
         self._url = f"{api_url}/product-reviews/business-units/"
+        self._units = f"{api_url}/business-units/"
         self._headers = {"apikey": api_key, "Accept": "application/json"}
 
     def reviews(
@@ -70,20 +77,38 @@ class Trustpilot:
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. A 404 is logged and raised as :class:`NotFound`: a
         product without reviews, or a wrong business unit.
         """
-        query = [products_query(sku), ("perPage", str(PER_PAGE)), ("page", str(page))]
+        of_shop = sku == SHOP
+        query = [
+            ("orderBy", "createdat.desc") if of_shop else products_query(sku),
+            ("perPage", str(PER_PAGE)),
+            ("page", str(page)),
+        ]
         query += [("stars", str(star)) for star in stars]
-        query += [(name, text) for name, text in (("language", language), ("locale", locale)) if text]
+        query += [
+            (name, text) for name, text in (("language", language), ("locale", None if of_shop else locale)) if text
+        ]
 
         def get(timeout: float) -> Response:
-            url = f"{self._url}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{urlencode(query)}"
+            base = self._units if of_shop else self._url
+            url = f"{base}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{urlencode(query)}"
             return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
 
         call = Call.of(business_unit, _REVIEWS[source], [sku])
-        found = self.call(call, get, lambda body: read_reviews(body, PER_PAGE), priority)
+        read = read_service_reviews if of_shop else read_reviews
+        found = self.call(call, get, lambda body: read(body, PER_PAGE), priority)
         if found.dropped:
             self._report(ReviewsDropped(found.dropped))
             _log.warning("dropped %d malformed reviews of business unit %s", found.dropped, business_unit)
         return found
+
+    def business_unit(self, business_unit: str, *, priority: Priority) -> Shop:
+        """Return the shop itself. Raises as :meth:`reviews` does."""
+
+        def get(timeout: float) -> Response:
+            url = f"{self._units}{quote(business_unit, safe='')}"
+            return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
+
+        return self.call(Call.of(business_unit, "business unit", []), get, read_business_unit, priority)
 
     def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
         """Return the summary of what ``sku`` names, merged by Trustpilot. Raises as :meth:`reviews` does."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +23,8 @@ from proxy.reviews.models import (
     Page,
     Review,
     ReviewEvent,
+    ServiceReview,
+    Shop,
     Text,
 )
 from proxy.reviews.summary import STAR_WORDS, Summary
@@ -34,6 +38,11 @@ _ODD = object()
 
 _ESSENTIAL = ("id", "content", "createdAt")
 """Of another type than text, they make a review unreadable."""
+
+_OF_SERVICE = ("id", "title", "text", "createdAt")
+"""The same of a review of the shop."""
+
+_LONGEST_NAME = 200
 
 _KINDS: dict[object, Literal["created", "updated", "deleted"]] = {
     "product-review-created": "created",
@@ -95,6 +104,59 @@ def read_reviews(body: bytes, per_page: int) -> Page:
         reviews, unreadable, links = answer.product_reviews, 0, msgspec.json.decode(answer.links)
     except _REFUSED:
         reviews, unreadable, links = _read_slowly(body)
+    return _page(reviews, unreadable, links, per_page)
+
+
+def read_service_reviews(body: bytes, per_page: int) -> Page:
+    """Read the answer of the call for the shop's own reviews. Raises :class:`Malformed`."""
+    answer = read_object(body)
+    given = answer.get("reviews")
+    if not isinstance(given, list):
+        raise Malformed("Trustpilot's answer holds no list of reviews")
+    reviews = [
+        _service_review(review)
+        for review in given
+        if isinstance(review, dict) and all(isinstance(review.get(name), str | None) for name in _OF_SERVICE)
+    ]
+    return _page(reviews, len(given) - len(reviews), answer.get("links"), per_page)
+
+
+def _service_review(given: dict[str, Any]) -> ServiceReview:
+    """Give the fields of a service review the names that those of a product review have."""
+    reply = given.get("companyReply")
+    named = {**given, "content": given.get("text")}
+    if isinstance(reply, dict):
+        named["firstCompanyComment"] = {"comment": reply.get("text"), "createdAt": reply.get("createdAt")}
+    review = msgspec.convert(_fitting(named, _SERVICE_TYPE), ServiceReview)
+    review.is_verified = given.get("isVerified") is True
+    return review
+
+
+def read_business_unit(body: bytes) -> Shop:
+    """Read the answer of the call for a business unit. Raises :class:`Malformed`."""
+    answer = read_object(body)
+    name, score, numbers = answer.get("name"), answer.get("score"), answer.get("numberOfReviews")
+    domain = name.get("identifying") if isinstance(name, dict) else None
+    shown = answer.get("displayName")
+    counts = [_count(numbers.get(each)) for each in ("total", *STAR_WORDS)] if isinstance(numbers, dict) else [0] * 6
+    rated = score if isinstance(score, dict) else {}
+    return Shop(
+        shown[:_LONGEST_NAME] if isinstance(shown, str) else "",
+        domain if isinstance(domain, str) and re.fullmatch(r"[\w.-]{1,253}", domain) else "",
+        _rating(rated.get("trustScore")),
+        _rating(rated.get("stars")),
+        counts,
+    )
+
+
+def _rating(value: object) -> float | None:
+    """Return a rating of at least one star, ``None`` for none."""
+    return (
+        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 5 else None
+    )
+
+
+def _page(reviews: Sequence[Review], unreadable: int, links: object, per_page: int) -> Page:
     if not isinstance(links, list | dict | None):
         raise Malformed("Trustpilot's answer holds no list of links")
     given = len(reviews) + unreadable
@@ -238,6 +300,7 @@ def _read_slowly(body: bytes) -> tuple[list[Review], int, Any]:
 
 
 _REVIEW_TYPE = types.type_info(Review)
+_SERVICE_TYPE = types.type_info(ServiceReview)
 _EVENT_TYPE = types.type_info(_Event)
 _FEED_TYPE = types.type_info(_FeedReview)
 

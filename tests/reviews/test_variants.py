@@ -60,7 +60,7 @@ def test_so_many_long_skus_that_no_url_takes_them_are_asked_for_in_several_calls
     skus = [f"{number:02d}" + "x" * 190 for number in range(50)]
     trustpilot = FullLists({sku: many(sku, 1) for sku in skus})
     assert reads(trustpilot).block(select(*skus), View(), Deadline.after(10)).body["summary"]["total"] == 50
-    assert [len(sku.split(",")) for sku, _ in trustpilot.pages_asked] == [20, 20, 10]
+    assert sorted(len(sku.split(",")) for sku, _ in trustpilot.pages_asked) == [10, 20, 20]
 
 
 def test_imported_reviews_are_asked_for_only_where_they_are_wanted_and_counted() -> None:

@@ -11,7 +11,7 @@ from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Priority
 from proxy.reviews import ProductReviews, Selection
-from proxy.reviews.models import Page, Source
+from proxy.reviews.models import Page, Shop, Source
 from proxy.reviews.summary import STAR_WORDS, Summary
 from proxy.trustpilot.decode import read_batch_summaries, read_reviews, read_summary
 from proxy.trustpilot.errors import Malformed
@@ -60,6 +60,9 @@ class FullLists:
         if "," not in sku or sku.startswith(" "):
             return lists.get(sku, [])
         return merged([lists.get(one, []) for one in sku.split(",")])
+
+    def business_unit(self, business_unit: str, *, priority: Priority) -> Shop:
+        raise NotImplementedError
 
     def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
         self.batches_asked.append([sku])

@@ -12,6 +12,7 @@ from proxy.cache import Cache, Group, Lifetimes, MemoryBackend, State, Tiered
 from proxy.clock import Deadline, Priority
 from proxy.reviews import ProductReviews, Selection, Updates, View
 from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
+from proxy.reviews.models import Shop as BusinessUnit
 from proxy.reviews.page_loader import is_page, page_of
 from proxy.reviews.summary import Summary
 from proxy.sync.backfill import Backfill
@@ -106,6 +107,9 @@ class Shop:
         links = [{"rel": "next-page"}] if len(full) > page * 100 else []
         body = {"productReviews": full[(page - 1) * 100 : page * 100], "links": links}
         return read_reviews(json.dumps(body).encode(), 100)
+
+    def business_unit(self, business_unit: str, *, priority: Priority) -> BusinessUnit:
+        raise NotImplementedError
 
     def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
         raise NotImplementedError

@@ -1,0 +1,131 @@
+"""The shop itself: its rating and the reviews of it, by themselves or in the place of a product's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.cache import Freshness, Lookup
+from proxy.clock import Deadline
+from proxy.reviews.block import product_block, trimmed_review
+from proxy.reviews.brand_assets import BrandAssets
+from proxy.reviews.display import stars_icons, stars_in_halves
+from proxy.reviews.models import SHOP, ServiceReview, Shop, read_service_review
+from proxy.reviews.page_loader import PageLoader, read_shop
+from proxy.reviews.search import MISSING, Cursor, Missing, newest
+from proxy.reviews.summary import STAR_WORDS, Summary
+from proxy.reviews.text import clean, escape_html
+from proxy.reviews.view import View
+
+_LABELS = ((4.5, "Excellent"), (4.0, "Great"), (3.0, "Average"), (2.0, "Poor"), (0.0, "Bad"))
+"""Trustpilot's words, from so many stars on ("TrustScore and star rating explained")."""
+
+
+@dataclass(frozen=True)
+class Business:
+    """A shop, the reviews of it that a view chose, and how fresh both are. ``whole``: nothing is missing."""
+
+    unit: str
+    shop: Shop
+    reviews: Sequence[ServiceReview]
+    freshness: Sequence[Freshness]
+    whole: bool
+
+    def answer(self, view: View, assets: BrandAssets) -> dict[str, Any]:
+        """Return the answer of ``/v1/business``."""
+        shop = self.shop
+        stars = shop.stars or (stars_in_halves(shop.trust_score) if shop.trust_score else None)
+        label = next((word for least, word in _LABELS if stars >= least), "") if stars else ""
+        return {
+            "found": shop.numbers[0] > 0 or bool(self.reviews),
+            "name": escape_html(clean(shop.name)) if view.html else clean(shop.name),
+            "trust_score": shop.trust_score,
+            "trust_score_text": view.display.average(shop.trust_score),
+            "stars": stars,
+            "stars_icons": stars_icons(stars) if stars else "",
+            "stars_alt": view.display.stars_alt(stars),
+            "stars_image": assets.stars_image(stars) if stars else None,
+            "label": label,
+            "total": shop.numbers[0],
+            "total_text": view.display.number(shop.numbers[0]),
+            "count": len(self.reviews),
+            "reviews": [_titled(review, view) for review in self.reviews],
+            "disclosure": view.display.disclosure(view.stars, view.sort) if self.reviews else "",
+            "links": self._links(assets),
+        }
+
+    def block(self, sku: str, view: View, assets: BrandAssets) -> dict[str, Any]:
+        """Return a block in which the shop stands in for ``sku``."""
+        total, *stars = self.shop.numbers
+        summary = Summary.of_counts(self.shop.trust_score, total, tuple(stars))
+        shown = [(review, "trustpilot") for review in self.reviews]
+        block = product_block(sku, summary, shown, view, assets, self.unit)  # type: ignore[arg-type]  # a literal
+        return {**block, "scope": "business", "links": self._links(assets)}
+
+    def in_trustpilots_shape(self) -> dict[str, Any]:
+        """Return Trustpilot's own business unit."""
+        shop = self.shop
+        return {
+            "id": self.unit,
+            "displayName": shop.name,
+            "name": {"identifying": shop.domain},
+            "score": {"trustScore": shop.trust_score or 0, "stars": shop.stars or 0},
+            "numberOfReviews": dict(zip(("total", *STAR_WORDS), shop.numbers, strict=True)),
+        }
+
+    def _links(self, assets: BrandAssets) -> dict[str, str | None]:
+        page = f"https://www.trustpilot.com/review/{self.shop.domain}" if self.shop.domain else None
+        return {"trustpilot": assets.shop_page(self.unit) or page}
+
+
+class PendingBusiness:
+    """A shop that is looked up and not yet waited for."""
+
+    def __init__(self, pages: PageLoader, unit: str, view: View) -> None:
+        self._pages = pages
+        self._unit = unit
+        self._view = view
+        self._shop: Lookup = pages.shop()
+        self._reviews = Cursor(pages, SHOP)
+        if view.limit:
+            self._reviews.prefetch()
+
+    def wait(self, deadline: Deadline) -> Business:
+        """Return the shop; its reviews are left out where they can't be had. Raises :data:`Missing`."""
+        cached = self._shop.wait(deadline)
+        freshness = [cached.freshness]
+        reviews: list[ServiceReview] = []
+        missing: Missing | None = None
+        if self._view.limit:
+            try:
+                self._reviews.await_page(deadline)
+                found = newest(self._pages, [self._reviews], self._view, self._view.limit, deadline)
+                reviews = [read_service_review(shown.raw) for shown in found.reviews[: self._view.limit]]
+                freshness += found.freshness
+                missing = found.missing
+            except MISSING as error:
+                missing = error
+        return Business(self._unit, read_shop(cached), reviews, freshness, whole=missing is None)
+
+
+def _titled(review: ServiceReview, view: View) -> dict[str, Any]:
+    title = clean(review.title)
+    return {**trimmed_review(review, "trustpilot", view), "title": escape_html(title) if view.html else title}
+
+
+def service_review_in_trustpilots_shape(raw: bytes) -> dict[str, Any]:
+    """Return a review of the shop under Trustpilot's own names."""
+    review = read_service_review(raw)
+    reply = review.first_company_comment
+    return {
+        "id": review.id or None,
+        "stars": review.stars,
+        "title": review.title or "",
+        "text": review.content or "",
+        "language": review.language or None,
+        "createdAt": review.created_at or None,
+        "consumer": {"displayName": (review.consumer.display_name or None) if review.consumer else None},
+        "companyReply": {"text": reply.comment or None, "createdAt": reply.created_at or None} if reply else None,
+        "isVerified": review.is_verified is True,
+    }
