@@ -271,6 +271,8 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         )
         asked, skus_per_call = (lambda: validator.known), settings.batch_skus
     inviting = _inviting(settings, backend, PrivateCalls(transport, bulkhead, quota), report)
+    has_feed = inviting is not None and settings.sync in ("auto", "feed")
+    planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call, has_feed=has_feed)
     services: list[Service] = []
     sync = None
     if settings.sync != "off":
@@ -280,7 +282,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         lists = DeletionCalls(trustpilot, transport, api_url=settings.api_url, api_key=settings.api_key)
         deletions = Deletions(lists, updates, backend, settings.business_units, time.time, report)
         feed = comparison = backfill = None
-        if inviting is not None and settings.sync != "summaries":
+        if inviting is not None and has_feed:
             calls = ShopCalls(trustpilot, transport, inviting.tokens, api_url=settings.api_url)
             spans, refetch = validator.spans, reviews.refetch
             comparison = Comparison(calls.summaries, cache, backend, shops, time.time, spans, refetch, report)
@@ -304,10 +306,10 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             feed=feed,
             comparison=comparison,
             backfill=backfill,
+            compare_seconds=planner.compare_seconds,
             report=report,
         )
     services += [sync] if sync else []
-    planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call)
     prober = Prober(trustpilot, breaker, settings.business_units, spawn)
     return Proxy(
         settings,

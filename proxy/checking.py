@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from urllib.parse import quote
 
 import click
 
 from proxy.server.configuration import with_file
 from proxy.settings import Settings, SettingsError
+from proxy.trustpilot.decode import read_feed
 from proxy.trustpilot.errors import Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.response import FIREWALL
-from proxy.trustpilot.token import Grant
+from proxy.trustpilot.token import Grant, Token
 from proxy.trustpilot.transport import Transport
 
 
@@ -29,7 +31,7 @@ class Finding:
 
 @click.command("check")
 def check() -> None:
-    """Try the configured credentials against Trustpilot; costs a call per business unit and one for a token."""
+    """Try the configured credentials against Trustpilot; costs one or two calls per business unit and a token."""
     try:
         settings = Settings.from_environment(with_file(os.environ))
     except SettingsError as error:
@@ -50,7 +52,11 @@ def findings(settings: Settings, transport: Transport) -> Iterator[Finding]:
     if settings.api_secret is None:
         yield Finding(works=True, text="token: not tried; to send invitations set TRUSTPILOT_API_SECRET")
         return
-    yield _token(settings, transport, settings.api_secret)
+    finding, token = _token(settings, transport, settings.api_secret)
+    yield finding
+    if token is not None and settings.sync in ("auto", "feed"):
+        for unit in settings.business_units:
+            yield _feed(settings, transport, unit, token)
     if settings.business_user_id is None:
         yield Finding(
             works=False,
@@ -85,16 +91,35 @@ _ADVICE = {
 }
 
 
-def _token(settings: Settings, transport: Transport, secret: str) -> Finding:
+def _feed(settings: Settings, transport: Transport, unit: str, token: Token) -> Finding:
+    """Try the way in which one call confirms a whole shop. Without it ``SYNC=auto`` goes another."""
+    what, works = f"feed of business unit {unit}", settings.sync == "auto"
+    otherwise = "SYNC=auto confirms products by their counts instead" if works else "set SYNC=auto"
+    url = f"{settings.api_url}/private/product-reviews/business-units/{quote(unit, safe='')}/reviews?perPage=100"
+    try:
+        response = transport.send("GET", url, headers={"Authorization": f"Bearer {token.text}"})
+        if response.status != 200:
+            return Finding(works=works, text=f"{what}: Trustpilot answered {response.status}; {otherwise}")
+        items, _ = read_feed(response.body)
+    except TrustpilotError as error:
+        return Finding(works=works, text=f"{what}: {error}; {otherwise}")
+    if any(earlier.written < later.written for earlier, later in pairwise(items)):
+        return Finding(works=works, text=f"{what}: not newest first; {otherwise}")
+    return Finding(works=True, text=f"{what}: works, newest first: one call confirms all products")
+
+
+def _token(settings: Settings, transport: Transport, secret: str) -> tuple[Finding, Token | None]:
     grant = Grant(transport, api_url=settings.api_url, api_key=settings.api_key, api_secret=secret, now=time.time)
     try:
         token = grant.fetch()
     except Refused as error:
         advice = "check TRUSTPILOT_API_SECRET, and that it belongs to TRUSTPILOT_API_KEY"
-        return Finding(works=False, text=f"token: {error}; {advice}")
+        return Finding(works=False, text=f"token: {error}; {advice}"), None
     except TurnedAway as error:
-        return Finding(works=False, text=f"token: {error}; {_UNWELCOME}")
+        return Finding(works=False, text=f"token: {error}; {_UNWELCOME}"), None
     except TrustpilotError as error:
-        return Finding(works=False, text=f"token: {error}; check TRUSTPILOT_API_URL, or try again in 15 minutes")
+        return Finding(
+            works=False, text=f"token: {error}; check TRUSTPILOT_API_URL, or try again in 15 minutes"
+        ), None
     hours = (token.expires_at - time.time()) / 3600
-    return Finding(works=True, text=f"token: works, lasts {hours:.0f} hours")
+    return Finding(works=True, text=f"token: works, lasts {hours:.0f} hours"), token

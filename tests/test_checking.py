@@ -63,3 +63,14 @@ def test_a_wrong_setting_is_one_line(sandbox: RunningSandbox) -> None:
     done = check(sandbox, PORT="x")
     assert "PORT='x'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_says_which_way_copies_are_kept_true(sandbox: RunningSandbox) -> None:
+    assert f"ok  feed of business unit {UNIT}: works, newest first" in check(sandbox, SYNC="auto").stdout
+    sandbox.lists(feed_order="oldest")
+    assert "not newest first; SYNC=auto confirms products by their counts" in check(sandbox, SYNC="auto").stdout
+    sandbox.lists()
+    sandbox.behave("fail", kinds=["feed"], status=403)
+    done = check(sandbox, SYNC="feed")
+    assert "Trustpilot answered 403; set SYNC=auto" in done.stdout
+    assert done.returncode == 1

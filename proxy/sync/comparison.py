@@ -94,7 +94,7 @@ class Comparison:
         self._backend.set(f"sync:{business_unit}:counted", packed, _FOR_GOOD_SECONDS)
         self._backend.set(f"sync:{business_unit}:touched", b"", _FOR_GOOD_SECONDS)
         self._report(Compared(len(counted), others))
-        return replace(state, compared_at=at, reviews=reviews)
+        return replace(state, compared_at=at, reviews=reviews, products=len(counted))
 
     def _counted_before(self, business_unit: str) -> tuple[dict[int, int], bool]:
         """Return what was counted last time of what nobody touched since, and whether this is the first time."""

@@ -19,6 +19,11 @@ _FOR_AGE = 0.6
 _FOR_WHOLE = 0.3
 """Of that, for what only a fetch shows."""
 
+_FOR_COMPARING = 0.3
+"""Of the day's share, for comparing all summaries of all shops."""
+
+COMPARE_SECONDS = 3600.0
+_SKUS_COMPARED = 1000
 _USED_UP = 0.85
 _LONGER = 1.05
 _LONGEST = 1000.0
@@ -36,8 +41,13 @@ class Planner:
         *,
         asked: Callable[[], int],
         skus_per_call: int,
+        has_feed: bool = False,
     ) -> None:
-        """``asked``: how many products are asked for again and again; ``skus_per_call`` confirms of them."""
+        """``asked``: how many products are asked for again and again; ``skus_per_call``: how many a call confirms.
+
+        ``has_feed``: calls that confirm are few.
+        """
+        self._has_feed = has_feed
         self._plan_use = plan_use
         self._lifetimes = lifetimes
         self._spawn = spawn
@@ -69,11 +79,21 @@ class Planner:
             fresh, whole = max(fresh, pace.fresh * _LONGER), max(whole, pace.whole * _LONGER)
         pace.fresh, pace.whole = min(fresh, _LONGEST), min(whole, _LONGEST)
 
+    def compare_seconds(self, products: int) -> float:
+        """Return how often the summaries of so many products may be compared."""
+        use = self._plan_use()
+        if use is None:
+            return COMPARE_SECONDS
+        calls = -(-max(1, products) // _SKUS_COMPARED)
+        return max(COMPARE_SECONDS, calls * _DAY_SECONDS / (_FOR_COMPARING * max(1, use.share)))
+
     def _needed(self, share: int) -> tuple[float, float]:
         """Return how much longer entries have to be fresh, and to go without a fetch, for ``share`` to be enough."""
         products, lifetimes = self._asked(), self._lifetimes
         room = share * _FOR_AGE
         whole_calls = products * _DAY_SECONDS / max(lifetimes.fresh, lifetimes.stale - lifetimes.fresh)
+        if self._has_feed:
+            return 1.0, max(1.0, whole_calls / room)
         whole = max(1.0, whole_calls / (room * _FOR_WHOLE))
         fresh_calls = products / self._skus_per_call * _DAY_SECONDS / lifetimes.fresh
         return max(1.0, fresh_calls / (room - whole_calls / whole)), whole

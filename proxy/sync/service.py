@@ -14,10 +14,10 @@ from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions
 from proxy.sync.events import FeedRead
 from proxy.sync.feed import FeedReader, OutOfOrder
+from proxy.sync.planner import COMPARE_SECONDS
 from proxy.sync.shops import Shops, ShopState
 from proxy.trustpilot.errors import NoAccess, NotFound, QuotaUsedUp, Rejected, TrustpilotError
 
-COMPARE_EVERY_SECONDS = 3600.0
 _LOOK_SECONDS = 2.0
 _LOCK = "sync"
 _LOCK_SECONDS = 120.0
@@ -45,10 +45,12 @@ class Sync:
         feed: FeedReader | None = None,
         comparison: Comparison | None = None,
         backfill: Backfill | None = None,
+        compare_seconds: Callable[[int], float] = lambda _products: COMPARE_SECONDS,
         report: Report = unheard,
     ) -> None:
         """Without ``feed`` and what comes with it, which take an API secret, only deletions are looked for."""
         self._backfill = backfill
+        self._compare_seconds = compare_seconds
         self._backend = backend
         self._shops = shops
         self._deletions = deletions
@@ -142,7 +144,9 @@ class Sync:
                 before = state
                 state = self._feed.read(unit, state)
                 self._shops.save(unit, state)
-                if self._comparison is not None and self._now() >= before.compared_at + COMPARE_EVERY_SECONDS:
+                if self._comparison is not None and self._now() >= before.compared_at + self._compare_seconds(
+                    before.products
+                ):
                     state = self._comparison.compare(unit, state)
                     self._shops.save(unit, state)
             if self._backfill is not None and self._is_backfill_due(unit, state):

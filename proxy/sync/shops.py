@@ -44,6 +44,8 @@ class ShopState(Struct, frozen=True, array_like=True):
     """Counts the changes of the SKUs that are known to have reviews."""
     reviews: int = 0
     """In all, when the summaries were compared last."""
+    products: int = 0
+    """In all, then."""
     started_at: float = 0.0
     """When the first of the readings began that missed nothing since."""
 

@@ -39,10 +39,10 @@ COUNTS = "counts"
 COLLECT_SECONDS = 0.25
 """How long stale products are collected before they are asked about: their stale copies are answered meanwhile."""
 
-SOON = 0.1
+SOON = 0.5
 """A call that is not full takes along what is stale within this part of ``CACHE_FRESH_SECONDS``."""
 
-MOST_RIDES = 4
+MOST_RIDES = 16
 """How often a product is taken along although nobody asked for it since."""
 
 MOST_KNOWN = 50_000

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from proxy.cache import State
+from proxy.sync.validator import MOST_RIDES
 from proxy.trustpilot.errors import Failing, QuotaUsedUp, TrustpilotError
 from tests.running import RunningProxy, RunningSandbox
 from tests.sync.shop import FRESH, MISSING, STALE, Heart
@@ -138,10 +139,10 @@ def test_a_call_that_is_not_full_takes_along_what_is_stale_soon_but_not_what_nob
     skus = shop_of(heart, 3)
     heart.clock.now += FRESH
     heart.ask(*skus)
-    for _ in range(6):
+    for _ in range(MOST_RIDES + 2):
         heart.clock.now += FRESH
         heart.ask("S0")
-    assert [sorted(batch) for batch in heart.shop.batches] == [["S0", "S1", "S2"]] * 5 + [["S0"]] * 2
+    assert [sorted(batch) for batch in heart.shop.batches] == [["S0", "S1", "S2"]] * (MOST_RIDES + 1) + [["S0"]] * 2
 
 
 def test_a_webhook_that_came_meanwhile_is_not_undone_by_a_confirmation() -> None:

@@ -16,6 +16,7 @@ from tools.bench.growth import growth
 from tools.bench.hit import PATH, hit
 from tools.bench.instructions import instructions_per_hit
 from tools.bench.machine import machine
+from tools.bench.plan import plan
 from tools.bench.report import Line, chart, markdown, put_into, terminal
 from tools.bench.scale import FULL, SMOKE, Scale
 from tools.bench.send import send
@@ -52,6 +53,7 @@ def main(wanted: list[str]) -> int:
             "cpu": lambda: cpu(sandbox, folder, scale),
             "bad_day": lambda: bad_day(sandbox, scale),
             "growth": lambda: growth(sandbox, scale),
+            "plan": lambda: plan(scale),
             "instructions": lambda: instructions(sandbox, folder, scale),
         }
         for name in names or benches:
