@@ -62,8 +62,8 @@ def examine(template: str, empties: Iterable[Empty], *, has_failed_calls: bool) 
             seen.findings.append(_nowhere(empty, template))
         else:
             seen.rest.append(asdict(empty))
-    told = {finding.line for finding in seen.findings}
-    seen.findings += (finding for finding in _defaulted(template, own) if finding.line not in told)
+    lines = {finding.line for finding in seen.findings}
+    seen.findings += (finding for finding in _defaulted(template, own) if finding.line not in lines)
     return seen
 
 
