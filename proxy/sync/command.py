@@ -49,7 +49,7 @@ def _read_on(service: Sync, units: tuple[str, ...]) -> bool:
     """Do what is due until all is cached; tell whether a Ctrl-C or SIGTERM ended it."""
     stop = threading.Event()
 
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+    def ask_to_stop(_number: int, _at: FrameType | None) -> None:
         stop.set()
         service.stop()
 
