@@ -54,10 +54,13 @@ def _calls_a_day(mode: str, products: int, hours: float) -> float:
         heart.sync.round()
         heart.clock.now += 2
     heart.ask(*skus)
-    heart.shop.calls.clear()
     at_once = max(1, int(products * _STEP / FRESH))
     place, new = 0, 0.0
-    for _ in range(int(hours * 3600 / _STEP)):
+    first = int(FRESH / _STEP)
+    for number_of_step in range(first + int(hours * 3600 / _STEP)):
+        if number_of_step == first:
+            # Nothing was stale before.
+            heart.shop.calls.clear()
         heart.clock.now += _STEP
         new += _NEW_A_DAY * _STEP / _DAY
         while new >= 1:
