@@ -15,14 +15,25 @@ from proxy.preview.braze import Channel
 
 SOURCES = ("event", "attribute", "fixed")
 FALLBACKS = ("hide", "text", "abort")
-FILTERS = ("stars", "language", "limit", "sort", "min_chars", "max_chars")
-_DEFAULTS = {"limit": "3", "sort": "newest", "min_chars": "1"}
+FILTERS = (
+    "stars",
+    "language",
+    "limit",
+    "sort",
+    "min_chars",
+    "max_chars",
+    "max_age_days",
+    "with_image",
+    "min_reviews",
+    "min_average",
+)
+_DEFAULTS = {"limit": "3", "sort": "newest", "min_chars": "1", "with_image": "false", "min_reviews": "0"}
 _TAKES_NO_FILTERS = frozenset({"stars"})
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a tag asks for: its address, the parameter with the SKU, and the variable the answer goes to."""
+    """What a tag asks for: its address, the parameter with the SKU, and the variable the answer goes to, if any."""
 
     path: str
     parameter: str
@@ -33,6 +44,7 @@ KINDS = {
     "product": _Kind("/v1/reviews", "sku", "product"),
     "products": _Kind("/v1/products", "skus", "cart"),
     "stars": _Kind("/v1/summary", "sku", "rating"),
+    "fragment": _Kind("/v1/fragment", "sku", ""),
 }
 
 
@@ -95,13 +107,16 @@ def build(choices: Choices) -> Built:
             if (value := choices.filters.get(name, "").strip()) and value != _DEFAULTS.get(name)
         }
         if not choices.channel.is_html:
-            query["format"] = "text"
-    if choices.fallback != "abort":
+            query["channel" if choices.kind == "fragment" else "format"] = "text"
+    if choices.fallback != "abort" and choices.kind != "fragment":
         # The message goes out either way, so a Trustpilot that can't be had is only one more reason for the fallback.
         query["on_error"] = "empty"
     if locale := choices.display_locale.strip():
         query["display_locale"] = quote(locale)
     url = f"{choices.host}{kind.path}?" + "&".join(f"{name}={value}" for name, value in query.items())
+    if choices.kind == "fragment":
+        # It stands in place of the tag: empty where there is nothing, and no Liquid could tell.
+        return Built(f"{{% connected_content {url}\n   :basic_auth {choices.credential} %}}", "")
     # An empty answer instead of an error is a good one to Braze: kept for longer than its usual five minutes, one
     # slow second would be a quarter of an hour without reviews.
     age = ":cache_max_age 900 " if choices.fallback == "abort" else ""

@@ -66,7 +66,7 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
         filters = given.get("filters", {})
         if not isinstance(filters, dict):
             raise BadRequest("filters must be an object of parameters and their values")
-        texts = ("kind", "source", "sku", "credential", "fallback", "fallback_text")
+        texts = ("kind", "source", "sku", "credential", "fallback", "fallback_text", "display_locale")
         choices = Choices(
             channel=_channel(given),
             host=_host(),

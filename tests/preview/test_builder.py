@@ -30,7 +30,14 @@ def test_every_choice_gives_a_tag_that_works(previewing: Previewing, kind: str, 
             "sku": "TRUCK-01" if source == "fixed" else "item_sku",
             "fallback": fallback,
             "fallback_text": "None & nothing",
-            "filters": {"stars": "4,5", "language": "en", "limit": "2", "max_chars": "80", "min_chars": ""},
+            "filters": {
+                "stars": "4,5",
+                "language": "en",
+                "limit": "2",
+                "max_chars": "80",
+                "min_chars": "",
+                "min_reviews": "2",
+            },
         }
         built = previewing.ask("/preview/tag", **chosen)
         message = built["tag"] + "\n" + built["block"]
@@ -39,9 +46,9 @@ def test_every_choice_gives_a_tag_that_works(previewing: Previewing, kind: str, 
         assert any(seen in result["body"] for seen in ("toy truck", "4.7")), chosen
         message = message.replace("${item_sku}", "${none}").replace("TRUCK-01", "NEW-00")
         without = previewing.render(message, channel.value)
-        expected = {"abort": "aborted", "text": "ready", "hide": "blank"}[fallback]
+        expected = {"abort": "aborted", "text": "ready", "hide": "blank"}[fallback if built["block"] else "hide"]
         assert without["state"] == expected, chosen
-        if fallback == "text":
+        if expected == "ready":
             assert ("None &amp; nothing" if channel.is_html else "None & nothing") in without["body"]
 
 
@@ -53,7 +60,8 @@ def test_every_choice_gives_a_tag_that_works(previewing: Previewing, kind: str, 
         ({"source": "fixed", "sku": ""}, "sku", "rendered to nothing"),
         ({"sku": "a}b"}, "sku", "name of the property"),
         ({"credential": "two words"}, "credential", "stored under in Braze"),
-        ({"kind": "all"}, "kind", "product, products, stars"),
+        ({"filters": {"min_average": "4,5"}}, "min_average", "such as 4.25"),
+        ({"kind": "all"}, "kind", "product, products, stars, fragment"),
         ({"fallback": "pray"}, "fallback", "hide, text, abort"),
     ],
 )

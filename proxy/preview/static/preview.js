@@ -58,6 +58,10 @@ function announce(text) {
 
 const channel = () => document.querySelector("input[name=channel]:checked").value;
 
+const FILTERS = [
+  "language", "limit", "sort", "min_chars", "max_chars", "max_age_days", "with_image", "min_reviews", "min_average",
+];
+
 function choices() {
   const fixed = $("source").value === "fixed";
   const stars = [...document.querySelectorAll("input[name=stars]:checked")].map((box) => box.value).reverse();
@@ -69,9 +73,10 @@ function choices() {
     credential: $("credential").value.trim(),
     fallback: $("fallback").value,
     fallback_text: $("fallback_text").value,
+    display_locale: $("display_locale").value.trim(),
     filters: {
       stars: stars.length === 5 ? "" : stars.join(","),
-      ...Object.fromEntries(["language", "limit", "sort", "min_chars", "max_chars"].map((id) => [id, $(id).value])),
+      ...Object.fromEntries(FILTERS.map((id) => [id, $(id).value])),
     },
   };
 }
@@ -104,7 +109,7 @@ async function build() {
 }
 
 function showWrong(mistakes, source) {
-  const fields = ["property", "sample", "stars", "limit", "sort", "language", "min_chars", "max_chars", "credential"];
+  const fields = ["property", "sample", "stars", ...FILTERS, "display_locale", "credential"];
   for (const field of fields) {
     const name = field === "property" || field === "sample" ? "sku" : field;
     const here = name !== "sku" || (source === "fixed") === (field === "sample");
