@@ -26,6 +26,7 @@ from proxy.api.status import status_page
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
+from proxy.cache_command import cache_command
 from proxy.events import Report, to_all, unheard
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
@@ -140,6 +141,7 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
     app.cli.add_command(preview_command(app, settings, spawn))
+    app.cli.add_command(cache_command)
     if settings.preview:
         from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
 

@@ -310,7 +310,7 @@ def test_a_full_disk_is_served_from_memory_sends_nothing_twice_and_ends_by_itsel
         assert [invite(proxy, body).status_code for _ in range(2)] == [202, 202]
         assert len(sandbox.invitations()) == 1
         proxy.stop()
-    told = [line for line in proxy.log if "the cache file" in line]
-    assert len(told) == 2, told
-    assert "can't be used, going on without it: the disk is full" in told[0]
-    assert "can be used again" in told[1]
+    lines = [line for line in proxy.log if "the cache file" in line]
+    assert len(lines) == 2, lines
+    assert "can't be used, going on without it: the disk is full" in lines[0]
+    assert "can be used again" in lines[1]

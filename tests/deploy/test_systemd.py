@@ -67,12 +67,16 @@ def test_the_proxy_runs_with_what_the_unit_sets_and_says_when_it_is_ready(
     set_by_unit = dict(entry.split("=", 1) for entry in told()["Environment"])
     # %t is /run, %N the name of the unit, so that a copy of it has a directory of its own.
     assert set_by_unit["TMPDIR"] == "%t/" + told()["RuntimeDirectory"][0] == "%t/%N"
+    # %S is /var/lib; elsewhere the unit may not write.
+    assert told()["StateDirectory"] == ["%N"]
+    assert set_by_unit["CACHE_URL"] == "sqlite:///%S/%N/proxy.sqlite3"
     assert set_by_unit["BIND"].startswith("127.0.0.1:")
     assert told()["Type"] == ["notify"]
     environment = {
         **set_by_unit,
         "PROXY_ENV_FILE": str(configuration),
         "TMPDIR": str(runtime),
+        "CACHE_URL": f"sqlite:///{tmp_path}/state/proxy.sqlite3",
         "NOTIFY_SOCKET": str(tmp_path / "notify"),
     }
     [_, *arguments] = told()["ExecStart"][0].split()
