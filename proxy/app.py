@@ -162,7 +162,9 @@ def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
 
     workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time, spawn)
     proxy.services.append(workers)
-    app.register_blueprint(status_page(proxy.settings, workers, proxy.quota, proxy.store, draining.is_set))
+    app.register_blueprint(
+        status_page(proxy.settings, workers, proxy.quota, proxy.store, proxy.sync, draining.is_set)
+    )
 
 
 def _watch(app: Flask, proxy: Proxy, metrics: Metrics, report: Report) -> None:

@@ -16,6 +16,8 @@ from proxy.api.pages import rendered, wants_page
 from proxy.cache import Tiered
 from proxy.cache.backend import Use
 from proxy.settings import Settings
+from proxy.sync.service import Sync
+from proxy.sync.shops import ShopState
 from proxy.telemetry.recent import MINUTES, MOST_ERRORS, Snapshot, Workers
 from proxy.trustpilot.plan import PlanUse
 from proxy.trustpilot.quota import Quota
@@ -31,6 +33,7 @@ def status_page(
     workers: Workers,
     quota: Quota,
     store: Tiered,
+    sync: Sync | None,
     is_draining: Callable[[], bool],
 ) -> Blueprint:
     """Return the endpoint."""
@@ -38,7 +41,7 @@ def status_page(
 
     @endpoints.get("/status")
     def status() -> Response:
-        report = _report(settings, workers, quota, store, draining=is_draining())
+        report = _report(settings, workers, quota, store, sync, draining=is_draining())
         if wants_page():
             return rendered("status.html", status=report, moment=_moment, span=span)
         text = json.dumps(report, ensure_ascii=False)
@@ -49,7 +52,9 @@ def status_page(
     return endpoints
 
 
-def _report(settings: Settings, workers: Workers, quota: Quota, store: Tiered, *, draining: bool) -> Json:
+def _report(
+    settings: Settings, workers: Workers, quota: Quota, store: Tiered, sync: Sync | None, *, draining: bool
+) -> Json:
     running, ended = workers.snapshots()
     now = time.time()
     report: Json = {
@@ -62,6 +67,7 @@ def _report(settings: Settings, workers: Workers, quota: Quota, store: Tiered, *
             "mode": settings.sync,
             "fresh_seconds": settings.fresh_seconds,
             "fresh_seconds_now": round(store.lifetimes.fresh_now),
+            "feeds": [_feed(unit, state, now) for unit, state in (sync.states() if sync else {}).items()],
         },
         "last_hour": _last_hour([*running, *ended], now),
         "cache": {
@@ -122,6 +128,15 @@ def _plan(use: PlanUse | None) -> Json | None:
     }
 
 
+def _feed(unit: str, state: ShopState, now: float) -> Json:
+    return {
+        "business_unit": unit,
+        "read_at": _iso(state.confirmed_at) if state.confirmed_at else None,
+        "left_alone_seconds": max(0, round(state.unreadable_until - now)),
+        "has_all_reviews": state.is_backfilled,
+    }
+
+
 def _last_hour(snapshots: list[Snapshot], now: float) -> Json:
     oldest = int(now // 60) - MINUTES
     counts: Counter[str] = Counter()
@@ -167,6 +182,12 @@ def warnings_of(report: Json, now: float) -> list[str]:
                 f"The quota is nearly used up: {used}. Copies are not refreshed; the rest is for new products."
             )
     warnings += _of_the_plan(report)
+    warnings += [
+        f"The feed of business unit {feed['business_unit']} can't be read, or is not newest first. Its products are "
+        f"confirmed by their counts meanwhile. The next try is in {span(feed['left_alone_seconds'])}."
+        for feed in report["sync"]["feeds"]
+        if feed["left_alone_seconds"]
+    ]
     if not report["store"]["reachable"]:
         warnings.append(
             "The store can't be reached. Each worker answers from its own memory; invitations are refused."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -70,6 +71,14 @@ class Sync:
     def stop(self) -> None:
         """End soon."""
         self._stopped.set()
+
+    def states(self) -> dict[str, ShopState]:
+        """Return what is known of each shop whose feed is read; nothing while the backend is down."""
+        if self._feed is None:
+            return {}
+        with contextlib.suppress(BackendDown):
+            return {unit: self._shops.load(unit) for unit in self._shops.business_units}
+        return {}
 
     @property
     def has_feed(self) -> bool:

@@ -107,7 +107,7 @@ def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy) -> None:
         "share_of_today": 547,
         "days_until_used_up": None,
     }
-    assert status["sync"] == {"mode": "off", "fresh_seconds": 900, "fresh_seconds_now": 900}
+    assert status["sync"] == {"mode": "off", "fresh_seconds": 900, "fresh_seconds_now": 900, "feeds": []}
     assert "2 of 200,000; today 2 of a share of 547" in text
     assert "15 minutes (SYNC is off)" in text
     assert status["settings"]["TRUSTPILOT_API_KEY"] == "set"
@@ -180,3 +180,13 @@ def test_a_plan_that_is_too_small_is_told_and_how_long_copies_are_fresh_now(prox
     assert "copies are fresh for 2 hours in place of 15 minutes" in warning
     report["plan"]["used"] = report["plan"]["limit"]
     assert "200,000 calls of the year are used up" in warnings_of(report, 0)[0]
+
+
+def test_a_feed_that_is_refused_is_told_with_what_takes_its_place(page: Page, sandbox: RunningSandbox) -> None:
+    sandbox.behave("fail", status=403, kinds=["feed"])
+    with RunningProxy(sandbox, SYNC="auto") as proxy:
+        _open(page, proxy, "/status", "status-before-the-feed")
+        _await_notice(page, "The feed of business unit")
+        _check(page, "status-feed-refused")
+        [feed] = _status(proxy)["sync"]["feeds"]
+        assert (feed["read_at"], feed["has_all_reviews"]) == (None, False)
