@@ -28,6 +28,7 @@ from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
 from proxy.cache_command import cache_command
 from proxy.events import Report, to_all, unheard
+from proxy.export.command import export_command
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
@@ -141,7 +142,11 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
     app.cli.add_command(preview_command(app, settings, spawn))
+<<<<<<< HEAD
     app.cli.add_command(cache_command)
+=======
+    app.cli.add_command(export_command(spawn))
+>>>>>>> 7e4dab1 (Export what is cached as a Braze catalog or a file per product, without a call: flask export)
     if settings.preview:
         from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
 

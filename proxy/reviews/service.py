@@ -112,6 +112,11 @@ class ProductReviews:
         self._batches = SummaryBatches(trustpilot.batch_summaries, batch_skus)
         self._now = now
 
+    def through(self, cache: Cache) -> ProductReviews:
+        """Return the same reads through another cache."""
+        known = self._without_reviews
+        return ProductReviews(cache, self._trustpilot, self._assets, self._now, without_reviews=known)
+
     def block(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
         """Return the block of ``selection``'s SKUs, merged as variants. Raises :class:`Unavailable`."""
         shop = self._fallback(selection, view)

@@ -1,0 +1,128 @@
+"""``flask --app wsgi export``: what it writes of what is cached, and that it asks Trustpilot nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from proxy.export.files import LONGEST_VALUE, FileTooLarge, Rows, catalog_id, file_name, replaced, row
+from tests.api.test_business import get
+from tests.running import RunningSandbox, proxy_environment, served_here
+
+ODD = 'Größe 42/rot & "blau" + 50%'
+SKUS = ["TRUCK-01", "KETTLE-01", "HOSTILE-01", "SPARSE-01", "NEW-00", ODD]
+
+
+@pytest.fixture(scope="module")
+def filled(started_sandbox: RunningSandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, bytes]]:
+    """A file with a few products in it, and what /v1/reviews answers for each."""
+    started_sandbox.reset()
+    url = f"sqlite:///{tmp_path_factory.mktemp('cache')}/cache.sqlite3"
+    with served_here(started_sandbox, CACHE_URL=url) as proxy:
+        answers = {sku: get(proxy, "/v1/reviews", sku=sku).content for sku in SKUS}
+        # What is cached now, without what was asked for beside it the first time.
+        answers |= {sku: get(proxy, "/v1/reviews", sku=sku).content for sku in SKUS}
+    return url, answers
+
+
+def export(sandbox: RunningSandbox, url: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", "export", *arguments],
+        env=proxy_environment(sandbox, CACHE_URL=url, SYNC="off"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_csv_has_a_row_per_product_and_costs_no_call(
+    sandbox: RunningSandbox, filled: tuple[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    url, answers = filled
+    target = tmp_path / "catalog.csv"
+    assert "6 written" in export(sandbox, url, str(target))
+    with target.open(newline="", encoding="utf-8") as file:
+        rows = {found["sku"]: found for found in csv.DictReader(file, strict=True)}
+    assert set(rows) == set(SKUS)
+    for sku, answer in answers.items():
+        block = json.loads(answer)
+        assert rows[sku]["id"] == catalog_id(sku)
+        assert rows[sku]["total"] == str(block["summary"]["total"])
+        assert rows[sku]["average"] == str(block["summary"]["average"] or "")
+        assert rows[sku]["disclosure"] == block["disclosure"]
+        assert [rows[sku][f"review_{n}_text"] for n in (1, 2, 3)][: block["count"]] == [
+            shown["content"][:LONGEST_VALUE] for shown in block["reviews"]
+        ]
+    assert sandbox.calls() == {}
+
+
+def test_each_file_is_byte_for_byte_what_the_proxy_answers_and_is_written_only_when_it_changes(
+    sandbox: RunningSandbox, filled: tuple[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    url, answers = filled
+    assert "6 written" in export(sandbox, url, str(tmp_path / "each"), "--each")
+    for sku, answer in answers.items():
+        assert (tmp_path / "each" / f"{quote(sku, safe='')}.json").read_bytes() == answer
+    assert "0 written, 6 unchanged" in export(sandbox, url, str(tmp_path / "each"), "--each")
+    assert sandbox.calls() == {}
+
+
+def test_json_lines_hold_numbers_and_only_what_changed_where_that_is_wanted(
+    sandbox: RunningSandbox, filled: tuple[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    url, _ = filled
+    target, few = tmp_path / "catalog.jsonl", tmp_path / "skus.txt"
+    few.write_text("TRUCK-01\nNOBODY-01\n")
+    printed = export(sandbox, url, str(target), "--skus", str(few), "--query", "limit=1")
+    assert "1 written, 0 unchanged, 1 not cached" in printed
+    (truck,) = map(json.loads, target.read_text().splitlines())
+    assert (truck["id"], truck["total"]) == ("TRUCK-01", 153)
+    assert truck["review_1_author"] == "Kevin Bob"
+    assert "5 written, 1 unchanged" in export(sandbox, url, str(target), "--query", "limit=1", "--changed")
+
+
+def test_what_stood_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "catalog.csv"
+    target.write_text("old")
+
+    def interrupted() -> None:
+        with replaced(target) as file:
+            file.write(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert target.read_text() == "old"
+
+
+def test_a_file_over_what_braze_takes_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("proxy.export.files.LARGEST_FILE", 100)
+    with pytest.raises(FileTooLarge), replaced(tmp_path / "catalog.csv") as file:
+        Rows(file, "csv").write({"id": "A", "text": "x" * 100})
+    assert not (tmp_path / "catalog.csv").exists()
+
+
+def test_ids_are_as_braze_takes_them_and_differ_as_the_skus_do() -> None:
+    skus = ["A-1_b", "A/1", "A 1", "A.1", "ä" * 200, "ä" * 199]
+    ids = [catalog_id(sku) for sku in skus]
+    assert ids[0] == "A-1_b"
+    assert len(set(ids)) == len(skus)
+    assert all(len(one) <= 250 and one.replace("-", "").replace("_", "").isalnum() and one.isascii() for one in ids)
+    assert file_name("ä" * 200) is None
+    assert file_name(".htaccess") is None
+
+
+def test_long_texts_are_cut_to_what_braze_takes() -> None:
+    review = {"content": "x" * 6000, "author": "Ada", "stars": 5}
+    block = {"summary": None, "reviews": [review], "disclosure": "", "links": {"trustpilot": None}}
+    printed = row("A", block, 2)
+    assert printed["review_1_text"] == "x" * 5000
+    assert printed["review_2_text"] is None
