@@ -142,11 +142,8 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
     app.cli.add_command(preview_command(app, settings, spawn))
-<<<<<<< HEAD
     app.cli.add_command(cache_command)
-=======
     app.cli.add_command(export_command(spawn))
->>>>>>> 7e4dab1 (Export what is cached as a Braze catalog or a file per product, without a call: flask export)
     if settings.preview:
         from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
 
