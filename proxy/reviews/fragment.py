@@ -160,7 +160,9 @@ class _Cell:
     """Outlook cuts pictures off at the height of a line, where there is one."""
 
     def row(self, padding: str, rule: str) -> str:
-        font = f";{_FONT};font-size:{self.size}px;line-height:{self.size + 8}px;color:{self.color}"
+        font = (
+            f";{_FONT};font-size:{self.size}px;line-height:{self.size + 8}px;color:{self.color};word-break:break-word"
+        )
         return (
             f'<tr><td dir="{self.direction}" align="{self.side}"{self.attributes} '
             f'style="padding:{padding}{rule}{font if self.is_text else ""}">{self.content}</td></tr>'

@@ -10,10 +10,12 @@ from typing import Any
 
 import liquid
 import pytest
+from playwright.sync_api import Browser
 
 from proxy.api.parameters import Query, selection, view
 from proxy.clock import Deadline
 from proxy.reviews.fragment import MOST_BYTES, Style, fragment
+from tests.browser import visitor
 from tests.reviews.model import NOW
 from tests.reviews.trustpilot import FullLists, reads, review
 
@@ -39,6 +41,7 @@ PROPERTIES = {
     "line-height",
     "color",
     "text-decoration",
+    "word-break",
     "display",
     "width",
     "height",
@@ -193,3 +196,13 @@ def test_a_line_of_text_is_one_line_with_the_newest_review_and_says_which_it_is(
     assert shown("stars=5", reviews, as_text=True) == (
         "★★★★★ 5.0 (3 reviews) · “Good 0” – Zoë · Showing our 5 star reviews"
     )
+
+
+def test_in_a_browser_nothing_hostile_runs_and_nothing_is_wider_than_a_phone(browser: Browser) -> None:
+    with visitor(browser, viewport={"width": 320, "height": 500}) as page:
+        opened: list[str] = []
+        page.on("dialog", lambda dialog: opened.append(dialog.message))
+        page.set_content(f'<!doctype html><body style="margin:0">{shown("limit=20", hostile_reviews())}</body>')
+        assert page.evaluate("document.querySelectorAll('script, h1, [onerror], [onmouseover]').length") == 0
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+        assert opened == []
