@@ -136,7 +136,7 @@ def wire(settings: Settings) -> Flask:
     register_headers(app)
     register_credentials(app, settings)
     register_problems(app)
-    app.register_blueprint(admin.health(proxy.store, proxy.quota, proxy.breaker, draining.is_set))
+    app.register_blueprint(admin.health(proxy.store, proxy.quota, proxy.breaker, proxy.sync, draining.is_set))
     app.register_blueprint(home_page(settings))
     app.register_blueprint(describing(settings))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))

@@ -12,6 +12,7 @@ from proxy.api.parameters import Query
 from proxy.cache import Tiered
 from proxy.reviews import Updates
 from proxy.settings import Settings
+from proxy.sync.service import Sync
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.decode import read_events
 from proxy.trustpilot.errors import Malformed
@@ -20,7 +21,9 @@ from proxy.trustpilot.quota import Quota
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def health(store: Tiered, quota: Quota, breaker: CircuitBreaker, is_draining: Callable[[], bool]) -> Blueprint:
+def health(
+    store: Tiered, quota: Quota, breaker: CircuitBreaker, sync: Sync | None, is_draining: Callable[[], bool]
+) -> Blueprint:
     """Return the two endpoints that are open to everyone. ``is_draining``: the proxy was told to stop.
 
     ``/healthz``: the process answers. ``/readyz``: it is configured and its store can be reached.
@@ -48,7 +51,14 @@ def health(store: Tiered, quota: Quota, breaker: CircuitBreaker, is_draining: Ca
         }
         fresh = store.lifetimes.fresh_now
         paused = "paused" if breaker.is_open else "calling"
-        return jsonify(status="ready", trustpilot=paused, calls=calls, plan=plan, fresh_seconds=round(fresh))
+        return jsonify(
+            status="ready",
+            trustpilot=paused,
+            calls=calls,
+            plan=plan,
+            fresh_seconds=round(fresh),
+            sync=sync.counts() if sync else None,
+        )
 
     return endpoints
 

@@ -85,6 +85,16 @@ class Sync:
         """Whether there is a feed to read."""
         return self._feed is not None
 
+    def counts(self) -> dict[str, int]:
+        """Return of how many shops the feed is read, and all reviews are cached, as this process saw them last."""
+        states = [self._shops.seen(unit) for unit in self._shops.business_units]
+        behind = self._now() - 2 * self._fresh_seconds() - _LOOK_SECONDS
+        return {
+            "shops": len(states),
+            "read_by_feed": sum(state.confirmed_at > behind for state in states),
+            "whole": sum(state.is_backfilled for state in states),
+        }
+
     def is_backfilled(self, business_unit: str) -> bool:
         """Tell whether all reviews of a shop are cached, or never will be. Raises :class:`BackendDown`."""
         state = self._shops.load(business_unit)

@@ -63,6 +63,10 @@ class Shops:
         self._states = dict.fromkeys(business_units, ShopState())
         self._skus: dict[str, tuple[int, frozenset[int]]] = {}
 
+    def seen(self, business_unit: str) -> ShopState:
+        """Return the state of a shop that :meth:`load` saw last."""
+        return self._states[business_unit]
+
     def load(self, business_unit: str) -> ShopState:
         """Look at what is kept of a shop. Raises :class:`~proxy.cache.BackendDown`."""
         kept = self._backend.get(_key(business_unit))

@@ -210,4 +210,5 @@ def test_a_running_proxy_reads_the_feed_and_shows_a_new_review_without_fetching(
         assert change["id"] in proxy.get("/v1/reviews", sku=change["sku"]).text
         fetched = [call for call in sandbox.ledger().calls if call.kind == "reviews" and change["sku"] in call.skus]
         assert len(fetched) <= 1
+        assert proxy.get("/readyz").json()["sync"]["read_by_feed"] == 1
         assert 'ccproxy_sync_feed_reads_total{outcome="read"}' in proxy.get("/metrics").text
