@@ -21,14 +21,25 @@ class Priority(IntEnum):
 
     FOREGROUND = 0
     """Somebody waits for it, as nothing is cached."""
-    FEED = 1
+    TRIAL = 1
+    """Somebody waits who only tries a message out: that it fails counts nowhere."""
+    FEED = 2
     """It tells about a whole shop."""
-    BACKGROUND = 2
+    BACKGROUND = 3
     """What is cached is known to have changed, or is to be made ready."""
-    VALIDATION = 3
+    VALIDATION = 4
     """What is cached is old, and may still be right."""
-    BACKFILL = 4
+    BACKFILL = 5
     """Nobody has asked for it yet."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for it."""
+        return self in (Priority.FOREGROUND, Priority.TRIAL)
+
+
+TRIES_OUT: ContextVar[bool] = ContextVar("tries_out", default=False)
+"""Set around a request that only tries a message out."""
 
 
 class Patience:

@@ -13,7 +13,7 @@ from proxy.cache.freshness import Freshness, Lifetimes, State
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.singleflight import Call, Group
 from proxy.cache.tiered import Tiered
-from proxy.clock import Deadline, Now, Priority, Spawn
+from proxy.clock import TRIES_OUT, Deadline, Now, Priority, Spawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,10 @@ class Cache:
         entry, generation = self._store.get(key)
         state = self._lifetimes.state(entry, self._now())
         if entry is None or state is State.MISS:
-            call = self._failed(key) or self._fetch(key, generation, fetch, priority=Priority.FOREGROUND)
+            priority = Priority.TRIAL if TRIES_OUT.get() else Priority.FOREGROUND
+            call = self._failed(key) or self._fetch(key, generation, fetch, priority=priority)
             return Lookup(None, call)
-        if state is State.STALE and self._backoff.get(key) is None:
+        if state is State.STALE and self._backoff.get(key) is None and not TRIES_OUT.get():
             self._revalidate(key, entry, generation, fetch)
         return Lookup(self._cached(entry, state), None)
 
@@ -229,6 +230,8 @@ class Cache:
         return call
 
     def _back_off(self, key: Key, error: Exception, *, priority: Priority) -> None:
+        if priority is Priority.TRIAL:
+            return
         lasts = isinstance(error, self._lasting)
         # Why an entry was not refreshed says nothing once the entry is gone.
         answers = lasts and priority is Priority.FOREGROUND

@@ -67,7 +67,7 @@ class Bulkhead:
     @contextmanager
     def slot(self, priority: Priority, deadline: Deadline) -> Iterator[None]:
         """Hold a slot, waiting for it until ``deadline``. Raises :class:`Busy`; in the background at once."""
-        in_background = priority is not Priority.FOREGROUND
+        in_background = not priority.is_awaited
         if in_background:
             self._acquire_for_refresh()
         else:

@@ -177,7 +177,10 @@ class Trustpilot:
             attempt.withdrawn()
             raise
         except TrustpilotError as error:
-            attempt.failed(error)
+            if priority is Priority.TRIAL:
+                attempt.withdrawn()
+            else:
+                attempt.failed(error)
             raise
         except BaseException:
             attempt.withdrawn()
