@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,6 +81,8 @@ def test_the_demo_leaves_alone_what_the_settings_name(tmp_path: Path, redis_serv
         shutil.copy(ROOT / name, tmp_path)
     wrong = f"CACHE_URL={redis_server.url}\nTRUSTPILOT_API_URL=http://127.0.0.1:1/v1\nPROXY_CREDENTIALS=wrong\n"
     (tmp_path / ".env").write_text(wrong)
+    with contextlib.closing(sqlite3.connect(tmp_path / "proxy.sqlite3")) as store:
+        store.execute("CREATE TABLE kept (by TEXT)")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     environment = {**os.environ, "CACHE_URL": redis_server.url, "PROXY_ENV_FILE": str(tmp_path / ".env")}
     with _demo(tmp_path, environment) as (printed, pid):
