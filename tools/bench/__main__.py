@@ -20,6 +20,7 @@ from tools.bench.plan import plan
 from tools.bench.report import Line, chart, markdown, put_into, terminal
 from tools.bench.scale import FULL, SMOKE, Scale
 from tools.bench.send import send
+from tools.bench.store import store
 
 _ROOT = Path(__file__).parents[2]
 _ARTEFACTS = _ROOT / "tests" / "artefacts"
@@ -53,6 +54,7 @@ def main(wanted: list[str]) -> int:
             "cpu": lambda: cpu(sandbox, folder, scale),
             "bad_day": lambda: bad_day(sandbox, scale),
             "growth": lambda: growth(sandbox, scale),
+            "store": lambda: store(sandbox, folder, scale),
             "plan": lambda: plan(scale),
             "instructions": lambda: instructions(sandbox, folder, scale),
         }

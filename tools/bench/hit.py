@@ -23,7 +23,9 @@ CONNECTIONS = (64, 1000)
 
 
 @dataclass(frozen=True)
-class _Load:
+class Load:
+    """What one load found: hits a second, milliseconds of an answer, microseconds of the processor a hit."""
+
     per_second: float
     p50: float
     p99: float
@@ -43,13 +45,13 @@ def hit(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
         }
         lines = []
         for connections in CONNECTIONS:
-            measured: dict[str, list[_Load]] = defaultdict(list)
+            measured: dict[str, list[Load]] = defaultdict(list)
             for server in servers.values():
-                _load(server, connections, 1)
+                load(server, connections, 1)
             for number in range(scale.rounds):
                 # Forwards and backwards in turn, so that nobody always comes after the same one.
                 for name in list(servers)[:: -1 if number % 2 else 1]:
-                    measured[name].append(_load(servers[name], connections, scale.hit_seconds))
+                    measured[name].append(load(servers[name], connections, scale.hit_seconds))
             lines += _lines(connections, measured)
     return lines
 
@@ -64,7 +66,8 @@ def body_on_the_wire(server: Gunicorn) -> bytes:
     return body
 
 
-def _load(server: Gunicorn, connections: int, seconds: int) -> _Load:
+def load(server: Gunicorn, connections: int, seconds: int) -> Load:
+    """Ask for :data:`PATH` over so many connections."""
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
     script = str(Path(__file__).with_name("figures.lua"))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", script, *headers]
@@ -75,10 +78,10 @@ def _load(server: Gunicorn, connections: int, seconds: int) -> _Load:
     assert found is not None, printed
     count, failed, took, p50, p99 = map(float, found.groups())
     assert failed == 0, printed
-    return _Load(count / took, p50, p99, cpu / count * 1e6)
+    return Load(count / took, p50, p99, cpu / count * 1e6)
 
 
-def _lines(connections: int, measured: Mapping[str, list[_Load]]) -> list[Line]:
+def _lines(connections: int, measured: Mapping[str, list[Load]]) -> list[Line]:
     def median(server: str, figure: str) -> float:
         return statistics.median(float(getattr(load, figure)) for load in measured[server])
 

@@ -20,6 +20,7 @@ class Scale:
     bad_seconds: float = 5.0
     sizes: tuple[int, ...] = (100, 1000, 10_000)
     hits: int = 2000
+    stored_skus: int = 100_000
     counted_hits: int = 300
 
 
@@ -36,4 +37,5 @@ SMOKE = Scale(
     bad_seconds=0.5,
     sizes=(3, 6),
     hits=20,
+    stored_skus=100,
 )
