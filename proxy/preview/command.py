@@ -27,7 +27,13 @@ def preview_command(app: Flask, settings: Settings, spawn: Callable[[Callable[[]
     @click.argument("template", type=click.Path(exists=True, dir_okay=False, path_type=Path))
     @click.option("--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="the person, as JSON")
     @click.option("--channel", type=click.Choice(_CHANNELS), default="email", show_default=True)
-    def command(template: Path, data: Path | None, channel: str) -> None:
+    @click.option("--title", default="", help="the subject, title or header")
+    @click.option("--body", "only_body", is_flag=True, help="print the message alone")
+    @click.option("--people", is_flag=True, help="print what each of the five people gets")
+    @click.option("--strict", is_flag=True, help="exit status 1 for a yellow verdict too")
+    def command(
+        *, template: Path, data: Path | None, channel: str, title: str, only_body: bool, people: bool, strict: bool
+    ) -> None:
         """Render TEMPLATE as Braze would; exit status 1 when nothing would be sent."""
         if importlib.util.find_spec("liquid") is None:
             raise click.ClickException("python-liquid is missing: pip install '.[preview]'")
@@ -39,12 +45,14 @@ def preview_command(app: Flask, settings: Settings, spawn: Callable[[Callable[[]
             given = profile(json.loads(data.read_text("utf-8")) if data else {})
         except (BadProfile, ValueError) as error:
             raise click.ClickException(f"{data}: {error}") from error
-        message = Message(Channel(channel), template.read_text("utf-8"), profile=given)
+        message = Message(Channel(channel), template.read_text("utf-8"), title, given)
         # Without credentials the app answers reading without one, whatever is shown.
         own = settings.credentials[0] if settings.credentials else Credential("preview", "none")
         result = preview(message, InProcessTransport(app, (), spawn), own)
-        click.echo(_printed(result))
-        sys.exit(0 if result.state == "ready" else 1)
+        click.echo(result.body.strip() if only_body else _printed(result))
+        if people:
+            click.echo("\n" + "\n".join(_recipient(one) for one in result.people))
+        sys.exit(1 if result.verdict == "red" or (strict and result.verdict == "yellow") else 0)
 
     return command
 
@@ -55,7 +63,14 @@ def _printed(result: Preview) -> str:
         lines += ["", *_call(call)]
     for mistake in result.mistakes:
         lines += ["", f"Line {mistake['line']}: {mistake['message']}"]
+        if mistake["fix"]:
+            lines.append(f"  Fix: {mistake['fix']['label']}")
+    lines += ["", f"Verdict: {result.verdict}"]
     return "\n".join(lines)
+
+
+def _recipient(one: dict[str, Any]) -> str:
+    return f"{one['label']}: {one['verdict']}. {one['reason'] or ' '.join(one['body'].split())[:100]}"
 
 
 def _call(call: dict[str, Any]) -> list[str]:

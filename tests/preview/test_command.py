@@ -78,3 +78,13 @@ def test_the_documented_command_and_files_work_as_printed(sandbox: RunningSandbo
     status, printed = run(sandbox, tmp_path, template, data, *options)
     assert status == 0
     assert "Ann, they say: Such a great toy truck, my kids really enjoy it!" in printed
+
+
+def test_body_and_people_are_printed_and_strict_fails_for_yellow(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    status, printed = run(sandbox, tmp_path, "Hi {{first_name}}", {}, "--channel", "sms", "--body", "--people")
+    assert status == 0
+    assert printed.startswith("Hi\n\nAll is there: yellow. ")
+    assert "Trustpilot is down: yellow" in printed
+    status, printed = run(sandbox, tmp_path, "Hi {{first_name}}", {}, "--channel", "sms", "--strict")
+    assert status == 1
+    assert "Verdict: yellow" in printed
