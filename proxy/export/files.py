@@ -31,13 +31,17 @@ class FileTooLarge(Exception):
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to take the place of ``path`` once the block has ended well; until then ``path`` stays as it is."""
+def replaced(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file to take the place of ``path`` once the block has ended well; until then ``path`` stays as it is.
+
+    ``durable``: wait until it is on the disk, so that a power cut too leaves the old file or the new.
+    """
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     part.replace(path)
 
 
@@ -103,7 +107,8 @@ def write_changed(path: Path, data: bytes) -> bool:
     """Write a file unless it holds ``data`` already; tell whether it was written."""
     if path.is_file() and path.read_bytes() == data:
         return False
-    with replaced(path) as file:
+    # One of thousands, and written again by the next export: the disk is not waited for.
+    with replaced(path, durable=False) as file:
         file.write(data)
     return True
 
