@@ -274,3 +274,15 @@ def test_nothing_is_wider_than_a_small_phone(browser: Browser, previewing: Previ
         fill(page, "{% connected_content https://reviews.example.com/v1/reviews?sku=" + "A" * 300 + " :save r %}x")
         page.get_by_text("Headers and body").click()
         assert fits(page)
+
+
+def test_an_old_verdict_is_dimmed_and_a_button_mends_what_is_told(page: Page) -> None:
+    fill(page, "Hi 😀 {{first_name}}, hello")
+    assert page.locator("#people li").count() == 5
+    page.get_by_role("button", name="Fix it: Write ${first_name}").click()
+    assert page.input_value("#body") == "Hi 😀 {{${first_name}}}, hello"
+    page.route("**/preview/render", lambda route: route.abort())
+    page.fill("#body", "Other words")
+    assert "could not be made" in state(page, "failed")
+    assert page.locator("#result.outdated").count() == 1
+    assert page.get_by_label("Copy the message").is_disabled()

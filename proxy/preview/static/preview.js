@@ -97,7 +97,7 @@ async function build() {
     return;
   }
   showWrong(built.mistakes || {}, chosen.source);
-  if (built.mistakes) return;
+  if (built.mistakes) return failed(new Error("A choice in step 1 is wrong; what is shown belongs to the choices before."));
   $("tag").textContent = built.tag;
   $("block").textContent = built.block;
   if (following) {
@@ -236,7 +236,9 @@ function showMistakes(mistakes) {
     $(`${part}-mistakes`).replaceChildren(...own.map((mistake) => {
       const jump = element("button", { type: "button", textContent: `Line ${mistake.line}` });
       jump.addEventListener("click", () => goToLine($(part), mistake.line));
-      return element("li", { className: mistake.kind }, jump, capital(mistake.message));
+      const mending = mistake.fix ? element("button", { type: "button", className: "mend", textContent: `Fix it: ${mistake.fix.label}` }) : null;
+      mending?.addEventListener("click", () => mend(part, mistake.fix.edits));
+      return element("li", { className: mistake.kind }, jump, capital(mistake.message), mending ? " " : null, mending);
     }));
     $(part).setAttribute("aria-invalid", String(own.length > 0));
   }
@@ -246,6 +248,7 @@ function showMistakes(mistakes) {
 // ---- Result
 
 async function render() {
+  outdated();
   const at = channel();
   $("title-field").hidden = !(at in TITLES);
   $("title-label").textContent = TITLES[at] || "";
@@ -261,7 +264,15 @@ async function render() {
 const renderSoon = later(render, 400);
 const buildSoon = later(build, 250);
 
+// What is shown belongs to another message until the answer to this one is there.
+function outdated() {
+  $("result").classList.add("outdated");
+  document.querySelector("[data-copy=body]").disabled = true;
+  setState("checking", "Checking…");
+}
+
 function failed(error) {
+  outdated();
   setState("failed", "The preview could not be made.", error.message);
 }
 
@@ -272,6 +283,9 @@ function setState(kind, text, more = "") {
 }
 
 function show(result) {
+  $("result").classList.remove("outdated");
+  document.querySelector("[data-copy=body]").disabled = false;
+  showPeople(result.people);
   showMistakes(result.mistakes);
   const count = result.mistakes.length;
   const look = `${count === 1 ? "one thing needs" : `${count} things need`} a look`;
@@ -289,6 +303,22 @@ function show(result) {
   $("calls").replaceChildren(...(result.calls.length
     ? result.calls.map((call) => shownCall(call, result.mistakes))
     : [element("p", { className: "hint", textContent: "The template makes no call." })]));
+}
+
+function showPeople(people) {
+  $("people").replaceChildren(...people.map((one) => element("li", { className: one.verdict },
+    element("b", { textContent: one.label }),
+    element("span", { textContent: { green: "comes out well", yellow: "needs a look", red: "comes out badly" }[one.verdict] }),
+    one.reason ? element("span", { className: "hint", textContent: capital(one.reason) }) : null)));
+}
+
+// Edits count code points, a text area UTF-16.
+function mend(part, edits) {
+  const points = [...$(part).value];
+  for (const edit of [...edits].sort((a, b) => b.start - a.start)) points.splice(edit.start, edit.end - edit.start, edit.text);
+  $(part).value = points.join("");
+  $(part).dispatchEvent(new Event("input", { bubbles: true }));
+  $(part).focus();
 }
 
 const SHOWN = {
@@ -419,6 +449,7 @@ async function copy(button) {
 // ---- Start
 
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
+document.querySelector("main").addEventListener("input", outdated);
 $("builder").addEventListener("input", buildSoon);
 $("builder").addEventListener("submit", (event) => event.preventDefault());
 $("ready").addEventListener("change", () => start($("ready").value));
