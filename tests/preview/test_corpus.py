@@ -58,3 +58,15 @@ def test_what_is_told_has_no_words_of_the_liquid_library(mistakes: Seen) -> None
         if one["kind"] == "template" and any(word in one["message"].lower() for word in words)
     }
     assert told == {}
+
+
+def test_templates_render_as_brazes_pages_say_and_none_is_silently_blank(started_sandbox: RunningSandbox) -> None:
+    corpus = Corpus("templates", started_sandbox)
+    different = []
+    for list_name in ("templates", "holds"):
+        for page, body, expected in corpus.rows(list_name):
+            result = corpus.previewed({"body": body, "channel": "sms"})
+            is_right = result.body == expected if list_name == "templates" else expected in result.body
+            if not is_right or not result.body:
+                different.append((page, body, result.body))
+    assert different == []

@@ -20,8 +20,12 @@ class Corpus:
 
     def __init__(self, name: str, sandbox: RunningSandbox) -> None:
         self._file = tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text())
-        self.entries: list[dict[str, Any]] = self._file[name.removesuffix("s")]
+        self.entries: list[dict[str, Any]] = self._file.get(name.removesuffix("s"), [])
         self._app = create_app(Settings.from_environment(proxy_environment(sandbox, PREVIEW="true")))
+
+    def rows(self, name: str) -> list[tuple[str, str, str]]:
+        """Return the page, the template and what it renders to, of a list."""
+        return [(page, body, expected) for page, body, expected in self._file[name]]
 
     def previewed(self, entry: dict[str, Any]) -> Preview:
         """Return what becomes of an entry."""
