@@ -286,3 +286,11 @@ def test_an_old_verdict_is_dimmed_and_a_button_mends_what_is_told(page: Page) ->
     assert "could not be made" in state(page, "failed")
     assert page.locator("#result.outdated").count() == 1
     assert page.get_by_label("Copy the message").is_disabled()
+
+
+def test_an_email_is_shown_as_wide_as_on_a_phone_and_stays_so(page: Page) -> None:
+    page.get_by_label("Phone, 375").check()
+    assert page.eval_on_selector(".mail iframe", "frame => frame.offsetWidth") == 375
+    fill(page, "Hi {{first_name}}")
+    assert page.eval_on_selector(".mail iframe", "frame => frame.offsetWidth") == 375
+    assert "24 characters" in page.inner_text(".mail-head")

@@ -321,14 +321,25 @@ function mend(part, edits) {
   $(part).focus();
 }
 
+let mailWidth = "";
+
 const SHOWN = {
   email(result) {
     const frame = element("iframe", { title: "The e-mail as it would look", srcdoc: result.frame });
     frame.setAttribute("sandbox", "");
-    return [element("div", { className: "mail" },
+    frame.style.width = mailWidth;
+    const widths = element("fieldset", { className: "segments" }, element("legend", { textContent: "Width" }),
+      ...[["375px", "Phone, 375"], ["600px", "Desk, 600"], ["", "All there is"]].map(([width, label]) => {
+        const input = element("input", { type: "radio", name: "mail-width", value: width, checked: width === mailWidth });
+        input.addEventListener("input", (event) => event.stopPropagation()); // it is no change of the message
+        input.addEventListener("change", () => (frame.style.width = mailWidth = width));
+        return element("label", {}, input, element("span", { textContent: label }));
+      }));
+    return [widths, element("div", { className: "mail" },
       element("div", { className: "mail-head" },
         element("span", { className: "hint", textContent: "Subject " }),
-        element("span", { className: "subject", textContent: result.title || "none" })),
+        element("span", { className: "subject", textContent: result.title || "none" }),
+        element("span", { className: "hint", textContent: ` ${[...result.title].length} characters; phones show about 40` })),
       frame)];
   },
   push(result) {
