@@ -305,8 +305,8 @@ def test_a_full_disk_is_served_from_memory_sends_nothing_twice_and_ends_by_itsel
         assert "the invitation was not sent" in answer.json()["detail"]
         purge = requests.post(f"{proxy.url}/v1/cache/purge?sku=LAMP-01", headers={"X-Api-Key": SECRET}, timeout=5)
         assert purge.status_code == 503
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
         assert value(proxy, "ccproxy_sqlite_errors_total", kind="full") > 0
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
         assert [invite(proxy, body).status_code for _ in range(2)] == [202, 202]
         assert len(sandbox.invitations()) == 1
         proxy.stop()
