@@ -53,6 +53,12 @@ pytest_add_cli_args =
     mutants
 pytest_add_cli_args_test_selection =
     tests/{tests}
+process_isolation = forkserver
+timeout_constant = 2
+timeout_multiplier = 4
+on_dependency_change = ignore
+"""
+_TYPES = """
 type_check_command =
     {python}
     -m
@@ -61,11 +67,9 @@ type_check_command =
     json
     --no-warn-unused-ignores
     proxy
-process_isolation = forkserver
-timeout_constant = 2
-timeout_multiplier = 4
-on_dependency_change = ignore
 """
+_WITHOUT_TYPES = {"cache"}
+"""mutmut stops at a type error outside a mutant, and the methods it makes of a backend no longer fit ``Backend``."""
 _QUICKEST_FIRST = """
 import json
 from pathlib import Path
@@ -145,9 +149,9 @@ def _lay_out(room: str) -> None:
         shutil.copy(ROOT / name, FOLDER)
     (FOLDER / "quickest_first.py").write_text(_QUICKEST_FIRST)
     setup = (ROOT / "setup.cfg").read_text()
-    (FOLDER / "setup.cfg").write_text(
-        setup + _CONFIGURATION.format(room=room, tests=Path(room).parts[0], python=sys.executable)
-    )
+    top = Path(room).parts[0]
+    types = "" if top in _WITHOUT_TYPES else _TYPES.format(python=sys.executable)
+    (FOLDER / "setup.cfg").write_text(setup + _CONFIGURATION.format(room=room, tests=top) + types)
 
 
 def _run(room: str, most: int) -> Score:
