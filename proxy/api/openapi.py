@@ -25,6 +25,7 @@ from proxy.api.routes import (
     DROP_IN_REVIEWS,
     DROP_IN_SERVICE_REVIEWS,
     DROP_IN_SUMMARY,
+    SECRET_IN_QUERY,
     TOKEN,
 )
 from proxy.api.schemas import SCHEMAS
@@ -200,7 +201,7 @@ def described(settings: Settings) -> Json:
         paths["/preview"] = {"get": {**page, "x-requires": "PREVIEW=true"}}
     for path, operations in paths.items():
         if known := _security(path, settings):
-            operations["get"]["security"] = known
+            operations["post" if path == DROP_IN_BATCH_SUMMARIES else "get"]["security"] = known
         if "{bu}" in path:
             operations["parameters"] = [_unit_in_path(settings.business_units)]
     return {
@@ -234,7 +235,7 @@ _SCHEMES: Json = {
 
 def _security(path: str, settings: Settings) -> list[Json]:
     """Return how the path's reading may be asked for, where that differs from the whole document."""
-    drop_in = path in DROP_IN_READS
+    drop_in = path in SECRET_IN_QUERY
     anonymous = settings.allow_anonymous and path in _ANONYMOUS
     if not (drop_in or anonymous):
         return []

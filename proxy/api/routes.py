@@ -25,7 +25,10 @@ DROP_IN_READS = frozenset(
         DROP_IN_SERVICE_REVIEWS,
     }
 )
-"""Where the host alone is changed in a template that reads. Trustpilot takes its key in the query there."""
+"""Where the host alone is changed in a template that reads with ``GET``."""
+
+SECRET_IN_QUERY = DROP_IN_READS | {DROP_IN_BATCH_SUMMARIES}
+"""Where the secret may stand in the query, as Trustpilot takes its key there."""
 
 RIGHT_FOR: dict[str, str | None] = {
     "/v1/reviews": "read",

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 from proxy.api.auth import OPEN_PATHS
 from proxy.api.errors import problem
 from proxy.api.responses import Application, PrebuiltResponse
-from proxy.api.routes import DROP_IN_READS, route_of
+from proxy.api.routes import SECRET_IN_QUERY, route_of
 from proxy.settings import Network
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class SecretFromQuery:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         """Answer one request."""
         query = environ.get("QUERY_STRING", "")
-        if query and route_of(environ.get("PATH_INFO", "")) in DROP_IN_READS:
+        if query and route_of(environ.get("PATH_INFO", "")) in SECRET_IN_QUERY:
             self._move(query, environ)
         return self._app(environ, start_response)
 

@@ -147,6 +147,15 @@ def test_on_the_drop_in_urls_the_secret_may_stand_in_the_query(
     assert not [line for line in proxy.log if SECRET in line or "wrong-secret" in line]
 
 
+def test_the_summaries_of_a_batch_take_the_secret_in_the_query_too(shared_proxy: RunningProxy) -> None:
+    address, asked = f"{shared_proxy.url}{DROP_IN}/batch-summaries", {"skus": ["TRUCK-01"]}
+    answer = requests.post(f"{address}?apikey={SECRET}", json=asked, timeout=5)
+    assert answer.status_code == 200
+    assert [summary["sku"] for summary in answer.json()["summaries"]] == ["TRUCK-01"]
+    assert requests.post(f"{address}?apikey=wrong-secret", json=asked, timeout=5).status_code == 401
+    assert not [line for line in shared_proxy.log if SECRET in line]
+
+
 def test_the_next_page_is_linked_without_the_secret(proxy: RunningProxy, sandbox: RunningSandbox) -> None:
     answer = requests.get(f"{proxy.url}{DROP_IN}/reviews?apikey={SECRET}&sku=TRUCK-01&perPage=2", timeout=5)
     [link] = answer.json()["links"]

@@ -17,7 +17,7 @@ from proxy.api import parameters
 from proxy.api.collection import collection
 from proxy.api.openapi import described
 from proxy.api.parameters import BadParameter, Query
-from proxy.api.routes import DROP_IN_READS, route_of
+from proxy.api.routes import DROP_IN_READS, SECRET_IN_QUERY, route_of
 from proxy.api.values import ListParameter, Parameter
 from proxy.settings import Credential, Settings
 
@@ -57,7 +57,7 @@ def test_paths_with_a_condition_are_there_when_it_holds() -> None:
 def test_it_says_where_the_secret_may_stand_in_the_query_and_what_anonymous_callers_may_read() -> None:
     closed = described(SETTINGS)
     assert {"apikey-in-query": []} not in closed["security"]
-    assert _asked_for_with(closed, "apikey-in-query") == DROP_IN_READS
+    assert _asked_for_with(closed, "apikey-in-query") == SECRET_IN_QUERY
     opened = described(replace(SETTINGS, allow_anonymous=True))
     assert {} not in opened["security"]
     anonymous = {path for path, told in opened["paths"].items() if {} in told.get("get", {}).get("security", [])}
@@ -74,7 +74,11 @@ def test_it_says_where_the_secret_may_stand_in_the_query_and_what_anonymous_call
 
 def _asked_for_with(document: dict[str, Any], scheme: str) -> set[str]:
     paths = document["paths"].items()
-    return {path for path, told in paths if {scheme: []} in told.get("get", {}).get("security", [])}
+    return {
+        path
+        for path, told in paths
+        if any({scheme: []} in told.get(method, {}).get("security", []) for method in ("get", "post"))
+    }
 
 
 PARAMETERS: list[Parameter[Any] | ListParameter] = [
