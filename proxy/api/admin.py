@@ -11,6 +11,7 @@ from proxy.api.errors import problem
 from proxy.api.parameters import Query
 from proxy.cache import Tiered
 from proxy.reviews import Updates
+from proxy.reviews.models import products_query
 from proxy.settings import Settings
 from proxy.sync.service import Sync
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
@@ -86,7 +87,7 @@ def updates(changes: Updates, settings: Settings) -> Blueprint:
         selection = parameters.selection(Query.parse(request.query_string), units)
         request.get_data()  # empty as a rule; a malformed one is refused before anything is forgotten
         changes.purge(selection.business_unit, selection.skus)
-        return jsonify(purged=list(selection.skus))
+        return jsonify(purged=[products_query(sku)[1] for sku in selection.skus])
 
     @endpoints.post("/hooks/trustpilot")
     def hook() -> Response:

@@ -247,6 +247,11 @@ def test_a_purge_forgets_the_product_and_the_next_read_fetches_it(
     assert sandbox.calls() == {"reviews": 2}
 
 
+def test_a_purge_names_the_address_it_was_given(shared_proxy: RunningProxy) -> None:
+    answer = _post(shared_proxy, "/v1/cache/purge?product_url=https://shop.example/lamp")
+    assert answer.json() == {"purged": ["https://shop.example/lamp"]}
+
+
 @pytest.mark.parametrize("path", ["/v1/cache/purge?sku=A", "/hooks/trustpilot"])
 @pytest.mark.parametrize("anonymous", ["false", "true"])
 def test_nobody_changes_what_is_held_without_a_credential(sandbox: RunningSandbox, path: str, anonymous: str) -> None:
