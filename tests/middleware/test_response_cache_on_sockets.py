@@ -44,6 +44,8 @@ def test_a_purge_and_a_webhook_reach_every_repeat(
         posted(proxy, "/v1/cache/purge?sku=A")
         assert contents(proxy.get(paths[0])) == ["Second"]
         assert proxy.get(paths[1]).json()["products"][1]["reviews"][0]["content"] == "Second"
+        # As at Trustpilot, where what the event leaves out is fetched from.
+        sandbox.put_product("A", [{**REVIEW, "content": "Third"}])
         event = {**REVIEW, "content": "Third", "product": {"sku": "A"}, "consumer": {"displayName": "x"}}
         posted(
             proxy,
