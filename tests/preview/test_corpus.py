@@ -9,7 +9,10 @@ import pytest
 from proxy.preview.message import Preview
 from tests.running import RunningSandbox
 
-from .corpus import Corpus
+from .braze.test_ruby import by_ruby
+from .corpus import Corpus, read
+
+TEMPLATES = ("plain", "templates", "holds", "aborts")
 
 Seen = list[tuple[dict[str, Any], Preview]]
 
@@ -61,12 +64,33 @@ def test_what_is_told_has_no_words_of_the_liquid_library(mistakes: Seen) -> None
 
 
 def test_templates_render_as_brazes_pages_say_and_none_is_silently_blank(started_sandbox: RunningSandbox) -> None:
+    started_sandbox.reset()
     corpus = Corpus("templates", started_sandbox)
     different = []
-    for list_name in ("templates", "holds"):
+    for list_name in TEMPLATES:
         for page, body, expected in corpus.rows(list_name):
-            result = corpus.previewed({"body": body, "channel": "sms"})
-            is_right = result.body == expected if list_name == "templates" else expected in result.body
-            if not is_right or not result.body:
-                different.append((page, body, result.body))
+            samples = {} if list_name == "holds" else {"namespaces": read("templates")["samples"]}
+            result = corpus.previewed({"body": body, "channel": "sms", "data": samples})
+            if list_name == "aborts":
+                is_right = result.state == "aborted" and expected in result.reason
+            elif list_name == "holds":
+                is_right = expected in result.body
+            else:
+                is_right = result.body == expected and result.body != ""
+            if not is_right:
+                different.append((page, body, expected, result.body or result.reason))
     assert different == []
+
+
+def test_the_plain_templates_render_so_by_ruby() -> None:
+    rows = read("templates")["plain"]
+    results = by_ruby([body for _, body, _ in rows])
+    assert [
+        (body, result) for (_, body, expected), result in zip(rows, results, strict=True) if result[1] != expected
+    ] == []
+
+
+def test_there_are_enough_templates_no_two_the_same_and_each_names_its_page() -> None:
+    rows = [row for name in TEMPLATES for row in read("templates")[name]]
+    assert len({body for _, body, _ in rows}) == len(rows) >= 150
+    assert {page for page, _, _ in rows} == set(read("templates")["pages"])

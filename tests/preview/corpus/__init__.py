@@ -15,11 +15,16 @@ from proxy.settings import Credential, Settings
 from tests.running import SECRET, RunningSandbox, proxy_environment
 
 
+def read(name: str) -> dict[str, Any]:
+    """Return one file's data."""
+    return tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text())
+
+
 class Corpus:
     """One file: its entries, the tags they name, and the person that all of them are previewed for."""
 
     def __init__(self, name: str, sandbox: RunningSandbox) -> None:
-        self._file = tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text())
+        self._file = read(name)
         self.entries: list[dict[str, Any]] = self._file.get(name.removesuffix("s"), [])
         self._app = create_app(Settings.from_environment(proxy_environment(sandbox, PREVIEW="true")))
 
