@@ -82,6 +82,17 @@ def test_templates_render_as_brazes_pages_say_and_none_is_silently_blank(started
     assert different == []
 
 
+def test_what_differs_from_a_page_is_few_has_a_reason_and_is_told(started_sandbox: RunningSandbox) -> None:
+    corpus = Corpus("templates", started_sandbox)
+    differences = read("templates")["differences"]
+    assert len(differences) <= 0.03 * (len(differences) + sum(len(corpus.rows(name)) for name in TEMPLATES))
+    results = [corpus.previewed({"body": body, "channel": "sms"}) for _, body, _, _, _ in differences]
+    for (_, body, documented, said_instead, reason), result in zip(differences, results, strict=True):
+        assert result.body != documented or result.state == "broken", body
+        assert said_instead in (result.body or result.reason), body
+        assert reason, body
+
+
 def test_the_plain_templates_render_so_by_ruby() -> None:
     rows = read("templates")["plain"]
     results = by_ruby([body for _, body, _ in rows])
