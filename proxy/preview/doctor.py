@@ -38,7 +38,7 @@ _TAGS = (
     *BLOCKS,
     *(f"end{name}" for name in BLOCKS),
     *("else", "elsif", "when", "assign", "increment", "decrement", "cycle", "break", "continue", "echo", "liquid"),
-    *("abort_message", "doc", "enddoc", "rerender", *_CALLS),
+    *("abort_message", "doc", "enddoc", "render", "rerender", *_CALLS),
 )
 _OTHER_NAMES = {
     **dict.fromkeys(("elseif", "elif", "elsif_", "elsef", "elself"), "elsif"),

@@ -105,7 +105,7 @@ _IN_EXPRESSION = re.compile(r"""'[^']*'|"[^"]*"|(?P<dot>\.)?\$\{(?P<name>[^{}]*)
 _KEEPS_ITS_TEXT = frozenset(
     {
         *("abort_message", "catalog_items", "catalog_selection_items", "connected_content", "message_extras"),
-        *("promotion", "shopping_cart", "translation"),
+        *("promotion", "render", "shopping_cart", "translation"),
     }
 )
 

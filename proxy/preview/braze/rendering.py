@@ -43,8 +43,7 @@ class BrazeEnvironment(Environment):
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         """Register Liquid's own tags, then Braze's; filters come with each rendering."""
         super().setup_tags_and_filters(extra=extra)
-        for name in ("include", "render"):
-            del self.tags[name]
+        del self.tags["include"]
         dialect.register(self)
         for tag in (ConnectedContentTag, *TAGS):
             self.add_tag(tag)

@@ -28,6 +28,7 @@ from proxy.preview.braze.objects import Placeholder
 NO_REASON = "{% abort_message %} called"
 
 _REASON = re.compile(r"""\(\s*(?:(?P<quote>['"])(?P<reason>.*?)(?P=quote))?\s*\)""", re.DOTALL)
+_SNIPPET = re.compile(r"""\s*(?P<quote>['"])(?P<snippet>[^'"]+)(?P=quote)\s*(?:,|with\b|for\b|$)""")
 
 
 class MessageAbortedError(Exception):
@@ -105,6 +106,38 @@ class PromotionTag(Tag):
                 "promotion takes the name of a list in quotes: {% promotion('spring25') %}", token=written or token
             )
         return PromotionNode(token, match["reason"])
+
+
+class RenderNode(Node):
+    """Stands for a snippet, which only Braze has (Braze: Supported personalization tags, "Theme tags")."""
+
+    __slots__ = ("snippet",)
+
+    def __init__(self, token: Token, snippet: str) -> None:
+        super().__init__(token)
+        self.snippet = snippet
+        self.blank = False
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        """Write what stands for the snippet."""
+        return buffer.write(Placeholder(f"the snippet {self.snippet}"))
+
+
+class RenderTag(Tag):
+    """Reads ``render 'name'``; what is handed to the snippet is not looked at."""
+
+    name = "render"
+    block = False
+
+    def parse(self, stream: TokenStream) -> RenderNode:
+        """Read the name of the snippet."""
+        token, written = _written(stream)
+        match = _SNIPPET.match(written.value) if written else None
+        if match is None:
+            raise LiquidSyntaxError(
+                "render takes the name of a snippet in quotes: {% render 'footer' %}", token=written or token
+            )
+        return RenderNode(token, match["snippet"])
 
 
 class WordsNode(Node):
@@ -332,6 +365,7 @@ TAGS = (
     CatalogSelectionItemsTag,
     MessageExtrasTag,
     PromotionTag,
+    RenderTag,
     ShoppingCartTag,
     TranslationTag,
 )

@@ -67,6 +67,7 @@ def rendered(template: str, *, samples: bool, channel: Channel = Channel.SMS) ->
         ),
         ("{{content_blocks.${Footer}}}", "Bye, Ann!", "[the Content Block Footer]"),
         ("{{content_blocks.${Footer} | id: 'cb1'}}{{seen}}", "Bye, Ann!yes", "[the Content Block Footer]"),
+        ("{% render 'sign_off', name: 'Ann' %}!", "[the snippet sign_off]!", "[the snippet sign_off]!"),
         ("{{campaign.${name} | upcase}}", "SPRING", "[the name of the campaign]"),
         ("{{campaign.${name} | append: '!'}}", "Spring!", "[the name of the campaign]!"),
         ("{{${set_user_to_unsubscribed_url}}}", "[the link to unsubscribe]", "[the link to unsubscribe]"),
