@@ -135,17 +135,15 @@ def _link_body() -> dict[str, object]:
         abort(415, "a link takes Content-Type: application/json or application/x-www-form-urlencoded")
     given: dict[str, object] = {}
     for name, values in Query.parse(_body()).given.items():
+        # Others are ignored, and never named: a body that was not escaped can make a name of an address.
+        if name not in _FIELDS:
+            continue
         if any("\ufffd" in value for value in values):
-            raise BadInvitation(f"{_field(name)}: not valid UTF-8; encode it with | url_param_escape")
+            raise BadInvitation(f"{name}: not valid UTF-8; encode it with | url_param_escape")
         if name != "sku" and len(values) > 1:
-            raise BadInvitation(f"{_field(name)}: given twice; takes one value")
+            raise BadInvitation(f"{name}: given twice; takes one value")
         given[name] = values if name == "sku" else values[0]
     return given
-
-
-def _field(name: str) -> str:
-    """Return a form's name as it may be shown: a body that was not escaped can make a name of an address."""
-    return name if name in _FIELDS else "a field"
 
 
 def _idempotency_key() -> str | None:
