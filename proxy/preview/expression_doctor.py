@@ -121,7 +121,7 @@ _CONDITION: tuple[Rule, ...] = (
         "Take it out",
     ),
     _rule(
-        r"\.(?:length\b(?:\(\))?|len\b(?:\(\))?|(?:size|count)\(\))",
+        r"(?<!forloop)(?<!tablerowloop)\.(?:length\b(?:\(\))?|len\b(?:\(\))?|(?:size|count)\(\))",
         ".size",
         "Liquid has no {found}: write .size.",
         "Write .size",
@@ -618,7 +618,7 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         ),
         _rule(r"->", ".", "Liquid has no ->: write a dot.", "Write a dot"),
         _rule(
-            r"\.(\d+)(?=\.|\s|$|\|)(?<!\d\.\d)",
+            r"(?<!\d)\.(\d+)(?=\.|\s|$|\|)",
             lambda m: f"[{m[1]}]",
             "An item of a list is written with its number in brackets: {plain}.",
             "Write brackets",

@@ -82,6 +82,17 @@ def test_templates_render_as_brazes_pages_say_and_none_is_silently_blank(started
     assert different == []
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ 9.99 | floor }} {{ true }} {{ 1.50 }}",
+        "{% for i in (1..3) %}{{ forloop.index }}/{{ forloop.length }} {% endfor %}",
+    ],
+)
+def test_right_numbers_and_loops_are_no_mistakes(started_sandbox: RunningSandbox, body: str) -> None:
+    assert Corpus("templates", started_sandbox).previewed({"body": body, "channel": "sms"}).verdict == "green"
+
+
 def test_what_differs_from_a_page_is_few_has_a_reason_and_is_told(started_sandbox: RunningSandbox) -> None:
     corpus = Corpus("templates", started_sandbox)
     differences = read("templates")["differences"]
