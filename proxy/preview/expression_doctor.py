@@ -101,7 +101,7 @@ _CONDITION: tuple[Rule, ...] = (
     _rule(r"(?<=\s)(?:gt|greater than)(?=\s)", ">", "Liquid has no {found}: write >.", "Write >"),
     _rule(r"(?<=\s)(?:lt|less than)(?=\s)", "<", "Liquid has no {found}: write <.", "Write <"),
     _rule(
-        r"(?<=\s)(?:includes|include|contain|has)(?=\s)",
+        r"(?<=\s)(?:includes|include|contain|has)(?=\s+[^\s=!<>])",
         "contains",
         "Liquid has no {found}: write contains.",
         "Write contains",

@@ -87,9 +87,12 @@ def test_templates_render_as_brazes_pages_say_and_none_is_silently_blank(started
     [
         "{{ 9.99 | floor }} {{ true }} {{ 1.50 }}",
         "{% for i in (1..3) %}{{ forloop.index }}/{{ forloop.length }} {% endfor %}",
+        "{% assign has = true %}{% if has == true %}a{% endif %}",
     ],
 )
-def test_right_numbers_and_loops_are_no_mistakes(started_sandbox: RunningSandbox, body: str) -> None:
+def test_decimals_a_loops_length_and_a_variable_has_are_no_mistakes(
+    started_sandbox: RunningSandbox, body: str
+) -> None:
     assert Corpus("templates", started_sandbox).previewed({"body": body, "channel": "sms"}).verdict == "green"
 
 
