@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+FOR_GOOD_SECONDS = 3_153_600_000.0
+"""A hundred years, for what is kept until it is replaced."""
+
 
 class BackendDown(Exception):
     """The backend can't be had: not reachable, too slow, or refusing (full, read-only, damaged)."""

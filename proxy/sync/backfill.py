@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.cache import Cache, Cached, Fetched, Key, Updated
-from proxy.cache.backend import Backend
+from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.cache.cache import Parts
 from proxy.clock import Now, Priority
 from proxy.events import Report, unheard
@@ -37,7 +37,6 @@ STEP_SECONDS = 20.0
 """After so long the feed and the other shops have their turn."""
 
 _COUNTS = struct.Struct(">5I")
-_FOR_GOOD_SECONDS = 3_153_600_000.0
 _log = logging.getLogger(__name__)
 
 
@@ -104,7 +103,7 @@ class Backfill:
                 state, progress = self._finish(business_unit, state, progress)
             # First what is known by it: who goes on from here must not know less.
             self._shops.save(business_unit, state)
-            self._backend.set(_key(business_unit), msgspec.msgpack.encode(progress), _FOR_GOOD_SECONDS)
+            self._backend.set(_key(business_unit), msgspec.msgpack.encode(progress), FOR_GOOD_SECONDS)
             self._report(Backfilled(business_unit, progress.reviews, state.is_backfilled))
         if state.is_backfilled:
             _log.info("all %d reviews of business unit %s are cached", progress.reviews, business_unit)

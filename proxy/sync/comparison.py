@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from proxy.cache import Cache, Cached, Key, Updated
-from proxy.cache.backend import Backend
+from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.cache.cache import Parts
 from proxy.clock import Now, Priority
 from proxy.events import Report, unheard
@@ -29,7 +29,6 @@ from proxy.sync.shops import Shops, ShopState, digest
 from proxy.trustpilot.shop_calls import SUMMARIES_PER_PAGE
 
 MOST_PAGES = 1000
-_FOR_GOOD_SECONDS = 3_153_600_000.0
 _PAIR = struct.Struct(">QQ")
 
 
@@ -68,7 +67,7 @@ class Comparison:
         """Look at these products next time whatever is counted: one may have come and another gone."""
         if names := b"".join(_PAIR.pack(digest(sku), 0) for sku in skus):
             key = f"sync:{business_unit}:touched"
-            self._backend.set(key, (self._backend.get(key) or b"") + names, _FOR_GOOD_SECONDS)
+            self._backend.set(key, (self._backend.get(key) or b"") + names, FOR_GOOD_SECONDS)
 
     def compare(self, business_unit: str, state: ShopState) -> ShopState:
         """Have fetched what is cached of products whose counts are others; return the state to save.
@@ -91,8 +90,8 @@ class Comparison:
             if given < SUMMARIES_PER_PAGE:
                 break
         packed = b"".join(_PAIR.pack(name, counts) for name, counts in counted.items())
-        self._backend.set(f"sync:{business_unit}:counted", packed, _FOR_GOOD_SECONDS)
-        self._backend.set(f"sync:{business_unit}:touched", b"", _FOR_GOOD_SECONDS)
+        self._backend.set(f"sync:{business_unit}:counted", packed, FOR_GOOD_SECONDS)
+        self._backend.set(f"sync:{business_unit}:touched", b"", FOR_GOOD_SECONDS)
         self._report(Compared(len(counted), others))
         return replace(state, compared_at=at, reviews=reviews, products=len(counted))
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from proxy.cache.backend import Backend
+from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.clock import Now
 from proxy.events import Report, unheard
 from proxy.reviews import Updates
@@ -18,7 +18,6 @@ FIRST_SECONDS = 30 * 86_400.0
 """How far back the first look goes: what is cached may have been so by an earlier proxy."""
 
 _KEY = "sync:deletions"
-_FOR_GOOD_SECONDS = 3_153_600_000.0
 _MOST_PAGES = 1000
 
 _List = Callable[[float, str | None], tuple[list[str], str | None]]
@@ -68,7 +67,7 @@ class Deletions:
         since = (last or at - FIRST_SECONDS) - OVERLAP_SECONDS
         self._remove(self._lists.reviews, since, self._updates.remove_reviews)
         self._remove(self._lists.consumers, since, self._updates.remove_consumers)
-        self._backend.set(_KEY, repr(at).encode(), _FOR_GOOD_SECONDS)
+        self._backend.set(_KEY, repr(at).encode(), FOR_GOOD_SECONDS)
         self._removed = {name: when for name, when in self._removed.items() if when > since - EVERY_SECONDS}
 
     def _remove(self, list_: _List, since: float, remove: Callable[[str, list[str]], None]) -> None:

@@ -12,11 +12,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.cache import Key
-from proxy.cache.backend import Backend
+from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.clock import Now
 from proxy.reviews.page_loader import is_confirmable, shop_and_sku
 
-_FOR_GOOD_SECONDS = 3_153_600_000.0
 _BEHIND = 2.0
 """A feed that was not read for so many times as long as copies are fresh confirms nothing any more."""
 
@@ -91,7 +90,7 @@ class Shops:
         if not added:
             return state
         known = self._read_skus(business_unit) | added
-        self._backend.set(f"{_key(business_unit)}:skus", array("Q", known).tobytes(), _FOR_GOOD_SECONDS)
+        self._backend.set(f"{_key(business_unit)}:skus", array("Q", known).tobytes(), FOR_GOOD_SECONDS)
         self._skus[business_unit] = (state.skus + 1, known)
         return replace(state, skus=state.skus + 1)
 
@@ -118,7 +117,7 @@ class Shops:
 
     def save(self, business_unit: str, state: ShopState) -> None:
         """Keep what is known of a shop. Raises :class:`~proxy.cache.BackendDown`."""
-        self._backend.set(_key(business_unit), msgspec.msgpack.encode(state), _FOR_GOOD_SECONDS)
+        self._backend.set(_key(business_unit), msgspec.msgpack.encode(state), FOR_GOOD_SECONDS)
         self._states[business_unit] = state
 
     def confirmed(self, key: Key) -> tuple[float, float]:

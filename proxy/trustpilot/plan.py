@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from proxy.cache.backend import DAY_SECONDS, Backend, BackendDown, Use, Window
+from proxy.cache.backend import DAY_SECONDS, FOR_GOOD_SECONDS, Backend, BackendDown, Use, Window
 from proxy.clock import Now, Priority
 
 YEAR_DAYS = 365
@@ -26,7 +26,6 @@ _SHARES: Mapping[Priority, float] = {Priority.FEED: 1.0, Priority.VALIDATION: 0.
 """Of the day's share. Others have no part: who waits, and what is known to have changed."""
 
 _KEY = "plan:start"
-_FOR_GOOD_SECONDS = 3_153_600_000.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Plan:
         today = int(self._now() // DAY_SECONDS)
         if self._started is None:
             try:
-                kept = self._backend.add(_KEY, str(today).encode(), _FOR_GOOD_SECONDS)
+                kept = self._backend.add(_KEY, str(today).encode(), FOR_GOOD_SECONDS)
                 self._started = min(today, int(kept)) if kept and kept.isdigit() else today
             except BackendDown:
                 return 0
