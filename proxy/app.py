@@ -52,7 +52,7 @@ from proxy.telemetry.recent import Recent, Workers
 from proxy.trustpilot.asset_calls import AssetCalls
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
-from proxy.trustpilot.client import PrivateCalls, Trustpilot
+from proxy.trustpilot.client import DirectCalls, Trustpilot
 from proxy.trustpilot.errors import NotFound, Rejected
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.plan import Plan
@@ -254,7 +254,8 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         return lifetimes.fresh * lifetimes.pace.fresh
 
     shops = Shops(backend, settings.business_units, time.time, fresh_seconds)
-    asset_calls = AssetCalls(transport, bulkhead, breaker, quota, api_url=settings.api_url, api_key=settings.api_key)
+    direct_calls = DirectCalls(transport, bulkhead, quota)
+    asset_calls = AssetCalls(direct_calls, breaker, quota, api_url=settings.api_url, api_key=settings.api_key)
     assets = KeptAssets(asset_calls, backend, settings.api_url, settings.business_units, spawn, time.time)
     reviews = ProductReviews(
         cache,
@@ -276,7 +277,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             report=report,
         )
         asked, skus_per_call = (lambda: validator.known), settings.batch_skus
-    inviting = _inviting(settings, backend, PrivateCalls(transport, bulkhead, quota), report)
+    inviting = _inviting(settings, backend, direct_calls, report)
     has_feed = inviting is not None and settings.sync in ("auto", "feed")
     planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call, has_feed=has_feed)
     services: list[Service] = []

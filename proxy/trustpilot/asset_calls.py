@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from proxy.clock import Deadline, Priority
-from proxy.trustpilot.bulkhead import Bulkhead
+from proxy.clock import Priority
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
+from proxy.trustpilot.client import DirectCalls
 from proxy.trustpilot.decode import read_object
 from proxy.trustpilot.errors import Busy
 from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.transport import Transport
 
 _MOST_USED = 0.5
 """Of each window of the quota: beyond it, what is left is for reviews."""
@@ -31,17 +30,9 @@ class AssetCalls:
     """
 
     def __init__(
-        self,
-        transport: Transport,
-        bulkhead: Bulkhead,
-        breaker: CircuitBreaker,
-        quota: Quota,
-        *,
-        api_url: str,
-        api_key: str,
+        self, calls: DirectCalls, breaker: CircuitBreaker, quota: Quota, *, api_url: str, api_key: str
     ) -> None:
-        self._transport = transport
-        self._bulkhead = bulkhead
+        self._calls = calls
         self._breaker = breaker
         self._quota = quota
         self._url = api_url
@@ -64,12 +55,9 @@ class AssetCalls:
             for use in self._quota.uses()
         ):
             raise Busy("no calls to spare")
-        deadline = Deadline.after(self._transport.timeout)
-        with self._bulkhead.slot(Priority.BACKGROUND, deadline):
-            self._quota.spend(priority=Priority.BACKGROUND)
-            response = self._transport.send(
-                "GET", self._url + path, headers=self._headers, timeout=deadline.remaining()
-            )
+        response = self._calls.send(
+            "GET", self._url + path, headers=self._headers, priority=Priority.BACKGROUND, free=False
+        )
         response.raise_for_status()
         return read(response.body)
 

@@ -189,11 +189,11 @@ class Trustpilot:
         return answer
 
 
-class PrivateCalls:
-    """Makes the private calls, token and invitations: bulkhead, then quota. They cost nothing of the plan.
+class DirectCalls:
+    """Makes the calls that pass no circuit breaker: bulkhead, then quota.
 
-    They pass no circuit breaker: a token is asked for once in days, and a failed invitation comes again from Braze,
-    which waits longer each time. A pause would only make those fail that Trustpilot could have taken by then.
+    A token is asked for once in days, and a failed invitation comes again from Braze, which waits longer each time. A
+    pause would only make those fail that Trustpilot could have taken by then.
     """
 
     def __init__(self, transport: Transport, bulkhead: Bulkhead, quota: Quota) -> None:
@@ -202,15 +202,23 @@ class PrivateCalls:
         self._quota = quota
 
     def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, timeout: float | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        data: bytes | None = None,
+        timeout: float | None = None,
+        priority: Priority = Priority.FOREGROUND,
+        free: bool = True,
     ) -> Response:
-        """Return the answer, whatever its status, within ``timeout`` seconds.
+        """Return the answer, whatever its status, within ``timeout`` seconds. ``free``: it costs nothing of the plan.
 
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`Busy` and :class:`QuotaUsedUp` mean that no
         call was made.
         """
         seconds = self._transport.timeout
         deadline = Deadline.after(seconds if timeout is None else min(timeout, seconds))
-        with self._bulkhead.slot(Priority.FOREGROUND, deadline):
-            self._quota.spend(priority=Priority.FOREGROUND, free=True)
+        with self._bulkhead.slot(priority, deadline):
+            self._quota.spend(priority=priority, free=free)
             return self._transport.send(method, url, headers=headers, data=data, timeout=deadline.remaining())

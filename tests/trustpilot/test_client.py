@@ -11,7 +11,7 @@ from proxy.events import AnswerMalformed, CallEnded, CallNotMade, CallStarted, R
 from proxy.reviews.models import Page
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
-from proxy.trustpilot.client import PrivateCalls, Trustpilot
+from proxy.trustpilot.client import DirectCalls, Trustpilot
 from proxy.trustpilot.errors import Failing, Malformed, NotFound, QuotaUsedUp
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.token import Grant
@@ -142,7 +142,7 @@ def test_summaries_of_many_products_are_one_call(sandbox: RunningSandbox) -> Non
 
 def test_a_token_is_handed_out_for_the_key_and_the_secret(sandbox: RunningSandbox) -> None:
     calling = Calling(sandbox)
-    sender = PrivateCalls(calling.transport, calling.bulkhead, calling.quota)
+    sender = DirectCalls(calling.transport, calling.bulkhead, calling.quota)
     sandbox.tokens_last(600)
     grant = Grant(
         sender, api_url=sandbox.api_url, api_key=sandbox.api_key, api_secret=sandbox.api_secret, now=lambda: 1000.0
