@@ -55,6 +55,31 @@ Application = Callable[["WSGIEnvironment", "StartResponse"], "Iterable[bytes] | 
 """A WSGI application that may return a :class:`PrebuiltResponse` to a server that takes one."""
 
 
+class Collected:
+    """What a WSGI application answers, once it is called with this as its ``start_response``."""
+
+    def __init__(self) -> None:
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self._chunks: list[bytes] = []
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], exc_info: object = None, /
+    ) -> Callable[[bytes], object]:
+        """Begin the answer, or begin it anew; see PEP 3333."""
+        self.status, self.headers = status, headers
+        return self._chunks.append
+
+    def body(self, answer: Iterable[bytes]) -> bytes:
+        """Return the whole body of what the application returned, and close it."""
+        try:
+            self._chunks.extend(answer)
+        finally:
+            if close := getattr(answer, "close", None):
+                close()
+        return b"".join(self._chunks)
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What an answer was made from: the products, as surrogate keys, and their freshness."""

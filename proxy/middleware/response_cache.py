@@ -23,6 +23,7 @@ from proxy.api.responses import (
     SOURCES,
     STARTED,
     TAKES_PREBUILT,
+    Collected,
     PrebuiltResponse,
     Sources,
     freshness_headers,
@@ -400,23 +401,9 @@ class ResponseCache:
 
 def _finished(app: WSGIApplication, environ: WSGIEnvironment, *, compress: bool) -> CachedResponse:
     """Return the app's whole response, compressed if the caller takes that and the body is worth it."""
-    started: list[tuple[str, list[tuple[str, str]]]] = []
-    chunks: list[bytes] = []
-
-    def start_response(
-        status: str, headers: list[tuple[str, str]], exc_info: object = None, /
-    ) -> Callable[[bytes], object]:
-        started.append((status, headers))
-        return chunks.append
-
-    iterable = app(environ, start_response)
-    try:
-        chunks.extend(iterable)
-    finally:
-        if close := getattr(iterable, "close", None):
-            close()
-    body = b"".join(chunks)
-    status, headers = started[-1]
+    collected = Collected()
+    body = collected.body(app(environ, collected))
+    headers = collected.headers
     sources: Sources | None = environ.get(SOURCES)
     kept = [(name, value) for name, value in headers if name.lower() not in _LEFT_OUT]
     # What is not made of copies has no age that goes on.
@@ -426,7 +413,7 @@ def _finished(app: WSGIApplication, environ: WSGIEnvironment, *, compress: bool)
         if compress:
             kept.append(("Content-Encoding", "gzip"))
             body = compressed(body)
-    return CachedResponse(status, HeaderFields.of(tuple(kept)), body, sources, freshness_fields)
+    return CachedResponse(collected.status, HeaderFields.of(tuple(kept)), body, sources, freshness_fields)
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,6 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -22,7 +21,7 @@ from gunicorn import SERVER, util
 from gunicorn.http.wsgi import base_environ
 from gunicorn_h1c import IncompleteError, ParseError, parse_request
 
-from proxy.api.responses import TAKES_PREBUILT, Application, PrebuiltResponse, written
+from proxy.api.responses import TAKES_PREBUILT, Application, Collected, PrebuiltResponse, written
 from proxy.clock import Now
 
 if TYPE_CHECKING:
@@ -198,24 +197,12 @@ class PlainGets:
         }
 
     def _answer(self, environ: WSGIEnvironment) -> PrebuiltResponse:
-        started: list[tuple[str, list[tuple[str, str]]]] = []
-        chunks: list[bytes] = []
-
-        def start_response(
-            status: str, headers: list[tuple[str, str]], exc_info: object = None, /
-        ) -> Callable[[bytes], object]:
-            started.append((status, headers))
-            return chunks.append
-
-        answer = self._app(environ, start_response)
+        collected = Collected()
+        answer = self._app(environ, collected)
         if isinstance(answer, PrebuiltResponse):
             return answer
-        try:
-            chunks.extend(answer)
-        finally:
-            if close := getattr(answer, "close", None):
-                close()
-        (status, headers), body = started[-1], b"".join(chunks)
+        body = collected.body(answer)
+        status, headers = collected.status, collected.headers
         if status[:3] not in _UNCOUNTED and not any(name.lower() == "content-length" for name, _ in headers):
             headers = [*headers, ("Content-Length", str(len(body)))]
         return PrebuiltResponse(status, b"", headers, body)
