@@ -12,8 +12,10 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from proxy.preview.braze import Profile, RefusedError, Request, Response
-from proxy.reviews.display import Display, display_in, stars_icons, stars_in_halves
+from proxy.reviews.block import trimmed_summary
+from proxy.reviews.display import Display, display_in, stars_icons
 from proxy.reviews.fragment import Style, html_fragment, text_fragment
+from proxy.reviews.summary import NOTHING, Summary
 
 _ATTRIBUTE = re.compile(r"(?<![\w.])\$\{\s*([^{}]+?)\s*\}")
 _NAMESPACED = re.compile(
@@ -37,6 +39,8 @@ _TEXTS = (
     ("Does what it says. I’d have liked a longer cable, that is all.", "Tom & Ida", 4),
     ("It broke after a week, and the shop sent me a new one at once.", "Chris", 2),
 )
+
+_COUNTED = Summary(4.3, 153, (13, 4, 9, 31, 96))
 
 
 @dataclass(frozen=True)
@@ -147,25 +151,20 @@ class CannedTransport:
         shown = html_fragment(block, display, style, photos=query.get("with_image") == "true")
         return Response(200, {"Content-Type": "text/html; charset=utf-8"}, shown.encode())
 
+    def stars_image(self, stars: float) -> str | None:
+        """Return none: a picture would be fetched by whoever looks at the preview."""
+        return None
+
+    def shop_page(self, business_unit: str) -> str | None:
+        """Return the page of the shop, where it is known."""
+        return "https://www.trustpilot.com/review/shop.example" if self.answer == "full" else None
+
+    @property
+    def _counted(self) -> Summary:
+        return NOTHING if self.answer in ("empty", "down") else _COUNTED
+
     def _summary(self, display: Display) -> dict[str, Any]:
-        if self.answer in ("empty", "down"):
-            average, counts = None, (0, 0, 0, 0, 0)
-        else:
-            average, counts = 4.3, (96, 31, 9, 4, 13)
-        total = sum(counts)
-        stars = None if average is None else stars_in_halves(average)
-        names = ("five_stars", "four_stars", "three_stars", "two_stars", "one_star")
-        return {
-            "average": average,
-            "average_text": display.average(average),
-            "stars": stars,
-            "stars_icons": "" if stars is None else stars_icons(stars),
-            "stars_alt": display.stars_alt(stars),
-            "stars_image": None,
-            "total": total,
-            "total_text": display.number(total),
-            "distribution": dict(zip(names, counts, strict=True)),
-        }
+        return trimmed_summary(self._counted, display, self)
 
     def _block(self, sku: str, query: Mapping[str, str]) -> dict[str, Any]:
         display = _display(query)
@@ -181,9 +180,7 @@ class CannedTransport:
             "summary": None if self.answer == "nulls" else summary,
             "reviews": reviews,
             "disclosure": display.disclosure(stars or {1, 2, 3, 4, 5}, sort) if reviews else "",
-            "links": {
-                "trustpilot": None if self.answer != "full" else "https://www.trustpilot.com/review/shop.example"
-            },
+            "links": {"trustpilot": self.shop_page("")},
         }
 
     def _reviews(self, query: Mapping[str, str], display: Display, stars: set[int]) -> list[dict[str, Any]]:
@@ -243,18 +240,7 @@ class CannedTransport:
         if self.answer == "down":
             return _problem(503, "Trustpilot is failing")
         if not path.endswith("/reviews"):
-            summary = self._summary(display_in("en"))
-            counts = dict(
-                zip(
-                    ("fiveStars", "fourStars", "threeStars", "twoStars", "oneStar"),
-                    summary["distribution"].values(),
-                    strict=True,
-                )
-            )
-            return _json(
-                200,
-                {"starsAverage": summary["average"] or 0, "numberOfReviews": {"total": summary["total"], **counts}},
-            )
+            return _json(200, self._counted.in_trustpilots_shape())
         reviews = [
             {
                 "id": review["id"],
