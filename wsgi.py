@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import IO, Any
 
 import click
 from flask.cli import NoAppException
@@ -10,10 +11,18 @@ from proxy import create_app
 from proxy.server.configuration import current_settings
 from proxy.settings import SettingsError
 
+
+class SettingsWrong(NoAppException):
+    """Has flask's command line say what is wrong and still list its commands."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the mistakes alone."""
+        click.ClickException.show(self, file)
+
+
 try:
     app = create_app(current_settings(os.environ))
 except SettingsError as error:
     if click.get_current_context(silent=True):
-        # flask's command line: it says so, and still lists the commands that need no settings.
-        raise NoAppException(str(error)) from error
+        raise SettingsWrong(str(error)) from error
     sys.exit(str(error))

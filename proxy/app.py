@@ -26,14 +26,11 @@ from proxy.api.status import status_page
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
-from proxy.cache_command import cache_command
 from proxy.events import Report, to_all, unheard
-from proxy.export.command import export_command
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery
-from proxy.preview.command import preview_command
 from proxy.reviews import ProductReviews, Updates
 from proxy.reviews.brand_assets import KeptAssets
 from proxy.server import draining
@@ -141,9 +138,6 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(describing(settings))
     app.register_blueprint(reading(proxy.reviews, settings, time.time))
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
-    app.cli.add_command(preview_command(app, settings, spawn))
-    app.cli.add_command(cache_command)
-    app.cli.add_command(export_command(spawn))
     if settings.preview:
         from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
 

@@ -24,11 +24,11 @@ _STATES = {State.HIT: "fresh", State.STALE: "stale", State.MISS: "gone"}
 
 
 @click.group("cache")
-def cache_command() -> None:
+def cache() -> None:
     """Look into the store that the proxies share, or empty it; they may be running."""
 
 
-@cache_command.command("stats")
+@cache.command("stats")
 @with_appcontext
 def stats() -> None:
     """Count what is cached, and the calls made."""
@@ -54,7 +54,7 @@ def stats() -> None:
             click.echo(f"calls     {use.used} of {use.window.calls} in the last {use.window.name}")
 
 
-@cache_command.command("show")
+@cache.command("show")
 @click.argument("sku")
 @click.option("--business-unit", help="[default: all configured]")
 @with_appcontext
@@ -81,7 +81,7 @@ def show(sku: str, business_unit: str | None) -> None:
         raise click.ClickException(f"nothing is cached for {sku}")
 
 
-@cache_command.command("clear")
+@cache.command("clear")
 @with_appcontext
 def clear() -> None:
     """Drop all cached reviews. The count of calls and the record of sent invitations stay."""

@@ -15,14 +15,18 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from proxy.api.collection import print_collection as collection
+from proxy.cache_command import cache
 from proxy.checking import check
+from proxy.export.command import export
+from proxy.preview.command import preview
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
 from proxy.settings import documented
 from proxy.sync.command import sync
 from proxy.warming.command import warm
 
-__all__ = ["check", "demo", "sandbox", "sync", "warm"]
+__all__ = ["cache", "check", "collection", "demo", "export", "preview", "sandbox", "sync", "warm"]
 
 _NAME, _SECRET = "demo", "demo-secret"  # guards sample data
 _GUNICORN_CONFIG = "gunicorn.conf.py"

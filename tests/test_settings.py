@@ -115,7 +115,10 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(name: str, value: str
         assert f"={value}" not in error.value.mistakes[0]
 
 
-@pytest.mark.parametrize("command", [["proxy"], ["gunicorn", "wsgi:app"], ["flask", "--app", "wsgi", "check"]])
+@pytest.mark.parametrize(
+    "command",
+    [["proxy"], ["gunicorn", "wsgi:app"], *(["flask", "--app", "wsgi", name] for name in ("check", "collection"))],
+)
 def test_a_start_says_all_mistakes_and_nothing_else(command: list[str]) -> None:
     wrong = dict(WRONG)
     if command[0] == "gunicorn":
@@ -287,13 +290,19 @@ def test_the_start_by_python_says_its_version_and_starts_gunicorn(sandbox: Runni
         assert requests.get(f"{proxy.url}/healthz", timeout=20).ok
 
 
+_COMMANDS = re.findall(
+    r"^\| `(\w+)` \|", (ROOT / "docs/reference.md").read_text().partition("commands begin")[2], re.MULTILINE
+)
+
+
 def test_flask_lists_its_commands_without_settings() -> None:
     environment = {"PATH": os.environ["PATH"], "PROXY_ENV_FILE": os.devnull}
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "--help"]
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
     assert "Traceback" not in printed.stderr
-    for name in ("check", "demo", "sandbox", "warm"):
-        assert re.search(rf"^  {name} ", printed.stdout, re.MULTILINE)
+    listed = re.findall(r"^  (\w+) ", printed.stdout.partition("Commands:")[2], re.MULTILINE)
+    # Those of docs/reference.md, and flask's own.
+    assert listed == sorted([*_COMMANDS, "routes", "run", "shell"])
 
 
 def test_the_reference_the_readmes_answer_and_the_example_are_written_from_the_code() -> None:

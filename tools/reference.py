@@ -13,10 +13,8 @@ from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
 from pathlib import Path
 from pkgutil import resolve_name
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from proxy import create_app
 from proxy.api import parameters
 from proxy.api.docs import EXAMPLES, fields_of, takes
 from proxy.api.openapi import described
@@ -133,11 +131,6 @@ def _commands() -> str:
         name.strip(): resolve_name(place.strip())
         for name, _, place in (line.partition("=") for line in lines if line)
     }
-    with TemporaryDirectory() as folder:
-        # Its store's file, if it has one, is nobody's.
-        url = f"sqlite:///{folder}/proxy.sqlite3"
-        app = create_app(Settings(api_key="", business_units=(_UNIT,), cache_url=url))
-        known |= app.cli.commands
     rows = ((f"`{name}`", known[name].get_short_help_str(200)) for name in sorted(known))
     return _table(("command", "does"), rows)
 

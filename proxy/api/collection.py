@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from proxy.api.openapi import described
 
 Json = dict[str, Any]
 
 _FORMAT = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+
+
+@click.command("collection")
+@click.option("--host", default="http://127.0.0.1:8000", show_default=True, help="where the proxy answers")
+@with_appcontext
+def print_collection(host: str) -> None:
+    """Print a collection of requests for Postman, Bruno or Insomnia."""
+    click.echo(json.dumps(collection(described(current_app.extensions["proxy"].settings), host), indent=1))
 
 
 def collection(document: Json, host: str) -> Json:

@@ -5,15 +5,12 @@ Paths that are there under a condition are in it when the condition holds, marke
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from typing import Any
 
-import click
 from flask import Blueprint, Response, jsonify
 
 from proxy.api import parameters as p
-from proxy.api.collection import collection
 from proxy.api.docs import register_docs
 from proxy.api.routes import (
     DROP_IN_BATCH_SUMMARIES,
@@ -72,19 +69,13 @@ _TOKEN_STATUSES = (413, 429, 501, 502, 503, 504)
 
 def describing(settings: Settings) -> Blueprint:
     """Return the endpoints."""
-    endpoints = Blueprint("describing", __name__, cli_group=None)
+    endpoints = Blueprint("describing", __name__)
     document = described(settings)
     register_docs(endpoints, document)
 
     @endpoints.get("/openapi.json")
     def openapi() -> Response:
         return jsonify(document)
-
-    @endpoints.cli.command("collection")
-    @click.option("--host", default="http://127.0.0.1:8000", show_default=True, help="where the proxy answers")
-    def print_collection(host: str) -> None:
-        """Print a collection of requests for Postman, Bruno or Insomnia."""
-        click.echo(json.dumps(collection(document, host), indent=1))
 
     return endpoints
 

@@ -17,54 +17,49 @@ from tqdm import tqdm
 
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
-from proxy.clock import Spawn
+from proxy.app import spawn
 from proxy.export.copies import CopiesOnly, blocks, cached_skus
 from proxy.export.files import FileTooLarge, Rows, Seen, file_name, replaced, row, write_changed
 from proxy.reviews import ProductReviews, Selection, View
 from proxy.warming.skus import NoSuchColumn, read_skus
 
 
-def export_command(spawn: Spawn) -> click.Command:
-    """Return the command. ``spawn`` is never used by it to fetch anything."""
+@click.command("export")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--each", is_flag=True, help="TARGET is a folder: one JSON file per SKU, as /v1/reviews answers")
+@click.option("--changed", "only_changed", is_flag=True, help="only the rows that changed since the last export")
+@click.option("--skus", "file", type=click.File(encoding="utf-8-sig"), help="these SKUs  [default: all cached]")
+@click.option("--query", default="", help="parameters of /v1/reviews, such as 'limit=5&stars=4,5&format=text'")
+@click.option("--business-unit", help="[default: the first configured]")
+@with_appcontext
+def export(
+    target: Path, *, each: bool, only_changed: bool, file: TextIO | None, query: str, business_unit: str | None
+) -> None:
+    """Write the cached products to TARGET: a CSV for a Braze catalog, or JSON lines where it ends in .jsonl.
 
-    @click.command("export")
-    @click.argument("target", type=click.Path(path_type=Path))
-    @click.option("--each", is_flag=True, help="TARGET is a folder: one JSON file per SKU, as /v1/reviews answers")
-    @click.option("--changed", "only_changed", is_flag=True, help="only the rows that changed since the last export")
-    @click.option("--skus", "file", type=click.File(encoding="utf-8-sig"), help="these SKUs  [default: all cached]")
-    @click.option("--query", default="", help="parameters of /v1/reviews, such as 'limit=5&stars=4,5&format=text'")
-    @click.option("--business-unit", help="[default: the first configured]")
-    @with_appcontext
-    def export(
-        target: Path, *, each: bool, only_changed: bool, file: TextIO | None, query: str, business_unit: str | None
-    ) -> None:
-        """Write the cached products to TARGET: a CSV for a Braze catalog, or JSON lines where it ends in .jsonl.
-
-        Nothing is fetched: warm the products before, or let SYNC read the whole shop. What stood in TARGET stays
-        until the new one is whole.
-        """
-        proxy = current_app.extensions["proxy"]
-        if not proxy.settings.shared_store:
-            raise click.UsageError("CACHE_URL is memory://, which this command does not share with the running proxy")
-        selection, view = _asked(proxy.settings, business_unit, query)
-        cache = CopiesOnly(proxy.store, time.time, spawn)
-        proxy.assets.load()
-        reviews = proxy.reviews.through(cache)
-        try:
-            skus = read_skus(file) if file else cached_skus(cache, selection.business_unit)
-        except NoSuchColumn as error:
-            raise click.UsageError(str(error)) from error
-        try:
-            counts = _each(reviews, selection, skus, view, target) if each else None
-            counts = counts or _rows(reviews, selection, skus, view, target, only_changed=only_changed)
-        except FileTooLarge:
-            raise click.ClickException(
-                "the file would be over 100 MB, which Braze refuses; --query limit=1&max_chars=300 makes it smaller. "
-                f"{target} is as it was"
-            ) from None
-        click.echo(", ".join(f"{counts[name]} {name}" for name in ("written", "unchanged", "not cached", "skipped")))
-
-    return export
+    Nothing is fetched: warm the products before, or let SYNC read the whole shop. What stood in TARGET stays
+    until the new one is whole.
+    """
+    proxy = current_app.extensions["proxy"]
+    if not proxy.settings.shared_store:
+        raise click.UsageError("CACHE_URL is memory://, which this command does not share with the running proxy")
+    selection, view = _asked(proxy.settings, business_unit, query)
+    cache = CopiesOnly(proxy.store, time.time, spawn)
+    proxy.assets.load()
+    reviews = proxy.reviews.through(cache)
+    try:
+        skus = read_skus(file) if file else cached_skus(cache, selection.business_unit)
+    except NoSuchColumn as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        counts = _each(reviews, selection, skus, view, target) if each else None
+        counts = counts or _rows(reviews, selection, skus, view, target, only_changed=only_changed)
+    except FileTooLarge:
+        raise click.ClickException(
+            "the file would be over 100 MB, which Braze refuses; --query limit=1&max_chars=300 makes it smaller. "
+            f"{target} is as it was"
+        ) from None
+    click.echo(", ".join(f"{counts[name]} {name}" for name in ("written", "unchanged", "not cached", "skipped")))
 
 
 def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Selection, View]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from flask import Flask
+from flask.cli import ScriptInfo, pass_script_info
 
+from proxy.app import spawn
 from proxy.settings import Credential, Settings
 
 if TYPE_CHECKING:
@@ -20,41 +20,48 @@ if TYPE_CHECKING:
 _CHANNELS = ("email", "push", "sms", "in-app")
 
 
-def preview_command(app: Flask, settings: Settings, spawn: Callable[[Callable[[], None]], None]) -> click.Command:
-    """Return the command; it needs the configured ``app``, not a running server."""
+@click.command("preview")
+@click.argument("template", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="the person, as JSON")
+@click.option("--channel", type=click.Choice(_CHANNELS), default="email", show_default=True)
+@click.option("--title", default="", help="the subject, title or header")
+@click.option("--body", "only_body", is_flag=True, help="print the message alone")
+@click.option("--people", is_flag=True, help="print what each of the five people gets")
+@click.option("--strict", is_flag=True, help="exit status 1 for a yellow verdict too")
+@pass_script_info
+def preview(
+    flask: ScriptInfo,
+    *,
+    template: Path,
+    data: Path | None,
+    channel: str,
+    title: str,
+    only_body: bool,
+    people: bool,
+    strict: bool,
+) -> None:
+    """Render TEMPLATE as Braze would; exit status 1 when nothing would be sent."""
+    if importlib.util.find_spec("liquid") is None:
+        raise click.ClickException("python-liquid is missing: pip install '.[preview]'")
+    from proxy.preview.braze import Channel
+    from proxy.preview.message import BadProfile, Message, profile
+    from proxy.preview.message import preview as previewed
+    from proxy.preview.transport import InProcessTransport
 
-    @click.command("preview")
-    @click.argument("template", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-    @click.option("--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="the person, as JSON")
-    @click.option("--channel", type=click.Choice(_CHANNELS), default="email", show_default=True)
-    @click.option("--title", default="", help="the subject, title or header")
-    @click.option("--body", "only_body", is_flag=True, help="print the message alone")
-    @click.option("--people", is_flag=True, help="print what each of the five people gets")
-    @click.option("--strict", is_flag=True, help="exit status 1 for a yellow verdict too")
-    def command(
-        *, template: Path, data: Path | None, channel: str, title: str, only_body: bool, people: bool, strict: bool
-    ) -> None:
-        """Render TEMPLATE as Braze would; exit status 1 when nothing would be sent."""
-        if importlib.util.find_spec("liquid") is None:
-            raise click.ClickException("python-liquid is missing: pip install '.[preview]'")
-        from proxy.preview.braze import Channel
-        from proxy.preview.message import BadProfile, Message, preview, profile
-        from proxy.preview.transport import InProcessTransport
-
-        try:
-            given = profile(json.loads(data.read_text("utf-8")) if data else {})
-        except (BadProfile, ValueError) as error:
-            raise click.ClickException(f"{data}: {error}") from error
-        message = Message(Channel(channel), template.read_text("utf-8"), title, given)
-        # Without credentials the app answers reading without one, whatever is shown.
-        own = settings.credentials[0] if settings.credentials else Credential("preview", "none")
-        result = preview(message, InProcessTransport(app, (), spawn), own)
-        click.echo(result.body.strip() if only_body else _printed(result))
-        if people:
-            click.echo("\n" + "\n".join(_recipient(one) for one in result.people))
-        sys.exit(1 if result.verdict == "red" or (strict and result.verdict == "yellow") else 0)
-
-    return command
+    try:
+        given = profile(json.loads(data.read_text("utf-8")) if data else {})
+    except (BadProfile, ValueError) as error:
+        raise click.ClickException(f"{data}: {error}") from error
+    message = Message(Channel(channel), template.read_text("utf-8"), title, given)
+    app = flask.load_app()
+    settings: Settings = app.extensions["proxy"].settings
+    # Without credentials the app answers reading without one, whatever is shown.
+    own = settings.credentials[0] if settings.credentials else Credential("preview", "none")
+    result = previewed(message, InProcessTransport(app, (), spawn), own)
+    click.echo(result.body.strip() if only_body else _printed(result))
+    if people:
+        click.echo("\n" + "\n".join(_recipient(one) for one in result.people))
+    sys.exit(1 if result.verdict == "red" or (strict and result.verdict == "yellow") else 0)
 
 
 def _printed(result: Preview) -> str:
