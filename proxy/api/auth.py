@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from flask import Flask, Request, Response, abort, request
 
 from proxy.api.errors import problem
-from proxy.api.routes import RIGHT_FOR, route_of
+from proxy.api.routes import DROP_IN_BATCH_SUMMARIES, RIGHT_FOR, route_of
 from proxy.settings import Credential, Settings
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -47,7 +47,8 @@ def register_credentials(app: Flask, settings: Settings) -> None:
 
     def _is_anonymous_reading(path: str) -> bool:
         reads = path.startswith(_READING) or path in _DESCRIBING
-        return settings.allow_anonymous and reads and request.method in _SAFE_METHODS
+        by = request.method in _SAFE_METHODS or route_of(path) == DROP_IN_BATCH_SUMMARIES
+        return settings.allow_anonymous and reads and by
 
     def unauthorized() -> Response:
         detail = _WANTED

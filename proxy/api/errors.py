@@ -47,7 +47,7 @@ def register_problems(app: Flask) -> None:
     app.register_error_handler(BadInvitation, lambda error: problem(400, str(error)))
     app.register_error_handler(KeyReused, _key_reused)
     app.register_error_handler(InvitationUnderWay, _under_way)
-    app.register_error_handler(RecordsDown, _records_down)
+    app.register_error_handler(RecordsDown, lambda error: retried(503, str(error), 30))
     app.register_error_handler(LinkLate, lambda error: retried(504, str(error), 5))
     app.register_error_handler(TrustpilotError, _not_confirmed)
     app.register_error_handler(ClientDisconnected, _body_unreadable)
@@ -79,10 +79,6 @@ def _key_reused(_: KeyReused) -> Response:
 def _under_way(_: InvitationUnderWay) -> Response:
     # Not the draft's 409: Braze gives up on a 4xx.
     return retried(503, "the same invitation is being sent at this moment; ask again for what became of it", 5)
-
-
-def _records_down(error: RecordsDown) -> Response:
-    return retried(503, f"{error}; the invitation was not sent, as it may have been before", 30)
 
 
 def _not_confirmed(error: TrustpilotError) -> Response:

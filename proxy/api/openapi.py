@@ -18,7 +18,6 @@ from proxy.api.routes import (
     DROP_IN_IMPORTED,
     DROP_IN_IMPORTED_SUMMARY,
     DROP_IN_INVITATIONS,
-    DROP_IN_READS,
     DROP_IN_REVIEWS,
     DROP_IN_SERVICE_REVIEWS,
     DROP_IN_SUMMARY,
@@ -234,7 +233,7 @@ def _security(path: str, settings: Settings) -> list[Json]:
     return [*known, {}] if anonymous else known
 
 
-_ANONYMOUS = DROP_IN_READS | {
+_ANONYMOUS = SECRET_IN_QUERY | {
     "/v1/business",
     "/v1/reviews",
     "/v1/products",

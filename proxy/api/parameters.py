@@ -126,6 +126,8 @@ def _products(query: Query, name: str, page: Parameter[str | None]) -> tuple[str
     """Read SKUs, or the address of a product's page in their place."""
     if name != "sku" or page.name not in query.given:
         return skus(query, name)
+    for given in query.given[page.name]:
+        _check_rendered(page.name, given.strip(), "address", page.takes.words)
     url = query.one(page)
     if name in query.given:
         raise BadParameter(page.name, None, f"given beside {name}; takes its place")
@@ -150,15 +152,19 @@ def skus(query: Query, name: str = "sku") -> tuple[str, ...]:
 
 def check_sku(name: str, sku: str) -> None:
     """Raise :class:`BadParameter` for what can't be a SKU."""
-    rendered_to_nothing = "the Liquid variable rendered to nothing; takes a SKU such as TRUCK-01"
-    if not sku:
-        raise BadParameter(name, sku, f"an empty SKU: {rendered_to_nothing}")
-    if any(mark in sku for mark in _UNRENDERED):
-        raise BadParameter(name, sku, f"unrendered Liquid: {rendered_to_nothing}")
+    _check_rendered(name, sku, "SKU", "takes a SKU such as TRUCK-01")
     if len(sku) > LONGEST_SKU:
         raise BadParameter(name, sku, f"{len(sku)} characters long; a SKU takes at most {LONGEST_SKU}")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in sku):
         raise BadParameter(name, sku, "holds a control character; takes a SKU such as TRUCK-01")
+
+
+def _check_rendered(name: str, value: str, kind: str, takes: str) -> None:
+    rendered_to_nothing = f"the Liquid variable rendered to nothing; {takes}"
+    if not value:
+        raise BadParameter(name, value, f"an empty {kind}: {rendered_to_nothing}")
+    if any(mark in value for mark in _UNRENDERED):
+        raise BadParameter(name, value, f"unrendered Liquid: {rendered_to_nothing}")
 
 
 def view(query: Query, now: Now = time.time, *, html: bool | None = None) -> View:

@@ -55,10 +55,11 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         """One product block."""
         query = Query.parse(request.query_string)
         selection, view = parameters.selection(query, units, imported=imported), parameters.view(query, now)
+        empty = parameters.on_error_empty(query)
         return answered(
             query,
             selection,
-            lambda deadline: reviews.block(selection, view, deadline),
+            lambda deadline: reviews.block(selection, view, deadline, empty_on_error=empty),
             lambda error: reviews.empty_block(selection, error),
         )
 
@@ -67,10 +68,11 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         """One block per SKU."""
         query = Query.parse(request.query_string)
         selection, view = parameters.selection(query, units, "skus", imported=imported), parameters.view(query, now)
+        empty = parameters.on_error_empty(query)
         return answered(
             query,
             selection,
-            lambda deadline: reviews.blocks(selection, view, deadline),
+            lambda deadline: reviews.blocks(selection, view, deadline, empty_on_error=empty),
             lambda error: reviews.empty_blocks(selection, error),
         )
 
@@ -96,7 +98,8 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         parameters.on_error_empty(query)
         kind = f"text/{'plain' if as_text else 'html'}; charset=utf-8"
         try:
-            found = reviews.block(selection, view, deadline(settings.deadline_seconds))
+            until = deadline(settings.deadline_seconds)
+            found = reviews.block(selection, view, until, empty_on_error=True)
         except Unavailable:
             return answer("", None, now, query.ignored, content_type=kind)
         shown = fragment(found.body, view, style, as_text=as_text)

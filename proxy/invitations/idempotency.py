@@ -124,7 +124,7 @@ class _Record:
         if self.status is not None:
             return Outcome(Verdict(self.status, self.body.encode()), replayed=True)
         kind = OutcomeUnknown if self.unknown else Failing
-        raise kind(f"another delivery of this invitation failed: {self.failed}", retry_after=self.retry_after)
+        raise kind(f"another delivery of the same failed: {self.failed}", retry_after=self.retry_after)
 
 
 class Idempotency:
@@ -140,9 +140,12 @@ class Idempotency:
         self._unreleased: TTLCache[bytes, _Record] = TTLCache(1000, REMEMBERED_SECONDS, timer=time.monotonic)
         """Failures by claim, of claims that the backend could not be told to release."""
 
-    def send(self, fingerprint: Fingerprint, send: Callable[[], Verdict], deadline: Deadline) -> Outcome:
+    def send(
+        self, fingerprint: Fingerprint, send: Callable[[], Verdict], deadline: Deadline, *, harmless: bool = False
+    ) -> Outcome:
         """Return the outcome of ``send``, or that of the delivery that came before.
 
+        ``harmless``: what a process that died may have sent is sent again once it can't be under way any more.
         Raises :class:`KeyReused`, :class:`InvitationUnderWay` at the deadline, a
         :class:`~proxy.trustpilot.errors.TrustpilotError`, and, before anything is sent, :class:`RecordsDown`.
         """
@@ -152,12 +155,15 @@ class Idempotency:
         until = self._now() + self._claim_seconds
         claim = _Record(fingerprint.identity, claim=uuid.uuid4().hex, until=until)
         try:
-            outcome = self._earlier(key, claim, deadline)
+            outcome = self._earlier(key, claim, deadline, harmless=harmless)
         except BackendDown as error:
-            raise RecordsDown("the store that remembers sent invitations can't be reached") from error
+            raise RecordsDown(
+                "the store that remembers sent invitations can't be reached; the invitation was not sent, as it may "
+                "have been before"
+            ) from error
         return outcome or self._sent(key, claim, send)
 
-    def _earlier(self, key: str, claim: _Record, deadline: Deadline) -> Outcome | None:
+    def _earlier(self, key: str, claim: _Record, deadline: Deadline, *, harmless: bool) -> Outcome | None:
         """Return the outcome of an earlier delivery, or ``None`` once ``claim`` is recorded."""
         seen: bytes | None = None
         for pause in itertools.chain(_PAUSES, itertools.repeat(_LONGEST_PAUSE)):
@@ -179,6 +185,9 @@ class Idempotency:
                 raise KeyReused
             elif record.status is not None:
                 return record.outcome()
+            elif record.until <= self._now() and harmless:
+                self._backend.remove(key, seen)
+                continue
             elif record.until <= self._now():
                 raise OutcomeUnknown(
                     "the proxy was ended while it sent this invitation, and does not send it again within 24 hours",

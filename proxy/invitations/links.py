@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from proxy.cache import DeadlinePassed, Group, Key
 from proxy.clock import Deadline
-from proxy.invitations.idempotency import Idempotency, Outcome, fingerprint
+from proxy.invitations.idempotency import Idempotency, InvitationUnderWay, Outcome, RecordsDown, fingerprint
 from proxy.invitations.service import WAITING_SECONDS, without_address
 from proxy.invitations.validation import RENDERED_TO_NOTHING, VISIBLE, BadInvitation, check_address, is_unrendered
 from proxy.trustpilot.errors import TimedOut
@@ -141,8 +141,8 @@ class Links:
     def link(self, business_unit: str, wanted: LinkRequest, deadline: Deadline) -> Outcome:
         """Return the link in an accepted verdict, or Trustpilot's refusal without the address.
 
-        The same again within 24 hours is answered with the same link. Raises :class:`LinkLate`, what
-        :meth:`Idempotency.send` raises, and :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        The same again within 24 hours is answered with the same link. Raises :class:`LinkLate`,
+        :class:`RecordsDown` and :class:`~proxy.trustpilot.errors.TrustpilotError`.
         """
         # Not the name: Braze may render it anew, and it is for Trustpilot's page only.
         about = [business_unit, wanted.email.lower(), *wanted.skus, wanted.locale or "", wanted.redirect_url or ""]
@@ -154,9 +154,12 @@ class Links:
             return verdict if verdict.accepted else without_address(wanted.email, verdict)
 
         def ask_once() -> Outcome:
-            return self._idempotency.send(which, ask, Deadline.after(self._seconds + WAITING_SECONDS))
+            until = Deadline.after(self._seconds + WAITING_SECONDS)
+            return self._idempotency.send(which, ask, until, harmless=True)
 
         try:
             return self._group.do(Key(which.identity, ""), ask_once).wait(deadline)
-        except (DeadlinePassed, TimedOut):
+        except RecordsDown as error:
+            raise RecordsDown("the store that remembers links can't be reached; no link was asked for") from error
+        except (DeadlinePassed, TimedOut, InvitationUnderWay):
             raise LinkLate("Trustpilot did not make the link within the deadline; ask again for it") from None

@@ -18,9 +18,6 @@ from proxy.reviews.summary import STAR_WORDS, Summary
 from proxy.reviews.text import clean, escape_html
 from proxy.reviews.view import View
 
-_LABELS = ((4.5, "Excellent"), (4.0, "Great"), (3.0, "Average"), (2.0, "Poor"), (0.0, "Bad"))
-"""Trustpilot's words, from so many stars on ("TrustScore and star rating explained")."""
-
 
 @dataclass(frozen=True)
 class Business:
@@ -36,7 +33,6 @@ class Business:
         """Return the answer of ``/v1/business``."""
         shop = self.shop
         stars = shop.stars or (stars_in_halves(shop.trust_score) if shop.trust_score else None)
-        label = next((word for least, word in _LABELS if stars >= least), "") if stars else ""
         return {
             "found": shop.numbers[0] > 0 or bool(self.reviews),
             "name": escape_html(clean(shop.name)) if view.html else clean(shop.name),
@@ -46,7 +42,7 @@ class Business:
             "stars_icons": stars_icons(stars) if stars else "",
             "stars_alt": view.display.stars_alt(stars),
             "stars_image": assets.stars_image(stars) if stars else None,
-            "label": label,
+            "label": view.display.label(stars),
             "total": shop.numbers[0],
             "total_text": view.display.number(shop.numbers[0]),
             "count": len(self.reviews),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -67,6 +67,13 @@ class Display:
         written = self._sentences.number(self, stars, "0.#")
         return self._sentences.form("stars_alt", stars).replace("{stars}", written)
 
+    def label(self, stars: float | None) -> str:
+        """Return Trustpilot's word for a rating in half stars, ``""`` for none: 4.5 → ``Excellent``, 4 → ``Great``.
+
+        Source: Trustpilot, "TrustScore and star rating explained".
+        """
+        return self._sentences.label(stars) if stars else ""
+
     def total(self, count: int) -> str:
         """Return how many reviews there are in all: ``1,153 reviews``."""
         return self._sentences.form("total", count).replace("{count}", self._sentences.number(self, count))
@@ -93,6 +100,11 @@ class _Sentences:
 
     def text(self, name: str) -> str:
         return str(self._texts[name])
+
+    def label(self, stars: float) -> str:
+        # From 4½ on it is the best word, but for the others whole stars count: 3½ are the third, as 3 are.
+        words: Sequence[str] = self._texts["labels"]
+        return words[4 if stars >= 4.5 else max(1, int(stars)) - 1]
 
     def form(self, name: str, count: float) -> str:
         forms: Mapping[str, str] = self._texts[name]

@@ -292,6 +292,8 @@ class FeedItem(Struct, frozen=True):
     review: Review
     written: float
     """Seconds since the epoch, :data:`UNDATED` where it tells no date that can be read."""
+    product_url: str | None = None
+    """The product's page in the shop."""
 
 
 class ServiceReview(Review, rename="camel"):
@@ -325,7 +327,7 @@ class ReviewEvent(Struct, frozen=True):
     """One review of one product came, changed, or went.
 
     ``review`` holds what the event says of it; ``hidden`` that it is not published; ``whole`` that the reviews call
-    would say no more of it. Without a ``sku`` it has to be looked up by its id.
+    would say no more of it. Without a ``sku`` it has to be looked up by its id, or by its product's page.
     """
 
     kind: Literal["created", "updated", "deleted"]
@@ -334,3 +336,5 @@ class ReviewEvent(Struct, frozen=True):
     review: Review
     hidden: bool
     whole: bool
+    product_url: str | None = None
+    """The product's page in the shop."""

@@ -117,14 +117,27 @@ class ProductReviews:
         known = self._without_reviews
         return ProductReviews(cache, self._trustpilot, self._assets, self._now, without_reviews=known)
 
-    def block(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
-        """Return the block of ``selection``'s SKUs, merged as variants. Raises :class:`Unavailable`."""
+    def block(self, selection: Selection, view: View, deadline: Deadline, *, empty_on_error: bool = False) -> Answer:
+        """Return the block of ``selection``'s SKUs, merged as variants. Raises :class:`Unavailable`.
+
+        ``empty_on_error``: who asks takes a product that can't be had for one without reviews, so that the shop may
+        stand in for it too.
+        """
         shop = self._fallback(selection, view)
-        answer = self._finish_block(self._look_up(selection, view, deadline), deadline)
+        try:
+            answer = self._finish_block(self._look_up(selection, view, deadline), deadline)
+        except Unavailable as failure:
+            despite = self._shop_despite(failure, shop, selection, view, deadline) if empty_on_error else None
+            if despite is None:
+                raise
+            return despite
         return self._or_shop(answer, shop, selection, view, deadline)
 
-    def blocks(self, selection: Selection, view: View, deadline: Deadline) -> Answer:
-        """Return a block per SKU. Raises :class:`Unavailable` only when none could be had."""
+    def blocks(self, selection: Selection, view: View, deadline: Deadline, *, empty_on_error: bool = False) -> Answer:
+        """Return a block per SKU. Raises :class:`Unavailable` only when none could be had.
+
+        The shop may stand in for those that could not be had; with ``empty_on_error``, as for :meth:`block`, for all.
+        """
         shop = self._fallback(selection, view)
         # All pages are looked up before any is waited for, then all summaries, so that they share one call.
         pending = [self._look_up(replace(selection, skus=(sku,)), view, deadline) for sku in selection.skus]
@@ -137,6 +150,7 @@ class ProductReviews:
             block.summaries = [summaries[base] for base in block.uncounted if base in summaries]
         products: list[dict[str, Any]] = []
         freshness: list[Freshness] = []
+        instead: list[Freshness] = []
         failures: list[Unavailable] = []
         for block in pending:
             try:
@@ -144,18 +158,20 @@ class ProductReviews:
                 answer = self._or_shop(answer, shop, block.selection, view, deadline)
             except Unavailable as failure:
                 failures.append(failure)
-                products.append(self._failed_block(block.selection, str(failure)))
+                despite = self._shop_despite(failure, shop, block.selection, view, deadline)
+                products.append(despite.body if despite else self._failed_block(block.selection, str(failure)))
+                instead += [despite.freshness] if despite else []
             else:
                 products.append(answer.body)
                 freshness.append(answer.freshness)
-        if not freshness:
+        if not freshness and not (empty_on_error and instead):
             raise next((failure for failure in failures if not failure.late), failures[0])
         body = {
             "found": any(product["found"] for product in products),
             "count": len(products),
             "products": products,
         }
-        return Answer(body, self._joined(freshness, whole=not failures))
+        return Answer(body, self._joined([*freshness, *instead], whole=not failures))
 
     def summary(self, selection: Selection, display: Display, deadline: Deadline) -> Answer:
         """Return the stars of ``selection``'s SKUs merged. Raises :class:`Unavailable`."""
@@ -203,6 +219,24 @@ class ProductReviews:
             return Answer(answer.body, self._joined([answer.freshness], whole=False))
         freshness = self._joined([answer.freshness, *business.freshness], whole=business.whole)
         return Answer(business.block(selection.shown, view, self._assets), freshness)
+
+    def _shop_despite(
+        self,
+        failure: Unavailable,
+        shop: PendingBusiness | None,
+        selection: Selection,
+        view: View,
+        deadline: Deadline,
+    ) -> Answer | None:
+        """Return the shop in place of a product that can't be had, ``None`` where it can't either."""
+        try:
+            business = shop.wait(deadline) if shop else None
+        except MISSING:
+            business = None
+        if business is None:
+            return None
+        body = {**business.block(selection.shown, view, self._assets), "error": str(failure)}
+        return Answer(body, self._joined(list(business.freshness), whole=False))
 
     def empty_block(self, selection: Selection, error: str) -> dict[str, Any]:
         """Return the block that ``on_error=empty`` asks for."""
@@ -270,18 +304,23 @@ class ProductReviews:
         with suppress(*MISSING):
             pages.page(sku, WHOLE).wait(Deadline.after(_REFETCH_SECONDS))
 
-    def warm_page(self, business_unit: str, sku: str, deadline: Deadline) -> tuple[Warmed, bool]:
-        """See to it that ``sku``'s newest page is fresh; tell too whether its summary has to be fetched for itself.
+    def warm_page(self, selection: Selection, deadline: Deadline) -> tuple[Warmed, bool]:
+        """See to it that the newest pages of ``selection``'s one SKU are fresh, one for each source.
 
-        Raises what kept it from being fetched: :data:`~proxy.reviews.search.Missing`.
+        Tells too whether Trustpilot's own summary has to be fetched for itself. Raises what kept a page from being
+        fetched: :data:`~proxy.reviews.search.Missing`.
         """
+        business_unit, (sku,) = selection.business_unit, selection.skus
         pages = PageLoader(self._cache, self._trustpilot, self._batches, business_unit, None, fresh=True)
-        newest_page = pages.page(sku, WHOLE)
-        fresh = newest_page.is_ready
-        page = page_of(newest_page.wait(deadline))
-        if not page.index:
+        lookups = {source: pages.page(sku, Filter(source=source)) for source in selection.sources}
+        fresh = all(lookup.is_ready for lookup in lookups.values())
+        found = {source: page_of(lookup.wait(deadline)) for source, lookup in lookups.items()}
+        lacking = {source for source, page in found.items() if page.index and not page.countable}
+        for source in lacking - {"trustpilot"}:
+            pages.merged_summary(sku, source).wait(deadline)
+        if not any(page.index for page in found.values()):
             return Warmed.WITHOUT_REVIEWS, False
-        return Warmed.FRESH_ALREADY if fresh else Warmed.FETCHED, not page.countable
+        return Warmed.FRESH_ALREADY if fresh else Warmed.FETCHED, "trustpilot" in lacking
 
     def warm_summaries(
         self, business_unit: str, skus: Sequence[str], deadline: Deadline

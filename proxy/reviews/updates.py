@@ -10,9 +10,20 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET
 
-from proxy.cache import Cache, Cached, Updated
-from proxy.reviews.models import PER_PAGE, Item, Page, Review, ReviewEvent, item_of, read_review
+from proxy.cache import Cache, Cached, Key, Updated
+from proxy.reviews.models import (
+    PER_PAGE,
+    Item,
+    Page,
+    Review,
+    ReviewEvent,
+    at_url,
+    item_of,
+    products_query,
+    read_review,
+)
 from proxy.reviews.page_loader import (
+    NEWEST_PAGE,
     holds_reviews,
     is_imported_page,
     is_newest_page,
@@ -52,9 +63,10 @@ class Updates:
         What the events do not say enough about is marked, so that the next read has it fetched. Pages further down
         and under filters are dropped: where a review enters or leaves them can't be seen from one page alone.
         """
-        for product, changes in self._by_product(business_unit, events).items():
-            self._change(product, changes)
-            self._pause()
+        for find in (self._by_product, self._by_address):
+            for product, changes in find(business_unit, events).items():
+                self._change(product, changes)
+                self._pause()
 
     def remove_reviews(self, business_unit: str, review_ids: Iterable[str]) -> None:
         """Remove every copy of these reviews, whatever their products."""
@@ -94,10 +106,34 @@ class Updates:
                     products_of.setdefault(event.review_id, set()).update(products)
             else:
                 products = products_of.get(event.review_id, set())
-            goes = event.kind == "deleted" or event.hidden
             for product in sorted(products):
-                reviews = changes.setdefault(product, {})
-                reviews[event.review_id] = None if goes else _joined(reviews.get(event.review_id), event)
+                _add(changes.setdefault(product, {}), event)
+        return dict(changes)
+
+    def _by_address(self, business_unit: str, events: Sequence[ReviewEvent]) -> dict[str, _Changes]:
+        """Return the same for what is cached in the place of a SKU, by the address of a page in the shop.
+
+        An event belongs there when it names the address, or a review that is listed there; a new review also when its
+        SKU's own page shares one with it.
+        """
+        ids, urls = {event.review_id for event in events}, {event.product_url for event in events}
+        new = {event.sku for event in events if event.kind == "created" and event.sku and not event.product_url}
+        neighbours: dict[str, set[str | None]] = {}
+        for sku in new:
+            if cached := self._cache.get(Key(product_name(business_unit, sku), NEWEST_PAGE)):
+                neighbours[sku] = {review.id for review in page_of(cached).index}
+        changes: dict[str, dict[str, ReviewEvent | None]] = {}
+
+        def search(product: str, page: Page) -> None:
+            url = products_query(shop_and_sku(product)[1])[1]
+            listed = {review.id for review in page.index if review.id}
+            near = {sku for sku, shown in neighbours.items() if listed & shown}
+            if url in urls or listed & ids or near:
+                for event in events:
+                    if event.product_url == url or event.review_id in listed or event.sku in near:
+                        _add(changes.setdefault(product, {}), event)
+
+        self._search(business_unit, search, at_url(""))
         return dict(changes)
 
     def _products_of(self, business_unit: str, review_ids: Collection[str]) -> dict[str, set[str]]:
@@ -112,8 +148,8 @@ class Updates:
         self._search(business_unit, search)
         return products_of
 
-    def _search(self, business_unit: str, look: Callable[[str, Page], None]) -> None:
-        """Show ``look`` every cached page with its product."""
+    def _search(self, business_unit: str, look: Callable[[str, Page], None], beginning: str = "") -> None:
+        """Show ``look`` every cached page with its product, of those whose SKU has this ``beginning``."""
         searched = 0
 
         def search(product: str, part: str, value: bytes) -> None:
@@ -125,7 +161,7 @@ class Updates:
                 self._pause()
             look(product, Page.decode(value))
 
-        self._cache.scan(product_name(business_unit, ""), search)
+        self._cache.scan(product_name(business_unit, beginning), search)
 
     def _change(self, product: str, changes: _Changes) -> None:
         def change(part: str, cached: Cached) -> Updated | None:
@@ -139,6 +175,11 @@ class Updates:
             return Updated(page.encode(), refresh=refresh)
 
         self._cache.update(product, change)
+
+
+def _add(changes: dict[str, ReviewEvent | None], event: ReviewEvent) -> None:
+    goes = event.kind == "deleted" or event.hidden
+    changes[event.review_id] = None if goes else _joined(changes.get(event.review_id), event)
 
 
 def _joined(before: ReviewEvent | None, event: ReviewEvent) -> ReviewEvent:

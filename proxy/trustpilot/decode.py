@@ -60,8 +60,9 @@ class _Author(Consumer, rename="camel"):
     name: Text = UNSET
 
 
-class _Product(Struct):
+class _Product(Struct, rename="camel"):
     sku: Text = UNSET
+    product_url: Text = UNSET
 
 
 class _EventData(Review, rename="camel"):
@@ -215,10 +216,11 @@ def read_feed(body: bytes) -> tuple[list[FeedItem], int]:
         reviews = [msgspec.convert(review, _FeedReview) for review in fitting]
     items = []
     for review in reviews:
-        sku = (review.product.sku or "").strip() if review.product else ""
+        product = review.product or _Product()
+        sku = (product.sku or "").strip()
         if sku:
             plain = Review(**{name: getattr(review, name) for name in Review.__struct_fields__})
-            items.append(FeedItem(sku, plain, _written(plain)))
+            items.append(FeedItem(sku, plain, _written(plain), product.product_url or None))
     return items, given
 
 
@@ -339,8 +341,9 @@ def _event(given: Any) -> ReviewEvent | None:
     data = event.event_data if event else None
     if kind is None or not data or not data.id:
         return None
-    sku = (data.product.sku or "").strip() if data.product else ""
-    if not sku and kind == "created":
+    product = data.product or _Product()
+    sku, url = (product.sku or "").strip(), product.product_url or None
+    if not (sku or url) and kind == "created":
         return None  # nothing is cached that could be found by it
     review = Review(**{name: getattr(data, name) for name in Review.__struct_fields__})
     if data.consumer:
@@ -350,7 +353,7 @@ def _event(given: Any) -> ReviewEvent | None:
     often_lacking = (data.attribute_ratings, data.attachments, data.first_company_comment)
     whole = all(essential) and UNSET not in often_lacking
     hidden = (data.state or "published").lower() != "published"
-    return ReviewEvent(kind, sku or None, data.id, review, hidden, whole)
+    return ReviewEvent(kind, sku or None, data.id, review, hidden, whole, url)
 
 
 def _read_event(given: Any) -> _Event | None:

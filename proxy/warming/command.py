@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from proxy.api.parameters import BadParameter, check_sku
 from proxy.reviews import Warmed
+from proxy.reviews.models import Source
 from proxy.settings import Settings
 from proxy.warming.run import NotYet, Tally, Warm, warm_all
 from proxy.warming.skus import NoSuchColumn, read_skus
@@ -76,7 +77,8 @@ def _source(settings: Settings, unit: str, through: str | None) -> Warm:
             "CACHE_URL is memory://, which this command does not share with the running proxy: "
             "set it to the proxies' sqlite:///… or redis://…, or name the one running proxy with --through http://127.0.0.1:8000"
         )
-    return IntoStore(current_app.extensions["proxy"].reviews, unit)
+    sources: tuple[Source, ...] = ("trustpilot", "imported") if settings.imported_reviews else ("trustpilot",)
+    return IntoStore(current_app.extensions["proxy"].reviews, unit, sources)
 
 
 def _run(skus: list[str], source: Warm) -> tuple[Tally, bool]:

@@ -8,7 +8,8 @@ import requests
 
 from proxy.cache import DeadlinePassed, FailedElsewhere
 from proxy.clock import Deadline
-from proxy.reviews import ProductReviews, Warmed
+from proxy.reviews import ProductReviews, Selection, Warmed
+from proxy.reviews.models import Source
 from proxy.reviews.search import Missing
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import Busy, Paused, QuotaUsedUp
@@ -20,14 +21,17 @@ _PATIENCE_SECONDS = 60
 class IntoStore:
     """Fetches into the store that the proxies share."""
 
-    def __init__(self, reviews: ProductReviews, business_unit: str) -> None:
+    def __init__(self, reviews: ProductReviews, business_unit: str, sources: tuple[Source, ...]) -> None:
+        """Read these ``sources``: those that the proxies read where nobody says which."""
         self._reviews = reviews
         self._business_unit = business_unit
+        self._sources = sources
 
     def page(self, sku: str) -> tuple[Warmed, bool]:
-        """Warm the newest page."""
+        """Warm the newest page, of each source."""
+        selection = Selection(self._business_unit, (sku,), sources=self._sources)
         try:
-            return self._reviews.warm_page(self._business_unit, sku, Deadline.after(_PATIENCE_SECONDS))
+            return self._reviews.warm_page(selection, Deadline.after(_PATIENCE_SECONDS))
         except (TrustpilotError, FailedElsewhere, DeadlinePassed) as error:
             raise _said(error) from error
 

@@ -24,10 +24,11 @@ def test_the_shop_is_shown_with_its_score_its_word_and_its_newest_reviews(sandbo
     with served_here(sandbox) as proxy:
         answer = get(proxy, "/v1/business", limit=2, stars="4,5", format="text").json()
         again = get(proxy, "/v1/business", limit=2, stars="4,5", format="text")
+        german = get(proxy, "/v1/business", display_locale="de").json()
     assert answer["found"] is True
     assert (answer["name"], answer["trust_score"]) == (shop["displayName"], shop["score"]["trustScore"])
     assert answer["trust_score_text"] == str(answer["trust_score"])
-    assert answer["label"] in ("Bad", "Poor", "Average", "Great", "Excellent")
+    assert (answer["label"], german["label"]) == ("Great", "Gut")
     assert answer["total"] == shop["numberOfReviews"]["total"]
     assert answer["links"] == {"trustpilot": f"https://www.trustpilot.com/review/{shop['name']['identifying']}"}
     assert answer["disclosure"] == "Showing our 4 & 5 star reviews"
@@ -74,6 +75,35 @@ def test_a_shop_that_cannot_be_had_leaves_the_product_not_found(sandbox: Running
     assert (answer.status_code, answer.json()["found"], answer.headers["X-Cache"]) == (200, False, "miss")
     assert shop.status_code == 503
     assert (empty["found"], empty["trust_score"], "error" in empty) == (False, None, True)
+
+
+def test_a_product_that_cannot_be_had_is_an_error_unless_that_is_to_count_as_nothing_found(
+    sandbox: RunningSandbox,
+) -> None:
+    with served_here(sandbox) as proxy:
+        assert get(proxy, "/v1/business").json()["found"]
+        assert get(proxy, "/v1/reviews", sku="SCARF-101").json()["found"]
+        sandbox.behave("fail", kinds=["reviews"])
+        failed = get(proxy, "/v1/reviews", sku="TRUCK-01", fallback="business")
+        instead = get(proxy, "/v1/reviews", sku="TRUCK-01", fallback="business", on_error="empty").json()
+        empty = get(proxy, "/v1/reviews", sku="TRUCK-01", on_error="empty").json()
+        fragment = get(proxy, "/v1/fragment", sku="TRUCK-01", fallback="business").text
+        carts = [
+            get(proxy, "/v1/products", skus="TRUCK-01,MUG-01", fallback="business", **more)
+            for more in ({}, {"on_error": "empty"})
+        ]
+        half = get(proxy, "/v1/products", skus="TRUCK-01,SCARF-101", fallback="business").json()
+    assert failed.status_code == 503
+    assert (instead["found"], instead["scope"], instead["sku"]) == (True, "business", "TRUCK-01")
+    assert instead["error"] == failed.json()["detail"]
+    assert (empty["found"], empty["scope"]) == (False, "product")
+    assert "<table" in fragment
+    assert [cart.status_code for cart in carts] == [503, 200]
+    assert [block["scope"] for block in carts[1].json()["products"]] == ["business", "business"]
+    assert [(block["scope"], "error" in block) for block in half["products"]] == [
+        ("business", True),
+        ("product", False),
+    ]
 
 
 def test_service_reviews_that_cannot_be_had_leave_the_score(sandbox: RunningSandbox) -> None:

@@ -108,6 +108,11 @@ def test_anonymous_callers_read_reviews_and_nothing_else(anonymous: RunningProxy
         assert requests.get(anonymous.url + open_path, timeout=5).status_code == 200
 
 
+def test_anonymous_callers_read_summaries_by_post_too(anonymous: RunningProxy) -> None:
+    answer = requests.post(f"{anonymous.url}{DROP_IN}/batch-summaries", json={"skus": ["MUG-01"]}, timeout=5)
+    assert [summary["sku"] for summary in answer.json()["summaries"]] == ["MUG-01"]
+
+
 def test_without_any_credential_the_metrics_say_what_they_want(sandbox: RunningSandbox) -> None:
     with RunningProxy(sandbox, PROXY_ALLOW_ANONYMOUS="true", PROXY_CREDENTIALS="") as proxy:
         answer = requests.get(f"{proxy.url}/metrics", timeout=5)

@@ -135,6 +135,17 @@ def test_workers_that_share_a_redis_share_the_links(sandbox: RunningSandbox, red
     assert sandbox.calls() == {"token": 1, "service_links": 1}
 
 
+def test_without_the_store_no_link_is_asked_for_and_that_is_said(
+    sandbox: RunningSandbox, redis_server: RunningRedis
+) -> None:
+    with served_here(sandbox, CACHE_URL=redis_server.url) as proxy:
+        redis_server.kill()
+        answer = ask(proxy, customer())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert answer.json()["detail"] == "the store that remembers links can't be reached; no link was asked for"
+    assert sandbox.links() == []
+
+
 WRONG = [
     ({"mode": "fail", "status": 500}, 503, "Trustpilot answered 500"),
     ({"mode": "rate_limit", "retry_after": 7}, 429, "rate limit"),

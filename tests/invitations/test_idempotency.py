@@ -132,6 +132,14 @@ def test_what_a_process_was_sending_when_it_died_is_not_known_and_not_sent_again
     assert sending.sent == 0
 
 
+def test_what_does_no_harm_is_sent_again_once_the_process_that_died_cannot_be_sending_it(backend: Backend) -> None:
+    backend.add(RECORD, b'{"identity": "ada", "claim": "dead", "until": %f}' % (time.time() + 0.2), 60)
+    sending = Sending()
+    sending.may_end.set()
+    outcome = idempotency(backend).send(ADA, sending, Deadline.after(5), harmless=True)
+    assert (outcome, sending.sent) == (Outcome(ACCEPTED, replayed=False), 1)
+
+
 def test_a_failure_that_could_not_be_told_is_told_before_the_next_delivery(redis_server: RunningRedis) -> None:
     backend = on(redis_server)
     here = idempotency(backend)

@@ -88,12 +88,31 @@ def test_the_translators_file_holds_each_text_in_each_language_and_nothing_that_
     for texts in TEXTS.values():
         assert texts.keys() == TEXTS["en"].keys()
         for name, text in texts.items():
-            forms = text.values() if isinstance(text, dict) else [text]
+            forms = text.values() if isinstance(text, dict) else text if isinstance(text, list) else [text]
+            assert (len(text) == 5) == (name == "labels") if isinstance(text, list) else name != "labels"
             assert not isinstance(text, dict) or "other" in text
             for form in forms:
                 assert re.findall(r"\{\w+\}", form) == ([placeholders[name]] if name in placeholders else [])
                 plain = re.sub(r"\{\w+\}", "", form)
                 assert not re.search(r"""[<>"'{}%]|&(?! )""", plain)
+
+
+@pytest.mark.parametrize(
+    ("stars", "english", "german"),
+    [
+        (5, "Excellent", "Hervorragend"),
+        (4.5, "Excellent", "Hervorragend"),
+        (4, "Great", "Gut"),
+        (3.5, "Average", "Akzeptabel"),
+        (3, "Average", "Akzeptabel"),
+        (2, "Poor", "Mangelhaft"),
+        (1.5, "Bad", "Ungenügend"),
+        (1, "Bad", "Ungenügend"),
+        (None, "", ""),
+    ],
+)
+def test_a_rating_has_trustpilots_word(stars: float | None, english: str, german: str) -> None:
+    assert (display_in("en").label(stars), display_in("de-AT").label(stars)) == (english, german)
 
 
 def test_sentences_take_the_form_that_goes_with_the_number() -> None:

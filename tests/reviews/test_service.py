@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from proxy.clock import Deadline
-from proxy.reviews import Unavailable, View, Warmed, batching
+from proxy.reviews import Selection, Unavailable, View, Warmed, batching
 from proxy.reviews.display import ENGLISH
 from proxy.warming import warm_all
 from proxy.warming.sources import IntoStore
@@ -56,10 +56,24 @@ def test_warming_100_products_asks_for_their_summaries_in_one_call(monkeypatch: 
     monkeypatch.setattr(batching, "EXPECTED_SECONDS", 5)
     skus = [f"P{number}" for number in range(100)]
     trustpilot = FullLists({sku: many(sku, 101) for sku in skus}, {sku: counts(101) for sku in skus})
-    source = IntoStore(reads(trustpilot), "u")
+    source = IntoStore(reads(trustpilot), "u", ("trustpilot",))
     tally = warm_all(skus, source, stop=Event(), progressed=lambda: None, waiting=lambda _: None)
     assert tally.counts == {Warmed.FETCHED: 100}
     assert (len(trustpilot.pages_asked), len(trustpilot.batches_asked)) == (100, 1)
+
+
+def test_warming_where_imported_reviews_are_shown_leaves_nothing_to_ask_for() -> None:
+    trustpilot = FullLists({"A": many("a", 3), "B": []}, imported={"A": many("i", 120), "B": many("j", 2)})
+    proxy = reads(trustpilot)
+    source = IntoStore(proxy, "u", ("trustpilot", "imported"))
+    tally = warm_all(["A", "B", "C"], source, stop=Event(), progressed=lambda: None, waiting=lambda _: None)
+    assert tally.counts == {Warmed.FETCHED: 2, Warmed.WITHOUT_REVIEWS: 1}
+    asked = len(trustpilot.pages_asked), len(trustpilot.batches_asked)
+    assert asked == (6, 1)
+    for sku, total in (("A", 123), ("B", 2)):
+        both = Selection("u", (sku,), sources=("trustpilot", "imported"))
+        assert proxy.block(both, View(), Deadline.after(10)).body["summary"]["total"] == total
+    assert (len(trustpilot.pages_asked), len(trustpilot.batches_asked)) == asked
 
 
 def test_copies_of_many_pages_are_not_searched_beyond_the_deadline() -> None:

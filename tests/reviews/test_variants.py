@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Updates, View
 from proxy.reviews.display import ENGLISH
-from proxy.reviews.models import at_url
+from proxy.reviews.models import Review, ReviewEvent, at_url
 from proxy.reviews.service import Selection
 from tests.reviews.trustpilot import FullLists, NoAssets, counts, many, reads, review, select
 
@@ -74,6 +76,35 @@ def test_imported_reviews_are_asked_for_only_where_they_are_wanted_and_counted()
     assert {shown["source"] for shown in block["reviews"]} == {"trustpilot", "imported"}
     assert proxy.summary(both, ENGLISH, Deadline.after(10)).body["total"] == 123
     assert (len(trustpilot.pages_asked), trustpilot.batches_asked) == (2, [["A"]])
+
+
+def test_a_webhook_brings_the_page_of_a_product_up_to_date_too() -> None:
+    url = "https://shop.example/a"
+    lists = {at_url(url): many("a", 3), "A": many("a", 3), at_url("https://shop.example/b"): many("b", 3)}
+    trustpilot = FullLists(lists)
+    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), lambda: 0.0, spawn)
+    proxy = ProductReviews(cache, trustpilot, NoAssets(), lambda: 0.0)
+
+    def shown() -> list[list[str | None]]:
+        blocks = [proxy.block(select(sku), View(limit=20), Deadline.after(10)).body for sku in lists]
+        return [[each["id"] for each in block["reviews"]] for block in blocks]
+
+    def event(kind: Literal["created", "updated", "deleted"], name: str, address: str | None) -> ReviewEvent:
+        written = Review(name, "2025-01-01T00:00:00Z", 5, "Fine", language="en")
+        return ReviewEvent(kind, "A", name, written, hidden=False, whole=True, product_url=address)
+
+    before, old = shown(), ["a00000", "a00001", "a00002"]
+    assert before[0] == before[1] == old
+    calls = len(trustpilot.pages_asked)
+    # Told by its address, then found as its SKU's page and that one share reviews, then by its own id.
+    for happened, expected in (
+        (event("created", "n1", url), ["n1", *old]),
+        (event("created", "n2", None), ["n2", "n1", *old]),
+        (event("deleted", "n1", None), ["n2", *old]),
+    ):
+        Updates(cache).apply("u", [happened])
+        assert shown() == [expected, expected, before[2]]
+    assert len(trustpilot.pages_asked) == calls
 
 
 def test_a_products_page_takes_the_place_of_a_sku() -> None:

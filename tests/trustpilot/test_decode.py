@@ -194,6 +194,11 @@ def test_an_event_says_the_review_without_what_is_not_part_of_it() -> None:
     assert _said(GOOD) == [{name: value for name, value in GOOD["eventData"].items() if name in listed}]
 
 
+def test_a_new_review_is_known_by_the_page_of_its_product_too() -> None:
+    [event], ignored = read_events(_events(_changed(product={"productUrl": "https://shop.example/a"})))
+    assert (event.sku, event.product_url, ignored) == (None, "https://shop.example/a", 0)
+
+
 def test_an_event_says_no_more_than_the_reviews_call_and_names_the_author_as_it_does() -> None:
     consumer = {"id": "c1", "name": "Ann Bee", "email": "ann@b.example"}
     [review] = _said(_changed(consumer=consumer, referenceId="ORDER-77"))
