@@ -49,7 +49,11 @@ def examine(template: str, empties: Iterable[Empty], *, has_failed_calls: bool) 
     for empty in empties:
         root = re.split(r"[.\[$]", empty.expression)[0]
         nearest = empty.nearest or _attribute(empty.expression, own, template)
-        is_unknown = empty.message.startswith("nothing is called") and root not in own
+        is_unknown = (
+            empty.message.startswith("nothing is called")
+            and root not in own
+            and not _asks_for_nothing(empty, template)
+        )
         if root in saved or "the preview doesn't know" in empty.message or (empty.expected and not is_unknown):
             seen.rest.append(asdict(empty))
         elif nearest:
@@ -106,12 +110,20 @@ def _output(seen: Unfilled, empty: Empty, template: str) -> None:
 
 def _nowhere(empty: Empty, template: str) -> Finding:
     """Tell of a condition or a loop that reads what can't be there."""
-    message = f"{empty.message.rstrip('.')}, so this {empty.kind} never comes true. "
-    if empty.kind == "loop":
-        message = f"{empty.message.rstrip('.')}, so nothing of this loop is shown. "
+    markup = _markup(empty, template)
+    comes = "always" if markup and markup.name == "unless" else "never"
+    so = "nothing of this loop is shown" if empty.kind == "loop" else f"this {empty.kind} {comes} comes true"
+    message = f"{empty.message.rstrip('.')}, so {so}. "
     saved = [tag.variable for tag in call_tags(template)]
     message += f"The answers are in {' and '.join(saved)}." if saved else "Name what the template or Braze sets."
     return Finding("came-up-empty", empty.line, message)
+
+
+def _asks_for_nothing(empty: Empty, template: str) -> bool:
+    """Tell whether a condition compares with nothing, and so provides for a name that is nobody's."""
+    markup = _markup(empty, template)
+    compared = rf"(?<![\w.$]){re.escape(empty.expression)}\s*(?:==|!=|<>)\s*(?:nil|null|blank|empty)\b"
+    return empty.expected and markup is not None and bool(re.search(compared, markup.inner))
 
 
 def _attribute(expression: str, own: frozenset[str], template: str) -> str | None:

@@ -88,12 +88,23 @@ def test_templates_render_as_brazes_pages_say_and_none_is_silently_blank(started
         "{{ 9.99 | floor }} {{ true }} {{ 1.50 }}",
         "{% for i in (1..3) %}{{ forloop.index }}/{{ forloop.length }} {% endfor %}",
         "{% assign has = true %}{% if has == true %}a{% endif %}",
+        "{% if missing == nil %}a{% endif %}{% unless missing != blank %}b{% endunless %}",
     ],
 )
-def test_decimals_a_loops_length_and_a_variable_has_are_no_mistakes(
-    started_sandbox: RunningSandbox, body: str
-) -> None:
+def test_what_is_written_as_it_should_be_is_no_mistake(started_sandbox: RunningSandbox, body: str) -> None:
     assert Corpus("templates", started_sandbox).previewed({"body": body, "channel": "sms"}).verdict == "green"
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [("if", "so this condition never comes true"), ("unless", "so this condition always comes true")],
+)
+def test_a_condition_on_a_name_that_is_nobodys_is_told_as_it_comes_out(
+    started_sandbox: RunningSandbox, tag: str, told: str
+) -> None:
+    body = f"{{% {tag} missing %}}a{{% end{tag} %}}b"
+    (mistake,) = Corpus("templates", started_sandbox).previewed({"body": body, "channel": "sms"}).mistakes
+    assert told in mistake["message"]
 
 
 def test_what_differs_from_a_page_is_few_has_a_reason_and_is_told(started_sandbox: RunningSandbox) -> None:

@@ -284,7 +284,7 @@ function setState(kind, text, more = "") {
 
 function show(result) {
   $("result").classList.remove("outdated");
-  document.querySelector("[data-copy=body]").disabled = false;
+  document.querySelector("[data-copy=body]").disabled = result.verdict === "red";
   showPeople(result.people);
   showMistakes(result.mistakes);
   const count = result.mistakes.length;
