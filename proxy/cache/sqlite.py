@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from proxy.cache.backend import (
     CHANGES_REMEMBERED,
@@ -54,6 +54,7 @@ from proxy.cache.sqlite_upkeep import (
     shrink,
     used_bytes,
 )
+from proxy.cache.wal_index import DESCRIPTORS, WalIndex, owner
 from proxy.clock import Spawn
 from proxy.events import Report, unheard
 
@@ -89,6 +90,14 @@ def inline(job: Callable[[], None]) -> None:
     job()
 
 
+class _Quiet(NamedTuple):
+    """What is answered to who asks for changes for as long as the file's ``mark`` is the same."""
+
+    nothing: Changes
+    mark: bytes | int
+    wal_index: WalIndex | None
+
+
 class SqliteBackend:
     """Keeps everything in one file, of at most ``max_bytes``. ``patience``: seconds to wait for others' locks."""
 
@@ -104,9 +113,11 @@ class SqliteBackend:
         offload: Offload = inline,
         patience: float = PATIENCE_SECONDS,
         clock: MachineClock | None = None,
+        descriptors: Path = DESCRIPTORS,
         report: Report = unheard,
     ) -> None:
         self._path = path
+        self._descriptors = descriptors
         self._me = uuid.uuid4().hex
         self._spawn = spawn
         self._max_bytes = max_bytes
@@ -125,8 +136,7 @@ class SqliteBackend:
         self._maintain_at = time.monotonic() + MAINTENANCE_SECONDS
         self._used: set[str] = set()
         self._epoch = 0
-        self._version = -1
-        self._last_cursor = -1
+        self._quiet: _Quiet | None = None
 
     def read(self, product: str, part: str | None = None) -> Product:
         def look(reader: sqlite3.Connection) -> Product:
@@ -199,18 +209,16 @@ class SqliteBackend:
             time.sleep(0)
 
     def lock(self, name: str, ttl: float) -> Lock | None:
-        lock = Lock(name, uuid.uuid4().hex)
+        def work(writer: sqlite3.Connection) -> Lock | None:
+            now, wal_index = self._now(), self._opened.wal_index if self._opened else None
+            held = writer.execute("SELECT token FROM locks WHERE name = ? AND expires_at > ?", (name, now)).fetchone()
+            if held and (wal_index is None or wal_index.is_alive(int(held[0].partition("-")[0]))):
+                return None
+            lock = Lock(name, f"{owner() if wal_index else 0}-{uuid.uuid4().hex}")
+            writer.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?)", (*lock, now + ttl))
+            return lock
 
-        def work(writer: sqlite3.Connection) -> bool:
-            now = self._now()
-            taken = writer.execute(
-                "INSERT INTO locks VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET token = ?2, expires_at = ?3 "
-                "WHERE expires_at <= ?4",
-                (*lock, now + ttl, now),
-            )
-            return taken.rowcount == 1
-
-        return lock if self._write(work) else None
+        return self._write(work)
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
         def work(writer: sqlite3.Connection) -> None:
@@ -258,17 +266,30 @@ class SqliteBackend:
         return self._write(work)
 
     def changes(self, since: int) -> Changes:
-        def look(reader: sqlite3.Connection) -> Changes:
-            version = reader.execute("PRAGMA data_version").fetchone()[0]
-            if version == self._version and since == self._last_cursor:
-                return Changes(since)
+        quiet = self._quiet
+        if (
+            quiet is not None
+            and quiet.nothing.cursor == since
+            and quiet.wal_index is not None
+            and quiet.wal_index.headers() == quiet.mark
+            and time.monotonic() < self._looked_at + _LOOK_SECONDS
+        ):
+            return quiet.nothing
+
+        def look(opened: Opened) -> Changes:
+            run, wal_index = opened.reader.execute, opened.wal_index
+            # Before the changes: what is committed after it is met with the next look.
+            mark = wal_index.headers() if wal_index else run("PRAGMA data_version").fetchone()[0]
+            quiet = self._quiet
+            if quiet is not None and (quiet.nothing.cursor, quiet.mark) == (since, mark):
+                return quiet.nothing
             epoch, seen = divmod(since, _EPOCH)
             if epoch != self._epoch:
                 # Not of this file, or the beginning.
-                last = reader.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
+                last = run("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
                 changes = Changes(self._epoch * _EPOCH + last, complete=False)
             else:
-                rows = reader.execute(
+                rows = run(
                     "SELECT kind, product, generation, lock, outcome, sender = ?, seq FROM changes WHERE seq > ? "
                     "ORDER BY seq",
                     (self._me, seen),
@@ -276,10 +297,10 @@ class SqliteBackend:
                 last = rows[-1][6] if rows else seen
                 items = tuple(Change._make((*row[:5], bool(row[5]))) for row in rows)
                 changes = Changes(epoch * _EPOCH + last, items, complete=last - seen == len(rows))
-            self._version, self._last_cursor = version, changes.cursor
+            self._quiet = _Quiet(Changes(changes.cursor), mark, wal_index)
             return changes
 
-        return self._read(look)
+        return self._looked(look)
 
     def wait(self, since: int, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -312,6 +333,9 @@ class SqliteBackend:
         writer.execute("DELETE FROM changes WHERE seq <= ?", ((noted.lastrowid or 0) - CHANGES_REMEMBERED,))
 
     def _read(self, look: Work[T]) -> T:
+        return self._looked(lambda opened: look(opened.reader))
+
+    def _looked(self, look: Callable[[Opened], T]) -> T:
         now = time.monotonic()
         if now < self._reads_rest_until:
             raise BackendDown(_LOCKED)
@@ -319,7 +343,7 @@ class SqliteBackend:
         while True:
             try:
                 with self._reading:
-                    return look(self._current(at_once=False).reader)
+                    return look(self._current(at_once=False))
             except (sqlite3.Error, OSError, FileRefused) as error:
                 if not (isinstance(error, sqlite3.Error) and is_busy(error)):
                     raise self._down(error) from error
@@ -371,10 +395,9 @@ class SqliteBackend:
                 # Not closed: somebody may be in the middle of a write.
                 self._opened = None
         if self._opened is None:
-            self._opened = open_file(self._path, self._clock)
+            self._opened = open_file(self._path, self._clock, self._descriptors)
             self._epoch += 1
-            # Another file may be at the same version by chance.
-            self._version = -1
+            self._quiet = None
             if opened is not None and self._opened.made:
                 log_lost(self._path)
         return self._opened

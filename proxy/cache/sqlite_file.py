@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.cache.wal_index import DESCRIPTORS, WalIndex
+
 VERSION = 1
 """Counted up when older proxies could not read the file any more."""
 
@@ -99,6 +101,7 @@ class Opened:
     ahead: float
     made: bool
     """Whether the file was not there before."""
+    wal_index: WalIndex | None
 
 
 def prepare(path: Path) -> None:
@@ -119,20 +122,20 @@ def prepare(path: Path) -> None:
         _log.debug("the cache file is left to the first worker: %s", type(error).__name__)
 
 
-def open_file(path: Path, clock: MachineClock) -> Opened:
+def open_file(path: Path, clock: MachineClock, descriptors: Path = DESCRIPTORS) -> Opened:
     """Open the file, making it if it is missing and setting it aside if it can't be read.
 
     Raises :class:`FileRefused`, or :class:`sqlite3.Error` for what may pass by itself.
     """
     try:
-        return _open(path, clock)
+        return _open(path, clock, descriptors)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
         set_aside(path, _inode(path), "damaged")
     except _Newer:
         set_aside(path, _inode(path), "newer")
-    return _open(path, clock)
+    return _open(path, clock, descriptors)
 
 
 def close_file(opened: Opened) -> None:
@@ -197,7 +200,7 @@ def _make_folder(path: Path) -> None:
         raise FileRefused(f"its folder {path.parent} can't be made: {error.strerror}") from error
 
 
-def _open(path: Path, clock: MachineClock) -> Opened:
+def _open(path: Path, clock: MachineClock, descriptors: Path = DESCRIPTORS) -> Opened:
     _make_folder(path)
     try:
         # Before SQLite makes it: what is in it is for the proxy's user only. SQLite's log takes the mode over.
@@ -217,7 +220,10 @@ def _open(path: Path, clock: MachineClock) -> Opened:
             ahead = _initialised(writer, path, clock)
             reader = _connected(path)
             reader.execute("PRAGMA query_only = 1")
-            return Opened(reader, writer, inode, ahead, made)
+            wal_index = WalIndex.of(path, descriptors)
+            if wal_index is None:
+                _log.info("SQLite is asked before each answer whether %s was changed: its index can't be read", path)
+            return Opened(reader, writer, inode, ahead, made, wal_index)
         except sqlite3.Error as error:
             writer.close()
             if not is_busy(error) or time.monotonic() > until:
