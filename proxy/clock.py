@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
 
 Now = Callable[[], float]
 """Seconds since the epoch. Wall time, because copies are shared between processes and machines."""
 
 Spawn = Callable[[Callable[[], None]], None]
 """Runs a function beside the caller and returns at once."""
+
+
+_T = TypeVar("_T")
+_TURN_SECONDS = 0.001
+
+
+def in_turns(items: Iterable[_T]) -> Iterator[_T]:
+    """Yield ``items``, and let the worker's requests run whenever a moment was spent on them."""
+    since = time.perf_counter()
+    for item in items:
+        yield item
+        if time.perf_counter() > since + _TURN_SECONDS:
+            time.sleep(0)
+            since = time.perf_counter()
 
 
 class Priority(IntEnum):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import struct
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import pairwise
@@ -20,7 +19,7 @@ from msgspec.structs import replace
 from proxy.cache import Cache, Cached, Fetched, Key, Updated
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.cache.cache import Parts
-from proxy.clock import Now, Priority
+from proxy.clock import Now, Priority, in_turns
 from proxy.events import Report, unheard
 from proxy.reviews.models import PER_PAGE, FeedItem, Item, Page, item_of
 from proxy.reviews.page_loader import NEWEST_PAGE, SUMMARY, product_name
@@ -118,9 +117,8 @@ class Backfill:
         by_sku: dict[str, list[FeedItem]] = {}
         for item in new:
             by_sku.setdefault(item.sku, []).append(item)
-        for sku, theirs in by_sku.items():
+        for sku, theirs in in_turns(by_sku.items()):
             self._collect(product_name(business_unit, sku), theirs)
-            time.sleep(0)  # lets the worker's requests run between two products
         return self._shops.add_skus(business_unit, state, by_sku), replace(
             progress,
             page=progress.page + 1,
@@ -153,9 +151,8 @@ class Backfill:
     def _finish(self, business_unit: str, state: ShopState, progress: Progress) -> tuple[ShopState, Progress]:
         at = self._now()
         summaries, given = self._summaries(business_unit, progress.summaries, priority=Priority.BACKFILL)
-        for sku, summary in summaries:
+        for sku, summary in in_turns(summaries):
             self._complete(business_unit, sku, summary, at)
-            time.sleep(0)  # lets the worker's requests run between two products
         state = self._shops.add_skus(business_unit, state, [sku for sku, summary in summaries if summary.total])
         state = replace(state, is_backfilled=given < SUMMARIES_PER_PAGE)
         return state, replace(progress, summaries=progress.summaries + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 from proxy.cache import Cache, Cached, Key, Updated
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.cache.cache import Parts
-from proxy.clock import Now, Priority
+from proxy.clock import Now, Priority, in_turns
 from proxy.events import Report, unheard
 from proxy.reviews.page_loader import (
     is_confirmable,
@@ -79,12 +78,11 @@ class Comparison:
         others, reviews, at = 0, 0, self._now()
         for number in range(1, MOST_PAGES + 1):
             summaries, given = self._call(business_unit, number, priority=Priority.FEED)
-            for sku, summary in summaries:
+            for sku, summary in in_turns(summaries):
                 name, counts = digest(sku), digest(repr(summary.stars))
                 counted[name] = counts
                 if before.get(name) != counts:
                     others += self._is_other(business_unit, sku, summary, is_first=is_first)
-                time.sleep(0)  # lets the worker's requests run between two products
             reviews += sum(summary.total for _, summary in summaries)
             state = self._shops.add_skus(business_unit, state, [sku for sku, summary in summaries if summary.total])
             if given < SUMMARIES_PER_PAGE:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
-from proxy.clock import Now
+from proxy.clock import Now, in_turns
 from proxy.events import Report, unheard
 from proxy.reviews import Updates
 from proxy.sync.events import Deleted
@@ -75,9 +74,8 @@ class Deletions:
         for _ in range(_MOST_PAGES):
             listed, token = list_(since, token)
             names = [name for name in listed if name not in self._removed]
-            for unit in self._units if names else ():
+            for unit in in_turns(self._units if names else ()):
                 remove(unit, names)
-                time.sleep(0)  # lets the worker's requests run between two shops
             self._removed.update(dict.fromkeys(names, self._now()))
             self._report(Deleted(len(names)))
             if token is None:

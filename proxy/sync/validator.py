@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from proxy.cache import BackendDown, Cache, Fetched, Key, State, Updated
 from proxy.cache.cache import Parts
-from proxy.clock import Now, Priority, Spawn
+from proxy.clock import Now, Priority, Spawn, in_turns
 from proxy.events import Report, unheard
 from proxy.reviews.batching import BatchCall
 from proxy.reviews.models import Page
@@ -186,9 +185,8 @@ class Validator:
             self._pause(shop)
             return
         confirmed = 0
-        for sku in skus:
+        for sku in in_turns(skus):
             confirmed += self._judge(business_unit, shop, sku, summaries.get(sku, NOTHING), at, asked.get(sku))
-            time.sleep(0)  # lets the worker's requests run between two products
         self._report(Validated(len(skus), confirmed))
 
     def _judge(

@@ -188,11 +188,12 @@ class Heart:
         fills: bool = False,
         before: Heart | None = None,
         most_skus: int = 100,
+        shop: Callable[[Clock], Shop] | None = None,
     ) -> None:
-        """``before``: the process that ended, with the same shop and backend."""
+        """``before``: the process that ended, with the same shop and backend. ``shop``: makes another than usual."""
         self.clock: Clock = before.clock if before else Clock()
         self.jobs = Jobs()
-        self.shop: Shop = before.shop if before else Shop(self.clock)
+        self.shop: Shop = before.shop if before else (shop or Shop)(self.clock)
         self.lifetimes = Lifetimes(FRESH, STALE, MISSING, confirms=sync)
         # A fetch ends at once; what is collected for a call waits until the test lets it go.
         self.backend: MemoryBackend = before.backend if before else MemoryBackend(10**8 if fills else 0, self.clock)

@@ -22,6 +22,8 @@ class Scale:
     hits: int = 2000
     stored_skus: int = 100_000
     counted_hits: int = 300
+    planned_products: int = 10_000
+    planned_days: float = 7.0
 
 
 FULL = Scale()
@@ -38,4 +40,6 @@ SMOKE = Scale(
     sizes=(3, 6),
     hits=20,
     stored_skus=100,
+    planned_products=300,
+    planned_days=0.02,
 )
