@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import gevent
-from flask import Flask
+from flask import Flask, request
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 
 from proxy.api import admin
-from proxy.api.auth import register_credentials
+from proxy.api.auth import refusing
 from proxy.api.errors import register_problems
 from proxy.api.invitations import handing_out, inviting
 from proxy.api.openapi import describing
 from proxy.api.pages import home_page
-from proxy.api.reads import reading
-from proxy.api.responses import Application, register_headers
+from proxy.api.reads import Reads, batch_reading, read_endpoints
+from proxy.api.responses import CAUSE, Application, register_headers
 from proxy.api.status import status_page
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
@@ -29,7 +29,7 @@ from proxy.cache.sqlite import Offload, SqliteBackend, inline
 from proxy.events import Report, to_all, unheard
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
-from proxy.middleware.access_log import CAUSE, AccessLog, EventLog
+from proxy.middleware.access_log import AccessLog, EventLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery
 from proxy.reviews import ProductReviews, Updates
 from proxy.reviews.brand_assets import KeptAssets
@@ -131,12 +131,16 @@ def wire(settings: Settings) -> Flask:
     # Braze follows no redirects: an address with a slash too many is told to be none.
     app.url_map.merge_slashes = False
     register_headers(app)
-    register_credentials(app, settings)
+    refusal = refusing(settings)
+    app.before_request(lambda: refusal(request.environ))
     register_problems(app)
     app.register_blueprint(admin.health(proxy.store, proxy.quota, proxy.breaker, proxy.sync, draining.is_set))
     app.register_blueprint(home_page(settings))
     app.register_blueprint(describing(settings))
-    app.register_blueprint(reading(proxy.reviews, settings, time.time))
+    endpoints = read_endpoints(proxy.reviews, settings, time.time)
+    reads = Reads(app.wsgi_app, endpoints, refusal, settings.deadline_seconds)
+    app.register_blueprint(reads.for_flask())
+    app.register_blueprint(batch_reading(proxy.reviews, settings, time.time))
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
     if settings.preview:
         from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
@@ -146,7 +150,7 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(inviting(sends.invitations if sends else None, sends.links if sends else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
-    _watch(app, proxy, metrics, report)
+    _watch(app, reads, proxy, metrics, report)
     _show_status(app, proxy, recent)
     return app
 
@@ -163,7 +167,7 @@ def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
     )
 
 
-def _watch(app: Flask, proxy: Proxy, metrics: Metrics, report: Report) -> None:
+def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, report: Report) -> None:
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
     def set_gauges() -> None:
@@ -183,18 +187,18 @@ def _watch(app: Flask, proxy: Proxy, metrics: Metrics, report: Report) -> None:
     app.extensions["report"] = report
     settings = proxy.settings
     # The response cache sits behind what refuses callers for anything but their credential, and in front of Flask.
-    layers: Application = SecretFromQuery(_response_cache(app, proxy))
+    layers: Application = SecretFromQuery(_response_cache(app, reads, proxy))
     if settings.allowed_networks:
         layers = AllowedNetworks(layers, settings.allowed_networks, settings.trusted_hops)
     app.wsgi_app = AccessLog(layers, report)  # type: ignore[assignment]  # Flask's documented place for layers
 
 
-def _response_cache(app: Flask, proxy: Proxy) -> ResponseCache:
+def _response_cache(app: Flask, reads: Reads, proxy: Proxy) -> ResponseCache:
     settings, store = proxy.settings, proxy.store
     max_bytes = int(settings.cache_max_mb * MEBIBYTE * RESPONSE_CACHE_SHARE)
     responses = ResponseStore(max_bytes, time.time, store.l1_ttl)
     response_cache = ResponseCache(
-        app.wsgi_app, responses, time.time, settings.deadline_seconds, hear_changes=store.feed.drain
+        reads, responses, time.time, settings.deadline_seconds, hear_changes=store.feed.drain
     )
     store.when_changed(response_cache.invalidate)
     store.when_refreshed(response_cache.drop_stale)

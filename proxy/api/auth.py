@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from flask import Flask, Request, Response, abort, request
+from flask import Response
+from werkzeug.datastructures import Authorization
+from werkzeug.exceptions import NotFound
 
 from proxy.api.errors import problem
 from proxy.api.routes import DROP_IN_BATCH_SUMMARIES, RIGHT_FOR, route_of
 from proxy.settings import Credential, Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
@@ -21,20 +27,20 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _WANTED = "no or a wrong credential; show one as HTTP Basic, Bearer, X-Api-Key or apikey"
 
 
-def register_credentials(app: Flask, settings: Settings) -> None:
-    """Refuse every request without a credential, or from another site's page, before it reaches its endpoint."""
+def refusing(settings: Settings) -> Callable[[WSGIEnvironment], Response | None]:
+    """Return what refuses a request without a credential, or from another site's page; ``None``: it may pass."""
 
-    def check() -> Response | None:
+    def refusal(environ: WSGIEnvironment) -> Response | None:
         # Not Flask's path, which begins with one slash however many the request has.
-        path = request.environ.get("PATH_INFO", "")
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
         if path in OPEN_PATHS:
             return None
-        if request.method not in _SAFE_METHODS and _is_cross_site(request):
+        if method not in _SAFE_METHODS and _is_cross_site(environ):
             return problem(
                 403, "sent by a page of another site; only this proxy's own pages may change anything here"
             )
-        if not _is_anonymous_reading(path):
-            known = caller(request, settings.credentials)
+        if not _is_anonymous_reading(path, method):
+            known = caller(environ, settings.credentials)
             if known is None:
                 return unauthorized()
             right = RIGHT_FOR.get(route_of(path))
@@ -42,12 +48,12 @@ def register_credentials(app: Flask, settings: Settings) -> None:
                 return problem(403, f"the credential may not do this; it takes one with the right {right}")
         if path.startswith("//") or not path.startswith("/"):
             # Flask would answer //metrics as /metrics, past a front that keeps that one inside.
-            abort(404)
+            raise NotFound
         return None
 
-    def _is_anonymous_reading(path: str) -> bool:
+    def _is_anonymous_reading(path: str, method: str) -> bool:
         reads = path.startswith(_READING) or path in _DESCRIBING
-        by = request.method in _SAFE_METHODS or route_of(path) == DROP_IN_BATCH_SUMMARIES
+        by = method in _SAFE_METHODS or route_of(path) == DROP_IN_BATCH_SUMMARIES
         return settings.allow_anonymous and reads and by
 
     def unauthorized() -> Response:
@@ -59,25 +65,25 @@ def register_credentials(app: Flask, settings: Settings) -> None:
         response.headers["WWW-Authenticate"] = 'Basic realm="Connected Content proxy", charset="UTF-8"'
         return response
 
-    app.before_request(check)
+    return refusal
 
 
-def _is_cross_site(asked: Request) -> bool:
+def _is_cross_site(environ: WSGIEnvironment) -> bool:
     """Tell whether a browser says that another site's page has it send this.
 
     A browser adds a stored Basic credential to whatever any page has it send. Servers such as Braze's and
     Trustpilot's send neither header. ``Sec-Fetch-Site`` counts first: it is the browser's own comparison, and holds
     behind a front that changes ``Host``. Browsers send it over TLS only, and ``Origin`` with each POST.
     """
-    site = asked.headers.get("Sec-Fetch-Site")
+    site = environ.get("HTTP_SEC_FETCH_SITE")
     if site is not None:
         return site not in ("same-origin", "none")
-    origin = asked.headers.get("Origin")
+    origin = environ.get("HTTP_ORIGIN")
     if origin is None:
         return False
     try:
         claimed = urlsplit(origin)
-        own = urlsplit(f"{claimed.scheme}://{asked.headers.get('Host', '')}")
+        own = urlsplit(f"{claimed.scheme}://{environ.get('HTTP_HOST', '')}")
         return not claimed.hostname or _host(claimed) != _host(own)
     except ValueError:
         return True
@@ -87,12 +93,12 @@ def _host(address: SplitResult) -> tuple[str | None, int | None]:
     return address.hostname, address.port or _DEFAULT_PORTS.get(address.scheme)
 
 
-def caller(asked: Request, credentials: tuple[Credential, ...]) -> Credential | None:
+def caller(environ: WSGIEnvironment, credentials: tuple[Credential, ...]) -> Credential | None:
     """Return which of ``credentials`` the request shows; takes as long for a near miss as for a far one.
 
     Of several with the same secret it is the one with the most rights.
     """
-    shown = list(_shown(asked))
+    shown = list(_shown(environ))
     known: Credential | None = None
     for name, secret in shown:
         for credential in credentials:
@@ -103,12 +109,12 @@ def caller(asked: Request, credentials: tuple[Credential, ...]) -> Credential | 
     return known
 
 
-def _shown(asked: Request) -> Iterator[tuple[str | None, str]]:
+def _shown(environ: WSGIEnvironment) -> Iterator[tuple[str | None, str]]:
     """Yield the ``(name, secret)`` pairs shown; a secret alone has no name."""
-    for header in ("X-Api-Key", "apikey"):
-        if secret := asked.headers.get(header):
+    for header in ("HTTP_X_API_KEY", "HTTP_APIKEY"):
+        if secret := environ.get(header):
             yield None, secret
-    authorization = asked.authorization
+    authorization = Authorization.from_header(environ.get("HTTP_AUTHORIZATION"))
     if authorization is None:
         return
     if authorization.type == "basic":

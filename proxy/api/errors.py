@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from proxy.api.parameters import BadParameter, UnknownBusinessUnit
+from proxy.api.responses import CAUSE
 from proxy.cache import BackendDown
 from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, LinkLate, RecordsDown
 from proxy.reviews import Unavailable
@@ -37,22 +40,13 @@ def unavailable(error: Unavailable) -> Response:
 
 def register_problems(app: Flask) -> None:
     """Turn every exception a view may raise into its answer."""
-    app.register_error_handler(
-        BadParameter,
-        lambda error: problem(400, str(error)),
-    )
-    app.register_error_handler(UnknownBusinessUnit, lambda error: problem(404, str(error)))
-    app.register_error_handler(Unavailable, unavailable)
-    app.register_error_handler(BackendDown, _store_down)
-    app.register_error_handler(BadInvitation, lambda error: problem(400, str(error)))
-    app.register_error_handler(KeyReused, _key_reused)
-    app.register_error_handler(InvitationUnderWay, _under_way)
-    app.register_error_handler(RecordsDown, lambda error: retried(503, str(error), 30))
-    app.register_error_handler(LinkLate, lambda error: retried(504, str(error), 5))
-    app.register_error_handler(TrustpilotError, _not_confirmed)
-    app.register_error_handler(ClientDisconnected, _body_unreadable)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _bug)
+    for kind, answered in _PROBLEMS.items():
+        app.register_error_handler(kind, answered)
+
+
+def problem_of(error: Exception) -> Response:
+    """Return the answer to ``error``, as Flask would find it."""
+    return next(_PROBLEMS[kind] for kind in type(error).__mro__ if kind in _PROBLEMS)(error)
 
 
 def _store_down(error: BackendDown) -> Response:
@@ -117,5 +111,22 @@ _DETAILS = {
 
 
 def _bug(error: Exception) -> Response:
-    _log.error("bug while answering request %s", g.get("request_id"), exc_info=error)
+    _log.error("bug while answering request %s", CAUSE.get(), exc_info=error)
     return problem(500, "the proxy made a mistake; its log has the request id of this answer")
+
+
+_PROBLEMS: dict[type[Exception], Callable[[Any], Response]] = {
+    BadParameter: lambda error: problem(400, str(error)),
+    UnknownBusinessUnit: lambda error: problem(404, str(error)),
+    Unavailable: unavailable,
+    BackendDown: _store_down,
+    BadInvitation: lambda error: problem(400, str(error)),
+    KeyReused: _key_reused,
+    InvitationUnderWay: _under_way,
+    RecordsDown: lambda error: retried(503, str(error), 30),
+    LinkLate: lambda error: retried(504, str(error), 5),
+    TrustpilotError: _not_confirmed,
+    ClientDisconnected: _body_unreadable,
+    HTTPException: _http,
+    Exception: _bug,
+}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -11,8 +13,20 @@ from flask import Blueprint, Request, Response, abort, request
 from msgspec import Raw, Struct
 
 from proxy.api import parameters
+from proxy.api.errors import problem_of
 from proxy.api.parameters import BadParameter, Query, check_sku
-from proxy.api.responses import Sources, answer, deadline
+from proxy.api.responses import NO_SNIFFING, STARTED, Reply, Sources, answer, deadline, own_headers, request_id
+from proxy.api.routes import (
+    DROP_IN_BATCH_SUMMARIES,
+    DROP_IN_BUSINESS_UNIT,
+    DROP_IN_IMPORTED,
+    DROP_IN_IMPORTED_SUMMARY,
+    DROP_IN_REVIEWS,
+    DROP_IN_SERVICE_REVIEWS,
+    DROP_IN_SUMMARY,
+    route_of,
+    unit_in,
+)
 from proxy.cache import Freshness
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
@@ -22,6 +36,9 @@ from proxy.reviews.models import SHOP, Source
 from proxy.reviews.page_loader import product_name
 from proxy.settings import Settings
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 MOST_IN_BATCH = 100
 
 
@@ -29,77 +46,141 @@ class _Batch(Struct):
     skus: list[str]
 
 
-def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
-    """Return the endpoints under ``/v1`` that read."""
-    endpoints = Blueprint("reading", __name__, url_prefix="/v1")
+class Asked(NamedTuple):
+    """One read: the path and the business unit in it, the parameters, and until when it has to be answered."""
+
+    path: str
+    unit: str
+    query: Query
+    deadline: Deadline
+
+
+Endpoint = Callable[[Asked], Reply]
+"""Raises what :mod:`proxy.api.errors` has an answer to."""
+
+
+class Reads:
+    """The WSGI layer that answers plain ``GET`` reads by their ``endpoints``, past what Flask does for any request.
+
+    All else is Flask's. It finds the same endpoints in :meth:`for_flask`, for ``HEAD``, and knows which methods are
+    wrong; refusals and problems are the same either way.
+    """
+
+    def __init__(
+        self,
+        flask: WSGIApplication,
+        endpoints: Mapping[str, Endpoint],
+        refusal: Callable[[WSGIEnvironment], Response | None],
+        deadline_seconds: float,
+    ) -> None:
+        """``endpoints``: by route. ``refusal`` is asked first, as Flask asks it."""
+        self._flask = flask
+        self._endpoints = endpoints
+        self._refusal = refusal
+        self._deadline_seconds = deadline_seconds
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        endpoint = self._endpoints.get(route_of(environ["PATH_INFO"]))
+        if endpoint is None or environ["REQUEST_METHOD"] != "GET":
+            return self._flask(environ, start_response)
+        started = environ.setdefault(STARTED, time.monotonic())
+        own = own_headers(request_id(environ.get("HTTP_X_REQUEST_ID", "")), started)
+        try:
+            refused = self._refusal(environ)
+            if refused is None:
+                reply = endpoint(self._asked(environ))
+                reply.headers.extend(own)
+                return reply(environ, start_response)
+        except Exception as error:  # noqa: BLE001  # as Flask does; a bug has its answer too, and is logged
+            refused = problem_of(error)
+        refused.headers.update([*own, NO_SNIFFING])
+        return refused(environ, start_response)
+
+    def for_flask(self) -> Blueprint:
+        """Return the endpoints as Flask wants them."""
+        blueprint = Blueprint("reading", __name__)
+        for route, endpoint in self._endpoints.items():
+            rule = route.replace("{bu}", "<unit>")
+            blueprint.add_url_rule(rule, route, partial(self._for_flask, endpoint), methods=["GET"])
+        return blueprint
+
+    def _for_flask(self, endpoint: Endpoint, **_: str) -> Reply:
+        return endpoint(self._asked(request.environ))
+
+    def _asked(self, environ: WSGIEnvironment) -> Asked:
+        # As Flask reads them.
+        path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
+        query = Query.parse(environ.get("QUERY_STRING", "").encode("latin-1"))
+        started = environ.get(STARTED) or time.monotonic()
+        return Asked(path, unit_in(path), query, Deadline(started + self._deadline_seconds))
+
+
+def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dict[str, Endpoint]:
+    """Return the endpoints under ``/v1`` that read, by route."""
     units, imported = settings.business_units, settings.imported_reviews
 
     def answered(
-        query: Query,
+        asked: Asked,
         selection: Selection,
-        read: Callable[[Deadline], Answer],
+        read: Callable[[], Answer],
         empty: Callable[[str], dict[str, Any]],
-    ) -> Response:
-        empty_instead = parameters.on_error_empty(query)
+    ) -> Reply:
+        empty_instead = parameters.on_error_empty(asked.query)
         try:
-            found = read(deadline(settings.deadline_seconds))
+            found = read()
         except Unavailable as error:
             if not empty_instead:
                 raise
-            return answer(empty(str(error)), None, now, query.ignored)
+            return answer(empty(str(error)), None, now, asked.query.ignored)
         products = (*selection.products, product_name(selection.business_unit, SHOP))
-        return answer(found.body, Sources(products, found.freshness), now, query.ignored)
+        return answer(found.body, Sources(products, found.freshness), now, asked.query.ignored)
 
-    @endpoints.get("/reviews")
-    def product() -> Response:
+    def product(asked: Asked) -> Reply:
         """One product block."""
-        query = Query.parse(request.query_string)
+        query = asked.query
         selection, view = parameters.selection(query, units, imported=imported), parameters.view(query, now)
         empty = parameters.on_error_empty(query)
         return answered(
-            query,
+            asked,
             selection,
-            lambda deadline: reviews.block(selection, view, deadline, empty_on_error=empty),
+            lambda: reviews.block(selection, view, asked.deadline, empty_on_error=empty),
             lambda error: reviews.empty_block(selection, error),
         )
 
-    @endpoints.get("/products")
-    def products() -> Response:
+    def products(asked: Asked) -> Reply:
         """One block per SKU."""
-        query = Query.parse(request.query_string)
+        query = asked.query
         selection, view = parameters.selection(query, units, "skus", imported=imported), parameters.view(query, now)
         empty = parameters.on_error_empty(query)
         return answered(
-            query,
+            asked,
             selection,
-            lambda deadline: reviews.blocks(selection, view, deadline, empty_on_error=empty),
+            lambda: reviews.blocks(selection, view, asked.deadline, empty_on_error=empty),
             lambda error: reviews.empty_blocks(selection, error),
         )
 
-    @endpoints.get("/summary")
-    def summary() -> Response:
+    def summary(asked: Asked) -> Reply:
         """Stars only."""
-        query = Query.parse(request.query_string)
+        query = asked.query
         selection, display = parameters.selection(query, units, imported=imported), parameters.display(query)
         return answered(
-            query,
+            asked,
             selection,
-            lambda deadline: reviews.summary(selection, display, deadline),
+            lambda: reviews.summary(selection, display, asked.deadline),
             lambda error: reviews.empty_summary(selection, display, error),
         )
 
-    @endpoints.get("/fragment")
-    def ready_fragment() -> Response:
+    def ready_fragment(asked: Asked) -> Reply:
         """Return the block, to be inserted in place of the tag."""
-        query = Query.parse(request.query_string)
+        query = asked.query
         selection = parameters.selection(query, units, imported=imported)
         view = parameters.view(query, now, html=False)
         style, as_text = query.one(parameters.STYLE), query.one(parameters.CHANNEL)
         parameters.on_error_empty(query)
         kind = f"text/{'plain' if as_text else 'html'}; charset=utf-8"
         try:
-            until = deadline(settings.deadline_seconds)
-            found = reviews.block(selection, view, until, empty_on_error=True)
+            found = reviews.block(selection, view, asked.deadline, empty_on_error=True)
         except Unavailable:
             return answer("", None, now, query.ignored, content_type=kind)
         shown = fragment(found.body, view, style, as_text=as_text)
@@ -107,96 +188,85 @@ def reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
         sources = Sources(products, found.freshness)
         return answer(shown, sources, now, query.ignored, content_type=kind)
 
-    @endpoints.get("/business")
-    def business() -> Response:
+    def business(asked: Asked) -> Reply:
         """Answer with the shop itself."""
-        query = Query.parse(request.query_string)
-        unit, view = parameters.business_unit(query, units), parameters.business_view(query, now)
+        unit, view = parameters.business_unit(asked.query, units), parameters.business_view(asked.query, now)
         return answered(
-            query,
+            asked,
             Selection(unit, ()),
-            lambda deadline: reviews.business(unit, view, deadline),
+            lambda: reviews.business(unit, view, asked.deadline),
             lambda error: reviews.empty_business(unit, view, error),
         )
 
-    @endpoints.get("/business-units/<unit>")
-    def drop_in_business_unit(unit: str) -> Response:
+    def drop_in_business_unit(asked: Asked) -> Reply:
         """Trustpilot's own call for a business unit."""
-        query = Query.parse(request.query_string)
-        known = parameters.configured_unit(unit, units)
-        found = reviews.trustpilot_business_unit(known, deadline(settings.deadline_seconds))
-        return answer(found.body, Sources((product_name(known, SHOP),), found.freshness), now, query.ignored)
+        known = parameters.configured_unit(asked.unit, units)
+        found = reviews.trustpilot_business_unit(known, asked.deadline)
+        return answer(found.body, Sources((product_name(known, SHOP),), found.freshness), now, asked.query.ignored)
 
-    @endpoints.get("/business-units/<unit>/reviews")
-    def drop_in_service_reviews(unit: str) -> Response:
+    def drop_in_service_reviews(asked: Asked) -> Reply:
         """Trustpilot's own call for the reviews of a business unit."""
-        query = Query.parse(request.query_string)
-        selection = Selection(parameters.configured_unit(unit, units), (SHOP,))
-        shown, more, page, freshness = read_page(query, selection)
-        body = {
-            "reviews": list(map(service_review_in_trustpilots_shape, shown)),
-            "links": _next_page(query, page) if more else [],
-        }
-        return answer(body, Sources(selection.products, freshness), now, query.ignored)
+        selection = Selection(parameters.configured_unit(asked.unit, units), (SHOP,))
+        shown, next_page, freshness = read_page(asked, selection)
+        body = {"reviews": list(map(service_review_in_trustpilots_shape, shown)), "links": next_page}
+        return answer(body, Sources(selection.products, freshness), now, asked.query.ignored)
 
-    @endpoints.post("/product-reviews/business-units/<unit>/batch-summaries")
-    def drop_in_batch_summaries(unit: str) -> Response:
+    def trustpilot_reviews(asked: Asked, source: Source) -> Reply:
+        """Trustpilot's own call for reviews, imported ones or not."""
+        selection = parameters.selection_in(asked.unit, asked.query, units, source)
+        shown, next_page, freshness = read_page(asked, selection)
+        body = {"productReviews": [Raw(review) for review in shown], "links": next_page}
+        return answer(body, Sources(selection.products, freshness), now, asked.query.ignored)
+
+    def read_page(asked: Asked, selection: Selection) -> tuple[list[bytes], list[dict[str, str]], Freshness]:
+        """Return the page that is asked for, the link to the next one if there is one, and how fresh it is."""
+        stars, languages = parameters.filters(asked.query)
+        page, per_page = parameters.paging(asked.query)
+        view = View(stars=stars, languages=languages, min_chars=0)
+        shown, more, freshness = reviews.trustpilot_reviews(selection, view, page, per_page, asked.deadline)
+        return shown, _next_page(asked, page) if more else [], freshness
+
+    def trustpilot_summary(asked: Asked, source: Source) -> Reply:
+        """Trustpilot's own call for a summary, of imported reviews or not."""
+        selection = parameters.selection_in(asked.unit, asked.query, units, source)
+        found = reviews.trustpilot_summary(selection, asked.deadline)
+        return answer(found.body, Sources(selection.products, found.freshness), now, asked.query.ignored)
+
+    return {
+        "/v1/reviews": product,
+        "/v1/products": products,
+        "/v1/summary": summary,
+        "/v1/fragment": ready_fragment,
+        "/v1/business": business,
+        DROP_IN_REVIEWS: lambda asked: trustpilot_reviews(asked, "trustpilot"),
+        DROP_IN_SUMMARY: lambda asked: trustpilot_summary(asked, "trustpilot"),
+        DROP_IN_IMPORTED: lambda asked: trustpilot_reviews(asked, "imported"),
+        DROP_IN_IMPORTED_SUMMARY: lambda asked: trustpilot_summary(asked, "imported"),
+        DROP_IN_BUSINESS_UNIT: drop_in_business_unit,
+        DROP_IN_SERVICE_REVIEWS: drop_in_service_reviews,
+    }
+
+
+def batch_reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blueprint:
+    """Return the one read that is a ``POST``."""
+    endpoints = Blueprint("batch reading", __name__)
+
+    @endpoints.post(DROP_IN_BATCH_SUMMARIES.replace("{bu}", "<unit>"))
+    def drop_in_batch_summaries(unit: str) -> Reply:
         """Trustpilot's own call for the summaries of several products."""
-        known = parameters.configured_unit(unit, units)
+        known = parameters.configured_unit(unit, settings.business_units)
         skus = _batch(request)
         summaries, freshness = reviews.trustpilot_summaries(known, skus, deadline(settings.deadline_seconds))
         sources = Sources(Selection(known, skus).products, freshness)
         return answer({"summaries": summaries}, sources, now)
 
-    @endpoints.get("/product-reviews/business-units/<unit>/reviews")
-    def drop_in_reviews(unit: str) -> Response:
-        """Trustpilot's own reviews call."""
-        return trustpilot_reviews(unit, "trustpilot")
-
-    @endpoints.get("/product-reviews/business-units/<unit>/imported-reviews")
-    def drop_in_imported_reviews(unit: str) -> Response:
-        """Trustpilot's own call for imported reviews."""
-        return trustpilot_reviews(unit, "imported")
-
-    def trustpilot_reviews(unit: str, source: Source) -> Response:
-        query = Query.parse(request.query_string)
-        selection = parameters.selection_in(unit, query, units, source)
-        shown, more, page, freshness = read_page(query, selection)
-        body = {"productReviews": [Raw(review) for review in shown], "links": _next_page(query, page) if more else []}
-        return answer(body, Sources(selection.products, freshness), now, query.ignored)
-
-    def read_page(query: Query, selection: Selection) -> tuple[list[bytes], bool, int, Freshness]:
-        """Return the page that is asked for, whether more follow, its number, and how fresh it is."""
-        stars, languages = parameters.filters(query)
-        page, per_page = parameters.paging(query)
-        view = View(stars=stars, languages=languages, min_chars=0)
-        until = deadline(settings.deadline_seconds)
-        shown, more, freshness = reviews.trustpilot_reviews(selection, view, page, per_page, until)
-        return shown, more, page, freshness
-
-    @endpoints.get("/product-reviews/business-units/<unit>")
-    def drop_in_summary(unit: str) -> Response:
-        """Trustpilot's own summary call."""
-        return trustpilot_summary(unit, "trustpilot")
-
-    @endpoints.get("/product-reviews/business-units/<unit>/imported-reviews-summaries")
-    def drop_in_imported_summary(unit: str) -> Response:
-        """Trustpilot's own call for the summary of imported reviews."""
-        return trustpilot_summary(unit, "imported")
-
-    def trustpilot_summary(unit: str, source: Source) -> Response:
-        query = Query.parse(request.query_string)
-        selection = parameters.selection_in(unit, query, units, source)
-        found = reviews.trustpilot_summary(selection, deadline(settings.deadline_seconds))
-        return answer(found.body, Sources(selection.products, found.freshness), now, query.ignored)
-
     return endpoints
 
 
-def _next_page(query: Query, page: int) -> list[dict[str, str]]:
-    again = [(k, v) for k, values in query.given.items() if k != "page" for v in values]
+def _next_page(asked: Asked, page: int) -> list[dict[str, str]]:
+    again = [(k, v) for k, values in asked.query.given.items() if k != "page" for v in values]
     # Relative: the Host header is the caller's word and has no place in an answer.
-    href = f"{request.path}?{urlencode([*again, ('page', page + 1)])}"
+    href = f"{asked.path}?{urlencode([*again, ('page', page + 1)])}"
     return [{"href": href, "method": "GET", "rel": "next-page"}]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,12 @@ STARTED = "proxy.started"
 SOURCES = "proxy.sources"
 """In the WSGI environment, once answered: the :class:`Sources` of an answer that says how fresh it is."""
 
+
+CAUSE: ContextVar[str] = ContextVar("cause", default="")
+"""The id of the request that this thread or greenlet works for."""
+
+NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+"""Keeps browsers from guessing types."""
 
 TAKES_PREBUILT = "proxy.takes_prebuilt"
 """In the WSGI environment, true where the server takes a :class:`PrebuiltResponse` instead of ``start_response``."""
@@ -89,6 +96,22 @@ class Sources:
     freshness: Freshness
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A 200, as a small WSGI application: what Flask too takes for an answer."""
+
+    headers: list[tuple[str, str]]
+    body: bytes
+    sources: Sources | None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer with it."""
+        if self.sources is not None:
+            environ[SOURCES] = self.sources
+        start_response("200 OK", self.headers)
+        return (self.body,)
+
+
 def answer(
     body: dict[str, Any] | str,
     sources: Sources | None,
@@ -96,19 +119,16 @@ def answer(
     ignored: str = "",
     *,
     content_type: str = "application/json",
-) -> Response:
+) -> Reply:
     """Return ``body``, an object as JSON. Made of nothing (empty in place of an error) it is not fresh either."""
     written = body.encode("utf-8", "replace") if isinstance(body, str) else msgspec.json.encode(body)
-    response = Response(written, content_type=content_type)
     moment = now()
-    freshness = Freshness(State.MISS, moment, moment)
-    if sources is not None:
-        freshness = sources.freshness
-        request.environ[SOURCES] = sources
-    response.headers.update(freshness_headers(freshness, moment))
+    freshness = Freshness(State.MISS, moment, moment) if sources is None else sources.freshness
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(written)))]
+    headers += freshness_headers(freshness, moment)
     if ignored:
-        response.headers["X-Ignored-Parameters"] = ignored
-    return response
+        headers.append(("X-Ignored-Parameters", ignored))
+    return Reply([*headers, NO_SNIFFING], written, sources)
 
 
 def freshness_headers(freshness: Freshness, moment: float) -> list[tuple[str, str]]:
@@ -155,8 +175,7 @@ def register_headers(app: Flask) -> None:
         g.started = request.environ.get(STARTED) or time.monotonic()
 
     def finish(response: Response) -> Response:
-        response.headers.update(own_headers(g.request_id, g.started))
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update([*own_headers(g.request_id, g.started), NO_SNIFFING])
         return response
 
     app.before_request(start)

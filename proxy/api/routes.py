@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 DROP_IN_REVIEWS = "/v1/product-reviews/business-units/{bu}/reviews"
 DROP_IN_SUMMARY = "/v1/product-reviews/business-units/{bu}"
@@ -63,9 +64,17 @@ RIGHT_FOR: dict[str, str | None] = {
 PLAIN = frozenset(route for route in RIGHT_FOR if "{bu}" not in route)
 
 _WITH_UNIT = {re.compile(re.escape(route).replace(r"\{bu\}", "[^/]+")): route for route in RIGHT_FOR.keys() - PLAIN}
+_UNIT = re.compile("/business-units/([^/]+)")
 _PREVIEWS = PREVIEW + "/"
 
 
+def unit_in(path: str) -> str:
+    """Return the business unit that ``path`` names, empty for none."""
+    named = _UNIT.search(path)
+    return named[1] if named else ""
+
+
+@lru_cache(maxsize=256)
 def route_of(path: str) -> str:
     """Return which of the contract's paths ``path`` is, ``other`` for none."""
     if path in PLAIN:

@@ -14,10 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.api.responses import Application, Headers, PrebuiltResponse, request_id
+from proxy.api.responses import CAUSE, Application, Headers, PrebuiltResponse, request_id
 from proxy.api.routes import route_of
 from proxy.events import CallEnded, Report
 
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 REQUEST_ID = "HTTP_X_REQUEST_ID"
-
-CAUSE: ContextVar[str] = ContextVar("cause", default="")
-"""The id of the request that this thread or greenlet works for."""
 
 REQUESTS, UPSTREAM = "proxy.requests", "proxy.upstream"
 """The loggers of the two kinds of lines."""

@@ -83,7 +83,7 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
     def rendered() -> Response:
         """Return the message, its calls and its mistakes."""
         given = _json()
-        known = caller(request, settings.credentials)
+        known = caller(request.environ, settings.credentials)
         if known is None:
             abort(401)  # the app's own check comes first; this keeps a change there from opening the preview
         try:
