@@ -1,13 +1,14 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test test-quick plan lint types tests format start system bench contract fuzz mutants lowest sbom audit manifests
+.PHONY: run test test-quick plan lint types tests format start system npm bench contract fuzz mutants lowest sbom audit manifests
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command or the files it brings.
 DEBIAN := redis-server:redis-server docker-compose:docker-compose chromium:chromium prometheus:promtool caddy:caddy \
-	systemd:systemd-analyze ruby:ruby ruby-liquid:/usr/share/rubygems-integration/all/gems/liquid-*
+	systemd:systemd-analyze ruby:ruby ruby-liquid:/usr/share/rubygems-integration/all/gems/liquid-* npm:npm
 # Debian starts a service when it installs one, unless this file says no (/usr/share/doc/init-system-helpers).
 POLICY := /usr/sbin/policy-rc.d
-AXE := .venv/npm/node_modules/axe-core/axe.min.js
+NPM := axe-core caniemail html-validate
+NPM_INSTALLED := $(NPM:%=.venv/npm/node_modules/%/package.json)
 # A piece of shell that prints those of DEBIAN that are missing.
 MISSING = for pair in $(DEBIAN); do it="$${pair\#*:}"; command -v "$$it" >/dev/null || ls $$it >/dev/null 2>&1 || printf ' %s' "$${pair%%:*}"; done
 
@@ -29,8 +30,11 @@ system:
 	apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
 	|| { echo "the tests need these, please install them:$$missing"; exit 1; }
 
-$(AXE): | $(BIN)/.installed-test
-	@npm install --silent --no-save --no-package-lock --no-fund --no-audit --prefix .venv/npm axe-core
+# All at once: npm takes away what it is not asked for.
+$(NPM_INSTALLED) &: | system
+	@npm install --silent --no-save --no-package-lock --no-fund --no-audit --prefix .venv/npm $(NPM)
+
+npm: $(NPM_INSTALLED)
 
 run: $(BIN)/.installed-run
 	@exec $(BIN)/flask --app wsgi demo
@@ -45,7 +49,7 @@ test: plan lint types tests
 # What `make test` is going to install.
 plan:
 	@test -e $(BIN)/.installed-test || echo "make test installs Python packages into .venv."
-	@test -e $(AXE) || echo "make test installs axe-core from npm into .venv/npm."
+	@test -z "$(filter-out $(wildcard $(NPM_INSTALLED)),$(NPM_INSTALLED))" || echo "make test installs from npm into .venv/npm: $(NPM)"
 	@missing="$$($(MISSING))"; test -z "$$missing" || echo "make test installs Debian packages, as root with apt-get:$$missing"
 
 # Without Debian packages, root, started proxies and a browser: what a room decides by itself.
@@ -59,7 +63,7 @@ lint: $(BIN)/.installed-test
 types: $(BIN)/.installed-test
 	@$(BIN)/mypy
 
-tests: $(BIN)/.installed-test $(AXE) system
+tests: $(BIN)/.installed-test system npm
 	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # Some thousands of cases against /openapi.json, without and with credentials; `make test` runs a few.
@@ -81,7 +85,7 @@ mutants: $(BIN)/.installed-test system
 # `pip install .` brings starts and answers by itself, then with the extras.
 LOWEST := .venv-lowest/bin
 PIP := pip install -qq --disable-pip-version-check
-lowest: $(AXE) system
+lowest: system npm
 	@rm -rf .venv-lowest build && $(PYTHON) -m venv .venv-lowest
 	@$(PYTHON) -m tools.requirements > .venv-lowest/lowest.txt
 	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt . && $(LOWEST)/python -m tools.installed

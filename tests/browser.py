@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.npm import modules
 from tools.leaks import WATCH
 
 CHROMIUM = "/usr/bin/chromium"
@@ -22,7 +23,6 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage"
 )
-AXE = Path(__file__).parents[1] / ".venv/npm/node_modules/axe-core/axe.min.js"
 # The first time a browser asks without the credential that its address holds; and some tests end the proxy.
 _HARMLESS = ("status of 401", "ERR_CONNECTION")
 
@@ -88,5 +88,4 @@ def artefact(name: str) -> Path:
 
 @cache
 def _axe() -> str:
-    assert AXE.exists(), "axe-core is missing: make test installs it"
-    return AXE.read_text()
+    return (modules() / "axe-core/axe.min.js").read_text()

@@ -99,9 +99,10 @@ def _line(block: Mapping[str, Any], display: Display) -> str:
     if link := block["links"]["trustpilot"]:
         total = f'<a href="{escape_html(link)}" style="color:{_TEXT};text-decoration:underline">{total}</a>'
     cells = (
-        f'<td valign="middle" style="padding:4px 8px 4px 0">{_stars(summary, display, 128, 24)}</td>'
-        f'<td valign="middle" dir="ltr" style="{_FONT};font-size:16px;line-height:24px;color:{_TEXT}">'
-        f"{_average(summary)} &#183; {total}</td>"
+        f'<td valign="middle" dir="ltr" style="padding:4px 0">{_stars(summary, display, 128, 24)}</td>'
+        # Padded on both sides: in a mail from right to left the stars stand on its right.
+        f'<td valign="middle" dir="ltr" style="padding:4px 8px;{_FONT};font-size:16px;line-height:24px;'
+        f'color:{_TEXT}">{_average(summary)} &#183; {total}</td>'
     )
     return f"{_table(display, '')}<tr>{cells}</tr></table>"
 
@@ -113,7 +114,8 @@ def _card(
     if _is_rated(block):
         summary = block["summary"]
         total = escape_html(display.total(summary["total"]))
-        stars = _Cell(_stars(summary, display, 160, 30), *_own_side(display), is_text=False)
+        # In the direction of its alt, which is one of the sentences.
+        stars = _Cell(_stars(summary, display, 160, 30), "ltr", _own_side(display)[1], is_text=False)
         sections.insert(0, [stars, _sentence(f"{_average(summary)} &#183; {total}", display, 16)])
     notes = [_sentence(escape_html(block["disclosure"]), display, 14)]
     if link := block["links"]["trustpilot"]:
@@ -140,7 +142,7 @@ def _review(review: Mapping[str, Any], longest: int, display: Display, *, photos
             f'<img src="{escape_html(review["image"])}" width="160" alt="{alt}" border="0" '
             f'style="display:block;width:160px;height:auto;{_FONT};font-size:14px;color:{_FAINT}">'
         )
-        cells.append(_Cell(photo, *_own_side(display), is_text=False))
+        cells.append(_Cell(photo, "ltr", _own_side(display)[1], is_text=False))
     if author:
         cells.append(_Cell(f"<strong>{escape_html(author)}</strong>", *_side_of(author, display), size=14))
     return cells

@@ -11,6 +11,7 @@ from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Priority
 from proxy.reviews import ProductReviews, Selection
+from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.models import Page, Shop, Source
 from proxy.reviews.summary import STAR_WORDS, Summary
 from proxy.trustpilot.decode import read_batch_summaries, read_reviews, read_summary
@@ -94,11 +95,21 @@ class NoAssets:
         return None
 
 
-def reads(trustpilot: FullLists) -> ProductReviews:
+class AllAssets:
+    """All that Trustpilot has to show is known."""
+
+    def stars_image(self, stars: float) -> str | None:
+        return f"https://images.example/stars-{stars:g}.png?a=1&b=2"
+
+    def shop_page(self, business_unit: str) -> str | None:
+        return f"https://www.trustpilot.com/review/{business_unit}.example?a=1&b=2"
+
+
+def reads(trustpilot: FullLists, assets: BrandAssets | None = None) -> ProductReviews:
     """Return what reads ``trustpilot`` through a cache of its own, in which nothing grows old."""
     clock = itertools.count().__next__
-    lifetimes = Lifetimes(10**7, 10**7, 10**7)
-    return ProductReviews(Cache.in_memory(lifetimes, clock, spawn, max_bytes=10**8), trustpilot, NoAssets(), clock)
+    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
+    return ProductReviews(cache, trustpilot, assets or NoAssets(), clock)
 
 
 def select(*skus: str) -> Selection:
