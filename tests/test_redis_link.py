@@ -16,11 +16,11 @@ from tests.running import RunningRedis
 def test_more_questions_at_once_than_connections_do_not_make_it_believe_that_redis_is_down(
     redis_server: RunningRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    link = RedisLink(redis_server.url, patience=0.5)
+    link = RedisLink(redis_server.url, patience=0.25)
 
     def question(_: int) -> None:
-        # Each holds a connection for 0.2 s, so that the last of four rounds begins after the patience.
-        assert link.ask(lambda client: client.blpop(["nothing"], 0.2)) is None
+        # Each holds a connection for 0.1 s, so that the last of four rounds begins after the patience.
+        assert link.ask(lambda client: client.blpop(["nothing"], 0.1)) is None
 
     with ThreadPoolExecutor(256) as callers, caplog.at_level(logging.WARNING):
         list(callers.map(question, range(256)))

@@ -62,8 +62,11 @@ def test_1000_skus_against_a_limit_of_833_make_833_calls_and_later_all_are_stale
         settings["CACHE_URL"] = request.getfixturevalue("redis_server").url
     with RunningProxy(sandbox, keep_alive=30, **settings) as proxy, Callers(100) as callers:
         first = callers.all_at_once([proxy], [_reviews(sku) for sku in skus])
-        assert Counter(answer.status for answer in first) == {200: 833, 503: 167}
-        assert sandbox.calls() == {"reviews": 833}
+        calls, asides = sandbox.calls(), sandbox.asides().total()
+        # The pictures of stars count too, where the burst takes longer than the moment that they are put off.
+        assert calls == {"reviews": 833 - asides}
+        assert asides <= 10
+        assert Counter(answer.status for answer in first) == {200: calls["reviews"], 503: 1000 - calls["reviews"]}
         # True: when the oldest call leaves the window of 300 s, not sooner and not much later.
         assert {270 <= answer.retry_after <= 300 for answer in first if answer.status == 503} == {True}
         assert proxy.get("/readyz").json()["calls"]["5 minutes"] == {"used": 833, "limit": 833}
