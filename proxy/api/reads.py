@@ -46,7 +46,7 @@ class _Batch(Struct):
     skus: list[str]
 
 
-class Asked(NamedTuple):
+class Read(NamedTuple):
     """One read: the path and the business unit in it, the parameters, and until when it has to be answered."""
 
     path: str
@@ -55,7 +55,7 @@ class Asked(NamedTuple):
     deadline: Deadline
 
 
-Endpoint = Callable[[Asked], Reply]
+Endpoint = Callable[[Read], Reply]
 """Raises what :mod:`proxy.api.errors` has an answer to."""
 
 
@@ -108,12 +108,12 @@ class Reads:
     def _for_flask(self, endpoint: Endpoint, **_: str) -> Reply:
         return endpoint(self._asked(request.environ))
 
-    def _asked(self, environ: WSGIEnvironment) -> Asked:
+    def _asked(self, environ: WSGIEnvironment) -> Read:
         # As Flask reads them.
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
         query = Query.parse(environ.get("QUERY_STRING", "").encode("latin-1"))
         started = environ.get(STARTED) or time.monotonic()
-        return Asked(path, unit_in(path), query, Deadline(started + self._deadline_seconds))
+        return Read(path, unit_in(path), query, Deadline(started + self._deadline_seconds))
 
 
 def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dict[str, Endpoint]:
@@ -121,7 +121,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
     units, imported = settings.business_units, settings.imported_reviews
 
     def answered(
-        asked: Asked,
+        asked: Read,
         selection: Selection,
         read: Callable[[], Answer],
         empty: Callable[[str], dict[str, Any]],
@@ -136,7 +136,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         products = (*selection.products, product_name(selection.business_unit, SHOP))
         return answer(found.body, Sources(products, found.freshness), now, asked.query.ignored)
 
-    def product(asked: Asked) -> Reply:
+    def product(asked: Read) -> Reply:
         """One product block."""
         query = asked.query
         selection, view = parameters.selection(query, units, imported=imported), parameters.view(query, now)
@@ -148,7 +148,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
             lambda error: reviews.empty_block(selection, error),
         )
 
-    def products(asked: Asked) -> Reply:
+    def products(asked: Read) -> Reply:
         """One block per SKU."""
         query = asked.query
         selection, view = parameters.selection(query, units, "skus", imported=imported), parameters.view(query, now)
@@ -160,7 +160,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
             lambda error: reviews.empty_blocks(selection, error),
         )
 
-    def summary(asked: Asked) -> Reply:
+    def summary(asked: Read) -> Reply:
         """Stars only."""
         query = asked.query
         selection, display = parameters.selection(query, units, imported=imported), parameters.display(query)
@@ -171,7 +171,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
             lambda error: reviews.empty_summary(selection, display, error),
         )
 
-    def ready_fragment(asked: Asked) -> Reply:
+    def ready_fragment(asked: Read) -> Reply:
         """Return the block, to be inserted in place of the tag."""
         query = asked.query
         selection = parameters.selection(query, units, imported=imported)
@@ -188,7 +188,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         sources = Sources(products, found.freshness)
         return answer(shown, sources, now, query.ignored, content_type=kind)
 
-    def business(asked: Asked) -> Reply:
+    def business(asked: Read) -> Reply:
         """Answer with the shop itself."""
         unit, view = parameters.business_unit(asked.query, units), parameters.business_view(asked.query, now)
         return answered(
@@ -198,27 +198,27 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
             lambda error: reviews.empty_business(unit, view, error),
         )
 
-    def drop_in_business_unit(asked: Asked) -> Reply:
+    def drop_in_business_unit(asked: Read) -> Reply:
         """Trustpilot's own call for a business unit."""
         known = parameters.configured_unit(asked.unit, units)
         found = reviews.trustpilot_business_unit(known, asked.deadline)
         return answer(found.body, Sources((product_name(known, SHOP),), found.freshness), now, asked.query.ignored)
 
-    def drop_in_service_reviews(asked: Asked) -> Reply:
+    def drop_in_service_reviews(asked: Read) -> Reply:
         """Trustpilot's own call for the reviews of a business unit."""
         selection = Selection(parameters.configured_unit(asked.unit, units), (SHOP,))
         shown, next_page, freshness = read_page(asked, selection)
         body = {"reviews": list(map(service_review_in_trustpilots_shape, shown)), "links": next_page}
         return answer(body, Sources(selection.products, freshness), now, asked.query.ignored)
 
-    def trustpilot_reviews(asked: Asked, source: Source) -> Reply:
+    def trustpilot_reviews(asked: Read, source: Source) -> Reply:
         """Trustpilot's own call for reviews, imported ones or not."""
         selection = parameters.selection_in(asked.unit, asked.query, units, source)
         shown, next_page, freshness = read_page(asked, selection)
         body = {"productReviews": [Raw(review) for review in shown], "links": next_page}
         return answer(body, Sources(selection.products, freshness), now, asked.query.ignored)
 
-    def read_page(asked: Asked, selection: Selection) -> tuple[list[bytes], list[dict[str, str]], Freshness]:
+    def read_page(asked: Read, selection: Selection) -> tuple[list[bytes], list[dict[str, str]], Freshness]:
         """Return the page that is asked for, the link to the next one if there is one, and how fresh it is."""
         stars, languages = parameters.filters(asked.query)
         page, per_page = parameters.paging(asked.query)
@@ -226,7 +226,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         shown, more, freshness = reviews.trustpilot_reviews(selection, view, page, per_page, asked.deadline)
         return shown, _next_page(asked, page) if more else [], freshness
 
-    def trustpilot_summary(asked: Asked, source: Source) -> Reply:
+    def trustpilot_summary(asked: Read, source: Source) -> Reply:
         """Trustpilot's own call for a summary, of imported reviews or not."""
         selection = parameters.selection_in(asked.unit, asked.query, units, source)
         found = reviews.trustpilot_summary(selection, asked.deadline)
@@ -263,7 +263,7 @@ def batch_reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blue
     return endpoints
 
 
-def _next_page(asked: Asked, page: int) -> list[dict[str, str]]:
+def _next_page(asked: Read, page: int) -> list[dict[str, str]]:
     again = [(k, v) for k, values in asked.query.given.items() if k != "page" for v in values]
     # Relative: the Host header is the caller's word and has no place in an answer.
     href = f"{asked.path}?{urlencode([*again, ('page', page + 1)])}"

@@ -211,8 +211,8 @@ class SqliteBackend:
     def lock(self, name: str, ttl: float) -> Lock | None:
         def work(writer: sqlite3.Connection) -> Lock | None:
             now, wal_index = self._now(), self._opened.wal_index if self._opened else None
-            held = writer.execute("SELECT token FROM locks WHERE name = ? AND expires_at > ?", (name, now)).fetchone()
-            if held and (wal_index is None or wal_index.is_alive(int(held[0].partition("-")[0]))):
+            row = writer.execute("SELECT token FROM locks WHERE name = ? AND expires_at > ?", (name, now)).fetchone()
+            if row and (wal_index is None or wal_index.is_alive(int(row[0].partition("-")[0]))):
                 return None
             lock = Lock(name, f"{owner() if wal_index else 0}-{uuid.uuid4().hex}")
             writer.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?)", (*lock, now + ttl))

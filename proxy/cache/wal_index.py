@@ -68,11 +68,11 @@ class WalIndex:
         """Tell whether the process whose :func:`owner` this is has the database open; when in doubt it has."""
         if process in (0, owner()):
             return True
-        place = _OWNERS + process
+        byte = _OWNERS + process
         try:
             # The system ends the locks of whoever dies, in any container on this machine.
-            fcntl.lockf(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, place)
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
         except OSError:
             return True
         return False

@@ -127,10 +127,10 @@ class Updates:
         def search(product: str, page: Page) -> None:
             url = products_query(shop_and_sku(product)[1])[1]
             listed = {review.id for review in page.index if review.id}
-            near = {sku for sku, shown in neighbours.items() if listed & shown}
-            if url in urls or listed & ids or near:
+            similar = {sku for sku, shown in neighbours.items() if listed & shown}
+            if url in urls or listed & ids or similar:
                 for event in events:
-                    if event.product_url == url or event.review_id in listed or event.sku in near:
+                    if event.product_url == url or event.review_id in listed or event.sku in similar:
                         _add(changes.setdefault(product, {}), event)
 
         self._search(business_unit, search, at_url(""))
