@@ -148,8 +148,8 @@ class EventLog:
     """Writes an event's line at level info; other events have lines of their own where they happen, or none.
 
     A line costs least when many are made one after the other and leave together. So where there is a server that does
-    several things in turn, lines wait until it has done what is at hand; under little load that is at once. Lines of
-    other kinds, warnings say, don't wait for these; each has its time.
+    several things in turn, lines wait a moment. Lines of other kinds, warnings say, don't wait for these. Each has
+    its time.
     """
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ class EventLog:
         self._waiting: deque[_Waiting] = deque()
 
     def wait_for(self, soon: Callable[[Callable[[], None]], object]) -> None:
-        """From now on have lines written by what is given to ``soon``, which calls it in the server's next turn."""
+        """From now on have lines written by what is given to ``soon``, which calls it a moment later."""
         self._soon = soon
 
     def on_event(self, event: object) -> None:

@@ -33,6 +33,7 @@ _WIDE_ENOUGH = 360
 _SHOWN_STATES = ("ready", "approved", "published")
 """States of an attachment that Trustpilot shows. Others are being processed or moderated, or were refused."""
 
+_RATINGS = frozenset({1, 2, 3, 4, 5})
 _ADDRESS = re.compile(r"https?://[^\s/]")
 _QUERY = re.compile("[?#]")
 _WIDTH = re.compile(r"(\d{1,5})px")
@@ -147,6 +148,8 @@ class Review(Struct, rename="camel"):
         if not isinstance(self.created_at, str):
             return None
         moment = datetime.fromisoformat(self.created_at)
+        if moment.tzinfo is UTC:
+            return moment
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     @property
@@ -176,11 +179,10 @@ class Indexed(Struct, frozen=True, array_like=True, gc=False):
     @classmethod
     def of(cls, review: Review) -> Indexed:
         """Index ``review``, its stars made a whole number. Raises ``ValueError`` when it can't be shown."""
-        stars = review.stars
-        if not 1 <= stars <= 5 or stars != int(stars):
+        if review.stars not in _RATINGS:
             raise ValueError("a review has 1 to 5 stars")
         # Also where written `5.0`, as in Trustpilot's own samples.
-        review.stars = int(stars)
+        review.stars = int(review.stars)
         try:
             moment = review.moment
         except OverflowError as error:
@@ -191,7 +193,7 @@ class Indexed(Struct, frozen=True, array_like=True, gc=False):
             len(clean(review.content)),
             (review.language or "").lower(),
             moment.timestamp() if moment else UNDATED,
-            any(attachment.pictures for attachment in review.attachments or ()),
+            any(attachment.pictures for attachment in review.attachments) if review.attachments else False,
         )
 
 
