@@ -104,14 +104,14 @@ class Opened:
     wal_index: WalIndex | None
 
 
-def prepare(path: Path) -> None:
+def prepare(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
     """Make the folder and the file if they are missing, for a start that is refused where that can't be done.
 
     Raises :class:`FileRefused` for what only the operator can change. A file that is damaged or from a newer version
     is left to the first who opens it.
     """
     _make_folder(path)
-    kind = _file_system(path.parent)
+    kind = _file_system(path.parent, mounts)
     if _NETWORKED.fullmatch(kind):
         raise FileRefused(
             f"{path.parent} is on a network file system ({kind}), where SQLite's locks can't be trusted"
@@ -298,13 +298,13 @@ def _inode(path: Path) -> int:
         return 0
 
 
-def _file_system(folder: Path) -> str:
+def _file_system(folder: Path, mounts: Path) -> str:
     """Return the kind of file system that ``folder`` is on, empty where nobody can tell."""
     try:
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+        lines = mounts.read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
     number = os.stat(folder).st_dev
     device = f"{os.major(number)}:{os.minor(number)}"
-    kinds = [line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2] == device]
+    kinds = [line.partition(" - ")[2].split(" ")[0] for line in lines if line.split(" ")[2] == device]
     return kinds[0] if kinds else ""

@@ -142,6 +142,37 @@ def test_a_place_that_can_not_be_written_to_is_refused_at_the_start() -> None:
         prepare(Path("/proc/proxy.sqlite3"))
 
 
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "fuse.glusterfs"])
+def test_a_network_file_system_is_refused_at_the_start(path: Path, kind: str) -> None:
+    with pytest.raises(FileRefused, match=rf"is on a network file system \({kind}\), where SQLite's locks"):
+        prepare(path, _mounted(path, kind))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "fuse.fuse-overlayfs"])
+def test_a_file_system_of_this_machine_is_taken(path: Path, kind: str) -> None:
+    prepare(path, _mounted(path, kind))
+    assert path.exists()
+
+
+def test_where_no_file_system_can_be_told_it_is_taken(path: Path, tmp_path: Path) -> None:
+    prepare(path, tmp_path / "none")
+    assert path.exists()
+
+
+def _mounted(path: Path, kind: str) -> Path:
+    """Return what the kernel would list, were the folder of ``path`` on a file system of this kind."""
+    number = os.stat(path.parent).st_dev
+    lines = [
+        "21 1 0:9999 / / rw,relatime shared:1 - ext4 /dev/root rw",
+        f"36 21 {os.major(number)}:{os.minor(number)} / {path.parent} rw,noatime shared:7 master:3 - {kind} host:/export rw",
+        "40 21 0:9998 / /elsewhere rw - nfs4 host:/other rw",
+    ]
+    mounts = path.with_name("mountinfo")
+    mounts.write_text("\n".join(lines) + "\n")
+    return mounts
+
+
 @pytest.mark.parametrize("with_folder", [False, True])
 def test_a_file_removed_under_the_running_proxy_is_begun_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, with_folder: bool
@@ -213,14 +244,20 @@ def test_a_process_killed_in_the_middle_of_its_writes_loses_nothing_that_was_sai
     path: Path, open_one: Open
 ) -> None:
     done: list[str] = []
+    beside = open_one()
+    cursor = beside.changes(0).cursor
     for number in range(3):
         writing = subprocess.Popen([sys.executable, "-c", WRITING, path], stdout=subprocess.PIPE, text=True)
         assert writing.stdout is not None
         for _ in range(30 + 17 * number):
             done.append(writing.stdout.readline().strip())
+            cursor = beside.changes(cursor).cursor
         writing.kill()
         done += writing.stdout.read().split()
         writing.wait()
+        # Who was open all the time has heard of what was committed last, too.
+        cursor = beside.changes(cursor).cursor
+        assert cursor == open_one().changes(0).cursor
     backend = open_one()
     for name in done:
         assert backend.read(f"unit/{name}").parts == {"page": name.encode() * 200}

@@ -15,6 +15,7 @@ from tools.bench.cpu import cpu
 from tools.bench.growth import growth
 from tools.bench.hit import PATH, hit
 from tools.bench.instructions import instructions_per_hit
+from tools.bench.kills import kills
 from tools.bench.machine import machine
 from tools.bench.plan import plan
 from tools.bench.report import Line, chart, markdown, put_into, terminal
@@ -55,6 +56,7 @@ def main(wanted: list[str]) -> int:
             "bad_day": lambda: bad_day(sandbox, scale),
             "growth": lambda: growth(sandbox, scale),
             "store": lambda: store(sandbox, folder, scale),
+            "kills": lambda: kills(sandbox, folder, scale),
             "plan": lambda: plan(scale),
             "instructions": lambda: instructions(sandbox, folder, scale),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import statistics
 import subprocess
 from collections import defaultdict
@@ -20,16 +21,21 @@ from tools.bench.servers import HEADERS, Gunicorn, bare, proxy
 
 PATH = "/v1/reviews?sku=TRUCK-01"
 CONNECTIONS = (64, 1000)
+FIGURES = Path(__file__).with_name("figures.lua")
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one load found: hits a second, milliseconds of an answer, microseconds of the processor a hit."""
+    """What one load found: hits a second, milliseconds of an answer, microseconds of the processor a hit.
+
+    ``driver``: microseconds that wrk itself took a hit.
+    """
 
     per_second: float
     p50: float
     p99: float
     cpu: float
+    driver: float
 
 
 def hit(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
@@ -66,19 +72,24 @@ def body_on_the_wire(server: Gunicorn) -> bytes:
     return body
 
 
-def load(server: Gunicorn, connections: int, seconds: int) -> Load:
-    """Ask for :data:`PATH` over so many connections."""
+def load(server: Gunicorn, connections: int, seconds: int, script: Path = FIGURES) -> Load:
+    """Ask for :data:`PATH`, or what ``script`` says, over so many connections."""
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
-    script = str(Path(__file__).with_name("figures.lua"))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", script, *headers]
-    before = server.cpu_seconds()
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(script), *headers]
+    before, drivers = server.cpu_seconds(), _ended_seconds()
     printed = subprocess.run([*command, server.url + PATH], capture_output=True, text=True, check=True).stdout
-    cpu = server.cpu_seconds() - before
+    cpu, driver = server.cpu_seconds() - before, _ended_seconds() - drivers
     found = re.search(r"(\d+) requests (\d+) failed (\S+) s p50 (\S+) ms p99 (\S+) ms", printed)
     assert found is not None, printed
     count, failed, took, p50, p99 = map(float, found.groups())
     assert failed == 0, printed
-    return Load(count / took, p50, p99, cpu / count * 1e6)
+    return Load(count / took, p50, p99, cpu / count * 1e6, driver / count * 1e6)
+
+
+def _ended_seconds() -> float:
+    """Return the processor time of the processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _lines(connections: int, measured: Mapping[str, list[Load]]) -> list[Line]:

@@ -21,6 +21,8 @@ class Scale:
     sizes: tuple[int, ...] = (100, 1000, 10_000)
     hits: int = 2000
     stored_skus: int = 100_000
+    told: int = 1000
+    kills: int = 10
     counted_hits: int = 300
     planned_products: int = 10_000
     planned_days: float = 7.0
@@ -42,4 +44,6 @@ SMOKE = Scale(
     stored_skus=100,
     planned_products=300,
     planned_days=0.02,
+    told=10,
+    kills=1,
 )

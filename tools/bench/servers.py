@@ -45,14 +45,21 @@ class Gunicorn(Process):
             time.sleep(0.01)
         return self.workers()[0]
 
+    def settle(self, workers: int) -> None:
+        """Wait until so many workers have loaded and have nothing to do."""
+        used = -1.0
+        while len(self.workers()) < workers or self.cpu_seconds() > used + 0.02:
+            used = self.cpu_seconds()
+            time.sleep(0.4)
+
     def resident_bytes(self) -> int:
         """Return the worker's resident size."""
         pages = int(Path(f"/proc/{self.worker}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE")
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that the worker has used."""
-        threads = Path(f"/proc/{self.worker}/task").iterdir()
+        """Return the processor time that the workers have used."""
+        threads = [thread for worker in self.workers() for thread in Path(f"/proc/{worker}/task").iterdir()]
         # In nanoseconds; what /proc tells elsewhere is counted in hundredths of a second.
         return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 

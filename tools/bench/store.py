@@ -1,82 +1,261 @@
-"""h. The store: hits on a SQLite file beside memory, two workers beside one, and a start on a large file."""
+"""h. The store: hits on a SQLite file beside memory, two workers beside one, and a large file beside a small one."""
 
 from __future__ import annotations
 
-import random
+import os
+import sqlite3
 import statistics
-import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
 from proxy.app import spawn
-from proxy.cache import Entry
-from proxy.cache.entry import pack
 from proxy.cache.sqlite import SqliteBackend
-from tests.running import RunningSandbox
-from tools.bench.hit import PATH, load
+from tests.load import percentile
+from tests.running import SECRET, UNIT, RunningSandbox
+from tools.bench.burst import UPSTREAM_SECONDS, plan
+from tools.bench.driver import Driver
+from tools.bench.hit import FIGURES, PATH, Load, load
 from tools.bench.report import Line
 from tools.bench.scale import Scale
-from tools.bench.servers import HEADERS, proxy
+from tools.bench.send import LIMIT, stock
+from tools.bench.servers import HEADERS, Gunicorn, proxy
 
 _CONNECTIONS = 64
-_LARGE, _SMALL = 8_000, 1_000
-"""Bytes of a page of 100 reviews and of one of 10."""
+_BURST = 1000
+_ASKED = 300
+"""Products, of the large file and of the small one."""
+
+_SMALL_MB = 16
+_MEBIBYTE = 1024 * 1024
+
+_REPEATED, _VIEWS = "repeated answers", "answers worked out"
+_VIEW = f"""
+math.randomseed({{seed}})
+function request()
+  return wrk.format("GET", "{PATH}&limit=" .. math.random(20) .. "&max_chars=" .. math.random(20, 2000)
+    .. "&min_chars=" .. math.random(50))
+end
+"""
+_PRODUCTS = """
+math.randomseed({seed})
+function request()
+  return wrk.format("GET", "/v1/reviews?limit={limit}&sku=SKU-" .. {step} * math.random(0, {last}))
+end
+"""
 
 
 def store(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
-    """Measure the servers in turn, then the start on a large file."""
-    sandbox.reset()
-    url = f"sqlite:///{folder}/store.sqlite3"
-    with ExitStack() as started:
-        servers = {
-            "memory": started.enter_context(proxy(sandbox, CACHE_URL="memory://")),
-            "SQLite": started.enter_context(proxy(sandbox, CACHE_URL=url)),
-            "SQLite, two workers": started.enter_context(proxy(sandbox, "--workers", "2", CACHE_URL=url)),
-        }
-        measured: dict[str, list[float]] = defaultdict(list)
-        for server in servers.values():
-            load(server, _CONNECTIONS, 1)
-        for number in range(scale.rounds):
-            for name in list(servers)[:: -1 if number % 2 else 1]:
-                measured[name].append(load(servers[name], _CONNECTIONS, scale.hit_seconds).per_second)
-
-    def ratio(one: str, other: str) -> float:
-        return statistics.median(a / b for a, b in zip(measured[one], measured[other], strict=True))
-
+    """Measure hits and bursts with the servers in turn, then the large file."""
     return [
-        *(Line("store", f"{name}: hits a second", statistics.median(rates)) for name, rates in measured.items()),
-        Line("store", "one worker on SQLite of memory", ratio("SQLite", "memory"), "times", floor=0.97),
-        Line("store", "two workers of one", ratio("SQLite, two workers", "SQLite"), "times", floor=1.8),
-        *_large(sandbox, folder / "large.sqlite3", scale.stored_skus),
+        *_hits(sandbox, folder, scale),
+        *_burst(sandbox, folder, scale),
+        *_large(sandbox, folder, scale),
     ]
 
 
-def _large(sandbox: RunningSandbox, path: Path, skus: int) -> list[Line]:
-    _fill(path, skus)
-    with proxy(sandbox, CACHE_URL=f"sqlite:///{path}") as server:
-        requests.get(server.url + PATH, headers=HEADERS, timeout=60).raise_for_status()
-        hits = load(server, _CONNECTIONS, 1)
-        held = f"a file of {skus:,} SKUs"
+def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
+    sandbox.reset()
+    url = f"sqlite:///{folder}/store.sqlite3"
+    one, two = "one worker on SQLite", "two workers on SQLite"
+    with ExitStack() as started:
+        servers = {
+            "memory": started.enter_context(proxy(sandbox, CACHE_URL="memory://")),
+            one: started.enter_context(proxy(sandbox, CACHE_URL=url)),
+            two: started.enter_context(proxy(sandbox, "--workers", "2", CACHE_URL=url)),
+        }
+        measured: dict[tuple[str, str], list[Load]] = defaultdict(list)
+        for server in servers.values():
+            load(server, _CONNECTIONS, 1)
+        for number in range(scale.rounds):
+            view = _script(folder, _VIEW, seed=number)
+            for name in list(servers)[:: -1 if number % 2 else 1]:
+                for what, script in ((_REPEATED, FIGURES), (_VIEWS, view)):
+                    if (name, what) != ("memory", _VIEWS):
+                        loaded = load(servers[name], _CONNECTIONS, scale.hit_seconds, script)
+                        measured[name, what].append(loaded)
+    lines = []
+    for (name, what), loads in measured.items():
+        lines += [
+            Line("store", f"{what}, {name}: a second", _median(loads, "per_second")),
+            Line("store", f"{what}, {name}: processor time", _median(loads, "cpu"), "µs"),
+        ]
+    base, own = measured["memory", _REPEATED], measured[one, _REPEATED]
+    lines.append(Line("store", f"{one} of memory", _ratio(own, base, "per_second"), "times", floor=0.97))
+    for what in (_REPEATED, _VIEWS):
+        alone, both = measured[one, what], measured[two, what]
+        share = statistics.median(each.driver / each.cpu for each in both)
+        cores = os.cpu_count() or 1
+        lines += [
+            Line("store", f"{what}: wrk's processor time of a worker's", share, "times"),
+            Line("store", f"{what}: what it leaves to two workers", min(2.0, cores / (1 + share)), "times"),
+            Line("store", f"{what}: two workers of one", _ratio(both, alone, "per_second"), "times", floor=1.8),
+            Line(
+                "store",
+                f"{what}: two workers of one, by their processor time",
+                2 * _ratio(alone, both, "cpu"),
+                "times",
+                floor=1.8,
+            ),
+        ]
+    return lines
+
+
+def _median(loads: Sequence[Load], figure: str) -> float:
+    return statistics.median(float(getattr(each, figure)) for each in loads)
+
+
+def _ratio(loads: Sequence[Load], others: Sequence[Load], figure: str) -> float:
+    return statistics.median(
+        float(getattr(a, figure)) / float(getattr(b, figure)) for a, b in zip(loads, others, strict=True)
+    )
+
+
+def _script(folder: Path, text: str, **values: int) -> Path:
+    """Return a script for wrk that asks for what ``text`` says."""
+    script = folder / "asked.lua"
+    script.write_text(FIGURES.read_text() + text.format(**values))
+    return script
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of one burst; ``p99`` in ms. ``driver``: its share of a core."""
+
+    seconds: float
+    p99: float
+    lost: int
+    calls: int
+    driver: float
+
+
+def _burst(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
+    """Send the messages of the burst to one worker and to two, each time onto an empty file."""
+    sandbox.reset()
+    skus = stock(sandbox, scale.skus)
+    renders = plan(skus, scale.renders)
+    measured: dict[int, list[_Outcome]] = defaultdict(list)
+    connections = min(_BURST, max(scale.connections))
+    for number in range(scale.burst_rounds):
+        for workers in (1, 2)[:: -1 if number % 2 else 1]:
+            sandbox.limit(*LIMIT)
+            url = f"sqlite:///{folder}/burst-{number}-{workers}.sqlite3"
+            with proxy(sandbox, "--workers", str(workers), CACHE_URL=url) as server:
+                server.settle(workers)
+                sandbox.behave("slow", seconds=UPSTREAM_SECONDS)
+                before = sandbox.ledger().total
+                came = Driver(server.url, {"apikey": SECRET}).burst(renders, connections)
+                sandbox.behave("ok")
+            measured[workers].append(
+                _Outcome(
+                    came.seconds,
+                    percentile(came.took, 0.99) * 1000,
+                    came.statuses.total() - came.statuses[200],
+                    sandbox.ledger().total - before,
+                    came.cpu_seconds / came.seconds,
+                )
+            )
+    sandbox.unlimit()
+    lines = []
+    units = {"seconds": "s", "p99": "ms", "driver": "of a core"}
+    for workers, outcomes in sorted(measured.items()):
+        lines += [
+            Line(
+                "store",
+                f"a burst over {connections:,} connections, {workers} worker{'s' if workers > 1 else ''}: {figure}",
+                statistics.median(float(getattr(each, figure)) for each in outcomes),
+                units.get(figure, ""),
+            )
+            for figure in _Outcome.__dataclass_fields__
+        ]
+    for figure in ("seconds", "p99"):
+        pairs = zip(measured[2], measured[1], strict=True)
+        ratio = statistics.median(float(getattr(a, figure)) / float(getattr(b, figure)) for a, b in pairs)
+        lines.append(Line("store", f"a burst, two workers of one: {figure}", ratio, "times", ceiling=1))
+    return lines
+
+
+def _large(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
+    """Measure a start and hits on a large file beside a small one, and what a worker holds of the large one."""
+    sandbox.reset()
+    pages = _pages(sandbox, folder)
+    sizes = {"small": _ASKED, "large": max(_ASKED, scale.stored_skus)}
+    files = {name: folder / f"{name}.sqlite3" for name in sizes}
+    lines = []
+    with ExitStack() as started:
+        servers: dict[str, Gunicorn] = {}
+        for name, size in sizes.items():
+            _fill(files[name], pages, size)
+            servers[name] = started.enter_context(proxy(sandbox, CACHE_URL=f"sqlite:///{files[name]}"))
+            held = f"a file of {size:,} SKUs"
+            lines += [
+                Line("store", f"{held}: size", files[name].stat().st_size / 1e6, "MB"),
+                Line("store", f"{held}: start to the first answer", servers[name].start_seconds, "s"),
+            ]
+        lines[-1] = Line("store", lines[-1].name, lines[-1].value, "s", ceiling=1)
+        measured: dict[str, list[Load]] = defaultdict(list)
+        for number in range(scale.rounds):
+            for name in list(servers)[:: -1 if number % 2 else 1]:
+                # As many products of each, from all over the file, and each time another answer about them.
+                step = sizes[name] // _ASKED
+                asked = _script(folder, _PRODUCTS, seed=number, limit=number % 20 + 1, step=step, last=_ASKED - 1)
+                measured[name].append(load(servers[name], _CONNECTIONS, scale.hit_seconds, asked))
+    lines += [
+        Line("store", f"p99 of hits, {name} file", _median(loads, "p99"), "ms") for name, loads in measured.items()
+    ]
+    ratio = _ratio(measured["large"], measured["small"], "p99")
+    lines.append(Line("store", "p99 of hits, large file of small file", ratio, "times", ceiling=1.15))
+    return lines + _bounded(sandbox, folder, files["large"], sizes["large"], scale)
+
+
+def _bounded(sandbox: RunningSandbox, folder: Path, file: Path, size: int, scale: Scale) -> list[Line]:
+    """Ask for products from all over the file until a worker with little memory holds all that it may."""
+    settings = {"CACHE_URL": f"sqlite:///{file}", "CACHE_MAX_MB": str(_SMALL_MB)}
+    with proxy(sandbox, **settings) as server:
+        requests.get(f"{server.url}/v1/reviews?sku=SKU-0", headers=HEADERS, timeout=60).raise_for_status()
+        before, calls = server.resident_bytes(), sandbox.ledger().total
+        asked = _script(folder, _PRODUCTS, seed=1, limit=3, step=1, last=size - 1)
+        loaded = load(server, _CONNECTIONS, scale.hit_seconds * scale.rounds, asked)
+        grown = (server.resident_bytes() - before) / _MEBIBYTE
         return [
-            Line("store", f"{held}: size", path.stat().st_size / 1e6, "MB"),
-            Line("store", f"{held}: start to the first answer", server.start_seconds, "s"),
-            Line("store", f"{held}: p99 of hits", hits.p99, "ms"),
-            Line("store", f"{held}: resident memory of a worker", server.resident_bytes() / 1e6, "MB"),
+            Line("store", "hits on all of the large file: a second", loaded.per_second),
+            Line("store", "hits on all of the large file: p99", loaded.p99, "ms"),
+            Line("store", "hits on all of the large file: calls", sandbox.ledger().total - calls, ceiling=0),
+            Line("store", f"resident memory of a worker, CACHE_MAX_MB={_SMALL_MB}", before / _MEBIBYTE, "MiB"),
+            Line("store", "what hits on all of the large file add to it", grown, "MiB", ceiling=1.5 * _SMALL_MB),
         ]
 
 
-def _fill(path: Path, skus: int) -> None:
-    chance = random.Random(1)  # bytes that compress as badly as a page does
-    large, small = chance.randbytes(_LARGE), chance.randbytes(_SMALL)
+Pages = Mapping[str, Sequence[Mapping[str, bytes]]]
+"""What the proxy keeps of a product by part, of several products with many reviews and of several with few."""
+
+
+def _pages(sandbox: RunningSandbox, folder: Path) -> Pages:
+    """Return what the proxy itself wrote."""
+    skus = {"MANY-": sandbox.generate(20, 100, "MANY-"), "FEW-": sandbox.generate(20, 10, "FEW-")}
+    file = folder / "pages.sqlite3"
+    with proxy(sandbox, CACHE_URL=f"sqlite:///{file}") as server:
+        for sku in [*skus["MANY-"], *skus["FEW-"]]:
+            requests.get(f"{server.url}/v1/reviews?sku={sku}", headers=HEADERS, timeout=60).raise_for_status()
+        with closing(sqlite3.connect(file)) as reading:
+            kept: dict[str, dict[str, bytes]] = defaultdict(dict)
+            for product, part, entry in reading.execute("SELECT product, part, entry FROM entries"):
+                kept[product][part] = entry
+    return {prefix: [parts for product, parts in kept.items() if f"/{prefix}" in product] for prefix in skus}
+
+
+def _fill(path: Path, pages: Pages, skus: int) -> None:
+    """Keep what a product has for ``skus`` others, of which every twentieth has many reviews."""
     backend = SqliteBackend(path, spawn, max_bytes=10**9)
 
     def write(number: int) -> None:
-        entry = pack(Entry(large if number < skus // 20 else small, found=True, fetched_at=time.time()))
-        backend.write(f"unit/SKU-{number}", "page", entry, 0, ttl=86_400)
+        like = pages["MANY-" if number % 20 == 0 else "FEW-"]
+        backend.replace(f"{UNIT}/SKU-{number}", like[number // 20 % len(like)], None, ttl=86_400)
 
     # Many at once become one write.
     with ThreadPoolExecutor(64) as writers:
