@@ -165,7 +165,7 @@ def _mounted(path: Path, kind: str) -> Path:
     number = os.stat(path.parent).st_dev
     lines = [
         "21 1 0:9999 / / rw,relatime shared:1 - ext4 /dev/root rw",
-        f"36 21 {os.major(number)}:{os.minor(number)} / {path.parent} rw,noatime shared:7 master:3 - {kind} host:/export rw",
+        f"36 21 {os.major(number)}:{os.minor(number)} / /here rw,noatime shared:7 master:3 - {kind} host:/export rw",
         "40 21 0:9998 / /elsewhere rw - nfs4 host:/other rw",
     ]
     mounts = path.with_name("mountinfo")
