@@ -158,7 +158,8 @@ def wire(settings: Settings) -> Flask:
 def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
     def levels() -> dict[str, Any]:
         store, pauses = proxy.store, proxy.breaker.pauses()
-        return {"entries": len(store), "bytes": store.l1_bytes, "pauses": [asdict(pause) for pause in pauses]}
+        copies = {"bytes": store.l1_bytes, **store.ages()._asdict()}
+        return {"copies": copies, "pauses": [asdict(pause) for pause in pauses]}
 
     workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time, spawn)
     proxy.services.append(workers)
@@ -175,6 +176,7 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, report: Rep
         metrics.set_gauges(
             entries=len(store),
             cached_bytes=store.l1_bytes,
+            ages=store.ages(),
             uses=proxy.quota.uses(),
             plan=proxy.quota.plan_use(),
             fresh_seconds=store.lifetimes.fresh_now,

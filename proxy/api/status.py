@@ -70,10 +70,10 @@ def _report(
             "feeds": [_feed(unit, state, now) for unit, state in (sync.states() if sync else {}).items()],
         },
         "last_hour": _last_hour([*running, *ended], now),
-        "cache": {
-            "entries": sum(snapshot["levels"].get("entries", 0) for snapshot in running),
-            "bytes": sum(snapshot["levels"].get("bytes", 0) for snapshot in running),
-        },
+        "cache": _copies(
+            # A worker of an earlier version, which ends soon, has none.
+            [snapshot["levels"]["copies"] for snapshot in running if "copies" in snapshot["levels"]]
+        ),
         "store": {"kind": settings.cache_url.partition(":")[0], "reachable": store.is_reachable()},
         "workers": {
             "expected": settings.workers,
@@ -88,6 +88,19 @@ def _report(
     }
     warnings = warnings_of(report, now)
     return {"state": "attention" if warnings else "well", "notices": warnings, **report}
+
+
+def _copies(of_workers: list[Json]) -> Json:
+    """Return what is cached and how old it is, in the memory of all workers."""
+    counted = {
+        name: sum(copies[name] for copies in of_workers) for name in ("fresh", "stale", "gone", "bytes", "sum")
+    }
+    entries = counted["fresh"] + counted["stale"] + counted["gone"]
+    ages = {
+        "average_age_seconds": round(counted.pop("sum") / entries) if entries else None,
+        "oldest_age_seconds": round(max(copies["oldest"] for copies in of_workers)) if entries else None,
+    }
+    return {"entries": entries, **counted, **ages}
 
 
 def _trustpilot(running: list[Snapshot]) -> Json:

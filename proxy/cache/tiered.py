@@ -28,6 +28,7 @@ from proxy.clock import Now, Spawn
 _ATTEMPTS = 100
 _DEFAULT_RETRY_SECONDS = 5
 _REMEMBERED = 100_000
+_LOOKED_AT_ONCE = 100
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +45,16 @@ class Found(NamedTuple):
 
     entry: Entry | None
     generation: int
+
+
+class Ages(NamedTuple):
+    """How many entries there are in each state, and their ages in seconds."""
+
+    fresh: int
+    stale: int
+    gone: int
+    sum: float
+    oldest: float
 
 
 class _L1Entry:
@@ -87,6 +98,8 @@ class Tiered:
         self._refresh_listeners: list[Callable[[str], None]] = []
         self._gap_listeners: list[Callable[[], None]] = []
         self._confirmed: Callable[[Key], tuple[float, float]] = lambda _key: (math.inf, -math.inf)
+        self._ages = Ages(0, 0, 0, 0.0, 0.0)
+        self._ages_until = 0.0
         self.feed = Feed(backend, spawn)
         self.feed.when_changed(self._on_change)
         self.feed.when_missed(self._miss)
@@ -242,6 +255,27 @@ class Tiered:
 
     def __len__(self) -> int:
         return len(self._l1)
+
+    def ages(self) -> Ages:
+        """Return how old the entries of L1 are, or were a moment ago.
+
+        Each takes 3 µs: of ten thousand it is found out every ten seconds, and others have their turn in between.
+        """
+        if time.monotonic() < self._ages_until:
+            return self._ages
+        with self._lock:
+            found = list(zip(self._l1.keys(""), self._l1.values(), strict=True))
+        now, states, ages = self._now(), [0, 0, 0], [0.0]
+        for number, (key, cached) in enumerate(found, start=1):
+            entry = self._as_confirmed(key, Found(cached.entry, 0)).entry or cached.entry
+            states[self.lifetimes.state(entry, now)] += 1
+            ages.append(max(0.0, now - entry.as_of))
+            if number % _LOOKED_AT_ONCE == 0:
+                time.sleep(0)
+        fresh, stale, gone = states
+        self._ages = Ages(fresh, stale, gone, sum(ages), max(ages))
+        self._ages_until = time.monotonic() + len(found) / 1000
+        return self._ages
 
     def commit(self, lock: FetchLock, entry: Entry) -> None:
         """Cache what ``lock``'s fetch brought, unless its product changed meanwhile; wake all who wait for it."""

@@ -18,6 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy.api.routes import RIGHT_FOR
 from proxy.cache.backend import Use
+from proxy.cache.tiered import Ages
 from proxy.clock import Spawn
 from proxy.events import (
     AnswerMalformed,
@@ -115,6 +116,19 @@ class Metrics:
         self._breaker_openings = Counter("ccproxy_breaker_openings", "Pauses begun.", registry=own)
         self._entries = Gauge("ccproxy_cache_entries", "Copies in memory.", multiprocess_mode=_OWN, registry=own)
         self._bytes = Gauge("ccproxy_cache_bytes", "Memory they take.", multiprocess_mode=_OWN, registry=own)
+        self._states = Gauge(
+            "ccproxy_cache_copies",
+            "Copies in memory, by what may be done with them.",
+            ["state"],
+            multiprocess_mode=_OWN,
+            registry=own,
+        )
+        self._age_sum = Gauge(
+            "ccproxy_cache_age_seconds_sum", "Their ages, added up.", multiprocess_mode=_OWN, registry=own
+        )
+        self._oldest = Gauge(
+            "ccproxy_cache_oldest_seconds", "Age of the oldest.", multiprocess_mode="livemax", registry=own
+        )
         self._evictions = Counter("ccproxy_cache_evictions", "Copies that had to leave for others.", registry=own)
         self._invitations = Counter("ccproxy_invitations", "Invitations asked for.", ["outcome"], registry=own)
         self._redis_errors = Counter(
@@ -219,7 +233,14 @@ class Metrics:
         self._evictions.inc()
 
     def set_gauges(
-        self, *, entries: int, cached_bytes: int, uses: list[Use], plan: PlanUse | None, fresh_seconds: float
+        self,
+        *,
+        entries: int,
+        cached_bytes: int,
+        ages: Ages,
+        uses: list[Use],
+        plan: PlanUse | None,
+        fresh_seconds: float,
     ) -> None:
         """Set what has a level and no event: the copies in this process's memory, the quota and the plan."""
         self._fresh_seconds.set(fresh_seconds)
@@ -233,6 +254,10 @@ class Metrics:
                 self._plan_calls.labels(what).set(calls)
         self._entries.set(entries)
         self._bytes.set(cached_bytes)
+        for state in ("fresh", "stale", "gone"):
+            self._states.labels(state).set(getattr(ages, state))
+        self._age_sum.set(ages.sum)
+        self._oldest.set(ages.oldest)
         for use in uses:
             self._budget_used.labels(use.window.name).set(use.used)
             self._budget_limit.labels(use.window.name).set(use.window.calls)

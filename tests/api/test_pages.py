@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page
 from proxy.api.docs import EXAMPLES
 from proxy.api.status import warnings_of
 from tests.browser import artefact, fits, violations, visitor
+from tests.exposition import value
 from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox
 from tools.examples import recorded
 
@@ -98,6 +99,13 @@ def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy) -> None:
     assert (status["state"], status["notices"]) == ("well", [])
     assert status["last_hour"]["reads"] == {"hit": 1, "stale": 0, "miss": 1, "failed": 0}
     assert status["last_hour"]["calls"] == {"200": 2}
+    copies = status["cache"]
+    assert (copies["entries"], copies["fresh"], copies["stale"], copies["gone"]) == (2, 2, 0, 0)
+    assert 0 <= copies["average_age_seconds"] <= copies["oldest_age_seconds"] < 60
+    assert "age of the oldest" in text
+    assert value(proxy, "ccproxy_cache_copies", state="fresh") == 2
+    assert value(proxy, "ccproxy_cache_age_seconds_sum") > 0
+    assert value(proxy, "ccproxy_cache_oldest_seconds") > 0
     assert status["store"] == {"kind": "memory", "reachable": True}
     assert [window["window"] for window in status["calls"]][:2] == ["5 minutes", "hour"]
     assert status["plan"] == {

@@ -24,6 +24,7 @@ from proxy.cache import (
     Group,
     Key,
     Lifetimes,
+    MemoryBackend,
     Tiered,
     Updated,
 )
@@ -111,6 +112,19 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     yield open_one
     for backend in opened:
         backend.close()
+
+
+def test_the_ages_are_those_of_what_is_kept_in_memory() -> None:
+    worker = Worker(lambda: MemoryBackend(0))
+    assert worker.store.ages() == (0, 0, 0, 0.0, 0.0)
+    worker.read()
+    for seconds, states in ((60, (1, 0, 0)), (1000, (0, 1, 0)), (90_000, (0, 0, 1))):
+        worker.ahead = seconds
+        time.sleep(0.002)
+        ages = worker.store.ages()
+        assert ages[:3] == states
+        assert ages.sum == ages.oldest
+        assert seconds <= ages.oldest < seconds + 60
 
 
 def test_what_one_worker_fetched_another_reads(place: Place) -> None:
