@@ -7,6 +7,7 @@ meanings are the contract's.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from proxy import variables as read
-from proxy.variables import Credential, Network
+from proxy.variables import RIGHTS, Credential, Network
 
 __all__ = ["Credential", "Network", "Settings", "SettingsError", "documented", "unknown_names"]
 
@@ -314,6 +315,20 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
         if nearest := get_close_matches(name.upper(), known, n=1, cutoff=likeness):
             warnings.append(f"{name} is no setting; {nearest[0]} is")
     return warnings
+
+
+def doubtful_rights(environment: Mapping[str, str]) -> list[str]:
+    """Return a warning for each secret that ends as if it named rights, and names none: it has all of them."""
+    try:
+        pairs = read.credentials(environment.get("PROXY_CREDENTIALS", ""))
+    except ValueError:
+        return []  # none are given, or they are reported as a mistake
+    return [
+        f"PROXY_CREDENTIALS: the secret of {pair.name} ends in a colon and a word that is no right, so the word is a "
+        f"part of the secret and every right is given; the rights are {'+'.join(RIGHTS)}"
+        for pair in pairs
+        if re.search(r":[a-z]+(\+[a-z]+)*$", pair.secret) and len(pair.rights) == len(RIGHTS)
+    ]
 
 
 def deprecated_names(environment: Mapping[str, str]) -> list[str]:

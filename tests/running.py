@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from tools.leaks import COMMON_SECRETS, WATCH
 
 UNIT = BUSINESS_UNIT
 SECRET = "test-secret"
+START_SECONDS = 90
+"""A server that takes longer is stuck, on a busy machine too."""
 
 
 class Process:
@@ -40,8 +43,17 @@ class Process:
     """What a proxy must not say."""
 
     def __init__(
-        self, command: list[str], environment: Mapping[str, str], listening: str, *, folder: Path | None = None
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        listening: str,
+        *,
+        folder: Path | None = None,
+        quiet_port: int | None = None,
     ) -> None:
+        """``listening``: what it prints when it does. ``quiet_port``: where it does, if it prints nothing."""
+        self._quiet_port = quiet_port
+        self.url = ""
         self.log: list[str] = []
         self._process = subprocess.Popen(
             command,
@@ -53,23 +65,38 @@ class Process:
             start_new_session=True,
         )
         self.pid = self._process.pid
-        self.url = self._await(listening)
+        self._printed = threading.Event()
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()
+        try:
+            self.url = self._await(listening)
+        except AssertionError:
+            self.end()
+            raise
 
     def _await(self, listening: str) -> str:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.log.append(line)
-            if found := re.search(listening, line):
-                return found[1]
-        self._process.kill()
-        self._wait()
+        until = time.monotonic() + START_SECONDS
+        seen = 0
+        while time.monotonic() < until:
+            self._printed.clear()
+            has_ended = not self._reader.is_alive()
+            while seen < len(self.log):
+                if found := re.search(listening, self.log[seen]):
+                    return found[1]
+                seen += 1
+            if has_ended:
+                break
+            if self._quiet_port and _is_open(self._quiet_port):
+                return f"http://127.0.0.1:{self._quiet_port}"
+            self._printed.wait(0.05 if self._quiet_port else 1)
         raise AssertionError("the server did not start:\n" + "".join(self.log))
 
     def _drain(self) -> None:
         assert self._process.stdout is not None
-        self.log.extend(self._process.stdout)
+        for line in self._process.stdout:
+            self.log.append(line)
+            self._printed.set()
+        self._printed.set()
 
     def workers(self) -> list[int]:
         """Return the process ids of the workers that gunicorn has started so far, loaded or not."""
@@ -97,7 +124,7 @@ class Process:
         """
         status = self._wait()
         self._reader.join(20)
-        if any("Listening at: " in line for line in self.log):
+        if self._quiet_port or any("Listening at: " in line for line in self.log):
             leaks = WATCH.log(f"the proxy at {self.url}", self.log, self._secrets)
             assert leaks == [], "secrets or addresses in the log"
         return status
@@ -295,11 +322,14 @@ class RunningProxy(Process):
     """The proxy under gunicorn. Extra settings are the contract's variables."""
 
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
-        options = ["--bind", "127.0.0.1:0", "--keep-alive", str(keep_alive)]
         environment = proxy_environment(sandbox, **settings)
+        # gunicorn says at level info where it listens.
+        port = free_port() if environment.get("LOG_LEVEL") in ("warning", "error", "critical") else None
+        options = ["--bind", f"127.0.0.1:{port or 0}", "--keep-alive", str(keep_alive)]
         # The script and not the module: started that way, gunicorn can't start itself again on USR2.
         script = str(Path(sys.executable).with_name("gunicorn"))
-        super().__init__([sys.executable, script, "wsgi:app", *options], environment, r"Listening at: (http://\S+)")
+        command = [sys.executable, script, "wsgi:app", *options]
+        super().__init__(command, environment, r"Listening at: (http://\S+)", quiet_port=port)
         self._secrets = {SECRET, *Settings.from_environment(with_file(environment)).secrets}
         WATCH.proxy(self.url, self._secrets)
 
@@ -387,6 +417,11 @@ class RunningRedis:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from proxy.server.configuration import with_file
-from proxy.settings import Settings, SettingsError, deprecated_names, documented, unknown_names
+from proxy.settings import Settings, SettingsError, deprecated_names, documented, doubtful_rights, unknown_names
 from tests.running import Process, RunningProxy, RunningSandbox, proxy_environment
 from tools.reference import EXAMPLE, PAGES, example, with_generated
 
@@ -162,6 +162,27 @@ def test_a_credential_has_all_rights_or_those_it_is_narrowed_to(
 ) -> None:
     (credential,) = Settings.from_environment({**GOOD, "PROXY_CREDENTIALS": pair}).credentials
     assert (credential.name, credential.secret, credential.rights) == ("name", secret, rights)
+
+
+@pytest.mark.parametrize(
+    ("pair", "warned"),
+    [
+        ("name:hush:nope", True),
+        ("name:hush:write+purge", True),
+        ("name:hush:8f3A", False),
+        ("name:hush", False),
+        ("name:hush:read", False),
+        ("name:hush:with:invite", False),
+    ],
+)
+def test_a_secret_that_ends_as_if_it_named_rights_is_warned_of(pair: str, warned: bool) -> None:
+    warnings = doubtful_rights({"PROXY_CREDENTIALS": f"other:secret,{pair}"})
+    assert [warning.partition(" ends in")[0] for warning in warnings] == [
+        "PROXY_CREDENTIALS: the secret of name"
+    ] * warned
+    for told in warnings:
+        assert "read+invite+hook+admin" in told
+        assert not re.search("hush|nope|purge", told)
 
 
 def test_workers_default_to_one_with_memory_and_one_per_core_with_a_file_or_redis() -> None:
@@ -318,3 +339,11 @@ def test_the_start_warns_of_what_is_deprecated() -> None:
     assert deprecated_names({"TOKEN_ENDPOINT": "false"}) == []
     (told,) = deprecated_names({"TOKEN_ENDPOINT": "true"})
     assert "/v1/invitation-links" in told
+
+
+def test_a_proxy_that_logs_errors_alone_starts_and_one_that_can_not_ends_the_wait(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, LOG_LEVEL="error") as proxy:
+        assert proxy.get("/v1/summary", sku="TRUCK-01").ok
+        assert proxy.log == []
+    with pytest.raises(AssertionError, match="PORT='x'"):
+        RunningProxy(sandbox, LOG_LEVEL="error", PORT="x")

@@ -14,7 +14,7 @@ from dotenv import dotenv_values, find_dotenv
 from dotenv.parser import parse_stream
 
 from proxy.cache.sqlite_file import FileRefused, prepare
-from proxy.settings import Settings, SettingsError, deprecated_names, documented, unknown_names
+from proxy.settings import Settings, SettingsError, deprecated_names, documented, doubtful_rights, unknown_names
 
 _log = logging.getLogger(__name__)
 _good: list[Settings] = []
@@ -63,7 +63,7 @@ def warnings(environment: Mapping[str, str]) -> list[str]:
         given = with_file(environment)
     except SettingsError:
         return []  # reported by whoever reads the settings
-    return [*unknown_names(given), *deprecated_names(given)]
+    return [*unknown_names(given), *doubtful_rights(given), *deprecated_names(given)]
 
 
 def with_file(environment: Mapping[str, str]) -> dict[str, str]:

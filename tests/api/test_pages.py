@@ -62,6 +62,13 @@ def test_the_start_shows_a_live_answer_and_leads_to_everything(page: Page, share
     page.get_by_text("Trustpilot has no reviews of this SKU").wait_for()
 
 
+def test_the_preview_is_made_where_the_start_leads_to_it(page: Page, shared_proxy: RunningProxy) -> None:
+    _open(page, shared_proxy, "/", "start")
+    page.locator("main").get_by_role("link", name="Preview a message").click()
+    page.frame_locator("iframe").first.get_by_text("Such a great toy truck").wait_for()
+    _check(page, "preview-from-the-start")
+
+
 @pytest.mark.parametrize("accept", ["*/*", "application/json", None])
 def test_who_is_no_browser_gets_the_404_of_any_other_path(shared_proxy: RunningProxy, accept: str | None) -> None:
     answer = requests.get(f"{shared_proxy.url}/", headers={**KEY, "Accept": accept}, timeout=20)

@@ -30,7 +30,8 @@ function element(name, properties = {}, ...children) {
 }
 
 async function post(path, body, signal) {
-  const response = await fetch(path, {
+  // Not relative: an address that holds name and secret, as `make run` prints it, can't be fetched from.
+  const response = await fetch(location.origin + path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
@@ -470,7 +471,7 @@ $("body").addEventListener("scroll", () => ($("gutter").scrollTop = $("body").sc
 $("add-row").addEventListener("click", () => addRow("event_properties", "", "").querySelector(".name").focus());
 
 try {
-  const response = await fetch("/preview/ready");
+  const response = await fetch(location.origin + "/preview/ready");
   const answer = await response.json();
   ready = answer.templates;
   $("host-hint").hidden = !answer.host_is_example;
