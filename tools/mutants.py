@@ -178,13 +178,13 @@ class Mutating:
         self.score = Score(room)
         self._most = most
         self._seed = seed
-        self._failed: list[str] = []
+        self._failed: dict[str, str] = {}
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid] += report.duration
         if report.failed:
-            self._failed.append(report.nodeid)
+            self._failed[report.nodeid] = report.longreprtext[-1000:]
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         files = sorted(ROOT.glob(f"proxy/{self.score.room}*/**/*.py")) or [ROOT / f"proxy/{self.score.room}.py"]
@@ -225,8 +225,8 @@ class Mutating:
         assert _forked(run, 1200.0) == 0, "the tests did not come to an end"
         passing, seconds, failed = json.loads(told.read_text())
         self._seconds.update(seconds)
-        for nodeid in failed:
-            print(f"left out, as it fails without a mutant: {nodeid}", flush=True)
+        for nodeid, why in failed.items():
+            print(f"left out, as it fails without a mutant: {nodeid}\n{why}", flush=True)
         return {(file, line): {*nodes} - {"", *failed} for file, line, nodes in passing}
 
     def _try(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -17,13 +18,19 @@ FOREGROUND, BACKGROUND = Priority.FOREGROUND, Priority.BACKGROUND
 
 
 class Calls:
-    """Calls that wait in a bulkhead of one place, which is taken. ``made`` tells their order once it is free."""
+    """Calls that wait in a bulkhead of one place, which is taken. ``made`` tells their order once it is free.
 
-    def __init__(self) -> None:
+    ``before`` are the seconds that earlier calls took.
+    """
+
+    def __init__(self, before: Sequence[float] = ()) -> None:
         self.now = 0.0
         self.made: list[str] = []
         self._bulkhead = Bulkhead(1, now=lambda: self.now)
         self._threads: list[threading.Thread] = []
+        for seconds in before:
+            with self._bulkhead.slot(FOREGROUND, AT_ONCE):
+                self.now += seconds
         self._taken = ExitStack()
         self._taken.enter_context(self._bulkhead.slot(FOREGROUND, AT_ONCE))
 
@@ -43,6 +50,25 @@ class Calls:
         while self._bulkhead.waiting == before:
             time.sleep(0.001)
         return patience
+
+    def leave(self, name: str) -> None:
+        """Have a call queue that gives up at once."""
+        with pytest.raises(Busy), self._bulkhead.slot(FOREGROUND, AT_ONCE):
+            self.made.append(name)
+
+    @property
+    def waiting(self) -> int:
+        return self._bulkhead.waiting
+
+    def free(self) -> int:
+        """Return how many places are free."""
+        with ExitStack() as taken:
+            for number in range(10):
+                try:
+                    taken.enter_context(self._bulkhead.slot(FOREGROUND, AT_ONCE))
+                except Busy:
+                    return number
+        return 10
 
     def go_on(self, after: float) -> list[str]:
         """Free the place after so many seconds, in which the first call was under way; return the order."""
@@ -109,3 +135,59 @@ def test_refreshes_take_few_places_and_none_that_the_next_caller_needs() -> None
         under_way.enter_context(narrow.slot(FOREGROUND, AT_ONCE))
     with wide.slot(BACKGROUND, AT_ONCE), narrow.slot(BACKGROUND, AT_ONCE):
         pass
+
+
+def test_what_a_call_takes_is_expected_of_all_of_late_the_newest_counting_a_tenth() -> None:
+    calls = Calls(before=(10, 10))
+    calls.wait("too late", until=21.70)
+    calls.wait("in time", until=21.72)
+    # 10 % of 10, then of the 9 above that, less a tenth as the one under way takes no time: 1.71 seconds.
+    assert calls.go_on(0) == ["in time", "too late"]
+
+
+def test_a_place_that_is_given_back_is_one_place() -> None:
+    bulkhead = Bulkhead(2)
+    for _ in range(3):
+        with ExitStack() as under_way:
+            for _ in range(2):
+                under_way.enter_context(bulkhead.slot(FOREGROUND, AT_ONCE))
+            with pytest.raises(Busy, match=r"^too many calls to Trustpilot are under way$"):
+                under_way.enter_context(bulkhead.slot(FOREGROUND, AT_ONCE))
+            assert bulkhead.waiting == 0
+    refreshing = Bulkhead(1000, refreshes=2)
+    for _ in range(3):
+        with ExitStack() as under_way:
+            for _ in range(2):
+                under_way.enter_context(refreshing.slot(BACKGROUND, AT_ONCE))
+            with pytest.raises(Busy, match=r"^too many refreshes are under way$"):
+                under_way.enter_context(refreshing.slot(BACKGROUND, AT_ONCE))
+            under_way.enter_context(refreshing.slot(FOREGROUND, AT_ONCE))
+
+
+def test_a_place_is_handed_from_one_to_the_next_and_free_after_the_last() -> None:
+    calls = Calls()
+    calls.wait("first", until=5)
+    calls.wait("second", until=9)
+    assert calls.waiting == 2
+    assert calls.go_on(1) == ["first", "second"]
+    assert calls.waiting == 0
+    assert calls.free() == 1
+
+
+def test_who_has_left_is_passed_over_also_among_those_that_are_late() -> None:
+    calls = Calls()
+    calls.leave("gone")
+    calls.wait("late", until=1)
+    calls.wait("in time", until=9)
+    assert calls.waiting == 2
+    assert calls.go_on(3) == ["in time", "late"]
+
+
+def test_a_refresh_leaves_an_eighth_of_the_places_and_only_those() -> None:
+    for size, most in ((7, 7), (8, 7), (16, 14)):
+        bulkhead = Bulkhead(size, refreshes=100)
+        with ExitStack() as under_way:
+            for _ in range(most):
+                under_way.enter_context(bulkhead.slot(BACKGROUND, AT_ONCE))
+            with pytest.raises(Busy, match=r"^too many calls to Trustpilot are under way$"):
+                under_way.enter_context(bulkhead.slot(BACKGROUND, AT_ONCE))

@@ -4,14 +4,17 @@ from itertools import count
 
 import pytest
 
+from proxy.events import BreakerTurned
 from proxy.trustpilot.circuit_breaker import (
     INTERVAL_SECONDS,
     LONGEST_CALL_SECONDS,
     LONGEST_FAILING_SECONDS,
     LONGEST_INTERVAL_SECONDS,
+    QUIET_SECONDS,
     RUN,
     Call,
     CircuitBreaker,
+    Pause,
 )
 from proxy.trustpilot.errors import Failing, Malformed, Paused, RateLimited, Refused, TrustpilotError, TurnedAway
 
@@ -228,3 +231,142 @@ def test_the_probe_of_a_paused_unit_that_meets_an_outage_says_nothing_of_the_uni
     breaker.admit(call(unit="foreign")).failed(Failing("down"))
     breaker.admit(call(unit="foreign")).succeeded()
     assert not breaker.is_open
+
+
+def test_what_is_paused_is_listed_reported_and_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    events: list[object] = []
+    breaker = CircuitBreaker(clock, report=events.append)
+    assert breaker.pauses() == []
+    for _ in range(RUN):
+        breaker.admit(call(unit="foreign")).failed(Refused("refused"))
+    assert breaker.pauses() == [Pause("foreign", "refused", INTERVAL_SECONDS)]
+    _fail(breaker, RUN)
+    clock.seconds += 1
+    everything = Pause(None, "Trustpilot answered 500", INTERVAL_SECONDS - 1)
+    assert breaker.pauses() == [everything, Pause("foreign", "refused", INTERVAL_SECONDS - 1)]
+    clock.seconds += INTERVAL_SECONDS
+    assert [pause.next_try_seconds for pause in breaker.pauses()] == [0, 0]
+    breaker.admit(call()).succeeded()
+    assert breaker.pauses() == [Pause("foreign", "refused", 0)]
+    breaker.admit(call(unit="foreign")).succeeded()
+    breaker.admit(call(unit="foreign")).succeeded()
+    # One outage, whatever was paused in it.
+    assert events == [BreakerTurned(is_open=True), BreakerTurned(is_open=False)]
+    assert caplog.messages == [
+        "calls to Trustpilot are paused for business unit foreign for 5 s: refused",
+        "calls to Trustpilot are paused for 5 s: Trustpilot answered 500",
+        "Trustpilot answers again: calls go on",
+        "Trustpilot answers again: calls go on",
+    ]
+
+
+def test_a_pause_says_what_is_paused_why_and_for_how_long(breaker: CircuitBreaker, clock: Clock) -> None:
+    for _ in range(2):
+        breaker.admit(call("BAD")).failed(Failing("down"))
+    with pytest.raises(Paused, match=r"^this call to Trustpilot is paused: down$"):
+        breaker.admit(call("BAD"))
+    _fail(breaker, RUN - 1)
+    clock.seconds += 0.5
+    with pytest.raises(Paused, match=r"^calls to Trustpilot are paused: Trustpilot answered 500$") as paused:
+        breaker.admit(call())
+    assert paused.value.retry_after == INTERVAL_SECONDS
+
+
+def test_an_outage_leaves_none_of_the_calls_it_met_paused(breaker: CircuitBreaker, clock: Clock) -> None:
+    breaker.admit(call("MET")).failed(Failing("down", retry_after_header=1000))
+    _fail(breaker, RUN - 1)
+    clock.seconds += INTERVAL_SECONDS
+    breaker.admit(call()).succeeded()
+    breaker.admit(call("MET")).succeeded()
+
+
+def test_a_units_probe_leaves_other_units_calls_paused(breaker: CircuitBreaker, clock: Clock) -> None:
+    for unit in ("own", "foreign"):
+        breaker.admit(call("BAD", unit=unit)).failed(Refused("refused", retry_after_header=100))
+    clock.seconds += 200
+    breaker.admit(call("BAD", unit="own")).failed(Failing("down", retry_after_header=1000))
+    breaker.admit(call(unit="foreign")).succeeded()
+    with pytest.raises(Paused, match="this call"):
+        breaker.admit(call("BAD", unit="own"))
+    breaker.admit(call("BAD", unit="foreign")).succeeded()
+
+
+def test_who_answers_the_probe_of_all_with_a_refusal_answers(breaker: CircuitBreaker, clock: Clock) -> None:
+    _fail(breaker, RUN)
+    clock.seconds += INTERVAL_SECONDS
+    breaker.admit(call(unit="foreign")).failed(Refused("refused"))
+    assert not breaker.is_open
+    breaker.admit(call()).succeeded()
+
+
+def test_the_first_failures_of_one_cause_do_not_hide_later_ones(breaker: CircuitBreaker) -> None:
+    # The same product in another call, or another unit's product of the same name, is another cause.
+    for name in ("reviews", "summaries"):
+        for unit in ("one", "other"):
+            breaker.admit(Call.of(unit, name, ["A"])).failed(Failing("down"))
+    assert not breaker.is_open
+    _fail(breaker)
+    assert breaker.is_open
+
+
+def test_what_nobody_waits_for_probes_once_the_pause_is_over(breaker: CircuitBreaker, clock: Clock) -> None:
+    probe = Call.of("unit", "summaries", ["probe"])
+    assert not breaker.awaits_probe(probe)
+    _fail(breaker, RUN)
+    assert not breaker.awaits_probe(probe)
+    clock.seconds += INTERVAL_SECONDS
+    assert breaker.awaits_probe(probe)
+    under_way = breaker.admit(call())
+    assert not breaker.awaits_probe(probe)
+    under_way.withdrawn()
+    assert breaker.awaits_probe(probe)
+    breaker.admit(probe).failed(Failing("down", retry_after_header=50))
+    clock.seconds += INTERVAL_SECONDS
+    assert not breaker.awaits_probe(probe)
+    clock.seconds += 50
+    assert breaker.awaits_probe(probe)
+
+
+@pytest.mark.parametrize("error", [Refused("refused"), TurnedAway("turned away")])
+def test_after_a_refusal_nobody_probes_for_an_hour_unless_somebody_waits(
+    breaker: CircuitBreaker, clock: Clock, error: TrustpilotError
+) -> None:
+    probe = Call.of("unit", "summaries", ["probe"])
+    for _ in range(RUN):
+        breaker.admit(call()).failed(error)
+    clock.seconds += QUIET_SECONDS - 1
+    assert not breaker.awaits_probe(probe)
+    clock.seconds += 1
+    assert breaker.awaits_probe(probe)
+    breaker.admit(call()).failed(Failing("down") if isinstance(error, TurnedAway) else RateLimited("too many"))
+    clock.seconds += 2 * INTERVAL_SECONDS
+    breaker.admit(call()).succeeded()
+
+
+def test_a_retry_after_that_is_shorter_than_the_interval_shortens_nothing(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
+    breaker.admit(call()).failed(RateLimited("too many", retry_after_header=1))
+    with pytest.raises(Paused) as paused:
+        breaker.admit(call())
+    assert paused.value.retry_after == INTERVAL_SECONDS
+    clock.seconds += INTERVAL_SECONDS
+    breaker.admit(call()).failed(Failing("down", retry_after_header=1))
+    with pytest.raises(Paused) as paused:
+        breaker.admit(call())
+    assert paused.value.retry_after == INTERVAL_SECONDS
+
+
+def test_pauses_for_quiet_double_and_begin_anew_after_a_success(breaker: CircuitBreaker, clock: Clock) -> None:
+    for _ in range(2):
+        for _ in range(RUN - 1):
+            breaker.admit(call()).failed(RateLimited("too many"))
+        pauses = []
+        for _ in range(9):
+            breaker.admit(call()).failed(RateLimited("too many"))
+            with pytest.raises(Paused) as paused:
+                breaker.admit(call())
+            pauses.append(paused.value.retry_after)
+            clock.seconds += paused.value.retry_after
+        assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+        breaker.admit(call()).succeeded()

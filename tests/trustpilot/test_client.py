@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import ExitStack
+
 import pytest
 
 from proxy.cache import MemoryBackend
 from proxy.cache.backend import Window
-from proxy.clock import Priority
+from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallEnded, CallNotMade, CallStarted, ReviewsDropped
-from proxy.reviews.models import Page
+from proxy.reviews.models import SHOP, Page, Source, at_url
 from proxy.trustpilot.bulkhead import Bulkhead
-from proxy.trustpilot.circuit_breaker import CircuitBreaker
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Call, CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot
-from proxy.trustpilot.errors import Failing, Malformed, NotFound, QuotaUsedUp
+from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, QuotaUsedUp, Rejected
 from proxy.trustpilot.quota import Quota
+from proxy.trustpilot.response import Response
 from proxy.trustpilot.token import Grant
 from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox
+from tests.trustpilot.upstream import Upstream, Walk
 
 
 class Calling:
@@ -153,3 +158,142 @@ def test_a_token_is_handed_out_for_the_key_and_the_secret(sandbox: RunningSandbo
     assert token.is_fresh(1000.0)
     assert not token.is_fresh(1600.0)
     assert sandbox.calls() == {"token": 1}
+
+
+def test_the_shop_itself_is_asked_for_at_its_own_addresses(upstream: Upstream, walk: Walk) -> None:
+    review = {"id": "s1", "stars": 4, "text": "Fine", "createdAt": "2024-10-14T17:42:40Z"}
+    upstream.answers = [(200, {"reviews": [review], "links": []}), (200, {"displayName": "Shop"})]
+    page = _page(walk, SHOP, stars=(4,), language="en", locale="en-US", page=2)
+    assert [each.id for each in page.index] == ["s1"]
+    assert walk.client.business_unit("un/it", priority=Priority.FOREGROUND).name == "Shop"
+    reviews, unit = upstream.asked
+    assert (reviews.method, reviews.path) == ("GET", "/v1/business-units/un%2Fit/reviews")
+    assert reviews.query == [
+        ("orderBy", "createdat.desc"),
+        ("perPage", "100"),
+        ("page", "2"),
+        ("stars", "4"),
+        ("language", "en"),
+    ]
+    assert (unit.method, unit.path, unit.query) == ("GET", "/v1/business-units/un%2Fit", [])
+    for asked in upstream.asked:
+        assert (asked.headers["apikey"], asked.headers["Accept"]) == ("the key", "application/json")
+
+
+def _page(
+    walk: Walk,
+    sku: str,
+    *,
+    stars: tuple[int, ...] = (),
+    language: str | None = None,
+    locale: str | None = None,
+    page: int = 1,
+    source: Source = "trustpilot",
+    priority: Priority = Priority.FOREGROUND,
+) -> Page:
+    return walk.client.reviews(
+        "un/it", sku, stars=stars, language=language, locale=locale, page=page, source=source, priority=priority
+    )
+
+
+def test_what_a_shop_brought_along_is_asked_for_at_its_own_addresses(upstream: Upstream, walk: Walk) -> None:
+    upstream.answers = [(200, {"productReviews": []}), (200, {"numberOfReviews": {"total": 0}})]
+    assert not _page(walk, at_url("https://s.example/a"), source="imported").index
+    walk.client.summary("un/it", "A", source="imported", priority=Priority.FOREGROUND)
+    walk.client.summary("un/it", "A", source="trustpilot", priority=Priority.FOREGROUND)
+    base = "/v1/product-reviews/business-units/un%2Fit"
+    assert [asked.path for asked in upstream.asked] == [
+        f"{base}/imported-reviews",
+        f"{base}/imported-reviews-summaries",
+        base,
+    ]
+    assert upstream.asked[0].query == [("productUrl", "https://s.example/a"), ("perPage", "100"), ("page", "1")]
+    assert [asked.query for asked in upstream.asked[1:]] == [[("sku", "A")]] * 2
+    assert {asked.method for asked in upstream.asked} == {"GET"}
+    assert {asked.headers["apikey"] for asked in upstream.asked} == {"the key"}
+
+
+def test_a_batch_is_posted_as_json(upstream: Upstream, walk: Walk) -> None:
+    upstream.answers = [(200, {"summaries": []})]
+    assert walk.client.batch_summaries("un/it", ("A", "B"), priority=Priority.FOREGROUND) == {}
+    [asked] = upstream.asked
+    assert (asked.method, asked.path) == ("POST", "/v1/product-reviews/business-units/un%2Fit/batch-summaries")
+    assert json.loads(asked.body) == {"skus": ["A", "B"]}
+    assert (asked.headers["apikey"], asked.headers["Content-Type"]) == ("the key", "application/json")
+    assert asked.headers["Accept"] == "application/json"
+
+
+@pytest.mark.parametrize("priority", [Priority.TRIAL, Priority.FOREGROUND])
+def test_a_message_that_is_tried_out_fails_for_itself_alone(
+    upstream: Upstream, walk: Walk, priority: Priority
+) -> None:
+    upstream.answers = [(500, {})]
+    for number in range(RUN):
+        with pytest.raises(Failing):
+            _page(walk, str(number), priority=priority)
+    assert walk.breaker.is_open is (priority is Priority.FOREGROUND)
+
+
+def test_a_call_that_is_stopped_from_outside_leaves_its_probe_to_the_next(walk: Walk) -> None:
+    def stopped(_timeout: float) -> Response:
+        raise SystemExit
+
+    for number in range(RUN):
+        walk.breaker.admit(Call.of("unit", "reviews", [str(number)])).failed(Failing("down"))
+    walk.now += INTERVAL_SECONDS
+    with pytest.raises(SystemExit):
+        walk.client.call(Call.of("unit", "reviews", ["A"]), stopped, bytes, Priority.FOREGROUND)
+    walk.breaker.admit(Call.of("unit", "reviews", ["B"]))
+
+
+def test_a_call_that_finds_no_room_is_counted_and_not_made(upstream: Upstream, walk: Walk) -> None:
+    with ExitStack() as slots:
+        for _ in range(4):
+            slots.enter_context(walk.bulkhead.slot(Priority.FOREGROUND, Deadline.after(0)))
+        with pytest.raises(Busy):
+            _page(walk, "A", priority=Priority.BACKGROUND)
+    assert walk.events == [CallNotMade("busy")]
+    assert upstream.asked == []
+
+
+def test_a_request_that_is_rejected_shows_that_trustpilot_works(upstream: Upstream, walk: Walk) -> None:
+    upstream.answers = [(400, {})]
+    for number in range(RUN):
+        with pytest.raises(Rejected, match=r"^Trustpilot rejects this request with 400$"):
+            _page(walk, str(number))
+    assert not walk.breaker.is_open
+
+
+def test_what_becomes_of_a_call_is_in_the_log(
+    upstream: Upstream, walk: Walk, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = {"id": "a", "stars": 5, "content": "Fine", "createdAt": "2024-10-14T17:42:40Z"}
+    upstream.answers = [(200, {"productReviews": [good, 7]}), (404, {})]
+    _page(walk, "A")
+    with pytest.raises(NotFound):
+        _page(walk, "A")
+    assert caplog.messages == [
+        "dropped 1 malformed reviews of business unit un/it",
+        "Trustpilot answered 404 for reviews of business unit un/it",
+    ]
+
+
+@pytest.mark.parametrize(("priority", "free"), [(Priority.BACKGROUND, False), (Priority.FOREGROUND, True)])
+def test_a_direct_call_passes_bulkhead_and_quota_only(
+    upstream: Upstream, walk: Walk, priority: Priority, free: bool
+) -> None:
+    for number in range(RUN):
+        walk.breaker.admit(Call.of("unit", "reviews", [str(number)])).failed(Failing("down"))
+    upstream.answers = [(500, {"a": 1})]
+    response = walk.direct.send(
+        "POST", f"{upstream.url}/x", headers={"X-A": "b"}, data=b"text", priority=priority, free=free
+    )
+    assert (response.status, response.body) == (500, b'{"a": 1}')
+    [asked] = upstream.asked
+    assert (asked.method, asked.path, asked.headers["X-A"], asked.body) == ("POST", "/v1/x", "b", b"text")
+    assert walk.used == 1
+    with ExitStack() as slots:
+        for _ in range(4):
+            slots.enter_context(walk.bulkhead.slot(Priority.FOREGROUND, Deadline.after(0)))
+        with pytest.raises(Busy):
+            walk.direct.send("POST", f"{upstream.url}/x", headers={}, timeout=0, priority=priority)

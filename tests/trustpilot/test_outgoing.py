@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -11,8 +12,17 @@ from importlib.metadata import version
 
 import pytest
 
-from proxy.trustpilot.errors import TimedOut, TrustpilotError, Unreachable
-from proxy.trustpilot.transport import Transport
+from proxy.events import CallEnded, CallStarted
+from proxy.trustpilot.errors import Malformed, TimedOut, TrustpilotError, Unreachable
+from proxy.trustpilot.transport import (
+    MAX_BODY_BYTES,
+    EnvironmentProxies,
+    Transport,
+    certificates,
+    kind_of,
+    kinds,
+)
+from tests.trustpilot.upstream import Upstream
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nSet-Cookie: sticky=1; Path=/\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
@@ -175,3 +185,130 @@ def test_the_total_time_holds_during_a_handshake_without_a_proxy() -> None:
         error = failure(f"https://127.0.0.1:{port.getsockname()[1]}/v1", timeout=0.3)
         serving.join()
     assert (type(error), error.received, drip.severed) == (TimedOut, False, True)
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "host", "excepted"),
+    [
+        ("shop.example", "shop.example", True),
+        ("shop.example", "api.shop.example", True),
+        (".shop.example", "api.shop.example", True),
+        ("*.shop.example", "api.shop.example", True),
+        (" SHOP.example ,, other", "shop.example", True),
+        ("shop.example", "othershop.example", False),
+        ("shop.example:8000", "shop.example", True),
+        ("shop.example:9000", "shop.example", False),
+        ("10.0.0.5/8", "10.9.9.9", True),
+        ("10.0.0.0/8", "11.0.0.1", False),
+        ("10.0.0.0/99, other", "10.0.0.1", False),
+        ("fe80::/10", "[fe80::1]", True),
+        ("other, *", "shop.example", True),
+        ("", "shop.example", False),
+    ],
+)
+def test_exceptions_are_names_networks_or_everyone(
+    monkeypatch: pytest.MonkeyPatch, exceptions: str, host: str, excepted: bool
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://way.example")
+    monkeypatch.setenv("NO_PROXY", exceptions)
+    way = EnvironmentProxies().for_url(f"http://{host}:8000/v1")
+    assert way == ({} if excepted else {"http": "http://way.example"})
+
+
+def test_each_scheme_has_its_proxy_and_all_is_for_those_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert EnvironmentProxies().for_url("https://a.example/") == {}
+    monkeypatch.setenv("HTTPS_PROXY", "http://secure.example")
+    assert EnvironmentProxies().for_url("http://a.example/") == {}
+    monkeypatch.setenv("ALL_PROXY", "http://all.example")
+    ways = EnvironmentProxies()
+    assert ways.for_url("https://a.example/") == {"https": "http://secure.example"}
+    assert ways.for_url("http://a.example/") == {"http": "http://all.example"}
+
+
+def test_the_certificates_to_trust_are_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    assert certificates() is True
+    monkeypatch.setenv("CURL_CA_BUNDLE", "/curl.pem")
+    assert certificates() == "/curl.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/requests.pem")
+    assert certificates() == "/requests.pem"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("product-reviews/business-units/u/reviews?sku=a/summaries", "reviews"),
+        ("product-reviews/business-units/u/batch-summaries", "summaries"),
+        ("reviews/deletions", "deletions"),
+        ("oauth/accesstoken", "token"),
+        ("private/business-units/u/email-invitations", "invitation"),
+        ("private/product-reviews/business-units/u/reviews?page=1", "feed"),
+        ("private/product-reviews/business-units/u/summaries", "shop_summaries"),
+        ("private/product-reviews/business-units/u/invitation-links", "other"),
+        ("product-reviews/business-units/u/summaries", "other"),
+    ],
+)
+def test_a_call_is_of_one_of_a_few_kinds(path: str, kind: str) -> None:
+    assert kind_of(f"https://t.example/v1/{path}") == kind
+    assert kind in kinds()
+    assert len(kinds()) == len(set(kinds())) == 8
+
+
+def test_an_answer_may_be_packed(upstream: Upstream) -> None:
+    upstream.answers, upstream.headers = [(200, gzip.compress(b"plain"))], {"Content-Encoding": "gzip"}
+    events: list[object] = []
+    response = Transport(timeout=10, concurrency=1, report=events.append).send(
+        "POST", f"{upstream.url}/reviews", headers={"X-A": "b", "user-agent": "own"}, data=b"four"
+    )
+    assert (response.status, response.body, response.headers["content-encoding"]) == (200, b"plain", "gzip")
+    [asked] = upstream.asked
+    assert (asked.method, asked.body, asked.headers["Content-Length"]) == ("POST", b"four", "4")
+    assert (asked.headers["Accept-Encoding"], asked.headers["user-agent"]) == ("gzip, deflate", "own")
+    started, ended = events
+    assert started == CallStarted("reviews")
+    assert isinstance(ended, CallEnded)
+    assert (ended.kind, ended.outcome, ended.bytes) == ("reviews", "200", 5)
+    assert 0 <= ended.seconds < 10
+
+
+def test_a_call_without_a_body_has_no_length(upstream: Upstream) -> None:
+    Transport(timeout=10, concurrency=1).send("GET", upstream.url, headers={})
+    assert "Content-Length" not in upstream.asked[0].headers
+
+
+def test_a_redirect_is_not_followed(upstream: Upstream) -> None:
+    upstream.answers, upstream.headers = [(302, {})], {"Location": "/elsewhere"}
+    assert Transport(timeout=10, concurrency=1).send("GET", upstream.url, headers={}).status == 302
+    assert len(upstream.asked) == 1
+
+
+def test_an_answer_may_be_as_large_as_the_cap(upstream: Upstream) -> None:
+    upstream.answers = [(200, b"x" * MAX_BODY_BYTES), (200, b"x" * (MAX_BODY_BYTES + 1))]
+    events: list[object] = []
+    transport = Transport(timeout=10, concurrency=1, report=events.append)
+    assert len(transport.send("GET", upstream.url, headers={}).body) == MAX_BODY_BYTES
+    with pytest.raises(Malformed, match=r"^Trustpilot's answer was too large$"):
+        transport.send("GET", upstream.url, headers={})
+    assert [event.outcome for event in events if isinstance(event, CallEnded)] == ["200", "malformed"]
+    assert [event.bytes for event in events if isinstance(event, CallEnded)] == [MAX_BODY_BYTES, 0]
+
+
+@pytest.mark.parametrize(("own", "given"), [(0.0, None), (10.0, 0.0), (0.0, 10.0)])
+def test_the_shorter_time_holds(own: float, given: float | None) -> None:
+    over = threading.Event()
+    with listening(lambda connection: over.wait(10)) as peer:
+        with pytest.raises(TimedOut, match=r"^Trustpilot did not answer in time$"):
+            Transport(timeout=own, concurrency=1).send("GET", peer.url, headers={}, timeout=given)
+        over.set()
+
+
+def test_a_connection_is_kept_for_the_next_call_and_each_host_has_its_own(upstream: Upstream) -> None:
+    transport = Transport(timeout=10, concurrency=1)
+    for _ in range(2):
+        transport.send("GET", upstream.url, headers={})
+    with listening() as other:
+        transport.send("GET", f"{other.url}/v1", headers={})
+    assert len(upstream.asked) == 2
+    assert upstream.connections == 1
+    assert len(other.heads) == 1

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.app import spawn
 from proxy.cache import Lifetimes, MemoryBackend
-from proxy.cache.backend import Backend, Window
+from proxy.cache.backend import Backend, BackendDown, Window
 from proxy.cache.redis import RedisBackend
 from proxy.clock import Priority
 from proxy.redis_link import RedisLink
@@ -115,3 +115,86 @@ def test_without_a_limit_by_the_year_nothing_lasts_longer() -> None:
     lifetimes = Lifetimes(900, 86_400, 300)
     Planner(lambda: None, lifetimes, spawn, asked=lambda: 10**6, skus_per_call=1).tick()
     assert (lifetimes.pace.fresh, lifetimes.pace.whole) == (1.0, 1.0)
+
+
+def test_who_waits_has_no_limit_and_others_have_the_year_and_their_part_of_the_day() -> None:
+    plan = Plan(MemoryBackend(0), 36_500, Days())
+    known = [Priority.BACKGROUND, Priority.TRIAL]
+    for priority, day, year in [
+        (Priority.FOREGROUND, 10**12, 10**12),
+        *((each, 10**12, 36_500) for each in known),
+        (Priority.FEED, 100, 36_500),
+        (Priority.VALIDATION, 90, 36_500),
+        (Priority.BACKFILL, 80, 36_500),
+    ]:
+        assert plan.windows(priority) == [Window("day", day, DAY + 1), Window("year", year, 365 * DAY)]
+    assert plan.windows() == plan.windows(Priority.FOREGROUND)
+
+
+def test_the_year_begins_with_the_first_call_and_is_everybodys() -> None:
+    clock = Days()
+    backend = MemoryBackend(0, clock)
+    assert Plan(backend, 36_500, clock).use() == PlanUse(36_500, 0, 0, 100, 0)
+    clock.now += 359 * DAY
+    later = Plan(backend, 36_500, clock)
+    # At least a week's worth is left for each day, after the year too.
+    assert later.use() == PlanUse(36_500, 0, 0, 36_500 // 7, 359)
+    clock.now -= 360 * DAY
+    assert Plan(backend, 36_500, clock).use().days == 0
+    assert later.use().days == -1
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"-5", b""])
+def test_junk_in_the_place_of_the_beginning_is_today(junk: bytes) -> None:
+    clock = Days()
+    backend = MemoryBackend(0, clock)
+    backend.set("plan:start", junk, 100)
+    assert Plan(backend, 36_500, clock).use().days == 0
+
+
+def test_a_backend_that_is_down_begins_no_year() -> None:
+    class Down(MemoryBackend):
+        is_down = True
+
+        def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
+            if self.is_down:
+                raise BackendDown("down")
+            return super().add(key, value, ttl)
+
+    clock = Days()
+    backend = Down(0, clock)
+    backend.set("plan:start", str(int(clock.now // DAY) - 10).encode(), 100)
+    plan = Plan(backend, 36_500, clock)
+    assert plan.use().days == 0
+    backend.is_down = False
+    assert plan.use().days == 10
+
+
+@pytest.mark.parametrize(
+    ("use", "days"),
+    [
+        (PlanUse(1000, 0, 0, 5, 10), None),
+        (PlanUse(1000, 1000, 10, 0, 10), 0.0),
+        (PlanUse(1000, 1200, 10, 0, 10), 0.0),
+        (PlanUse(1000, 50, 50, 5, 0), 19.0),
+        (PlanUse(1000, 1000, 1, 5, 400), None),
+        (PlanUse(730, 365, 1, 5, 364), None),
+        (PlanUse(365, 359, 1, 5, 359), None),
+        (PlanUse(365, 360, 1, 5, 359), pytest.approx(5 / (360 / 359))),
+    ],
+)
+def test_the_days_until_it_is_used_up_are_those_within_the_year(use: PlanUse, days: float | None) -> None:
+    assert use.days_until_used_up == days
+
+
+def test_a_plan_that_is_used_up_says_which_window_is() -> None:
+    clock = Days()
+    year = quota(clock, 3650)
+    assert spent(year, Priority.BACKFILL) == 8
+    with pytest.raises(QuotaUsedUp, match=r"^the budget of 8 calls per day is used up$"):
+        year.spend(priority=Priority.BACKFILL)
+    assert spent(year, Priority.FOREGROUND, 3642) == 3642
+    with pytest.raises(QuotaUsedUp, match=r"^the budget of 3650 calls per year is used up$"):
+        year.spend(priority=Priority.BACKGROUND)
+    year.spend(priority=Priority.FOREGROUND)
+    year.spend(priority=Priority.BACKGROUND, free=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
 from proxy.app import spawn
-from proxy.cache.backend import Backend, Window
+from proxy.cache.backend import Backend, BackendDown, Usage, Use, Window
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.redis import RedisBackend
 from proxy.clock import Priority
@@ -145,3 +146,126 @@ def test_moments_ahead_of_redis_clock_leave_the_window_in_time(redis_server: Run
     assert _taken(quota, 5, priority=Priority.FOREGROUND) == 0
     time.sleep(2.1)
     assert _taken(quota, 20, priority=Priority.FOREGROUND) == 10
+
+
+class Outages(MemoryBackend):
+    """A backend that can be down; its clock, the quota's too, moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.is_down = False
+        super().__init__(0, lambda: self.seconds)
+
+    def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
+        if self.is_down:
+            raise BackendDown("down")
+        return super().count(windows, calls, missed=missed)
+
+    def quota(self, *windows: Window, workers: int = 1) -> Quota:
+        return Quota(self, windows, workers=workers, clock=lambda: self.seconds)
+
+
+MINUTE = Window("minute", 100, 60)
+ALL = Priority.FOREGROUND
+
+
+def test_what_a_worker_made_alone_is_handed_in_once_the_backend_is_back() -> None:
+    backend = Outages()
+    quota = backend.quota(MINUTE, HOUR)
+    assert _taken(quota, 10, priority=ALL) == 10
+    backend.is_down = True
+    backend.seconds += 20
+    assert _taken(quota, 15, priority=ALL) == 15
+    assert [(use.used, use.frees_in) for use in quota.uses()] == [(25, 60.0), (25, 3600.0)]
+    backend.is_down = False
+    backend.seconds += 5
+    assert _taken(quota, 1, priority=ALL) == 1
+    assert [use.used for use in quota.uses()] == [26, 26]
+    backend.seconds += 36  # the first ten have left the minute
+    assert [use.used for use in quota.uses()] == [16, 26]
+    backend.seconds += 20
+    assert [use.used for use in quota.uses()] == [1, 26]
+
+
+def test_alone_each_of_two_workers_has_half_of_what_was_left() -> None:
+    backend = Outages()
+    first, second = (backend.quota(MINUTE, HOUR, workers=2) for _ in range(2))
+    assert _taken(first, 40, priority=ALL) == 40
+    second.uses()
+    backend.is_down = True
+    assert _taken(first, 100, priority=ALL) == 10  # half a minute's calls are a worker's whole part
+    assert _taken(second, 100, priority=ALL) == 30
+    with pytest.raises(QuotaUsedUp, match=r"^the budget of 100 calls per minute is used up$") as used_up:
+        second.spend(priority=ALL)
+    assert used_up.value.retry_after == 60
+    backend.seconds += 60
+    assert _taken(first, 100, priority=ALL) == 50
+    assert _taken(second, 100, priority=ALL) == 50
+
+
+def test_what_the_other_worker_could_have_made_stays_reserved_for_a_windows_time() -> None:
+    backend = Outages()
+    quota = backend.quota(MINUTE, HOUR, workers=2)
+    assert _taken(quota, 20, priority=ALL) == 20
+    backend.is_down = True
+    assert _taken(quota, 1, priority=ALL) == 1
+    backend.is_down = False
+    backend.seconds += 1
+    # 100 less 20 known, of which the other had half: 40.
+    assert _taken(quota, 100, priority=ALL) == 39
+    assert quota.uses()[0].used == 100
+    assert backend.quota(MINUTE).uses()[0].used == 60
+    backend.seconds += 60
+    assert _taken(quota, 101, priority=ALL) == 100
+
+
+def test_alone_refreshes_leave_their_fifth_to_who_waits() -> None:
+    backend = Outages()
+    quota = backend.quota(MINUTE, HOUR)
+    backend.is_down = True
+    assert _taken(quota, 100, priority=Priority.BACKGROUND) == 80
+    assert _taken(quota, 100, priority=ALL) == 20
+
+
+def test_before_anything_is_known_a_worker_has_its_part_of_each_window() -> None:
+    backend = Outages()
+    backend.is_down = True
+    quota = backend.quota(MINUTE, Window("hour", 30, 3600), workers=3)
+    assert _taken(quota, 100, priority=ALL) == 10
+    # The others may have made as many; what does not divide by three is nobody's.
+    assert [use.used for use in quota.uses()] == [31, 30]
+
+
+def test_a_second_outage_soon_after_the_first_gives_nothing_out_twice() -> None:
+    backend = Outages()
+    quota = backend.quota(MINUTE, HOUR)
+    made = _taken(quota, 30, priority=ALL)
+    for _ in range(3):
+        backend.is_down = True
+        made += _taken(quota, 20, priority=ALL)
+        backend.is_down = False
+        backend.seconds += 1
+        quota.uses()
+    backend.is_down = True
+    assert made + _taken(quota, 100, priority=ALL) == 100
+
+
+def test_a_free_call_that_hands_in_missed_ones_is_counted_like_any_other() -> None:
+    backend = Outages()
+    quota = backend.quota(MINUTE)
+    backend.is_down = True
+    quota.spend(priority=ALL, free=True)
+    backend.is_down = False
+    quota.spend(priority=ALL, free=True)
+    assert quota.uses()[0].used == 2
+    assert quota.plan_use() is None
+
+
+def test_a_backend_that_forgets_lets_no_process_exceed_its_window() -> None:
+    class Forgetful(Outages):
+        def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
+            return Usage(counted=True, uses=tuple(Use(window, 0, 0.0) for window in windows))
+
+    quota = Forgetful().quota(Window("minute", 5, 60))
+    assert _taken(quota, 10, priority=ALL) == 5
+    assert [(use.used, use.frees_in) for use in quota.uses()] == [(5, 60.0)]

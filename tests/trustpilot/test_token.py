@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,8 +18,9 @@ from proxy.cache.redis import RedisBackend
 from proxy.clock import Deadline
 from proxy.redis_link import RedisLink
 from proxy.trustpilot.errors import Failing, Malformed, Refused, TimedOut
-from proxy.trustpilot.token import DISTRUST_SECONDS, UNTOLD_SECONDS, Token, Tokens, read_token
+from proxy.trustpilot.token import DISTRUST_SECONDS, UNTOLD_SECONDS, Grant, Token, Tokens, read_token
 from tests.running import RunningRedis
+from tests.trustpilot.upstream import Upstream, Walk
 
 
 class Trustpilot:
@@ -213,3 +215,123 @@ def test_junk_under_the_tokens_key_counts_as_absent(redis_server: RunningRedis, 
     else:
         link.client.set(name, junk)
     assert trustpilot.tokens(on(redis_server)).token(soon()).text == "token-2"
+
+
+@pytest.mark.parametrize(
+    ("lasting", "renew_at", "expires_at"),
+    [
+        (100, 1090.0, 1100.0),
+        (10**9, 1000 + 30 * 86_400 - 4200, 1000 + 30 * 86_400),
+        (10**400, 1000 + UNTOLD_SECONDS * 0.9, 1000 + UNTOLD_SECONDS),
+        (-5, 1000.0, 1000.0),
+    ],
+)
+def test_a_token_is_renewed_in_its_last_tenth_and_held_for_a_month_at_most(
+    lasting: object, renew_at: float, expires_at: float
+) -> None:
+    token = read_token(json.dumps({"access_token": "t", "expires_in": lasting}).encode(), 1000)
+    assert (token.renew_at, token.expires_at) == (renew_at, expires_at)
+    assert token.is_fresh(renew_at - 1)
+    assert not token.is_fresh(renew_at)
+
+
+def test_a_token_may_be_long_and_has_no_space(caplog: pytest.LogCaptureFixture) -> None:
+    for text in ("!" + "~" * 8191, "t"):
+        assert read_token(json.dumps({"access_token": text}).encode(), 0).text == text
+    assert caplog.messages == ["Trustpilot does not say how long its access token lasts; holding it for 3600 s"] * 2
+    for text in ("x" * 8193, "a b", "ä"):
+        with pytest.raises(Malformed, match=r"^Trustpilot's answer holds no access token$"):
+            read_token(json.dumps({"access_token": text}).encode(), 0)
+    for body in (b"{", b"[" * 100_000):
+        with pytest.raises(Malformed, match=r"^Trustpilot's answer about the access token is not JSON$"):
+            read_token(body, 0)
+
+
+def test_a_stored_token_is_read_back_and_nothing_else() -> None:
+    token = Token("hush", 1.5, 2)
+    assert Token.decode(token.encode()) == token
+    for junk in (b"", b"7", b'["t", 1]', b'["t", "1", 2]', b'["t", 1, Infinity]', b'["t", true, 2]', b"[" * 100_000):
+        assert Token.decode(junk) is None
+
+
+def test_processes_share_a_token_in_a_backend(caplog: pytest.LogCaptureFixture) -> None:
+    trustpilot, backend = Trustpilot(lasting=1000), MemoryBackend(0)
+    first, second = (trustpilot.tokens(backend) for _ in range(2))
+    with caplog.at_level("INFO"):
+        assert first.token(soon()).text == second.token(soon()).text == "token-1"
+    assert caplog.messages == ["fetched an access token that lasts 1000 s"]
+    assert trustpilot.tokens(backend, "another").token(soon()).text == "token-2"
+    refused = first.token(soon())
+    assert [each.replace(refused, soon()).text for each in (first, second, first)] == ["token-3"] * 3
+    trustpilot.now += 2000
+    assert [each.token(soon()).text for each in (second, first)] == ["token-4"] * 2
+
+
+def test_junk_where_the_token_is_stored_is_told_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    trustpilot, backend = Trustpilot(), MemoryBackend(0)
+    name = "token:" + hashlib.sha256(b"account").hexdigest()[:16]
+    backend.set(name, b"junk", 1000)
+    assert trustpilot.tokens(backend).token(soon()).text == "token-1"
+    assert "what is stored as the access token is not the proxy's: treated as absent" in caplog.messages
+    stored = backend.get(name)
+    assert stored is not None
+    assert Token.decode(stored) == trustpilot.tokens(backend).token(soon())
+
+
+def test_a_token_that_has_run_out_already_is_stored_for_nobody() -> None:
+    trustpilot, backend = Trustpilot(lasting=0), MemoryBackend(0)
+    assert trustpilot.tokens(backend).token(soon()).text == "token-1"
+    assert backend.get("token:" + hashlib.sha256(b"account").hexdigest()[:16]) is None
+    assert trustpilot.tokens(backend).token(soon()).text == "token-2"
+
+
+def test_a_process_that_fetches_keeps_the_others_waiting() -> None:
+    trustpilot, backend = Trustpilot(), MemoryBackend(0)
+    name = "token:" + hashlib.sha256(b"account").hexdigest()[:16]
+    lock = backend.lock(name, 60)
+    assert lock
+    with pytest.raises(TimedOut, match=r"^Trustpilot did not hand out an access token in time$"):
+        trustpilot.tokens(backend).token(Deadline.after(0.02))
+    assert trustpilot.fetched == 0
+    backend.release(lock)
+    assert trustpilot.tokens(backend).token(soon()).text == "token-1"
+    assert backend.lock(name, 60)  # which was given back
+
+
+def test_a_failed_fetch_gives_the_lock_back() -> None:
+    trustpilot, backend = Trustpilot(), MemoryBackend(0)
+    trustpilot.failures = 1
+    tokens = trustpilot.tokens(backend)
+    assert _failure(tokens) == "down"
+    assert tokens.token(soon()).text == "token-2"
+
+
+def test_a_refusal_says_that_new_tokens_are_refused_too_for_a_while() -> None:
+    trustpilot = Trustpilot()
+    tokens = trustpilot.tokens()
+    token = tokens.token(soon())
+    tokens.distrust(token)
+    other = Token("other", trustpilot.now + 10, trustpilot.now + 20)
+    tokens.confirm(other)  # that another one works says nothing of this one
+    with pytest.raises(Refused, match=r"^Trustpilot refuses new access tokens too$"):
+        tokens.replace(token, soon())
+    assert tokens.replace(other, soon()) == token
+
+
+def test_the_key_and_the_secret_go_into_the_header_that_asks_for_a_token(upstream: Upstream, walk: Walk) -> None:
+    grant = Grant(walk.direct, api_url=upstream.url, api_key="the key", api_secret="ä:b", now=lambda: 7.0)
+    upstream.answers = [(200, {"access_token": "t", "expires_in": 100}), (401, {}), (503, {})]
+    assert grant.fetch() == Token("t", 97.0, 107.0)
+    for kind, message in (
+        (Refused, "Trustpilot refuses the proxy's API key and secret with 401"),
+        (Failing, "Trustpilot answered 503"),
+    ):
+        with pytest.raises(kind) as error:
+            grant.fetch()
+        assert str(error.value) == message
+    asked = upstream.asked[0]
+    assert (asked.method, asked.path) == ("POST", "/v1/oauth/oauth-business-users-for-applications/accesstoken")
+    assert asked.headers["Authorization"] == "Basic " + b64encode("the key:ä:b".encode()).decode()
+    assert asked.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert asked.headers["Accept"] == "application/json"
+    assert asked.body == b"grant_type=client_credentials"

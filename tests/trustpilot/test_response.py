@@ -1,0 +1,80 @@
+"""What a status means, as an error that says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.trustpilot.errors import (
+    Failing,
+    NotFound,
+    RateLimited,
+    Refused,
+    Rejected,
+    TrustpilotError,
+    TurnedAway,
+    Unreachable,
+)
+from proxy.trustpilot.response import Response
+
+HTML = {"Content-Type": "Text/HTML; charset=utf-8"}
+
+
+def _raised(status: int, headers: dict[str, str] | None = None, body: bytes = b"{}") -> TrustpilotError:
+    with pytest.raises(TrustpilotError) as error:
+        Response(status, headers or {}, body).raise_for_status()
+    return error.value
+
+
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_a_2xx_means_nothing_more(status: int) -> None:
+    Response(status, {}, b"").raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [
+        (199, Failing, "Trustpilot answered 199"),
+        (300, Failing, "Trustpilot answered 300"),
+        (302, Failing, "Trustpilot answered 302"),
+        (399, Failing, "Trustpilot answered 399"),
+        (400, Rejected, "Trustpilot rejects this request with 400"),
+        (401, Refused, "Trustpilot refuses the proxy's API key"),
+        (403, Refused, "Trustpilot refuses the proxy's API key"),
+        (404, NotFound, "Trustpilot does not know this"),
+        (408, Failing, "Trustpilot answered 408"),
+        (429, RateLimited, "Trustpilot's rate limit is reached"),
+        (499, Rejected, "Trustpilot rejects this request with 499"),
+        (500, Failing, "Trustpilot answered 500"),
+        (599, Failing, "Trustpilot answered 599"),
+    ],
+)
+def test_a_status_becomes_an_error_that_says_when_to_ask_again(
+    status: int, kind: type[TrustpilotError], message: str
+) -> None:
+    error = _raised(status)
+    assert (type(error), str(error), error.retry_after, error.retry_after_header) == (kind, message, 30, None)
+    error = _raised(status, {"Retry-After": "77"})
+    assert (type(error), error.retry_after, error.retry_after_header) == (kind, 77, 77)
+
+
+@pytest.mark.parametrize(("headers", "body"), [(HTML, b""), ({}, b" \n<html>"), ({"Content-Type": "x"}, b"<")])
+def test_a_403_that_is_a_page_comes_from_the_firewall(headers: dict[str, str], body: bytes) -> None:
+    error = _raised(403, {**headers, "Retry-After": "77"}, body)
+    assert (type(error), error.retry_after) == (TurnedAway, 77)
+    assert str(error) == "Trustpilot's firewall turns this proxy away with 403"
+    assert type(_raised(401, headers, body)) is Refused
+    assert not Response(200, headers, body).is_firewall_page
+
+
+def test_whose_credentials_are_refused_is_said() -> None:
+    with pytest.raises(Refused, match=r"^the secret$"):
+        Response(400, {}, b"").raise_for_status("the secret", refusals=(400,))
+    with pytest.raises(Rejected):
+        Response(401, {}, b"").raise_for_status("the secret", refusals=(400,))
+
+
+def test_an_error_knows_when_to_ask_again_and_what_was_received() -> None:
+    assert (Unreachable("x").retry_after, Unreachable("x").received) == (30, False)
+    assert Unreachable("x", retry_after=5).retry_after == 5
+    assert Unreachable("x", retry_after=5, retry_after_header=7, received=True).retry_after == 7
+    assert Unreachable("x", received=True).received
