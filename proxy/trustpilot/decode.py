@@ -363,11 +363,7 @@ def _read_event(given: Any) -> _Event | None:
                 return _EVENT.decode(given)
             except _REFUSED:
                 given = read_object(bytes(given))
-        data = given.get("eventData") if isinstance(given, dict) else None
-        if not isinstance(data, dict):
-            return None
-        data = {name: value for name, value in data.items() if name not in _ESSENTIAL or isinstance(value, str)}
-        return msgspec.convert(_fitting({**given, "eventData": data}, _EVENT_TYPE), _Event)
+        return msgspec.convert(_fitting(given, _EVENT_TYPE), _Event) if isinstance(given, dict) else None
     except Malformed:
         return None
 

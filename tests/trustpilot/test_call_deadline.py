@@ -30,6 +30,7 @@ def test_the_sweeper_cuts_a_connection_when_its_time_is_up(pair: Pair) -> None:
         deadline.stands(pair[0])
         assert (deadline.connected, deadline.expired) == (True, False)
         assert pair[0].recv(1) == b""
+        assert time.monotonic() >= deadline.at
         assert deadline.expired
     assert deadline.over
 
@@ -53,6 +54,7 @@ def test_a_call_that_is_over_is_not_cut_and_its_thread_ends(pair: Pair) -> None:
     with sweeper.after(0.02) as first:
         first.stands(pair[0])
         [sweeping] = {*threading.enumerate()} - before
+    assert (sweeping.name, sweeping.daemon) == ("call-deadlines", True)
     sweeping.join(10)
     assert not sweeping.is_alive()
     assert not first.expired

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import pytest
@@ -16,8 +17,10 @@ from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Call, CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot
 from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, QuotaUsedUp, Rejected
+from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.response import Response
+from proxy.trustpilot.shop_calls import DeletionCalls, ShopCalls
 from proxy.trustpilot.token import Grant
 from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox
@@ -297,3 +300,45 @@ def test_a_direct_call_passes_bulkhead_and_quota_only(
             slots.enter_context(walk.bulkhead.slot(Priority.FOREGROUND, Deadline.after(0)))
         with pytest.raises(Busy):
             walk.direct.send("POST", f"{upstream.url}/x", headers={}, timeout=0, priority=priority)
+
+
+def test_every_call_ends_with_its_deadline(upstream: Upstream, walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[object] = []
+    send = walk.transport.send
+
+    def noted(
+        method: str, url: str, *, headers: Mapping[str, str], data: bytes | None = None, timeout: float | None = None
+    ) -> Response:
+        times.append(timeout)
+        return send(method, url, headers=headers, data=data, timeout=timeout)
+
+    monkeypatch.setattr(walk.transport, "send", noted)
+    monkeypatch.setattr(walk.transport, "timeout", 4.0)
+    lists: dict[str, object] = {
+        "reviews": [],
+        "productReviews": [],
+        "summaries": [],
+        "consumers": [],
+        "numberOfReviews": {},
+    }
+    upstream.answers = [(200, {**lists, "access_token": "t", "url": "https://t.example/"})]
+    client, priority = walk.client, Priority.FOREGROUND
+    shop = ShopCalls(client, walk.transport, walk.tokens, api_url=upstream.url)
+    deletions = DeletionCalls(client, walk.transport, api_url=upstream.url, api_key="k")
+    api = InvitationApi(
+        walk.direct, walk.tokens, api_url=upstream.url, invitations_url=upstream.url, business_user=None
+    )
+    _page(walk, "A")
+    client.business_unit("unit", priority=priority)
+    client.summary("unit", "A", source="trustpilot", priority=priority)
+    client.batch_summaries("unit", ["A"], priority=priority)
+    shop.feed("unit", 1, priority=priority)
+    deletions.reviews(0, None)
+    walk.direct.send("GET", upstream.url, headers={})
+    soon = Deadline.after(3)
+    walk.direct.send("GET", upstream.url, headers={}, timeout=3)
+    api.invite("unit", b"{}", soon)
+    api.link("unit", {}, soon, of_products=True)
+    assert len(times) == 11  # the token's call is one
+    assert all(isinstance(each, float) and 2 < each <= 4 for each in times)
+    assert all(isinstance(each, float) and each <= 3 for each in times[-3:])
