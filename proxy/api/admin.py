@@ -9,6 +9,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 from proxy.api import parameters
 from proxy.api.errors import problem
 from proxy.api.parameters import Query
+from proxy.api.schemas import Alive, Applied, Calls, Plan, Purged, Ready
 from proxy.cache import Tiered
 from proxy.reviews import Updates
 from proxy.reviews.models import products_query
@@ -33,7 +34,7 @@ def health(
 
     @endpoints.get("/healthz")
     def alive() -> Response:
-        return jsonify(status="alive")
+        return jsonify(Alive(status="alive"))
 
     @endpoints.get("/readyz")
     def ready() -> Response:
@@ -41,25 +42,30 @@ def health(
             return problem(503, "the proxy is stopping; it finishes what is under way")
         if not store.is_reachable():
             return problem(503, "the store can't be reached; answers come from this worker's memory meanwhile")
-        calls = {use.window.name: {"used": use.used, "limit": use.window.calls} for use in quota.uses()}
-        use = quota.plan_use()
-        plan = use and {
-            "limit": use.limit,
-            "used": use.used,
-            "today": use.today,
-            "share_of_today": use.share,
-            "days_until_used_up": use.days_until_used_up,
+        calls: dict[str, Calls] = {
+            use.window.name: {"used": use.used, "limit": use.window.calls} for use in quota.uses()
         }
-        fresh = store.lifetimes.fresh_now
-        paused = "paused" if breaker.is_open else "calling"
-        return jsonify(
-            status="ready",
-            trustpilot=paused,
-            calls=calls,
-            plan=plan,
-            fresh_seconds=round(fresh),
-            sync=sync.counts() if sync else None,
+        use = quota.plan_use()
+        plan: Plan | None = (
+            None
+            if use is None
+            else {
+                "limit": use.limit,
+                "used": use.used,
+                "today": use.today,
+                "share_of_today": use.share,
+                "days_until_used_up": use.days_until_used_up,
+            }
         )
+        found: Ready = {
+            "status": "ready",
+            "trustpilot": "paused" if breaker.is_open else "calling",
+            "calls": calls,
+            "plan": plan,
+            "fresh_seconds": round(store.lifetimes.fresh_now),
+            "sync": sync.counts() if sync else None,
+        }
+        return jsonify(found)
 
     return endpoints
 
@@ -87,7 +93,7 @@ def updates(changes: Updates, settings: Settings) -> Blueprint:
         selection = parameters.selection(Query.parse(request.query_string), units)
         request.get_data()  # empty as a rule; a malformed one is refused before anything is forgotten
         changes.purge(selection.business_unit, selection.skus)
-        return jsonify(purged=[products_query(sku)[1] for sku in selection.skus])
+        return jsonify(Purged(purged=[products_query(sku)[1] for sku in selection.skus]))
 
     @endpoints.post("/hooks/trustpilot")
     def hook() -> Response:
@@ -100,6 +106,6 @@ def updates(changes: Updates, settings: Settings) -> Blueprint:
         except Malformed as error:
             return problem(400, f"{error}; takes Trustpilot's webhook, an object with a list of events")
         changes.apply(unit, events)
-        return jsonify(applied=len(events), ignored=ignored)
+        return jsonify(Applied(applied=len(events), ignored=ignored))
 
     return endpoints

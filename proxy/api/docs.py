@@ -19,49 +19,6 @@ Json = dict[str, Any]
 EXAMPLES: Json = json.loads((files(__package__) / "examples.json").read_text("utf-8"))
 """Real answers by path, recorded from the sandbox's sample reviews by ``python -m tools.examples``."""
 
-FIELDS = {
-    "found": "whether there are reviews to show; false in every error too",
-    "count": "how many there are in this answer",
-    "sku": "the SKUs that were asked for, comma-separated",
-    "scope": "product, or business when the shop's own reviews stand in",
-    "error": "why there is nothing; only with on_error=empty",
-    "summary": "the product's rating over all its reviews; null when it can't be had",
-    "average": "1 to 5; null without reviews",
-    "average_text": "the same as text, with one decimal",
-    "stars": "in halves, as Trustpilot rounds; of a review 1 to 5",
-    "stars_icons": "five signs: ★, ½, ☆",
-    "stars_alt": "the rating in words, for alt",
-    "stars_image": "Trustpilot's picture of it, 256×48",
-    "total": "reviews in all",
-    "total_text": "the same as text",
-    "distribution": "how many there are of each rating",
-    "reviews": "the reviews, newest first",
-    "products": "a block for each SKU, in the order asked",
-    "id": "Trustpilot's own",
-    "source": "trustpilot, or imported from an earlier platform",
-    "content": "the text, escaped unless format=text",
-    "truncated": "whether max_chars cut it",
-    "author": "the name that the reviewer shows",
-    "date": "the day it was written, UTC",
-    "date_text": "the same for people",
-    "created_at": "the moment it was written",
-    "language": "ISO 639-1",
-    "trust_score": "Trustpilot's rating of the shop, 1 to 5; null without reviews",
-    "trust_score_text": "the same as text, with one decimal",
-    "label": "Trustpilot's word for it, such as Excellent",
-    "title": "of a review of the shop",
-    "url": "the link, for one customer and one order",
-    "reply": "the shop's answer, or null",
-    "image": "the address of a photo, or null",
-    "attributes": "ratings of single qualities",
-    "name": "what is rated",
-    "rating": "1 to 5",
-    "disclosure": "which reviews are shown; has to be said",
-    "links": "where to read on",
-    "trustpilot": "the shop's page at Trustpilot; in /readyz whether it is called",
-    "detail": "what is wrong, and what would be right",
-}
-
 
 @dataclass(frozen=True)
 class Field:
@@ -130,8 +87,7 @@ def _fields(schema: Json, schemas: Json, path: str) -> Iterator[Field]:
         yield from _fields(schema["items"], schemas, f"{path}[]")
     for name, inner in schema.get("properties", {}).items():
         whole = f"{path}.{name}".lstrip(".")
-        inner = _resolved(inner, schemas)
-        yield Field(whole, _kind(inner), inner.get("description") or FIELDS.get(name, ""))
+        yield Field(whole, _kind(inner, schemas), inner.get("description", ""))
         for one in inner.get("anyOf", [inner]):
             yield from _fields(one, schemas, whole)
 
@@ -140,9 +96,12 @@ def _resolved(schema: Json, schemas: Json) -> Json:
     return schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
-def _kind(schema: Json) -> str:
+def _kind(schema: Json, schemas: Json) -> str:
+    schema = _resolved(schema, schemas)
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_kind(one) for one in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(_kind(one, schemas) for one in schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
     if "const" in schema:
         return json.dumps(schema["const"])
     kind = schema.get("type", "any")

@@ -13,6 +13,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from proxy.api.parameters import BadParameter, UnknownBusinessUnit
 from proxy.api.responses import CAUSE
+from proxy.api.schemas import Problem
 from proxy.cache import BackendDown
 from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, LinkLate, RecordsDown
 from proxy.reviews import Unavailable
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 def problem(status: int, detail: str) -> Response:
     """Return a problem. ``found`` is false so that a template's ``{% if x.found %}`` needs no second case."""
     title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "found": False}
+    body: Problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "found": False}
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     return Response(text, status, content_type="application/problem+json", headers={"Cache-Control": "no-store"})
 

@@ -86,10 +86,8 @@ def described(settings: Settings) -> Json:
     product = (p.SKU, p.PRODUCT_URL, imported, *_VIEW, unit)
     paths: Json = {
         "/v1/reviews": _get("One product block", "Block", product, _UNDER_LOAD, cached=True),
-        "/v1/products": _get(
-            "A block per SKU", "Products", (p.SKUS, imported, *_VIEW, unit), _UNDER_LOAD, cached=True
-        ),
-        "/v1/summary": _get("Stars only", "Summary", (*_SUMMARY, imported, unit), _UNDER_LOAD, cached=True),
+        "/v1/products": _get("A block per SKU", "Blocks", (p.SKUS, imported, *_VIEW, unit), _UNDER_LOAD, cached=True),
+        "/v1/summary": _get("Stars only", "ProductRating", (*_SUMMARY, imported, unit), _UNDER_LOAD, cached=True),
         "/v1/fragment": _fragment((*(one for one in product if one is not p.FORMAT), p.STYLE, p.CHANNEL)),
         DROP_IN_REVIEWS: _get(
             "Reviews in Trustpilot's own shape",
@@ -105,7 +103,7 @@ def described(settings: Settings) -> Json:
             (404, *_UNDER_LOAD),
             cached=True,
         ),
-        "/v1/business": _get("The shop itself", "Business", (*_BUSINESS, unit), _UNDER_LOAD, cached=True),
+        "/v1/business": _get("The shop itself", "BusinessAnswer", (*_BUSINESS, unit), _UNDER_LOAD, cached=True),
         DROP_IN_BUSINESS_UNIT: _get(
             "A business unit in Trustpilot's own shape",
             "TrustpilotBusinessUnit",

@@ -289,14 +289,17 @@ def _several_skus(most: int) -> Several:
 
 def of_imported(*, default: bool) -> Parameter[bool]:
     """Return the parameter that asks for imported reviews."""
-    choices = ("true", "false") if default else ("false", "true")
-    return Parameter(
-        "imported",
-        "true: merge reviews imported from an earlier platform",
-        Choice(choices, "takes true or false"),
-        default,
-        lambda word: bool(word == "true"),
-    )
+    meaning = "true: merge reviews imported from an earlier platform"
+    return _one_of_two("imported", meaning, "true", "false", default=default, words="takes true or false")
+
+
+def _one_of_two(
+    name: str, meaning: str, yes: str, no: str, *, default: bool = False, words: str = ""
+) -> Parameter[bool]:
+    """Return a parameter that asks for something with ``yes``, and for the opposite with ``no``."""
+    choices = (yes, no) if default else (no, yes)
+    takes = Choice(choices, words or f"takes {' or '.join(choices)}")
+    return Parameter(name, meaning, takes, default, lambda word: bool(word == yes))
 
 
 SKU = ListParameter(
@@ -325,12 +328,12 @@ LANGUAGE = ListParameter(
 )
 LIMIT = Parameter("limit", "how many reviews", WholeNumber(1, 20), 3, int)
 BUSINESS_LIMIT = Parameter("limit", "how many reviews", WholeNumber(0, 20), 3, int)
-FALLBACK: Parameter[bool] = Parameter(
+FALLBACK = _one_of_two(
     "fallback",
     "business: when nothing is found, the shop's own rating and reviews, with scope business",
-    Choice(("none", "business"), "takes business"),
-    default=False,
-    make=lambda word: bool(word == "business"),
+    "business",
+    "none",
+    words="takes business",
 )
 SORT: Parameter[Literal["newest", "highest"]] = Parameter(
     "sort",
@@ -346,25 +349,15 @@ MAX_CHARS: Parameter[int | None] = Parameter(
 MAX_AGE_DAYS: Parameter[int | None] = Parameter(
     "max_age_days", "only reviews written in the last so many days", WholeNumber(1, 3650), None, int
 )
-WITH_IMAGE: Parameter[bool] = Parameter(
-    "with_image",
-    "true: only reviews with a photo",
-    Choice(("false", "true"), "takes false or true"),
-    default=False,
-    make=lambda word: bool(word == "true"),
-)
+WITH_IMAGE = _one_of_two("with_image", "true: only reviews with a photo", "true", "false")
 MIN_REVIEWS = Parameter(
     "min_reviews", "show none unless the product has so many reviews in all", WholeNumber(0, 1_000_000), 0, int
 )
 MIN_AVERAGE: Parameter[float | None] = Parameter(
     "min_average", "show none unless the product's average is as high", Decimals(1, 5), None, float
 )
-FORMAT: Parameter[bool] = Parameter(
-    "format",
-    "html: escaped, safe in an e-mail; text: plain, for push, SMS and in-app",
-    Choice(("html", "text"), "takes html or text"),
-    default=True,
-    make=lambda word: bool(word == "html"),
+FORMAT = _one_of_two(
+    "format", "html: escaped, safe in an e-mail; text: plain, for push, SMS and in-app", "html", "text", default=True
 )
 DISPLAY_LOCALE: Parameter[Display] = Parameter(
     "display_locale",
@@ -380,13 +373,7 @@ STYLE: Parameter[Style] = Parameter(
     "card",
     lambda word: "line" if word == "line" else "card",
 )
-CHANNEL: Parameter[bool] = Parameter(
-    "channel",
-    "html: for an e-mail; text: one plain line, for push and SMS",
-    Choice(("html", "text"), "takes html or text"),
-    default=False,
-    make=lambda word: bool(word == "text"),
-)
+CHANNEL = _one_of_two("channel", "html: for an e-mail; text: one plain line, for push and SMS", "text", "html")
 LOCALE: Parameter[str | None] = Parameter(
     "locale",
     "language of attribute names, passed to Trustpilot",
@@ -394,12 +381,8 @@ LOCALE: Parameter[str | None] = Parameter(
     None,
     _locale,
 )
-ON_ERROR: Parameter[bool] = Parameter(
-    "on_error",
-    "empty: answer 200 with found: false and error when Trustpilot can't be had",
-    Choice(("error", "empty"), "takes error or empty"),
-    default=False,
-    make=lambda word: bool(word == "empty"),
+ON_ERROR = _one_of_two(
+    "on_error", "empty: answer 200 with found: false and error when Trustpilot can't be had", "empty", "error"
 )
 PAGE = Parameter("page", "which page", WholeNumber(1, FURTHEST), 1, int)
 PER_PAGE = Parameter("perPage", "reviews per page", WholeNumber(1, 100), 20, int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 MOST_IN_BATCH = 100
+
+Body = TypeVar("Body", bound=Mapping[str, Any])
 
 
 class _Batch(Struct):
@@ -123,8 +125,8 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
     def answered(
         asked: Read,
         selection: Selection,
-        read: Callable[[], Answer],
-        empty: Callable[[str], dict[str, Any]],
+        read: Callable[[], Answer[Body]],
+        empty: Callable[[str], Body],
     ) -> Reply:
         empty_instead = parameters.on_error_empty(asked.query)
         try:

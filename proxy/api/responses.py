@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from random import getrandbits
@@ -113,7 +113,7 @@ class Reply:
 
 
 def answer(
-    body: dict[str, Any] | str,
+    body: Mapping[str, Any] | str,
     sources: Sources | None,
     now: Now,
     ignored: str = "",

@@ -1,103 +1,133 @@
-"""The JSON of the contract's answers and bodies, as JSON Schema for ``/openapi.json``."""
+"""The JSON of the contract's answers and bodies, as JSON Schema for ``/openapi.json``.
+
+Answers are described by the types that they are made as; bodies by what :mod:`proxy.invitations` takes.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hints, is_typeddict
+
+import msgspec
+from msgspec import Meta
 
 from proxy.invitations import links
 from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, VISIBLE
+from proxy.reviews import answers
+from proxy.reviews.answers import Count, is_
 
 Json = dict[str, Any]
 
 
-def _object(properties: Json, optional: tuple[str, ...] = (), *, open_: bool = False) -> Json:
-    schema: Json = {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in properties if name not in optional],
-    }
-    return schema if open_ else {**schema, "additionalProperties": False}
+class Problem(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: Annotated[str, is_("what is wrong, and what would be right")]
+    found: Annotated[bool, Meta(extra_json_schema={"const": False})]
+
+
+class NextPage(TypedDict):
+    href: str
+    method: str
+    rel: str
+
+
+class TrustpilotReviews(TypedDict):
+    productReviews: list[Json]
+    links: list[NextPage]
+
+
+class TrustpilotServiceReviews(TypedDict):
+    reviews: list[Json]
+    links: list[NextPage]
+
+
+class TrustpilotSummaries(TypedDict):
+    summaries: list[answers.TrustpilotProduct]
+
+
+class Purged(TypedDict):
+    purged: Annotated[list[str], is_("what was dropped, where it was cached")]
+
+
+class Applied(TypedDict):
+    applied: Annotated[Count, is_("events that changed what is cached")]
+    ignored: Annotated[Count, is_("events of other kinds")]
+
+
+class Alive(TypedDict):
+    status: Literal["alive"]
+
+
+class Calls(TypedDict):
+    used: Count
+    limit: Count
+
+
+class Plan(Calls):
+    today: Count
+    share_of_today: Annotated[Count, is_("calls that the plan has for today")]
+    days_until_used_up: Annotated[float | None, is_("if it goes on like this; null: not this year")]
+
+
+class Ready(TypedDict):
+    status: Literal["ready"]
+    trustpilot: Annotated[Literal["calling", "paused"], is_("whether it is called")]
+    calls: Annotated[dict[str, Calls], is_("by window")]
+    plan: Annotated[Plan | None, is_("the year's calls; null: unlimited")]
+    fresh_seconds: Annotated[Count, is_("age until which a copy is fresh now")]
+    sync: Annotated[Json | None, is_("how far the copies are kept true; null: SYNC is off")]
+
+
+class Token(TypedDict):
+    access_token: str
+    token_type: str
+    expires_in: str
+
+
+class Link(TypedDict):
+    found: bool
+    url: Annotated[str, is_("the link, for one customer and one order")]
+
+
+class Status(TypedDict):
+    """What the page of the same address shows; keys are added with time."""
+
+    state: Literal["well", "attention"]
+    notices: Annotated[list[str], is_("a sentence for each thing that somebody should know")]
+    version: str
+
+
+class Batch(TypedDict):
+    skus: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[^\s,\x00-\x1f\x7f-\x9f\ufffd{}$]{1,200}$")]],
+        Meta(min_length=1, max_length=100),
+    ]
+
+
+class Grant(TypedDict):
+    grant_type: NotRequired[Literal["client_credentials"]]
+
+
+_OPEN = frozenset({"Batch", "Grant", "Problem", "Status"})
+"""They may have other keys."""
+
+
+def _of_types() -> dict[str, Json]:
+    types = {known.__name__: known for known in (*vars(answers).values(), *globals().values()) if is_typeddict(known)}
+    _, schemas = msgspec.json.schema_components(types.values(), ref_template="#/components/schemas/{name}")
+    for name, schema in schemas.items():
+        # msgspec sorts them.
+        schema["properties"] = {key: schema["properties"][key] for key in get_type_hints(types[name])}
+        if name not in _OPEN:
+            schema["additionalProperties"] = False
+    return schemas
 
 
 def _or_null(schema: Json) -> Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _list(schema: Json) -> Json:
-    return {"type": "array", "items": schema}
-
-
-TEXT: Json = {"type": "string"}
-COUNT: Json = {"type": "integer", "minimum": 0}
-TRUE_OR_FALSE: Json = {"type": "boolean"}
-STARS: Json = {"type": "integer", "minimum": 1, "maximum": 5}
-HALF_STARS: Json = {"enum": [half / 2 for half in range(11)]}
-ADDRESS_OR_NULL: Json = _or_null({"type": "string", "pattern": "^https?://"})
-AVERAGE: Json = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 5}, {"type": "null"}]}
-NO: Json = {"const": False}
-
-_NUMBERS = ("five_stars", "four_stars", "three_stars", "two_stars", "one_star")
-_STARS: Json = {
-    "average": AVERAGE,
-    "average_text": TEXT,
-    "stars": _or_null(HALF_STARS),
-    "stars_icons": TEXT,
-    "stars_alt": TEXT,
-    "stars_image": ADDRESS_OR_NULL,
-    "total": COUNT,
-    "total_text": TEXT,
-    "distribution": _object(dict.fromkeys(_NUMBERS, COUNT)),
-}
-_REVIEW = _object(
-    {
-        "id": _or_null(TEXT),
-        "stars": STARS,
-        "stars_icons": TEXT,
-        "source": {"enum": ["trustpilot", "imported"]},
-        "content": TEXT,
-        "truncated": TRUE_OR_FALSE,
-        "author": TEXT,
-        "date": _or_null(TEXT),
-        "date_text": TEXT,
-        "created_at": _or_null(TEXT),
-        "language": _or_null(TEXT),
-        "reply": _or_null(TEXT),
-        "image": _or_null(TEXT),
-        "attributes": _list(_object({"name": TEXT, "rating": {"type": ["number", "null"]}})),
-    }
-)
-_BUSINESS = _object(
-    {
-        "found": TRUE_OR_FALSE,
-        "name": TEXT,
-        "trust_score": AVERAGE,
-        "trust_score_text": TEXT,
-        **{name: _STARS[name] for name in ("stars", "stars_icons", "stars_alt", "stars_image")},
-        "label": TEXT,
-        "total": COUNT,
-        "total_text": TEXT,
-        "count": COUNT,
-        "reviews": _list(_object({**_REVIEW["properties"], "title": TEXT})),
-        "disclosure": TEXT,
-        "links": _object({"trustpilot": ADDRESS_OR_NULL}),
-        "error": TEXT,
-    },
-    ("error",),
-)
-_BLOCK = _object(
-    {
-        "sku": TEXT,
-        "found": TRUE_OR_FALSE,
-        "count": COUNT,
-        "scope": {"enum": ["product", "business"]},
-        "summary": _or_null(_object(_STARS)),
-        "reviews": _list(_REVIEW),
-        "disclosure": TEXT,
-        "links": _object({"trustpilot": ADDRESS_OR_NULL}),
-        "error": TEXT,
-    },
-    ("error",),
-)
 _UNRENDERED = r"\{\{|\}\}|\{%|\$\{"
 _NULL: Json = {"type": "null"}
 _SEND_TIME: Json = _or_null({"type": "string", "pattern": VISIBLE, "examples": ["2026-01-31T09:00:00"]})
@@ -180,58 +210,15 @@ _INVITATION: Json = {
 }
 
 SCHEMAS: dict[str, Json] = {
-    "Block": _BLOCK,
-    "Products": _object(
-        {"found": TRUE_OR_FALSE, "count": COUNT, "products": _list(_BLOCK), "error": TEXT}, ("error",)
-    ),
-    "Summary": _object({"sku": TEXT, "found": TRUE_OR_FALSE, **_STARS, "error": TEXT}, ("error",)),
-    "TrustpilotReviews": _object({"productReviews": _list({"type": "object"}), "links": _list({"type": "object"})}),
-    "TrustpilotSummary": _object(
-        {
-            "starsAverage": {"type": "number"},
-            "numberOfReviews": _object(
-                dict.fromkeys(("total", "oneStar", "twoStars", "threeStars", "fourStars", "fiveStars"), COUNT)
-            ),
-        }
-    ),
-    "Business": _BUSINESS,
-    "TrustpilotBusinessUnit": _object({"id": TEXT, "displayName": TEXT}, open_=True),
-    "TrustpilotServiceReviews": _object({"reviews": _list({"type": "object"}), "links": _list({"type": "object"})}),
-    "TrustpilotSummaries": _object({"summaries": _list({"type": "object"})}),
-    "Batch": _object(
-        {
-            "skus": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 100,
-                "items": {"type": "string", "pattern": r"^[^\s,\x00-\x1f\x7f-\x9f\ufffd{}$]{1,200}$"},
-            }
-        },
-        open_=True,
-    ),
-    "Problem": _object(
-        {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT, "found": NO}, open_=True
-    ),
-    "Purged": _object({"purged": _list(TEXT)}),
-    "Applied": _object({"applied": COUNT, "ignored": COUNT}),
+    **_of_types(),
     # The settings page of Trustpilot's sends an empty object as a test.
-    "Webhook": {"anyOf": [_object({"events": _list({})}, open_=True), {"type": "object", "maxProperties": 0}]},
-    "Alive": _object({"status": {"const": "alive"}}),
-    "Ready": _object(
-        {
-            "status": {"const": "ready"},
-            "trustpilot": {"enum": ["calling", "paused"]},
-            "calls": {"type": "object", "additionalProperties": _object({"used": COUNT, "limit": COUNT})},
-        },
-        open_=True,
-    ),
-    "Status": _object(
-        {"state": {"enum": ["well", "attention"]}, "notices": _list(TEXT), "version": TEXT}, open_=True
-    ),
-    "Token": _object({"access_token": TEXT, "token_type": TEXT, "expires_in": TEXT}),
-    "Grant": _object({"grant_type": {"const": "client_credentials"}}, ("grant_type",), open_=True),
+    "Webhook": {
+        "anyOf": [
+            {"type": "object", "properties": {"events": {"type": "array", "items": {}}}, "required": ["events"]},
+            {"type": "object", "maxProperties": 0},
+        ]
+    },
     "Invitation": _INVITATION,
     "LinkRequest": _link_request(_NULL, number={"anyOf": [_TEXT, {"type": "integer"}]}),
     "LinkForm": _link_request(number=_TEXT),
-    "Link": _object({"found": TRUE_OR_FALSE, "url": TEXT}),
 }

@@ -10,6 +10,7 @@ from proxy.cache.cache import Fetch
 from proxy.cache.singleflight import Call
 from proxy.clock import Deadline, Now, Spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
+from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
 from proxy.trustpilot import TrustpilotError
 
@@ -51,7 +52,7 @@ def cached_skus(cache: Cache, business_unit: str) -> list[str]:
 
 def blocks(
     reviews: ProductReviews, selection: Selection, skus: list[str], view: View
-) -> Iterator[tuple[str, dict[str, Any] | None]]:
+) -> Iterator[tuple[str, Block | None]]:
     """Yield each SKU with its block, ``None`` where not all of it is cached."""
     for sku in skus:
         alone = Selection(selection.business_unit, (sku,), selection.locale, selection.sources)

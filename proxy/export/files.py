@@ -12,7 +12,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -53,7 +53,7 @@ def catalog_id(sku: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", sku)[: _LONGEST_ID - 13] + "-" + digest
 
 
-def row(sku: str, block: dict[str, Any], reviews: int) -> dict[str, str | float | None]:
+def row(sku: str, block: Mapping[str, Any], reviews: int) -> dict[str, str | float | None]:
     """Return one product as a flat row; without so many reviews the last ones' columns are empty."""
     summary = block["summary"] or {}
     cells: dict[str, str | float | None] = {

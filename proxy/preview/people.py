@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from msgspec import structs, to_builtins
+
 from proxy.preview.braze import Profile, RefusedError, Request, Response
-from proxy.reviews.block import trimmed_summary
-from proxy.reviews.display import Display, display_in, stars_icons
+from proxy.reviews import models
+from proxy.reviews.answers import Block, BusinessAnswer, Rating
+from proxy.reviews.block import product_block, trimmed_summary
+from proxy.reviews.business import Business
+from proxy.reviews.display import Display, display_in
 from proxy.reviews.fragment import Style, html_fragment, text_fragment
+from proxy.reviews.models import Attachment, Comment, Consumer, File, Review, ServiceReview, Shop, Source
 from proxy.reviews.summary import NOTHING, Summary
+from proxy.reviews.view import ALL_STARS, View
 
 _ATTRIBUTE = re.compile(r"(?<![\w.])\$\{\s*([^{}]+?)\s*\}")
 _NAMESPACED = re.compile(
@@ -33,12 +38,42 @@ _SAMPLES = {
     "country": "SE",
     "language": "en",
 }
-_TEXTS = (
-    ("Arrived in two days & fits perfectly, it’s just what we were looking for.", "Kevin Bob", 5),
-    ("Good value. The lid is a little stiff at first, but it gets better with use.", "Maja L.", 4),
-    ("Does what it says. I’d have liked a longer cable, that is all.", "Tom & Ida", 4),
-    ("It broke after a week, and the shop sent me a new one at once.", "Chris", 2),
-)
+_PHOTO = Attachment(processed_files=[File(mime_type="image/jpeg", url="https://shop.example.com/photo.jpg")])
+_WHOLE = [
+    Review(
+        id=f"{number:024x}",
+        created_at=f"2026-10-{14 - number}T17:42:40Z",
+        stars=stars,
+        content=text,
+        consumer=Consumer(id="1", display_name=author),
+        language="en",
+        attribute_ratings=[models.Rating(attribute_name="Value for money", rating=4.0)],
+        attachments=[_PHOTO],
+        first_company_comment=Comment(comment="Thank you, we’re glad you like it!"),
+    )
+    for number, (text, author, stars) in enumerate(
+        (
+            ("Arrived in two days & fits perfectly, it’s just what we were looking for.", "Kevin Bob", 5),
+            ("Good value. The lid is a little stiff at first, but it gets better with use.", "Maja L.", 4),
+            ("Does what it says. I’d have liked a longer cable, that is all.", "Tom & Ida", 4),
+            ("It broke after a week, and the shop sent me a new one at once.", "Chris", 2),
+        )
+    )
+]
+_WITH_GAPS = [
+    Review(
+        id=review.id,
+        created_at=None,
+        stars=review.stars,
+        content=None if number == 1 else review.content,
+        consumer=None,
+        language=None,
+        attribute_ratings=[],
+        attachments=[],
+        first_company_comment=None,
+    )
+    for number, review in enumerate(_WHOLE)
+]
 
 _COUNTED = Summary(4.3, 153, (13, 4, 9, 31, 96))
 
@@ -163,103 +198,52 @@ class CannedTransport:
     def _counted(self) -> Summary:
         return NOTHING if self.answer in ("empty", "down") else _COUNTED
 
-    def _summary(self, display: Display) -> dict[str, Any]:
+    def _summary(self, display: Display) -> Rating:
         return trimmed_summary(self._counted, display, self)
 
-    def _block(self, sku: str, query: Mapping[str, str]) -> dict[str, Any]:
-        display = _display(query)
-        stars = {int(star) for star in query.get("stars", "").split(",") if star.strip() in "12345" and star.strip()}
-        reviews = self._reviews(query, display, stars)
-        summary = self._summary(display)
-        sort: Literal["newest", "highest"] = "highest" if query.get("sort") == "highest" else "newest"
-        return {
-            "sku": sku,
-            "found": bool(reviews),
-            "count": len(reviews),
-            "scope": "product",
-            "summary": None if self.answer == "nulls" else summary,
-            "reviews": reviews,
-            "disclosure": display.disclosure(stars or {1, 2, 3, 4, 5}, sort) if reviews else "",
-            "links": {"trustpilot": self.shop_page("")},
-        }
+    def _block(self, sku: str, query: Mapping[str, str]) -> Block:
+        view = _view(query)
+        shown: list[tuple[Review, Source]] = [(review, "trustpilot") for review in self._reviews(view)]
+        summary = None if self.answer == "nulls" else self._counted
+        return product_block(sku, summary, shown, view, self, "")
 
-    def _reviews(self, query: Mapping[str, str], display: Display, stars: set[int]) -> list[dict[str, Any]]:
+    def _reviews(self, view: View) -> list[Review]:
         if self.answer in ("empty", "down"):
             return []
-        limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 3
-        longest = int(query["max_chars"]) if query.get("max_chars", "").isdecimal() else 0
-        has_gaps = self.answer == "nulls"
-        reviews = []
-        for number, (text, author, given) in enumerate(_TEXTS):
-            if stars and given not in stars:
-                continue
-            content = text if not longest or len(text) <= longest else f"{text[: longest - 1].rpartition(' ')[0]}…"
-            escape = str if query.get("format") == "text" else html.escape
-            day = date(2026, 10, 14 - number)
-            review = {
-                "id": f"{number:024x}",
-                "stars": given,
-                "stars_icons": stars_icons(given),
-                "source": "trustpilot",
-                "content": escape(content),
-                "truncated": content != text,
-                "author": escape(author),
-                "date": day.isoformat(),
-                "date_text": display.date(day),
-                "created_at": f"{day.isoformat()}T17:42:40Z",
-                "language": "en",
-                "reply": None if has_gaps else escape("Thank you, we’re glad you like it!"),
-                "image": None if has_gaps else "https://shop.example.com/photo.jpg",
-                "attributes": [] if has_gaps else [{"name": "Value for money", "rating": 4.0}],
-            }
-            if has_gaps:
-                review |= {"date": None, "date_text": "", "created_at": None, "language": None, "author": ""}
-                if number == 1:
-                    review |= {"content": ""}
-            reviews.append(review)
-        return reviews[: max(limit, 1)]
+        reviews = _WITH_GAPS if self.answer == "nulls" else _WHOLE
+        return [review for review in reviews if review.stars in view.stars][: max(view.limit, 1)]
 
-    def _business(self, query: Mapping[str, str]) -> dict[str, Any]:
-        display = _display(query)
-        block = self._block("", query)
-        summary = self._summary(display)
-        named = {
-            "name": "Shop",
-            "trust_score": summary["average"],
-            "trust_score_text": summary["average_text"],
-            "label": "Excellent" if summary["total"] else "",
-        }
-        kept = {
-            name: summary[name]
-            for name in ("stars", "stars_icons", "stars_alt", "stars_image", "total", "total_text")
-        }
-        rest = {name: block[name] for name in ("count", "reviews", "disclosure", "links")}
-        return {"found": bool(summary["total"]), **named, **kept, **rest}
+    def _business(self, query: Mapping[str, str]) -> BusinessAnswer:
+        view, counted = _view(query), self._counted
+        shop = Shop("Shop", "", counted.average, None, [counted.total, *counted.stars])
+        reviews = [ServiceReview(**structs.asdict(review)) for review in self._reviews(view)]
+        return Business("", shop, reviews, [], whole=True).answer(view, self)
 
     def _as_trustpilot(self, path: str, query: Mapping[str, str]) -> Response:
         if self.answer == "down":
             return _problem(503, "Trustpilot is failing")
         if not path.endswith("/reviews"):
             return _json(200, self._counted.in_trustpilots_shape())
-        reviews = [
-            {
-                "id": review["id"],
-                "createdAt": review["created_at"],
-                "stars": review["stars"],
-                "content": review["content"] or None,
-                "consumer": {"id": "1", "displayName": review["author"] or None},
-                "language": review["language"],
-                "attributeRatings": [],
-                "attachments": [],
-                "firstCompanyComment": None,
-            }
-            for review in self._block("", {**query, "format": "text", "limit": query.get("perPage", "20")})["reviews"]
-        ]
-        return _json(200, {"productReviews": reviews, "links": []})
+        reviews = self._reviews(_view({**query, "limit": query.get("perPage", "20")}))
+        return _json(200, {"productReviews": to_builtins(reviews), "links": []})
 
 
 def _display(query: Mapping[str, str]) -> Display:
     return display_in(query.get("display_locale", "en"))
+
+
+def _view(query: Mapping[str, str]) -> View:
+    """Return what ``query`` asks for, where it asks for it rightly."""
+    stars = {int(star) for star in query.get("stars", "").split(",") if star.strip() in {*"12345"}}
+    limit, longest = query.get("limit", ""), query.get("max_chars", "")
+    return View(
+        stars=frozenset(stars) or ALL_STARS,
+        limit=int(limit) if limit.isdecimal() else 3,
+        sort="highest" if query.get("sort") == "highest" else "newest",
+        max_chars=int(longest) if longest.isdecimal() else None,
+        html=query.get("format") != "text",
+        display=_display(query),
+    )
 
 
 def _emptied(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from proxy.reviews.answers import Block, Rating, ShownReview
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.display import Display, stars_icons, stars_in_halves
 from proxy.reviews.models import Review, Source
-from proxy.reviews.summary import STAR_NAMES, Summary
+from proxy.reviews.summary import Summary
 from proxy.reviews.text import clean, cut, escape_html
 from proxy.reviews.view import View
 
@@ -22,7 +21,7 @@ def product_block(
     view: View,
     assets: BrandAssets,
     business_unit: str,
-) -> dict[str, Any]:
+) -> Block:
     """Return the answer of ``/v1/reviews``; ``summary`` is ``None`` when it could not be had."""
     return {
         "sku": sku,
@@ -36,14 +35,15 @@ def product_block(
     }
 
 
-def failed_block(sku: str, error: str, assets: BrandAssets, business_unit: str) -> dict[str, Any]:
+def failed_block(sku: str, error: str, assets: BrandAssets, business_unit: str) -> Block:
     """Return the block of a product that could not be had."""
     return {**product_block(sku, None, [], View(), assets, business_unit), "error": error}
 
 
-def trimmed_summary(summary: Summary, display: Display, assets: BrandAssets) -> dict[str, Any]:
+def trimmed_summary(summary: Summary, display: Display, assets: BrandAssets) -> Rating:
     """Return the contract's summary object."""
     average = summary.average
+    one, two, three, four, five = summary.stars
     stars = None if average is None else stars_in_halves(average)
     return {
         "average": average,
@@ -54,11 +54,17 @@ def trimmed_summary(summary: Summary, display: Display, assets: BrandAssets) -> 
         "stars_image": None if stars is None else assets.stars_image(stars),
         "total": summary.total,
         "total_text": display.number(summary.total),
-        "distribution": dict(reversed(list(zip(STAR_NAMES, summary.stars, strict=True)))),
+        "distribution": {
+            "five_stars": five,
+            "four_stars": four,
+            "three_stars": three,
+            "two_stars": two,
+            "one_star": one,
+        },
     }
 
 
-def trimmed_review(review: Review, source: Source, view: View) -> dict[str, Any]:
+def trimmed_review(review: Review, source: Source, view: View) -> ShownReview:
     """Return one of the contract's reviews."""
 
     def ready(text: object) -> str:
@@ -70,7 +76,7 @@ def trimmed_review(review: Review, source: Source, view: View) -> dict[str, Any]
     content, truncated = cut(clean(review.content), view.max_chars)
     return {
         "id": ready(review.id) or None,
-        "stars": review.stars,
+        "stars": int(review.stars),
         "stars_icons": stars_icons(review.stars),
         "source": source,
         "content": escape_html(content) if view.html else content,

@@ -8,13 +8,14 @@ from typing import Any
 
 from proxy.cache import Freshness, Lookup
 from proxy.clock import Deadline
+from proxy.reviews.answers import Block, BusinessAnswer, Links, TitledReview, TrustpilotBusinessUnit
 from proxy.reviews.block import product_block, trimmed_review
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.display import stars_icons, stars_in_halves
 from proxy.reviews.models import SHOP, ServiceReview, Shop, read_service_review
 from proxy.reviews.page_loader import PageLoader, read_shop
 from proxy.reviews.search import MISSING, Cursor, Missing, newest
-from proxy.reviews.summary import STAR_WORDS, Summary
+from proxy.reviews.summary import Summary, trustpilots_counts
 from proxy.reviews.text import clean, escape_html
 from proxy.reviews.view import View
 
@@ -29,7 +30,7 @@ class Business:
     freshness: Sequence[Freshness]
     whole: bool
 
-    def answer(self, view: View, assets: BrandAssets) -> dict[str, Any]:
+    def answer(self, view: View, assets: BrandAssets) -> BusinessAnswer:
         """Return the answer of ``/v1/business``."""
         shop = self.shop
         stars = shop.stars or (stars_in_halves(shop.trust_score) if shop.trust_score else None)
@@ -51,7 +52,7 @@ class Business:
             "links": self._links(assets),
         }
 
-    def block(self, sku: str, view: View, assets: BrandAssets) -> dict[str, Any]:
+    def block(self, sku: str, view: View, assets: BrandAssets) -> Block:
         """Return a block in which the shop stands in for ``sku``."""
         total, *stars = self.shop.numbers
         summary = Summary.of_counts(self.shop.trust_score, total, tuple(stars))
@@ -59,7 +60,7 @@ class Business:
         block = product_block(sku, summary, shown, view, assets, self.unit)  # type: ignore[arg-type]  # a literal
         return {**block, "scope": "business", "links": self._links(assets)}
 
-    def in_trustpilots_shape(self) -> dict[str, Any]:
+    def in_trustpilots_shape(self) -> TrustpilotBusinessUnit:
         """Return Trustpilot's own business unit."""
         shop = self.shop
         return {
@@ -67,10 +68,10 @@ class Business:
             "displayName": shop.name,
             "name": {"identifying": shop.domain},
             "score": {"trustScore": shop.trust_score or 0, "stars": shop.stars or 0},
-            "numberOfReviews": dict(zip(("total", *STAR_WORDS), shop.numbers, strict=True)),
+            "numberOfReviews": trustpilots_counts(*shop.numbers),
         }
 
-    def _links(self, assets: BrandAssets) -> dict[str, str | None]:
+    def _links(self, assets: BrandAssets) -> Links:
         page = f"https://www.trustpilot.com/review/{self.shop.domain}" if self.shop.domain else None
         return {"trustpilot": assets.shop_page(self.unit) or page}
 
@@ -105,7 +106,7 @@ class PendingBusiness:
         return Business(self._unit, read_shop(cached), reviews, freshness, whole=missing is None)
 
 
-def _titled(review: ServiceReview, view: View) -> dict[str, Any]:
+def _titled(review: ServiceReview, view: View) -> TitledReview:
     title = clean(review.title)
     return {**trimmed_review(review, "trustpilot", view), "title": escape_html(title) if view.html else title}
 

@@ -7,10 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
-from typing import Any
+from typing import Generic, TypeVar
 
 from proxy.cache import Cache, DeadlinePassed, Freshness, Lookup, State
 from proxy.clock import Deadline, Now
+from proxy.reviews.answers import (
+    Block,
+    Blocks,
+    BusinessAnswer,
+    ProductRating,
+    TrustpilotBusinessUnit,
+    TrustpilotProduct,
+    TrustpilotSummary,
+)
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.block import failed_block, product_block, trimmed_summary
 from proxy.reviews.brand_assets import BrandAssets
@@ -23,12 +32,14 @@ from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import Filter, View
 
+Body = TypeVar("Body")
+
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Generic[Body]):
     """The JSON object to send and how fresh it is."""
 
-    body: dict[str, Any]
+    body: Body
     freshness: Freshness
 
 
@@ -117,7 +128,9 @@ class ProductReviews:
         known = self._without_reviews
         return ProductReviews(cache, self._trustpilot, self._assets, self._now, without_reviews=known)
 
-    def block(self, selection: Selection, view: View, deadline: Deadline, *, empty_on_error: bool = False) -> Answer:
+    def block(
+        self, selection: Selection, view: View, deadline: Deadline, *, empty_on_error: bool = False
+    ) -> Answer[Block]:
         """Return the block of ``selection``'s SKUs, merged as variants. Raises :class:`Unavailable`.
 
         ``empty_on_error``: who asks takes a product that can't be had for one without reviews, so that the shop may
@@ -133,7 +146,9 @@ class ProductReviews:
             return despite
         return self._or_shop(answer, shop, selection, view, deadline)
 
-    def blocks(self, selection: Selection, view: View, deadline: Deadline, *, empty_on_error: bool = False) -> Answer:
+    def blocks(
+        self, selection: Selection, view: View, deadline: Deadline, *, empty_on_error: bool = False
+    ) -> Answer[Blocks]:
         """Return a block per SKU. Raises :class:`Unavailable` only when none could be had.
 
         The shop may stand in for those that could not be had; with ``empty_on_error``, as for :meth:`block`, for all.
@@ -148,7 +163,7 @@ class ProductReviews:
         summaries = _summaries(self._loader(selection), [base for block in pending for base in block.uncounted])
         for block in pending:
             block.summaries = [summaries[base] for base in block.uncounted if base in summaries]
-        products: list[dict[str, Any]] = []
+        products: list[Block] = []
         freshness: list[Freshness] = []
         instead: list[Freshness] = []
         failures: list[Unavailable] = []
@@ -166,30 +181,30 @@ class ProductReviews:
                 freshness.append(answer.freshness)
         if not freshness and not (empty_on_error and instead):
             raise next((failure for failure in failures if not failure.late), failures[0])
-        body = {
+        body: Blocks = {
             "found": any(product["found"] for product in products),
             "count": len(products),
             "products": products,
         }
         return Answer(body, self._joined([*freshness, *instead], whole=not failures))
 
-    def summary(self, selection: Selection, display: Display, deadline: Deadline) -> Answer:
+    def summary(self, selection: Selection, display: Display, deadline: Deadline) -> Answer[ProductRating]:
         """Return the stars of ``selection``'s SKUs merged. Raises :class:`Unavailable`."""
         summary, freshness = self._merged_summary(selection, deadline)
         return Answer(self._summary_body(selection, summary, display), freshness)
 
-    def business(self, business_unit: str, view: View, deadline: Deadline) -> Answer:
+    def business(self, business_unit: str, view: View, deadline: Deadline) -> Answer[BusinessAnswer]:
         """Return the shop itself. Raises :class:`Unavailable`."""
         business = self._business(business_unit, view, deadline)
         freshness = self._joined(list(business.freshness), whole=business.whole)
         return Answer(business.answer(view, self._assets), freshness)
 
-    def empty_business(self, business_unit: str, view: View, error: str) -> dict[str, Any]:
+    def empty_business(self, business_unit: str, view: View, error: str) -> BusinessAnswer:
         """Return the answer of :meth:`business` that ``on_error=empty`` asks for."""
         nobody = Business(business_unit, Shop("", "", None, None, [0] * 6), [], [], whole=False)
         return {**nobody.answer(view, self._assets), "error": error}
 
-    def trustpilot_business_unit(self, business_unit: str, deadline: Deadline) -> Answer:
+    def trustpilot_business_unit(self, business_unit: str, deadline: Deadline) -> Answer[TrustpilotBusinessUnit]:
         """Return the shop itself in Trustpilot's own shape. Raises :class:`Unavailable`."""
         business = self._business(business_unit, View(limit=0), deadline)
         return Answer(business.in_trustpilots_shape(), self._joined(list(business.freshness), whole=True))
@@ -208,8 +223,13 @@ class ProductReviews:
         return PendingBusiness(self._loader(selection), selection.business_unit, view)
 
     def _or_shop(
-        self, answer: Answer, shop: PendingBusiness | None, selection: Selection, view: View, deadline: Deadline
-    ) -> Answer:
+        self,
+        answer: Answer[Block],
+        shop: PendingBusiness | None,
+        selection: Selection,
+        view: View,
+        deadline: Deadline,
+    ) -> Answer[Block]:
         """Return the shop in place of an answer without reviews, or that answer where the shop can't be had."""
         if shop is None or answer.body["found"]:
             return answer
@@ -227,7 +247,7 @@ class ProductReviews:
         selection: Selection,
         view: View,
         deadline: Deadline,
-    ) -> Answer | None:
+    ) -> Answer[Block] | None:
         """Return the shop in place of a product that can't be had, ``None`` where it can't either."""
         try:
             business = shop.wait(deadline) if shop else None
@@ -235,30 +255,30 @@ class ProductReviews:
             business = None
         if business is None:
             return None
-        body = {**business.block(selection.shown, view, self._assets), "error": str(failure)}
+        body: Block = {**business.block(selection.shown, view, self._assets), "error": str(failure)}
         return Answer(body, self._joined(list(business.freshness), whole=False))
 
-    def empty_block(self, selection: Selection, error: str) -> dict[str, Any]:
+    def empty_block(self, selection: Selection, error: str) -> Block:
         """Return the block that ``on_error=empty`` asks for."""
         return self._failed_block(selection, error)
 
-    def empty_blocks(self, selection: Selection, error: str) -> dict[str, Any]:
+    def empty_blocks(self, selection: Selection, error: str) -> Blocks:
         """Return the answer of :meth:`blocks` that ``on_error=empty`` asks for."""
         blocks = [self._failed_block(replace(selection, skus=(sku,)), error) for sku in selection.skus]
         return {"found": False, "count": len(blocks), "products": blocks, "error": error}
 
-    def empty_summary(self, selection: Selection, display: Display, error: str) -> dict[str, Any]:
+    def empty_summary(self, selection: Selection, display: Display, error: str) -> ProductRating:
         """Return the summary that ``on_error=empty`` asks for."""
         return {**self._summary_body(selection, NOTHING, display), "error": error}
 
-    def trustpilot_summary(self, selection: Selection, deadline: Deadline) -> Answer:
+    def trustpilot_summary(self, selection: Selection, deadline: Deadline) -> Answer[TrustpilotSummary]:
         """Return the same in Trustpilot's own shape. Raises :class:`Unavailable`."""
         summary, freshness = self._merged_summary(selection, deadline)
         return Answer(summary.in_trustpilots_shape(), freshness)
 
     def trustpilot_summaries(
         self, business_unit: str, skus: Sequence[str], deadline: Deadline
-    ) -> tuple[list[dict[str, Any]], Freshness]:
+    ) -> tuple[list[TrustpilotProduct], Freshness]:
         """Return each product's summary in Trustpilot's own shape; one call fetches all that are not there.
 
         Raises :class:`Unavailable`.
@@ -267,7 +287,7 @@ class ProductReviews:
         cached = {sku: page for sku in skus if (page := pages.cached_page(sku)) and page_of(page).countable}
         lacking = [sku for sku in skus if sku not in cached]
         lookups = dict(zip(lacking, pages.summaries(lacking), strict=True))
-        summaries: list[dict[str, Any]] = []
+        summaries: list[TrustpilotProduct] = []
         freshness: list[Freshness] = []
         try:
             for sku in skus:
@@ -343,7 +363,7 @@ class ProductReviews:
         pages = self._loader(selection)
         return _PendingBlock(selection, view, pages, _prefetched(pages, selection, deadline))
 
-    def _finish_block(self, block: _PendingBlock, deadline: Deadline) -> Answer:
+    def _finish_block(self, block: _PendingBlock, deadline: Deadline) -> Answer[Block]:
         selection, view, bases = block.selection, block.view, block.bases
         failure = _await_pages(bases, deadline)
         read = [base for base in bases if base.loaded]
@@ -416,11 +436,12 @@ class ProductReviews:
             summaries.append(Summary.of_reviews(counted))
         return Summary.merged(summaries), self._joined(freshness, whole=True)
 
-    def _failed_block(self, selection: Selection, error: str) -> dict[str, Any]:
+    def _failed_block(self, selection: Selection, error: str) -> Block:
         return failed_block(selection.shown, error, self._assets, selection.business_unit)
 
-    def _summary_body(self, selection: Selection, summary: Summary, display: Display) -> dict[str, Any]:
-        return {"sku": selection.shown, "found": summary.total > 0, **trimmed_summary(summary, display, self._assets)}
+    def _summary_body(self, selection: Selection, summary: Summary, display: Display) -> ProductRating:
+        rating = trimmed_summary(summary, display, self._assets)
+        return {"sku": selection.shown, "found": summary.total > 0, **rating}  # type: ignore[typeddict-item]  # no error
 
     def _loader(self, selection: Selection) -> PageLoader:
         return PageLoader(

@@ -6,15 +6,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
+from proxy.reviews.answers import Counts, TrustpilotSummary
 from proxy.reviews.models import Indexed
 
 STAR_WORDS = ("oneStar", "twoStars", "threeStars", "fourStars", "fiveStars")
 """Trustpilot's names of the counts."""
-
-STAR_NAMES = ("one_star", "two_stars", "three_stars", "four_stars", "five_stars")
-"""The contract's."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +66,21 @@ class Summary:
         average, total, stars = json.loads(value)
         return cls(average, total, tuple(stars))
 
-    def in_trustpilots_shape(self) -> dict[str, Any]:
+    def in_trustpilots_shape(self) -> TrustpilotSummary:
         """Return Trustpilot's own summary object."""
-        counts = {"total": self.total, **dict(zip(STAR_WORDS, self.stars, strict=True))}
-        return {"starsAverage": self.average or 0, "numberOfReviews": counts}
+        return {"starsAverage": self.average or 0, "numberOfReviews": trustpilots_counts(self.total, *self.stars)}
+
+
+def trustpilots_counts(total: int, one: int, two: int, three: int, four: int, five: int) -> Counts:
+    """Return how many reviews there are, by Trustpilot's own names."""
+    return {
+        "total": total,
+        "oneStar": one,
+        "twoStars": two,
+        "threeStars": three,
+        "fourStars": four,
+        "fiveStars": five,
+    }
 
 
 NOTHING = Summary(None, 0, (0, 0, 0, 0, 0))

@@ -68,8 +68,7 @@ class ShopCalls:
                     self._tokens.distrust(token)
         except Refused as error:
             raise NoAccess(str(error)) from error
-        if response.status in (401, 403) and not response.is_firewall_page:
-            raise NoAccess(f"{NO_ACCESS} with {response.status}")
+        _check_access(response, NO_ACCESS)
         self._tokens.confirm(token)
         return response
 
@@ -102,8 +101,7 @@ class DeletionCalls:
 
         def send(timeout: float) -> Response:
             response = self._transport.send("GET", url, headers=self._headers, timeout=timeout)
-            if response.status in (401, 403) and not response.is_firewall_page:
-                raise NoAccess(f"Trustpilot refuses its list of deletions with {response.status}")
+            _check_access(response, "Trustpilot refuses its list of deletions")
             return response
 
         return self._trustpilot.call(
@@ -113,3 +111,8 @@ class DeletionCalls:
             Priority.FEED,
             free=True,
         )
+
+
+def _check_access(response: Response, refused: str) -> None:
+    if response.status in (401, 403) and not response.is_firewall_page:
+        raise NoAccess(f"{refused} with {response.status}")

@@ -31,7 +31,7 @@ HOSTILE = [
 ]
 
 
-def asked(proxy: ProductReviews, query: str) -> dict[str, Any]:
+def asked(proxy: ProductReviews, query: str) -> Any:
     read = Query.parse(query.encode())
     return proxy.block(selection(read, ("u",)), view(read, lambda: NOW), Deadline.after(10)).body
 
@@ -46,7 +46,7 @@ def test_a_german_block_has_german_numbers_dates_and_sentences() -> None:
     assert block["reviews"][0]["date_text"] == "14. Okt. 2024"
     assert block["disclosure"] == "Wir zeigen unsere 4- und 5-Sterne-Bewertungen, die besten zuerst"
     stars = proxy.summary(select("A"), display_in("de"), Deadline.after(10)).body
-    assert {name: stars[name] for name in summary} == summary
+    assert stars.items() >= summary.items()
 
 
 def test_a_rating_of_4_7_is_four_and_a_half_stars_everywhere() -> None:

@@ -39,7 +39,7 @@ def _answer(
     found = proxy.block(asked, view(query, lambda: NOW), Deadline.after(10))
     known = {review["id"] for reviews in (imported or {}).values() for review in reviews}
     assert all((review["source"] == "imported") == (review["id"] in known) for review in found.body["reviews"])
-    return [review["id"] for review in found.body["reviews"]]
+    return [str(review["id"]) for review in found.body["reviews"]]
 
 
 def _summary(reviews: list[dict[str, Any]]) -> dict[str, Any]:

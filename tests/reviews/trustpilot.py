@@ -11,6 +11,7 @@ from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Priority
 from proxy.reviews import ProductReviews, Selection
+from proxy.reviews.answers import Block
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.models import Page, Shop, Source
 from proxy.reviews.summary import STAR_WORDS, Summary
@@ -132,3 +133,9 @@ def counts(total: int) -> dict[str, Any]:
     """Return a summary of so many reviews."""
     numbers = {"total": total, "oneStar": 0, "twoStars": 0, "threeStars": 0, "fourStars": 0, "fiveStars": total}
     return {"starsAverage": 5.0, "numberOfReviews": numbers}
+
+
+def total(block: Block) -> int:
+    """Return how many reviews a block's summary counts."""
+    assert block["summary"]
+    return block["summary"]["total"]
