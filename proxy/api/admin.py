@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 from proxy.api import parameters
 from proxy.api.errors import problem
 from proxy.api.parameters import Query
-from proxy.api.schemas import Alive, Applied, Calls, Plan, Purged, Ready
+from proxy.api.schemas import Alive, Applied, Calls, Plan, Purged, Readiness
 from proxy.cache import Tiered
 from proxy.reviews import Updates
 from proxy.reviews.models import products_query
@@ -57,7 +57,7 @@ def health(
                 "days_until_used_up": use.days_until_used_up,
             }
         )
-        found: Ready = {
+        found: Readiness = {
             "status": "ready",
             "trustpilot": "paused" if breaker.is_open else "calling",
             "calls": calls,

@@ -163,7 +163,7 @@ def described(settings: Settings) -> Json:
             }
         },
         "/healthz": _open("Alive", {200: _json("Alive")}),
-        "/readyz": _open("Configured, and the store reachable", {200: _json("Ready"), 503: _problem(503)}),
+        "/readyz": _open("Configured, and the store reachable", {200: _json("Readiness"), 503: _problem(503)}),
         "/metrics": {
             "get": _operation("For Prometheus", {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
         },

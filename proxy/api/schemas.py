@@ -70,7 +70,7 @@ class Plan(Calls):
     days_until_used_up: Annotated[float | None, is_("if it goes on like this; null: not this year")]
 
 
-class Ready(TypedDict):
+class Readiness(TypedDict):
     status: Literal["ready"]
     trustpilot: Annotated[Literal["calling", "paused"], is_("whether it is called")]
     calls: Annotated[dict[str, Calls], is_("by window")]
