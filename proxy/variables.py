@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 Network = IPv4Network | IPv6Network
 
 RIGHTS = ("read", "invite", "hook", "admin")
-"""What a credential may do. ``admin`` is purging, metrics, status and preview."""
+"""What a credential may do. ``read`` opens the preview too, ``admin`` purging, metrics and status."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from proxy.api.pages import rendered, wants_page
-from proxy.cache import Tiered
+from proxy.cache import BackendDown, Tiered
 from proxy.cache.backend import Use
 from proxy.settings import Settings
 from proxy.sync.service import Sync
@@ -67,7 +68,7 @@ def _report(
             "mode": settings.sync,
             "fresh_seconds": settings.fresh_seconds,
             "fresh_seconds_now": round(store.lifetimes.fresh_now),
-            "feeds": [_feed(unit, state, now) for unit, state in (sync.states() if sync else {}).items()],
+            "feeds": _feeds(sync, now) if sync else [],
         },
         "last_hour": _last_hour([*running, *ended], now),
         "cache": _copies(
@@ -141,12 +142,20 @@ def _plan(use: PlanUse | None) -> Json | None:
     }
 
 
-def _feed(unit: str, state: ShopState, now: float) -> Json:
+def _feeds(sync: Sync, now: float) -> list[Json]:
+    with suppress(BackendDown):
+        return [_feed(unit, state, sync.progress(unit)[0], now) for unit, state in sync.states().items()]
+    return []
+
+
+def _feed(unit: str, state: ShopState, reviews_read: int, now: float) -> Json:
     return {
         "business_unit": unit,
         "read_at": _iso(state.confirmed_at) if state.confirmed_at else None,
         "left_alone_seconds": max(0, round(state.unreadable_until - now)),
         "has_all_reviews": state.is_backfilled,
+        "reviews_read": reviews_read,
+        "reviews": state.reviews,
     }
 
 

@@ -204,4 +204,4 @@ def test_a_feed_that_is_refused_is_told_with_what_takes_its_place(page: Page, sa
         _await_notice(page, "The feed of business unit")
         _check(page, "status-feed-refused")
         [feed] = _status(proxy)["sync"]["feeds"]
-        assert (feed["read_at"], feed["has_all_reviews"]) == (None, False)
+        assert (feed["read_at"], feed["has_all_reviews"], feed["reviews_read"]) == (None, False, 0)

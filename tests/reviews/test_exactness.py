@@ -35,8 +35,8 @@ def _answer(
     proxy = reads(FullLists(products, summaries, imported))
     asked = selection(query, ("u",), imported=imported is not None)
     for sku in products if alone_before else ():
-        proxy.block(replace(asked, skus=(sku,)), View(), Deadline.after(10))
-    found = proxy.block(asked, view(query, lambda: NOW), Deadline.after(10))
+        proxy.block(replace(asked, skus=(sku,)), View(), Deadline.after(60))
+    found = proxy.block(asked, view(query, lambda: NOW), Deadline.after(60))
     known = {review["id"] for reviews in (imported or {}).values() for review in reviews}
     assert all((review["source"] == "imported") == (review["id"] in known) for review in found.body["reviews"])
     return [str(review["id"]) for review in found.body["reviews"]]
