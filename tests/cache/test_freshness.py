@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.api.responses import freshness_headers
-from proxy.cache import Entry, Freshness, Lifetimes, State
+from proxy.cache import Entry, Freshness, Lifetimes, Pace, State
 
 FETCHED = 1_000_000.0
 POLICY = Lifetimes(fresh=2, stale=60, missing=5)
@@ -72,3 +72,49 @@ def test_an_entry_from_a_machine_whose_clock_is_a_little_ahead_is_fresh(ahead: f
 def test_max_age_is_never_more_than_the_configured_freshness(jump: int, max_age: int) -> None:
     freshness = POLICY.freshness(ENTRY, State.HIT)
     assert dict(freshness_headers(freshness, FETCHED + jump))["Cache-Control"] == f"private, max-age={max_age}"
+
+
+def test_without_reviews_an_entry_that_can_be_confirmed_is_stale_for_the_second_half_of_its_life() -> None:
+    policy = Lifetimes(fresh=2, stale=60, missing=6, confirms=True)
+    assert [policy.state(NOTHING, FETCHED + age) for age in (2.9, 3, 5.9, 6)] == [
+        State.HIT,
+        State.STALE,
+        State.STALE,
+        State.MISS,
+    ]
+
+
+def test_a_fetch_is_due_shortly_before_an_entry_that_is_never_confirmed_would_be_gone() -> None:
+    assert POLICY.whole_until(ENTRY) == FETCHED + 58
+    assert POLICY.whole_until(NOTHING) == FETCHED + 58
+    confirmed = replace(ENTRY, confirmed_at=FETCHED + 57)
+    assert POLICY.fresh_until(confirmed) == FETCHED + 58
+    assert POLICY.may_be_confirmed(ENTRY, FETCHED + 57.9)
+    assert not POLICY.may_be_confirmed(ENTRY, FETCHED + 58)
+    assert not POLICY.may_be_confirmed(replace(ENTRY, outdated_at=FETCHED + 1), FETCHED + 1)
+    # Where it is fresh for longer than it is stale, it is whole for as long.
+    assert Lifetimes(fresh=10, stale=0, missing=5).whole_until(ENTRY) == FETCHED + 10
+
+
+def test_while_the_plan_is_short_everything_lasts_longer() -> None:
+    policy = Lifetimes(fresh=2, stale=10, missing=5, pace=Pace(fresh=3.0, whole=2.0))
+    assert policy.fresh_now == 6
+    assert policy.fresh_until(ENTRY) == FETCHED + 6
+    assert policy.whole_until(ENTRY) == FETCHED + 16
+    assert policy.gone_at(ENTRY) == FETCHED + 12
+    assert policy.gone_at(NOTHING) == FETCHED + 5
+    assert Lifetimes(fresh=2, stale=10, missing=5, pace=Pace(fresh=1.5)).gone_at(ENTRY) == FETCHED + 10
+
+
+def test_an_entry_is_kept_for_longer_where_a_whole_shop_may_be_confirmed() -> None:
+    confirms = replace(POLICY, confirms=True)
+    assert (POLICY.kept_until(ENTRY), POLICY.kept_until(NOTHING)) == (FETCHED + 60, FETCHED + 5)
+    assert confirms.kept_until(ENTRY) > FETCHED + 3600
+    assert confirms.kept_until(NOTHING) == FETCHED + 5
+
+
+@pytest.mark.parametrize(("fresh", "stale", "missing"), [(9, 2, 3), (2, 9, 3), (2, 3, 9)])
+def test_the_longest_an_entry_may_be_answered_is_the_longest_of_the_three(
+    fresh: float, stale: float, missing: float
+) -> None:
+    assert Lifetimes(fresh, stale, missing).longest == 9
