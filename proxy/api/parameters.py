@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
@@ -80,9 +81,9 @@ class Query:
         if isinstance(parameter.takes, AnyText):
             self._read.add(parameter.name)
             return parameter.make(self.given.get(parameter.name, [""])[0])
-        values = self._values(parameter.name)
-        if not values:
+        if parameter.name not in self.given:
             return parameter.default
+        values = self._values(parameter.name)
         if len(values) > 1:
             raise BadParameter(parameter.name, None, f"given {len(values)} times; {parameter.takes.words}")
         try:
@@ -155,7 +156,7 @@ def check_sku(name: str, sku: str) -> None:
     _check_rendered(name, sku, "SKU", "takes a SKU such as TRUCK-01")
     if len(sku) > LONGEST_SKU:
         raise BadParameter(name, sku, f"{len(sku)} characters long; a SKU takes at most {LONGEST_SKU}")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in sku):
+    if not sku.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in sku):
         raise BadParameter(name, sku, "holds a control character; takes a SKU such as TRUCK-01")
 
 
@@ -248,6 +249,7 @@ def configured_unit(unit: str, configured: tuple[str, ...]) -> str:
     return unit
 
 
+@lru_cache
 def of_business_units(configured: tuple[str, ...]) -> Parameter[str]:
     """Return the parameter that takes a configured business unit."""
     takes = Choice(configured, "takes a configured business unit")
@@ -287,6 +289,7 @@ def _several_skus(most: int) -> Several:
     )
 
 
+@lru_cache
 def of_imported(*, default: bool) -> Parameter[bool]:
     """Return the parameter that asks for imported reviews."""
     meaning = "true: merge reviews imported from an earlier platform"

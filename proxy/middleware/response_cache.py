@@ -395,9 +395,12 @@ class ResponseCache:
         sources = response.sources
         if sources is not None:
             # What was a miss is a hit when it is repeated; what was stale stays so.
-            state = State.STALE if sources.freshness.state is State.STALE else State.HIT
-            repeated = replace(sources, freshness=replace(sources.freshness, state=state))
-            self._store.put(key, replace(response, sources=repeated), generation)
+            freshness = sources.freshness
+            if freshness.state is State.MISS:
+                repeated = Sources(sources.surrogate_keys, replace(freshness, state=State.HIT))
+                self._store.put(key, replace(response, sources=repeated), generation)
+            else:
+                self._store.put(key, response, generation)
         return response
 
 

@@ -108,8 +108,7 @@ class _Sentences:
 
     def form(self, name: str, count: float) -> str:
         forms: Mapping[str, str] = self._texts[name]
-        # As a decimal: to CLDR's rules 1.0 and 1 are not the same number.
-        return forms.get(self._locale.plural_form(Decimal(f"{count:g}")), forms["other"])
+        return forms.get(_plural_form(self._locale, count), forms["other"])
 
     def number(self, display: Display, value: int | float, pattern: str | None = None) -> str:
         # A German sentence for Switzerland has Swiss numbers; an English one beside French dates has English ones.
@@ -162,6 +161,12 @@ def _number(locale: Locale, value: int | float, pattern: str | None) -> str:
 
 
 @lru_cache(maxsize=4096)
+def _plural_form(locale: Locale, count: float) -> str:
+    # As a decimal: to CLDR's rules 1.0 and 1 are not the same number.
+    return str(locale.plural_form(Decimal(f"{count:g}")))
+
+
+@lru_cache(maxsize=4096)
 def _date(locale: Locale, day: date) -> str:
     return format_skeleton("yMMMd", day, locale=locale)
 
@@ -169,6 +174,7 @@ def _date(locale: Locale, day: date) -> str:
 ENGLISH = _known_display("en")
 
 
+@lru_cache(maxsize=256)
 def stars_in_halves(average: float) -> float:
     """Return ``average`` in half stars as Trustpilot rounds it: 4.3 to 4.7 are 4.5, from 4.8 on it is 5.
 

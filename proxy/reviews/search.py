@@ -169,7 +169,7 @@ def newest(pages: PageLoader, bases: list[Cursor], view: View, wanted: int, dead
     merge = _Merge(view, [cursor.listing for cursor in bases])
     found = Found()
     while True:
-        found.reviews = merge.certain(frontier)
+        found.reviews = merge.certain(frontier, wanted)
         found.exhausted = all(cursor.ends_before(view.since) for cursor in frontier)
         if len(found.reviews) >= wanted or found.exhausted:
             break
@@ -247,8 +247,13 @@ class _Merge:
         self._languages = {language: rank for rank, language in enumerate(languages)}
         self._accepted: dict[_Loaded, list[_Match]] = {}
 
-    def certain(self, cursors: list[Cursor]) -> list[Shown]:
-        """Return what comes before all that ``cursors`` may still hide; a review in two of their lists comes once."""
+    def certain(self, cursors: list[Cursor], wanted: int) -> list[Shown]:
+        """Return what comes before all that ``cursors`` may still hide; a review in two of their lists comes once.
+
+        It may leave out what comes after ``wanted`` of them.
+        """
+        if len(cursors) == 1 and (first := self._first(cursors[0], wanted)) is not None:
+            return first
         matches = sorted(match for cursor in cursors for match in self._matches(cursor))
         # What an incomplete list still hides is at its watermark or older, and of its own SKU and language.
         hidden = min((self._first_hidden(cursor) for cursor in cursors if not cursor.complete), default=None)
@@ -262,6 +267,22 @@ class _Merge:
                 seen.add(name)
             certain.append(shown)
         return certain
+
+    def _first(self, cursor: Cursor, wanted: int) -> list[Shown] | None:
+        """Return the first matches of a list of which one page is read, ``None`` where they have to be sorted."""
+        page = cursor.loaded[0].page
+        if len(cursor.loaded) > 1 or self._languages or not cursor.newest_first:
+            return None
+        found: dict[object, Shown] = {}
+        for position, review in enumerate(page.index):
+            if review.written == UNDATED:
+                return None
+            if self._view.accepts(review):
+                name = position if review.id is None else review.id
+                found.setdefault(name, Shown(page.raw[position], cursor.filters.source))
+                if len(found) >= wanted:
+                    break
+        return list(found.values())
 
     def _matches(self, cursor: Cursor) -> Iterator[_Match]:
         for number, loaded in enumerate(cursor.loaded):

@@ -474,6 +474,8 @@ def _lists(pages: PageLoader, selection: Selection, deadline: Deadline) -> list[
 
 def _summaries(pages: PageLoader, lists: Sequence[Cursor]) -> dict[Cursor, Lookup]:
     """Look up Trustpilot's own summaries: of single products in one call, of each other list in one of its own."""
+    if not lists:
+        return {}
     single = [cursor for cursor in lists if _is_single(cursor.sku, cursor.filters)]
     lookups = dict(zip(single, pages.summaries([cursor.sku for cursor in single]), strict=True))
     return {
