@@ -96,7 +96,7 @@ def test_the_readme_is_short_and_its_tags_hide_nothing() -> None:
 
 def test_the_promises_are_those_of_the_last_bench_and_hold() -> None:
     table = (ROOT / "docs/speed.md").read_text()
-    promised = re.findall(r"^\| at (?:least|most) ([\d.]+) .*\| `([a-z ]+)` \|$", README, re.MULTILINE)
+    promised = re.findall(r"^- At (?:least|most) ([\d.]+) .*\(`([a-z ]+)`\)\.$", README, re.MULTILINE)
     assert len(promised) == 2
     for figure, bench in promised:
         assert re.search(rf"^\| {bench} \| .* \| . {figure}0* \| holds \|$", table, re.MULTILINE), figure

@@ -142,7 +142,7 @@ def _answer() -> str:
 
 def _written(value: object, indent: str) -> str:
     short = json.dumps(value, ensure_ascii=False)
-    if len(indent + short) <= _WIDEST - 30 or not isinstance(value, dict | list) or not value:
+    if len(indent + short) <= _WIDEST - 4 or not isinstance(value, dict | list) or not value:
         return short
     within = f"{indent}  "
     if isinstance(value, list):
