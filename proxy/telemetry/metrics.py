@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -44,8 +45,7 @@ AGES = (60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 57_600, 86_400)
 _INVITATIONS = frozenset({"/v1/invitations", "/v1/private/business-units/{bu}/email-invitations"})
 _STATUSES = (400, 401, 403, 500, 502, 503, 504)
 _OUTCOMES = ("200", "401", "403", "429", "500", "503", "timedout", "unreachable")
-_SHARED: Literal["livemostrecent"] = "livemostrecent"
-_OWN: Literal["livesum"] = "livesum"
+_Mode = Literal["livemostrecent", "livesum", "livemax"]
 _GAUGE_SECONDS = 5.0
 
 
@@ -55,92 +55,72 @@ class Metrics:
     def __init__(self, *, shared_quota: bool) -> None:
         """``shared_quota``: all workers count calls together, so each shows the same number and not its part."""
         self._registry = own = CollectorRegistry()
+
+        def counter(name: str, what: str, **label: Sequence[str]) -> Counter:
+            """Return a counter with the label's known values at 0: a rate misses a series' first event otherwise."""
+            made = Counter(f"ccproxy_{name}", what, [*label], registry=own)
+            for value in chain(*label.values()):
+                made.labels(value)
+            return made
+
+        def gauge(name: str, what: str, mode: _Mode, *labels: str) -> Gauge:
+            return Gauge(f"ccproxy_{name}", what, labels, multiprocess_mode=mode, registry=own)
+
+        def histogram(name: str, what: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(f"ccproxy_{name}", what, labels, buckets=buckets, registry=own)
+
         self._requests = Counter("ccproxy_requests", "Requests answered.", ["route", "status", "cache"], registry=own)
-        self._request_seconds = Histogram(
-            "ccproxy_request_seconds",
-            "From the request's arrival to its answer being ready.",
-            ["route"],
-            buckets=SECONDS,
-            registry=own,
-        )
+        arrival = "From the request's arrival to its answer being ready."
+        self._request_seconds = histogram("request_seconds", arrival, SECONDS, "route")
         # The library looks each label set up anew, which costs more than counting.
         self._requests_by = cache(lambda route, status, state: self._requests.labels(route, str(status), state))
         self._seconds_by = cache(self._request_seconds.labels)
-        self._stale_age = Histogram(
-            "ccproxy_stale_age_seconds", "Age of the copies served stale.", buckets=AGES, registry=own
-        )
+        self._stale_age = histogram("stale_age_seconds", "Age of the copies served stale.", AGES)
         self._calls = Counter("ccproxy_upstream_calls", "Calls to Trustpilot.", ["kind", "outcome"], registry=own)
-        self._call_seconds = Histogram(
-            "ccproxy_upstream_seconds", "How long they took.", ["kind"], buckets=SECONDS, registry=own
+        self._call_seconds = histogram("upstream_seconds", "How long they took.", SECONDS, "kind")
+        self._in_flight = gauge("upstream_in_flight", "Calls under way.", "livesum")
+        reasons = ("paused", "budgetspent", "busy")
+        self._not_made = counter("upstream_not_made", "Calls wanted and not made.", reason=reasons)
+        self._malformed_answers = counter("malformed_answers", "Answers of Trustpilot that could not be read.")
+        self._malformed_reviews = counter("malformed_reviews", "Single reviews that could not be read.")
+        mode: _Mode = "livemostrecent" if shared_quota else "livesum"
+        self._budget_used = gauge("budget_used_calls", "Calls made within the window.", mode, "window")
+        self._budget_limit = gauge(
+            "budget_limit_calls", "Calls allowed within the window.", "livemostrecent", "window"
         )
-        self._in_flight = Gauge(
-            "ccproxy_upstream_in_flight", "Calls under way.", multiprocess_mode=_OWN, registry=own
+        of_plan = (
+            "Calls of the plan: the year's limit, those used, today's share of the rest, and those used of that."
         )
-        self._not_made = Counter("ccproxy_upstream_not_made", "Calls wanted and not made.", ["reason"], registry=own)
-        self._malformed_answers = Counter(
-            "ccproxy_malformed_answers", "Answers of Trustpilot that could not be read.", registry=own
-        )
-        self._malformed_reviews = Counter(
-            "ccproxy_malformed_reviews", "Single reviews that could not be read.", registry=own
-        )
-        self._budget_used = Gauge(
-            "ccproxy_budget_used_calls",
-            "Calls made within the window.",
-            ["window"],
-            multiprocess_mode=_SHARED if shared_quota else _OWN,
-            registry=own,
-        )
-        self._budget_limit = Gauge(
-            "ccproxy_budget_limit_calls",
-            "Calls allowed within the window.",
-            ["window"],
-            multiprocess_mode=_SHARED,
-            registry=own,
-        )
-        self._plan_calls = Gauge(
-            "ccproxy_plan_calls",
-            "Calls of the plan: the year's limit, those used, today's share of the rest, and those used of that.",
-            ["what"],
-            multiprocess_mode=_SHARED,
-            registry=own,
-        )
-        self._fresh_seconds = Gauge(
-            "ccproxy_fresh_seconds",
-            "Age until which copies are fresh now, as far as the plan goes.",
-            multiprocess_mode="livemax",
-            registry=own,
-        )
-        self._breaker_open = Gauge(
-            "ccproxy_breaker_open", "1 while calls are paused.", multiprocess_mode="livemax", registry=own
-        )
-        self._breaker_openings = Counter("ccproxy_breaker_openings", "Pauses begun.", registry=own)
-        self._entries = Gauge("ccproxy_cache_entries", "Copies in memory.", multiprocess_mode=_OWN, registry=own)
-        self._bytes = Gauge("ccproxy_cache_bytes", "Memory they take.", multiprocess_mode=_OWN, registry=own)
-        self._states = Gauge(
-            "ccproxy_cache_copies",
-            "Copies in memory, by what may be done with them.",
-            ["state"],
-            multiprocess_mode=_OWN,
-            registry=own,
-        )
-        self._age_sum = Gauge(
-            "ccproxy_cache_age_seconds_sum", "Their ages, added up.", multiprocess_mode=_OWN, registry=own
-        )
-        self._oldest = Gauge(
-            "ccproxy_cache_oldest_seconds", "Age of the oldest.", multiprocess_mode="livemax", registry=own
-        )
-        self._evictions = Counter("ccproxy_cache_evictions", "Copies that had to leave for others.", registry=own)
-        self._invitations = Counter("ccproxy_invitations", "Invitations asked for.", ["outcome"], registry=own)
-        self._redis_errors = Counter(
-            "ccproxy_redis_errors", "Questions to Redis that failed.", ["kind"], registry=own
-        )
-        self._file_errors = Counter(
-            "ccproxy_sqlite_errors", "Uses of the SQLite file that failed.", ["kind"], registry=own
-        )
+        self._plan_calls = gauge("plan_calls", of_plan, "livemostrecent", "what")
+        until = "Age until which copies are fresh now, as far as the plan goes."
+        self._fresh_seconds = gauge("fresh_seconds", until, "livemax")
+        self._breaker_open = gauge("breaker_open", "1 while calls are paused.", "livemax")
+        self._breaker_openings = counter("breaker_openings", "Pauses begun.")
+        self._entries = gauge("cache_entries", "Copies in memory.", "livesum")
+        self._bytes = gauge("cache_bytes", "Memory they take.", "livesum")
+        self._states = gauge("cache_copies", "Copies in memory, by what may be done with them.", "livesum", "state")
+        self._age_sum = gauge("cache_age_seconds_sum", "Their ages, added up.", "livesum")
+        self._oldest = gauge("cache_oldest_seconds", "Age of the oldest.", "livemax")
+        self._evictions = counter("cache_evictions", "Copies that had to leave for others.")
+        outcomes: Sequence[str] = ("sent", "replayed", "refused", "failed")
+        self._invitations = counter("invitations", "Invitations asked for.", outcome=outcomes)
+        troubles = ("unreachable", "refused")
+        self._redis_errors = counter("redis_errors", "Questions to Redis that failed.", kind=troubles)
+        damages = ("full", "locked", "damaged", "other")
+        self._file_errors = counter("sqlite_errors", "Uses of the SQLite file that failed.", kind=damages)
+        outcomes = ("confirmed", "changed")
+        self._validated = counter("sync_products", "Stale products asked about by their counts.", outcome=outcomes)
+        outcomes = ("read", "begun", "restarted", "out_of_order", "failed")
+        self._feed_reads = counter("sync_feed_reads", "Readings of a feed.", outcome=outcomes)
+        self._feed_reviews = counter("sync_reviews", "New reviews that feeds brought.")
+        self._compared = counter("sync_compared", "Products compared by a shop's summaries.")
+        self._deleted = counter("sync_deletions", "Deletions that Trustpilot listed.")
+        whole = "Reviews read of the list that is read once."
+        self._backfilled = gauge("sync_backfill_reviews", whole, "livemax")
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
-        """Show what has not happened yet as 0: a rate misses the first event of a series that begins with it."""
+        """Show as 0 what has several labels and has not happened yet."""
         for route, right in RIGHT_FOR.items():
             if route.startswith("/v1/"):
                 self._seconds_by(route)
@@ -152,44 +132,6 @@ class Metrics:
             self._call_seconds.labels(kind)
             for outcome in _OUTCOMES:
                 self._calls.labels(kind, outcome)
-        for reason in ("paused", "budgetspent", "busy"):
-            self._not_made.labels(reason)
-        for outcome in ("sent", "replayed", "refused", "failed"):
-            self._invitations.labels(outcome)
-        for kind in ("unreachable", "refused"):
-            self._redis_errors.labels(kind)
-        for kind in ("full", "locked", "damaged", "other"):
-            self._file_errors.labels(kind)
-
-        self._validated = Counter(
-            "ccproxy_sync_products",
-            "Stale products asked about by their counts.",
-            ["outcome"],
-            registry=self._registry,
-        )
-        self._feed_reads = Counter(
-            "ccproxy_sync_feed_reads", "Readings of a feed.", ["outcome"], registry=self._registry
-        )
-        self._feed_reviews = Counter(
-            "ccproxy_sync_reviews", "New reviews that feeds brought.", registry=self._registry
-        )
-        self._compared = Counter(
-            "ccproxy_sync_compared", "Products compared by a shop's summaries.", registry=self._registry
-        )
-        self._deleted = Counter(
-            "ccproxy_sync_deletions", "Deletions that Trustpilot listed.", registry=self._registry
-        )
-        self._backfilled = Gauge(
-            "ccproxy_sync_backfill_reviews",
-            "Reviews read of the list that is read once.",
-            multiprocess_mode="livemax",
-            registry=self._registry,
-        )
-        # From 0 on, so that a rate of the first one is seen.
-        for outcome in ("confirmed", "changed"):
-            self._validated.labels(outcome)
-        for outcome in ("read", "begun", "restarted", "out_of_order", "failed"):
-            self._feed_reads.labels(outcome)
 
     def on_event(self, event: object) -> None:
         """Count one event; events of no interest pass."""
