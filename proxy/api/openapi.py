@@ -85,38 +85,16 @@ def described(settings: Settings) -> Json:
     imported = p.of_imported(default=settings.imported_reviews)
     product = (p.SKU, p.PRODUCT_URL, imported, *_VIEW, unit)
     paths: Json = {
-        "/v1/reviews": _get("One product block", "Block", product, _UNDER_LOAD, cached=True),
-        "/v1/products": _get("A block per SKU", "Blocks", (p.SKUS, imported, *_VIEW, unit), _UNDER_LOAD, cached=True),
-        "/v1/summary": _get("Stars only", "ProductRating", (*_SUMMARY, imported, unit), _UNDER_LOAD, cached=True),
+        "/v1/reviews": _get("One product block", "Block", product),
+        "/v1/products": _get("A block per SKU", "Blocks", (p.SKUS, imported, *_VIEW, unit)),
+        "/v1/summary": _get("Stars only", "ProductRating", (*_SUMMARY, imported, unit)),
         "/v1/fragment": _fragment((*(one for one in product if one is not p.FORMAT), p.STYLE, p.CHANNEL)),
-        DROP_IN_REVIEWS: _get(
-            "Reviews in Trustpilot's own shape",
-            "TrustpilotReviews",
-            _DROP_IN_REVIEWS,
-            (404, *_UNDER_LOAD),
-            cached=True,
-        ),
-        DROP_IN_SUMMARY: _get(
-            "A summary in Trustpilot's own shape",
-            "TrustpilotSummary",
-            _DROP_IN_SUMMARY,
-            (404, *_UNDER_LOAD),
-            cached=True,
-        ),
-        "/v1/business": _get("The shop itself", "BusinessAnswer", (*_BUSINESS, unit), _UNDER_LOAD, cached=True),
-        DROP_IN_BUSINESS_UNIT: _get(
-            "A business unit in Trustpilot's own shape",
-            "TrustpilotBusinessUnit",
-            (),
-            (404, *_UNDER_LOAD),
-            cached=True,
-        ),
-        DROP_IN_SERVICE_REVIEWS: _get(
-            "Reviews of the shop in Trustpilot's own shape",
-            "TrustpilotServiceReviews",
-            (p.STARS, p.LANGUAGE, p.PAGE, p.PER_PAGE),
-            (404, *_UNDER_LOAD),
-            cached=True,
+        DROP_IN_REVIEWS: _drop_in("Reviews in", "TrustpilotReviews", *_DROP_IN_REVIEWS),
+        DROP_IN_SUMMARY: _drop_in("A summary in", "TrustpilotSummary", *_DROP_IN_SUMMARY),
+        "/v1/business": _get("The shop itself", "BusinessAnswer", (*_BUSINESS, unit)),
+        DROP_IN_BUSINESS_UNIT: _drop_in("A business unit in", "TrustpilotBusinessUnit"),
+        DROP_IN_SERVICE_REVIEWS: _drop_in(
+            "Reviews of the shop in", "TrustpilotServiceReviews", p.STARS, p.LANGUAGE, p.PAGE, p.PER_PAGE
         ),
         DROP_IN_BATCH_SUMMARIES: {
             "post": {
@@ -129,19 +107,9 @@ def described(settings: Settings) -> Json:
                 "requestBody": {"required": True, **_json("Batch")},
             }
         },
-        DROP_IN_IMPORTED: _get(
-            "Imported reviews in Trustpilot's own shape",
-            "TrustpilotReviews",
-            _DROP_IN_REVIEWS,
-            (404, *_UNDER_LOAD),
-            cached=True,
-        ),
-        DROP_IN_IMPORTED_SUMMARY: _get(
-            "A summary of imported reviews in Trustpilot's own shape",
-            "TrustpilotSummary",
-            _DROP_IN_SUMMARY,
-            (404, *_UNDER_LOAD),
-            cached=True,
+        DROP_IN_IMPORTED: _drop_in("Imported reviews in", "TrustpilotReviews", *_DROP_IN_REVIEWS),
+        DROP_IN_IMPORTED_SUMMARY: _drop_in(
+            "A summary of imported reviews in", "TrustpilotSummary", *_DROP_IN_SUMMARY
         ),
         "/v1/invitations": _invitation("Send an invitation, once", (unit,)),
         DROP_IN_INVITATIONS: _invitation("Trustpilot's own invitation call", ()),
@@ -246,14 +214,14 @@ def _get(
     summary: str,
     schema: str,
     given: tuple[Parameter[Any] | ListParameter, ...],
-    statuses: tuple[int, ...],
-    *,
-    cached: bool,
+    statuses: tuple[int, ...] = _UNDER_LOAD,
 ) -> Json:
-    answer = _json(schema)
-    if cached:
-        answer["headers"] = _freshness_headers()
+    answer = {**_json(schema), "headers": _freshness_headers()}
     return {"get": _operation(summary, {200: answer}, given, statuses)}
+
+
+def _drop_in(what: str, schema: str, *given: Parameter[Any] | ListParameter) -> Json:
+    return _get(f"{what} Trustpilot's own shape", schema, given, (404, *_UNDER_LOAD))
 
 
 def _fragment(given: tuple[Parameter[Any] | ListParameter, ...]) -> Json:
