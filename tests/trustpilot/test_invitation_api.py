@@ -36,7 +36,7 @@ def _api(upstream: Upstream, walk: Walk, user: str | None = "the user") -> Invit
 
 
 def _soon() -> Deadline:
-    return Deadline.after(5)
+    return Deadline.after(60)
 
 
 def test_an_invitation_goes_out_as_it_is(upstream: Upstream, walk: Walk) -> None:

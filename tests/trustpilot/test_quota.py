@@ -269,3 +269,33 @@ def test_a_backend_that_forgets_lets_no_process_exceed_its_window() -> None:
     quota = Forgetful().quota(Window("minute", 5, 60))
     assert _taken(quota, 10, priority=ALL) == 5
     assert [(use.used, use.frees_in) for use in quota.uses()] == [(5, 60.0)]
+
+
+def test_what_others_used_up_is_nobodys_in_an_outage_until_it_has_left_the_window() -> None:
+    backend = Outages()
+    first, second = (backend.quota(MINUTE) for _ in range(2))
+    assert _taken(first, 101, priority=ALL) == 100
+    second.uses()
+    backend.is_down = True
+    assert _taken(second, 1, priority=ALL) == 0
+    backend.seconds += 59.5
+    assert _taken(second, 1, priority=ALL) == 0
+    assert [(use.used, use.frees_in) for use in second.uses()] == [(100, 0.5)]
+    backend.seconds += 0.5
+    assert _taken(second, 101, priority=ALL) == 100
+
+
+def test_a_quota_that_is_refused_by_the_backend_says_whose_window_is_full() -> None:
+    backend = Outages()
+    first, second = (backend.quota(MINUTE, Window("hour", 150, 3600)) for _ in range(2))
+    assert _taken(first, 100, priority=ALL) == 100
+    with pytest.raises(QuotaUsedUp, match=r"^the budget of 100 calls per minute is used up$") as used_up:
+        second.spend(priority=ALL)
+    assert used_up.value.retry_after == 60
+    backend.seconds += 60
+    assert _taken(second, 100, priority=ALL) == 50
+    with pytest.raises(QuotaUsedUp, match=r"^the budget of 150 calls per hour is used up$") as used_up:
+        second.spend(priority=ALL)
+    assert used_up.value.retry_after == 3540
+    with pytest.raises(QuotaUsedUp, match=r"^the budget of 120 calls per hour is used up$"):
+        second.spend(priority=Priority.BACKGROUND)

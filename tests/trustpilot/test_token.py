@@ -260,6 +260,10 @@ def test_processes_share_a_token_in_a_backend(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level("INFO"):
         assert first.token(soon()).text == second.token(soon()).text == "token-1"
     assert caplog.messages == ["fetched an access token that lasts 1000 s"]
+    # Whoever has read it asks the backend no more.
+    backend.remove("token:" + hashlib.sha256(b"account").hexdigest()[:16], second.token(soon()).encode())
+    assert [second.token(soon()).text, trustpilot.fetched] == ["token-1", 1]
+    backend.set("token:" + hashlib.sha256(b"account").hexdigest()[:16], second.token(soon()).encode(), 1000)
     assert trustpilot.tokens(backend, "another").token(soon()).text == "token-2"
     refused = first.token(soon())
     assert [each.replace(refused, soon()).text for each in (first, second, first)] == ["token-3"] * 3

@@ -100,7 +100,7 @@ class Walk:
     def __init__(self, upstream: Upstream, *, calls: int = 1000) -> None:
         self.events: list[object] = []
         self.now = 1_000_000.0
-        self.transport = Transport(timeout=5, concurrency=4, report=self.events.append)
+        self.transport = Transport(timeout=60, concurrency=4, report=self.events.append)
         self.bulkhead = Bulkhead(4)
         self.breaker = CircuitBreaker(lambda: self.now, report=self.events.append)
         self.quota = Quota(MemoryBackend(0), [Window("hour", calls, 3600)])
@@ -116,7 +116,7 @@ class Walk:
         )
         grant = Grant(self.direct, api_url=upstream.url, api_key="k", api_secret="s", now=lambda: self.now)
         self.tokens = Tokens(
-            grant.fetch, MemoryBackend(0), Group(spawn), lambda: self.now, account="a", fetch_seconds=5
+            grant.fetch, MemoryBackend(0), Group(spawn), lambda: self.now, account="a", fetch_seconds=60
         )
 
     @property
