@@ -213,7 +213,7 @@ class AbortableAdapter(HTTPAdapter):
         """Send ``request``: where no proxy is in between, straight through its host's pool and with its errors."""
         if proxies:
             return super().send(request, stream, timeout, verify, cert, proxies)
-        pool = self.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        pool = self.get_connection_with_tls_context(request, verify)
         self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # the library's
         response = pool.urlopen(
             request.method,
@@ -221,7 +221,6 @@ class AbortableAdapter(HTTPAdapter):
             body=request.body,
             headers=request.headers,
             redirect=False,
-            assert_same_host=False,
             preload_content=not stream,
             decode_content=False,
             retries=self.max_retries,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -75,3 +75,13 @@ def test_an_answer_that_is_too_large_was_received() -> None:
     with peer(flood) as url:
         error = failure(url)
     assert (type(error), error.received) == (Malformed, True)
+
+
+def test_a_peer_that_takes_no_connection_is_waited_for_no_longer_and_received_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as filling:
+        for _ in range(4):
+            sock = filling.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        error = failure(f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout=0.2)
+    assert (type(error), error.received) == (TimedOut, False)
