@@ -42,7 +42,8 @@ from mutmut.mutation.file_mutation import create_mutations
 from tests.running import RunningSandbox
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / ".mutants"
+FOLDER = ROOT / ".mutants" / str(os.getpid())
+"""Of this run: rooms may be tried side by side."""
 ROOMS = ("cache", "reviews", "trustpilot", "invitations")
 GOAL = 0.85
 _EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
@@ -362,8 +363,7 @@ def main(rooms: Sequence[str], most: int, seed: int) -> int:
 
 
 def _scored(room: str, most: int, seed: int) -> Score:
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
+    FOLDER.mkdir(parents=True)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(FOLDER / "hypothesis")
     # What a failing example looks like when it is small helps nobody here.
     hypothesis_settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None)
@@ -371,7 +371,10 @@ def _scored(room: str, most: int, seed: int) -> Score:
     mutating = Mutating(room, most, seed)
     options = ["-q", "-s", "-p", "no:xdist", "-p", "no:cacheprovider", "--no-header", "--no-summary"]
     options += ["--hypothesis-profile", "mutants", f"tests/{Path(room).parts[0]}"]
-    pytest.main(options, plugins=[mutating])
+    try:
+        pytest.main(options, plugins=[mutating])
+    finally:
+        shutil.rmtree(FOLDER)
     print(f"{mutating.score}\n({time.monotonic() - started:.0f} s)\n", flush=True)
     return mutating.score
 
