@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from proxy.api.parameters import Query, selection, view
 from proxy.clock import Deadline
@@ -59,17 +61,17 @@ def test_one_sku_answers_as_filtering_the_full_list_would(
     assert _answer({"A": reviews}, params | floor) == expected_ids([reviews], params | floor)
 
 
-@given(catalogues("a"), catalogues("b"), parameters)
+@given(catalogues("a"), catalogues("b"), parameters, floors)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_merged_skus_answer_as_merging_the_full_lists_would(
-    one: list[dict[str, Any]], other: list[dict[str, Any]], params: dict[str, Any]
+    one: list[dict[str, Any]], other: list[dict[str, Any]], params: dict[str, Any], floor: dict[str, Any]
 ) -> None:
-    products = {"A": one, "B": other}
+    products, params = {"A": one, "B": other}, params | floor
     assert _answer(products, params, alone_before=True) == expected_ids([one, other], params)
     assert _answer(products, params) == expected_ids([merged([one, other])], params)
 
 
-@given(catalogues("a"), catalogues("b"), catalogues("c"), catalogues("d"), parameters)
+@given(catalogues("a"), catalogues("b"), catalogues("c"), catalogues("d"), parameters, floors)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_imported_reviews_are_merged_as_merging_the_full_lists_would(
     one: list[dict[str, Any]],
@@ -77,7 +79,9 @@ def test_imported_reviews_are_merged_as_merging_the_full_lists_would(
     one_imported: list[dict[str, Any]],
     other_imported: list[dict[str, Any]],
     params: dict[str, Any],
+    floor: dict[str, Any],
 ) -> None:
+    params |= floor
     products, imported = {"A": one, "B": other}, {"A": one_imported, "B": other_imported}
     assert _answer({"A": one}, params, imported) == expected_ids([one, one_imported], params)
     lists = [one, other, one_imported, other_imported]
@@ -96,13 +100,14 @@ def test_lists_in_no_order_with_equal_moments_and_reviews_that_come_twice_are_an
 
 
 def test_a_sample_is_exact_through_real_http(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
-    @given(catalogues(), parameters, floors)
+    @given(st.tuples(catalogues()) | st.tuples(catalogues("a"), catalogues("b")), parameters, floors)
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
-    def is_exact(reviews: list[dict[str, Any]], params: dict[str, Any], floor: dict[str, Any]) -> None:
+    def is_exact(lists: Sequence[list[dict[str, Any]]], params: dict[str, Any], floor: dict[str, Any]) -> None:
         params |= floor
-        sku = f"RANDOM-{next(_names)}"
-        sandbox.put_product(sku, reviews)
-        answer = proxy.get("/v1/reviews", sku=sku, **params).json()
-        assert [review["id"] for review in answer["reviews"]] == expected_ids([reviews], params, time.time())
+        skus = [f"RANDOM-{next(_names)}" for _ in lists]
+        for sku, reviews in zip(skus, lists, strict=True):
+            sandbox.put_product(sku, reviews)
+        answer = proxy.get("/v1/reviews", sku=",".join(skus), **params).json()
+        assert [review["id"] for review in answer["reviews"]] == expected_ids([*lists], params, time.time())
 
     is_exact()
