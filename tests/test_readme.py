@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxy.preview.braze import BasicCredential, MemoryAnswers, Profile, parse, render
+from proxy.preview.builder import READY_TEMPLATES
 from tests.api.test_reads import Sockets
 from tests.deploy.shipped import anchors
 from tests.running import SECRET, RunningProxy
@@ -57,6 +58,23 @@ def test_each_liquid_snippet_renders_a_review(proxy: RunningProxy, snippet: str)
     )
     assert "Such a great toy truck, my kids really enjoy it!" in rendering.output
     assert rendering.aborted is None
+
+
+@pytest.mark.parametrize("template", [*SNIPPETS, *(ready.template() for ready in READY_TEMPLATES)])
+def test_what_readers_copy_goes_out_without_reviews_too_and_says_which_it_chose(template: str) -> None:
+    for tag in re.findall(r"{% connected_content (.*?)%}", template, re.DOTALL):
+        assert "/v1/fragment" in tag or "on_error=empty" in tag
+        assert "cache_max_age" not in tag
+        assert not re.search(_CHOOSES, tag) or "disclosure" in template
+
+
+_CHOOSES = "[&?](stars|sort|min_average)="
+
+
+def test_the_first_tags_choose_no_reviews_and_the_invitation_shows_none() -> None:
+    assert not any(re.search(_CHOOSES, snippet) for snippet in SNIPPETS[:2])
+    [invitation] = [ready.template() for ready in READY_TEMPLATES if "invitation" in ready.name]
+    assert not re.search("connected_content|stars|average|review(s|ed)|★", invitation)
 
 
 @pytest.mark.parametrize("line", CURLS)
