@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from threading import Event
+from time import monotonic, sleep
 
 import pytest
 
 from proxy.app import spawn
 from proxy.cache import MemoryBackend
+from proxy.reviews import brand_assets
 from proxy.reviews.brand_assets import ABSENT_SECONDS, FAILED_SECONDS, KEPT_SECONDS, KeptAssets
 from proxy.trustpilot.errors import Busy, NotFound, TrustpilotError, Unreachable
 
@@ -109,3 +113,35 @@ def test_nobody_can_have_other_things_asked_for() -> None:
     assert (worker.shop_page("another"), worker.stars_image(0.5)) == (None, None)
     assert worker.fetch()
     assert world.calls.made == {}
+
+
+def test_what_is_asked_for_is_fetched_beside_the_requests_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brand_assets, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(brand_assets, "_RETRY_SECONDS", 0.01)
+    world = World(Calls(Busy("no calls to spare")))
+    first = world.worker()
+    first.stars_image(2.5)
+    first.start()
+    _until(lambda: world.calls.made.total() >= 3)
+    assert first.stars_image(2.5) is None
+    world.calls.error = None
+    found = Event()
+    first.when_found(found.set)
+    assert found.wait(10)
+    assert first.stars_image(2.5) == "https://images.example/2.5.png"
+    second = world.worker()
+    second.start()
+    _until(lambda: second.stars_image(2.5) is not None)
+    made = world.calls.made.total()
+    for worker in (first, second):
+        worker.stop()
+    assert second.shop_page("u") is None
+    sleep(0.05)
+    assert world.calls.made.total() == made
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = monotonic() + 10
+    while not holds():
+        assert monotonic() < deadline
+        sleep(0.005)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from threading import Event
 
 import pytest
 
+from proxy.app import spawn
+from proxy.cache import Cache, Lifetimes, State
 from proxy.clock import Deadline
-from proxy.reviews import Selection, Unavailable, View, Warmed, batching
+from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, batching
 from proxy.reviews.display import ENGLISH
+from proxy.trustpilot.errors import Malformed, Unreachable
 from proxy.warming import warm_all
 from proxy.warming.sources import IntoStore
-from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select, total
+from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, many, reads, review, select, total
 
 
 def test_one_odd_summary_in_a_batch_fails_its_own_product_only() -> None:
@@ -74,6 +79,82 @@ def test_warming_where_imported_reviews_are_shown_leaves_nothing_to_ask_for() ->
         both = Selection("u", (sku,), sources=("trustpilot", "imported"))
         assert total(proxy.block(both, View(), Deadline.after(10)).body) == counted
     assert (len(trustpilot.pages_asked), len(trustpilot.batches_asked)) == asked
+
+
+def test_warming_tells_what_a_product_came_to_and_whether_its_summary_is_lacking() -> None:
+    trustpilot = FullLists({"A": many("a", 3), "B": many("b", 120)}, {"B": counts(120)}, {"B": many("i", 120)})
+    proxy = reads(trustpilot)
+    for outcome in (Warmed.FETCHED, Warmed.FRESH_ALREADY):
+        assert proxy.warm_page(select("A"), Deadline.after(10)) == (outcome, False)
+        assert proxy.warm_page(select("B"), Deadline.after(10)) == (outcome, True)
+        assert proxy.warm_page(select("C"), Deadline.after(10)) == (Warmed.WITHOUT_REVIEWS, False)
+        assert proxy.warm_summaries("u", ["B"], Deadline.after(10)) == {"B": outcome}
+    assert trustpilot.pages_asked == [("A", 1), ("B", 1), ("C", 1)]
+    imported = Selection("u", ("B",), sources=("imported",))
+    assert proxy.warm_page(imported, Deadline.after(10)) == (Warmed.FETCHED, False)
+    assert trustpilot.batches_asked == [["B"], ["B"]]
+    trustpilot.failing.add("D")
+    with pytest.raises(Unreachable):
+        proxy.warm_page(select("D"), Deadline.after(10))
+    odd = FullLists({}, {"A": {"numberOfReviews": {"total": "many"}}, "B": counts(1)})
+    outcomes = reads(odd).warm_summaries("u", ["A", "B"], Deadline.after(10))
+    assert (type(outcomes["A"]), outcomes["B"]) == (Malformed, Warmed.FETCHED)
+
+
+def test_a_stale_page_is_fetched_again_for_the_next_reader_and_kept_where_it_cannot_be() -> None:
+    now = [0.0]
+    trustpilot = FullLists({"A": many("a", 1)})
+    cache = Cache.in_memory(Lifetimes(10, 1000, 10), lambda: now[0], spawn)
+    proxy = ProductReviews(cache, trustpilot, NoAssets(), lambda: now[0])
+    assert proxy.block(select("A"), View(), Deadline.after(10)).freshness.state is State.MISS
+    trustpilot.products = {"A": many("b", 1)}
+    proxy.refetch("u", "A")
+    assert trustpilot.pages_asked == [("A", 1)]
+    now[0] = 20
+    trustpilot.failing.add("A")
+    proxy.refetch("u", "A")
+    trustpilot.failing.clear()
+    now[0] = 100
+    proxy.refetch("u", "A")
+    answer = proxy.block(select("A"), View(), Deadline.after(10))
+    assert (answer.body["reviews"][0]["id"], answer.freshness.state) == ("b00000", State.HIT)
+
+
+def test_the_same_reads_go_through_another_cache() -> None:
+    known_empty = {("u", "B")}
+    trustpilot = FullLists({"A": many("a", 1), "B": many("b", 1)})
+    lifetimes = Lifetimes(10**7, 10**7, 10**7)
+    proxy = ProductReviews(
+        Cache.in_memory(lifetimes, lambda: 0.0, spawn),
+        trustpilot,
+        AllAssets(),
+        lambda: 0.0,
+        without_reviews=lambda unit, sku: 1.0 if (unit, sku) in known_empty else None,
+    )
+    other = proxy.through(Cache.in_memory(lifetimes, lambda: 0.0, spawn))
+    for each in (proxy, other):
+        assert each.block(select("A"), View(), Deadline.after(10)).body["links"]["trustpilot"]
+        assert not each.block(select("B"), View(), Deadline.after(10)).body["found"]
+    assert trustpilot.pages_asked == [("A", 1), ("A", 1)]
+    assert other.block(select("A"), View(), Deadline.after(10)).freshness.state is State.HIT
+
+
+def test_a_review_deleted_between_the_fetches_of_two_pages_hides_no_other() -> None:
+    reviews = [review(f"r{n:03d}", n, stars=1 + 4 * (n in (100, 230))) for n in range(250)]
+    trustpilot = FullLists({"A": reviews}, {"A": counts(250)})
+    clock = itertools.count(step=10).__next__
+    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
+    proxy = ProductReviews(cache, trustpilot, NoAssets(), clock)
+    view = View(min_chars=0)
+    assert len(proxy.trustpilot_reviews(select("A"), view, 1, 100, Deadline.after(10))[0]) == 100
+    trustpilot.products = {"A": reviews[:50] + reviews[51:]}
+    left = [one["id"] for one in trustpilot.products["A"]]
+    shown = []
+    for number in (1, 2, 3):
+        raws, *_ = proxy.trustpilot_reviews(select("A"), view, number, 100, Deadline.after(10))
+        shown.append([json.loads(raw)["id"] for raw in raws])
+    assert shown[1:] == [left[100:200], left[200:]]
+    assert trustpilot.pages_asked[:4] == [("A", 1), ("A", 2), ("A", 1), ("A", 2)]
 
 
 def test_copies_of_many_pages_are_not_searched_beyond_the_deadline() -> None:

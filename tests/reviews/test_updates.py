@@ -10,7 +10,7 @@ import pytest
 from proxy.cache import Cache, Cached, Fetched, Key, Lifetimes, State
 from proxy.clock import Deadline, Priority
 from proxy.reviews import Updates
-from proxy.reviews.models import Page, Review, ReviewEvent, read_review
+from proxy.reviews.models import Consumer, Page, Review, ReviewEvent, read_review
 from proxy.reviews.page_loader import product_name
 
 LIFETIMES = Lifetimes(900, 86_400, 300)
@@ -93,6 +93,40 @@ def test_what_happens_to_one_review_happens_in_the_order_said() -> None:
         UNIT, [_event("A", _review("new", 1, 2)), _event("A", _review("new", 1, 3))]
     )
     assert _reviews(counting, "A") == [_review("new", 1, 3)]
+
+
+def _by(name: str | None, second: int, consumer: str) -> Review:
+    return Review(name or "", f"2024-10-14T00:00:{second:02d}Z", 5, "x", Consumer(consumer), language="en")
+
+
+def test_every_copy_of_a_persons_reviews_goes_and_a_product_whose_review_has_no_name_is_forgotten() -> None:
+    counting = CountingCache()
+    _put(counting, "A", _by("a1", 1, "gone"), _by("a2", 2, "stays"))
+    _put(counting, "B", _by("b1", 1, "gone"), _by("b2", 2, "gone too"))
+    _put(counting, "C", _by("c1", 1, "stays"))
+    _put(counting, "D", _by(None, 1, "gone"), _by("d2", 2, "stays"))
+    _put(counting, "E", _by(None, 1, "stays"), Review("e2", "2024-10-14T00:00:00Z", 5, "x"))
+    _updates(counting, lambda: None).remove_consumers(UNIT, {"gone", "gone too"})
+    assert {sku: [review.id for review in _reviews(counting, sku)] for sku in "ABCE"} == {
+        "A": ["a2"],
+        "B": [],
+        "C": ["c1"],
+        "E": ["", "e2"],
+    }
+    assert counting.cache.get(_key("D")) is None
+    assert sorted(counting.updated) == [product_name(UNIT, sku) for sku in "ABD"]
+    assert all(counting.get(sku).freshness.state is State.HIT for sku in "ABCE")
+
+
+def test_a_review_goes_from_every_product_that_shows_it() -> None:
+    counting = CountingCache()
+    _put(counting, "A", _review("shared", 1), _review("a", 2))
+    _put(counting, "B", _review("shared", 1))
+    _put(counting, "C", _review("c", 1))
+    _updates(counting, lambda: None).remove_reviews(UNIT, ["shared", "unknown"])
+    assert [[review.id for review in _reviews(counting, sku)] for sku in "ABC"] == [["a"], [], ["c"]]
+    assert sorted(counting.updated) == [product_name(UNIT, sku) for sku in "AB"]
+    assert all(counting.get(sku).freshness.state is State.HIT for sku in "ABC")
 
 
 @pytest.mark.parametrize("whole", [True, False])

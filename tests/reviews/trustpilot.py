@@ -13,10 +13,16 @@ from proxy.clock import Priority
 from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.answers import Block
 from proxy.reviews.brand_assets import BrandAssets
-from proxy.reviews.models import Page, Shop, Source
+from proxy.reviews.models import SHOP, Page, Shop, Source
 from proxy.reviews.summary import STAR_WORDS, Summary
-from proxy.trustpilot.decode import read_batch_summaries, read_reviews, read_summary
-from proxy.trustpilot.errors import Malformed
+from proxy.trustpilot.decode import (
+    read_batch_summaries,
+    read_business_unit,
+    read_reviews,
+    read_service_reviews,
+    read_summary,
+)
+from proxy.trustpilot.errors import Malformed, Unreachable
 
 
 class FullLists:
@@ -31,6 +37,11 @@ class FullLists:
         self.products = products
         self.imported = imported or {}
         self.summaries = summaries or {}
+        self.shop: dict[str, Any] | None = None
+        """The business unit as Trustpilot answers it, ``None``: it can't be had."""
+        self.shop_reviews: list[dict[str, Any]] = []
+        self.failing: set[str] = set()
+        """SKUs whose reviews can't be had."""
         self.pages_asked: list[tuple[str, int]] = []
         self.batches_asked: list[list[str]] = []
 
@@ -47,6 +58,10 @@ class FullLists:
         priority: Priority,
     ) -> Page:
         self.pages_asked.append((sku, page))
+        if sku in self.failing:
+            raise Unreachable("down")
+        if sku == SHOP:
+            return read_service_reviews(json.dumps({"reviews": self.shop_reviews, "links": []}).encode(), 100)
         full = [
             review
             for review in self.listed(sku, source)
@@ -64,7 +79,9 @@ class FullLists:
         return merged([lists.get(one, []) for one in sku.split(",")])
 
     def business_unit(self, business_unit: str, *, priority: Priority) -> Shop:
-        raise NotImplementedError
+        if self.shop is None:
+            raise Unreachable("down")
+        return read_business_unit(json.dumps(self.shop).encode())
 
     def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
         self.batches_asked.append([sku])
