@@ -24,6 +24,9 @@ _LONGEST_TEXTS = (4000, 2000, 1000, 500, 250, 125, 60)
 """Characters that each review is cut to, one after the other, until the fragment is small enough."""
 
 _LONGEST_AUTHOR = 60
+_LONGEST_ADDRESS = 1000
+"""Characters of a photo's address; with a longer one nothing might be left of the fragment."""
+
 _LONGEST_QUOTE = 110
 """Characters of the review in a line of text, where ``max_chars`` says nothing: a push shows about 178 in all."""
 
@@ -135,7 +138,7 @@ def _review(review: Mapping[str, Any], longest: int, display: Display, *, photos
     if content:
         language = f' lang="{review["language"]}"' if re.fullmatch("[A-Za-z]{2}", str(review["language"])) else ""
         cells.append(_Cell(escape_html(content), *_side_of(content, display), attributes=language))
-    if photos and review["image"]:
+    if photos and review["image"] and len(review["image"]) <= _LONGEST_ADDRESS:
         alt = escape_html(display.text("photo"))
         # The width alone: how high it is nobody tells, and a wrong height would distort it.
         photo = (

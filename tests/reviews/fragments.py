@@ -12,7 +12,6 @@ from proxy.reviews.fragment import Style, fragment
 from tests.reviews.model import NOW
 from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, reads, review
 
-PHOTO = [{"processedFiles": [{"mimeType": "image/jpeg", "dimension": "360pxWide", "url": "https://i.example/a?b&c"}]}]
 HOSTILE = [
     "<script>alert(1)</script>",
     "</td></tr></table><h1>out</h1>",
@@ -56,7 +55,9 @@ def harmless_reviews(language: str) -> list[dict[str, Any]]:
     """Return reviews with photos whose average, 4.7, needs a half star."""
     author = {"displayName": "Frau Oberstudiendirektorin Annegret Müller-Lüdenscheidt"}
     return [
-        review(f"r{n}", n, content=text, language=language, stars=5 - n // 2, consumer=author, attachments=PHOTO)
+        review(
+            f"r{n}", n, content=text, language=language, stars=5 - n // 2, consumer=author, attachments=photo("a?b&c")
+        )
         for n, text in enumerate(WRITTEN.get(language, WRITTEN["en"]))
     ]
 
@@ -64,7 +65,7 @@ def harmless_reviews(language: str) -> list[dict[str, Any]]:
 def hostile_reviews() -> list[dict[str, Any]]:
     """Return reviews that want to get out of their cell, each in its text, its author and its language."""
     return [
-        review(f"r{n}", n, content=text, language=text[:20], consumer={"displayName": text}, attachments=_photo(text))
+        review(f"r{n}", n, content=text, language=text[:20], consumer={"displayName": text}, attachments=photo(text))
         for n, text in enumerate(HOSTILE)
     ]
 
@@ -83,6 +84,8 @@ def html_fragments() -> list[str]:
 _STYLES: tuple[Style, ...] = ("card", "line")
 
 
-def _photo(text: str) -> list[dict[str, Any]]:
-    files = [{"mimeType": "image/jpeg", "dimension": "360pxWide", "url": f"https://i.example/{text[:500]}"}]
-    return [{"processedFiles": files}]
+def photo(path: str) -> list[dict[str, Any]]:
+    """Return a photo's attachments."""
+    return [
+        {"processedFiles": [{"mimeType": "image/jpeg", "dimension": "360pxWide", "url": f"https://i.example/{path}"}]}
+    ]

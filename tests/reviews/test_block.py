@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import combinations
 from typing import Any
 from urllib.parse import quote
@@ -9,11 +10,13 @@ from urllib.parse import quote
 import pytest
 
 from proxy.api.parameters import Query, display, selection, view
+from proxy.app import spawn
+from proxy.cache import Cache, Lifetimes
 from proxy.clock import Deadline
 from proxy.reviews import ProductReviews
 from proxy.reviews.display import display_in, languages
 from tests.reviews.model import NOW
-from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select
+from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, many, reads, review, select
 
 HOSTILE = [
     "",
@@ -57,6 +60,19 @@ def test_a_rating_of_4_7_is_four_and_a_half_stars_everywhere() -> None:
     assert shown == [4.7, 4.5, "★★★★½", "4.5 out of 5 stars"]
 
 
+def test_each_average_has_the_stars_icons_alt_and_picture_that_trustpilot_rounds_it_to() -> None:
+    tenths = {f"P{number}": number for number in range(10, 51)}
+    told = {sku: {**counts(200), "starsAverage": number / 10} for sku, number in tenths.items()}
+    proxy = reads(FullLists({}, told), AllAssets())
+    for sku, number in tenths.items():
+        summary = proxy.summary(select(sku), display_in("en"), Deadline.after(10)).body
+        stars = round(number / 5 + 1e-9) / 2
+        assert (summary["average"], summary["stars"]) == (number / 10, stars)
+        assert summary["stars_icons"].count("★") + summary["stars_icons"].count("½") / 2 == stars
+        assert summary["stars_alt"] == f"{stars:g} out of 5 stars"
+        assert summary["stars_image"] == f"https://images.example/stars-{stars:g}.png?a=1&b=2"
+
+
 def test_with_nothing_to_show_nothing_is_said_of_it() -> None:
     proxy = reads(FullLists({"A": []}, {}))
     block = asked(proxy, "sku=A&stars=5")
@@ -84,15 +100,25 @@ def test_every_choice_of_stars_and_order_is_disclosed_in_the_language_asked_for(
 
 def test_a_display_locale_costs_no_call_and_is_never_wrong() -> None:
     trustpilot = FullLists({"A": many("a", 250)}, {"A": counts(250)})
-    proxy = reads(trustpilot)
+    clock = itertools.count().__next__
+    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
+    proxy = ProductReviews(cache, trustpilot, NoAssets(), clock)
+
+    def cached() -> list[str]:
+        parts: list[str] = []
+        cache.scan("u/", lambda product, part, value: parts.append(f"{product}/{part}"))
+        return sorted(parts)
+
     plain = asked(proxy, "sku=A")
+    before = cached()
     pages, batches = list(trustpilot.pages_asked), list(trustpilot.batches_asked)
     regions = ("DE", "AT", "CH", "GB", "BR", "MX", "NO", "JP", "SA", "ZZ")
     known = [f"{language}-{region}" for language in ("de", "fr", "ar", "zh", "xx") for region in regions]
     for tag in [*known, *map(quote, HOSTILE), *HOSTILE]:
         block = asked(proxy, f"sku=A&display_locale={tag}&display_locale=de")
         assert block["summary"]["total"] == plain["summary"]["total"]
-    assert (trustpilot.pages_asked, trustpilot.batches_asked) == (pages, batches)
+    assert (trustpilot.pages_asked, trustpilot.batches_asked, cached()) == (pages, batches, before)
+    assert len(before) == 2
     assert asked(proxy, "sku=A&display_locale=no-such-language") == asked(proxy, "sku=A&display_locale=nb")
     assert asked(proxy, "sku=A&display_locale=xx") == plain
     assert display(Query.parse(b"")) == display_in("en")

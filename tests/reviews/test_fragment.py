@@ -10,7 +10,7 @@ import liquid
 import pytest
 
 from proxy.reviews.fragment import MOST_BYTES
-from tests.reviews.fragments import HOSTILE, harmless_reviews, hostile_reviews, shown
+from tests.reviews.fragments import HOSTILE, harmless_reviews, hostile_reviews, photo, shown
 from tests.reviews.trustpilot import AllAssets, review
 
 
@@ -76,7 +76,9 @@ def test_three_long_reviews_stay_below_twenty_kilobytes_and_twenty_do_too() -> N
 
 
 def test_of_twenty_reviews_that_are_too_long_even_when_cut_the_newest_are_shown() -> None:
-    reviews = [review(f"r{n}", n, content=f"{n} " + "👩‍👩‍👧‍👦 " * 200, attachments=PHOTO_LONG) for n in range(20)]
+    reviews = [
+        review(f"r{n}", n, content=f"{n} " + "👩‍👩‍👧‍👦 " * 200, attachments=photo("x" * 400)) for n in range(20)
+    ]
     fragment = shown("limit=20&with_image=true", reviews)
     assert len(fragment.encode()) < MOST_BYTES
     numbers = [int(text.split()[0]) for text in texts(fragment) if "👩" in text]
@@ -84,13 +86,12 @@ def test_of_twenty_reviews_that_are_too_long_even_when_cut_the_newest_are_shown(
     assert 3 < len(numbers) < 20
 
 
-PHOTO_LONG = [
-    {
-        "processedFiles": [
-            {"mimeType": "image/jpeg", "dimension": "360pxWide", "url": f"https://i.example/{'x' * 400}"}
-        ]
+def test_a_photo_whose_address_is_too_long_takes_no_reviews_place() -> None:
+    one, other = review("a", 1, content="Good", attachments=photo("x" * 30_000)), review("b", 2, content="Fine")
+    assert {"Good", "Fine"} < {*texts(shown("with_image=true&min_chars=0", [one]))} | {
+        *texts(shown("", [one, other]))
     }
-]
+    assert "<img" not in shown("with_image=true", [one])
 
 
 def test_a_review_written_from_right_to_left_has_its_own_direction_and_so_has_an_english_alt() -> None:
