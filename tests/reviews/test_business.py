@@ -37,9 +37,8 @@ def lists(unit: dict[str, Any] | None = UNIT, reviews: Any = REVIEWS) -> FullLis
 
 def test_a_shop_is_answered_with_its_rating_and_its_newest_reviews() -> None:
     answer = reads(lists(), AllAssets()).business("u", View(display=display_in("de")), Deadline.after(10))
-    body = dict(answer.body)
-    first, second = body.pop("reviews")
-    assert body == {
+    first, second = answer.body["reviews"]
+    assert {name: value for name, value in answer.body.items() if name != "reviews"} == {
         "found": True,
         "name": "Toys &amp; &lt;Trucks&gt;",
         "trust_score": 4.6,
@@ -55,7 +54,7 @@ def test_a_shop_is_answered_with_its_rating_and_its_newest_reviews() -> None:
         "disclosure": "Wir zeigen unsere neuesten Bewertungen",
         "links": {"trustpilot": "https://www.trustpilot.com/review/u.example?a=1&b=2"},
     }
-    assert {name: first[name] for name in ("id", "stars", "source", "content", "author", "date_text", "title")} == {
+    shown = {
         "id": "s1",
         "stars": 5,
         "source": "trustpilot",
@@ -64,6 +63,7 @@ def test_a_shop_is_answered_with_its_rating_and_its_newest_reviews() -> None:
         "date_text": "28. Dez. 2024",
         "title": "Quick &amp; kind",
     }
+    assert shown.items() <= {**first, "attributes": ()}.items()
     assert (second["id"], second["title"], second["reply"]) == ("s2", "", "Sorry")
     assert answer.freshness.state is State.MISS
 
@@ -100,8 +100,9 @@ def test_stars_that_trustpilot_does_not_tell_are_its_scores_and_a_shop_nobody_ra
     unit = {**UNIT, "score": {"trustScore": 3.8}}
     assert reads(lists(unit)).business("u", View(), Deadline.after(10)).body["stars"] == 4
     nobody = reads(lists({"displayName": "New"}, []), AllAssets()).business("u", View(), Deadline.after(10)).body
-    names = ("found", "trust_score", "trust_score_text", "stars", "stars_icons", "stars_alt", "stars_image", "label")
-    assert [nobody[name] for name in names] == [False, None, "", None, "", "", None, ""]
+    told = {name: value for name, value in nobody.items() if value not in (None, "", 0, [], False)}
+    link = {"trustpilot": "https://www.trustpilot.com/review/u.example?a=1&b=2"}
+    assert told == {"name": "New", "total_text": "0", "links": link}
     assert reads(lists({"displayName": "New"}, [])).business("u", View(), Deadline.after(10)).body["links"] == {
         "trustpilot": None
     }
@@ -144,8 +145,9 @@ def test_a_shop_stands_in_for_a_product_without_reviews_only() -> None:
     assert proxy.block(select("B"), View(), Deadline.after(10)).body["scope"] == "product"
     block = proxy.block(select("B"), view, Deadline.after(10)).body
     assert (block["sku"], block["found"], block["count"], block["scope"]) == ("B", True, 2, "business")
-    assert block["summary"]["average"] == 4.6
-    assert (block["summary"]["total"], block["summary"]["distribution"]["one_star"]) == (1204, 4)
+    summary = block["summary"]
+    assert summary
+    assert (summary["average"], summary["total"], summary["distribution"]["one_star"]) == (4.6, 1204, 4)
     assert [(one["id"], one["source"]) for one in block["reviews"]] == [("s1", "trustpilot"), ("s2", "trustpilot")]
     assert block["links"] == {"trustpilot": "https://www.trustpilot.com/review/u.example?a=1&b=2"}
     assert reads(lists()).block(select("B"), view, Deadline.after(10)).body["links"] == {"trustpilot": PAGE}
