@@ -105,7 +105,9 @@ def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy) -> None:
     status = _status(proxy)
     assert (status["state"], status["notices"]) == ("well", [])
     assert status["last_hour"]["reads"] == {"hit": 1, "stale": 0, "miss": 1, "failed": 0}
-    assert status["last_hour"]["calls"] == {"200": 2}
+    # The pictures of stars are asked for beside it.
+    assert status["last_hour"]["calls"].keys() == {"200"}
+    assert status["last_hour"]["calls"]["200"] >= 2
     copies = status["cache"]
     assert (copies["entries"], copies["fresh"], copies["stale"], copies["gone"]) == (2, 2, 0, 0)
     assert 0 <= copies["average_age_seconds"] <= copies["oldest_age_seconds"] < 60
