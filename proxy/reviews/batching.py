@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from proxy.clock import Priority
+from proxy.clock import PATIENCE, Patience, Priority
 from proxy.reviews.summary import Summary
 from proxy.trustpilot.errors import Malformed
 
@@ -14,7 +15,7 @@ WINDOW_SECONDS = 0.005
 """How long a batch stays open for others."""
 
 EXPECTED_SECONDS = 0.1
-"""How long it stays open at most for those who are announced. They are on their way, on a busy machine one by one."""
+"""How long it stays open for the next one of those who are announced: on a busy machine they come one by one."""
 
 
 class BatchCall(Protocol):
@@ -76,7 +77,10 @@ class SummaryBatches:
             elif batch.expected and len(batch.skus) >= batch.expected:
                 batch.full.set()
         if leads:
-            batch.full.wait(EXPECTED_SECONDS if batch.expected else WINDOW_SECONDS)
+            if batch.expected:
+                _await_expected(batch)
+            else:
+                batch.full.wait(WINDOW_SECONDS)
             self._run(business_unit, batch)
         batch.done.wait()
         if batch.error is not None:
@@ -96,3 +100,12 @@ class SummaryBatches:
             batch.error = error
         finally:
             batch.done.set()
+
+
+def _await_expected(batch: _Batch) -> None:
+    """Wait for those who are announced while they come, for up to half of the time that those who wait have."""
+    patience, began, came = PATIENCE.get() or Patience(), time.monotonic(), 0
+    while not batch.full.wait(EXPECTED_SECONDS) and len(batch.skus) > came:
+        came, now = len(batch.skus), time.monotonic()
+        if now - began >= patience.until - now:
+            return

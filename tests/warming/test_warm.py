@@ -150,3 +150,13 @@ def test_an_outage_is_waited_out_and_costs_what_opened_the_breaker(
     assert f"{30 - failing} fetched, 0 fresh already, 0 without reviews, {failing} failed" in done.stdout
     assert "Waiting" in done.stderr
     assert sandbox.calls()["reviews"] == 30
+
+
+def test_100_products_with_more_reviews_than_a_page_holds_cost_a_call_each_and_one_for_all_summaries(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    skus = sandbox.generate(100, 101)
+    environment = proxy_environment(sandbox, CACHE_URL=f"sqlite:///{tmp_path}/warm.sqlite3")
+    told = _warm(environment, "-", given="\n".join(skus))
+    assert told.returncode == 0, told.stderr
+    assert sandbox.ledger().total == 101

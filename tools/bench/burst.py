@@ -1,4 +1,4 @@
-"""f. A burst: many connections at once onto an empty cache, beside nginx; and a cart."""
+"""f. A burst: many connections at once onto an empty cache, beside nginx, in memory and on SQLite; and a cart."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ class Outcome:
     health: float
 
 
+_WAYS = {"proxy": (), "two workers on SQLite": ("--workers", "2")}
+"""The proxy with one worker and in memory, and as it is without settings on a machine of two cores."""
+
 _UNITS = {"p50": "ms", "p99": "ms", "seconds": "s", "health": "ms", "driver": "of a core"}
 
 
@@ -53,11 +56,14 @@ def burst(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     for connections in scale.connections:
         measured: dict[str, list[Outcome]] = defaultdict(list)
         for _ in range(scale.burst_rounds):
-            with proxy(sandbox, CACHE_URL="memory://") as server:
-                for state in ("cold", "warm"):
-                    measured[f"proxy {state}"].append(
-                        _sent(sandbox, server.url, SECRET, renders, answers, connections, health=True)
-                    )
+            for way, options in _WAYS.items():
+                with TemporaryDirectory(dir=folder) as own:
+                    store = "memory://" if way == "proxy" else f"sqlite:///{own}/burst.sqlite3"
+                    with proxy(sandbox, *options, CACHE_URL=store) as server:
+                        for state in ("cold", "warm"):
+                            measured[f"{way} {state}"].append(
+                                _sent(sandbox, server.url, SECRET, renders, answers, connections, health=True)
+                            )
             with TemporaryDirectory(dir=folder) as own, Nginx(sandbox, Path(own)) as server:
                 for state in ("cold", "warm"):
                     measured[f"nginx {state}"].append(
@@ -134,24 +140,26 @@ def _lines(connections: int, measured: Mapping[str, list[Outcome]], skus: int) -
         if not (figure == "health" and way.startswith("nginx"))
     ]
     many = connections > 1000
-    lines += [
-        Line("burst", f"blank, {at}, most of all rounds", most("proxy cold", "blank"), ceiling=90 if many else 0),
-        Line("burst", f"wrong, {at}, most of all rounds", most("proxy cold", "wrong"), ceiling=0),
-        Line("burst", f"calls per SKU, {at}, most", most("proxy cold", "calls") / skus, ceiling=1.15),
-    ]
-    if not many:
-        longest = 1.0 if connections <= 100 else 1.2
+    for way in _WAYS:
+        cold, at = f"{way} cold", f"{way}, {connections:,} connections"
         lines += [
-            Line("burst", f"late, {at}, most of all rounds", most("proxy cold", "late"), ceiling=0),
-            Line("burst", f"p99 of nginx's, {at}", _ratio(median, "p99"), "times", ceiling=longest),
-            Line("burst", f"seconds of nginx's, {at}", _ratio(median, "seconds"), "times", ceiling=1.2),
-            Line("burst", f"/healthz, {at}, longest", most("proxy cold", "health"), "ms", ceiling=200),
+            Line("burst", f"{at}: blank, most of all rounds", most(cold, "blank"), ceiling=90 if many else 0),
+            Line("burst", f"{at}: wrong, most of all rounds", most(cold, "wrong"), ceiling=0),
+            Line("burst", f"{at}: calls per SKU, most", most(cold, "calls") / skus, ceiling=1.15),
         ]
+        if not many:
+            longest = 1.0 if connections <= 100 else 1.2
+            lines += [
+                Line("burst", f"{at}: late, most of all rounds", most(cold, "late"), ceiling=0),
+                Line("burst", f"{at}: p99 of nginx's", _ratio(median, cold, "p99"), "times", ceiling=longest),
+                Line("burst", f"{at}: seconds of nginx's", _ratio(median, cold, "seconds"), "times", ceiling=1.2),
+                Line("burst", f"{at}: /healthz, longest", most(cold, "health"), "ms", ceiling=200),
+            ]
     return lines
 
 
-def _ratio(median: Callable[[str, str], float], figure: str) -> float:
-    return median("proxy cold", figure) / median("nginx cold", figure)
+def _ratio(median: Callable[[str, str], float], way: str, figure: str) -> float:
+    return median(way, figure) / median("nginx cold", figure)
 
 
 def _cart(sandbox: RunningSandbox) -> list[Line]:
