@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 import pytest
+from certifi import where
 
 from proxy.events import CallEnded, CallStarted
 from proxy.trustpilot.errors import Malformed, TimedOut, TrustpilotError, Unreachable
@@ -312,3 +313,22 @@ def test_a_connection_is_kept_for_the_next_call_and_each_host_has_its_own(upstre
     assert len(upstream.asked) == 2
     assert upstream.connections == 1
     assert len(other.heads) == 1
+
+
+@pytest.mark.parametrize("bundle", [None, "own"])
+def test_a_peer_has_to_show_a_certificate_that_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, bundle: str | None
+) -> None:
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    trusted = where()
+    if bundle:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", trusted := __file__)
+    transport = Transport(timeout=10, concurrency=1)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # bound and not listening
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
+        with pytest.raises(Unreachable):
+            transport.send("GET", url, headers={})
+    [pool] = transport._adapter._pools.values()
+    assert (pool.cert_reqs, pool.ca_certs) == ("CERT_REQUIRED", trusted)

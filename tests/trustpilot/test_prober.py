@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -10,13 +13,14 @@ from proxy.cache import MemoryBackend
 from proxy.cache.backend import Window
 from proxy.clock import Priority
 from proxy.trustpilot.bulkhead import Bulkhead
-from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, CircuitBreaker
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, Call, CircuitBreaker
 from proxy.trustpilot.client import Trustpilot
-from proxy.trustpilot.errors import TrustpilotError
+from proxy.trustpilot.errors import Failing, TrustpilotError
 from proxy.trustpilot.prober import Prober
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox
+from tests.trustpilot.upstream import Upstream, Walk
 
 HOUR = 3600
 
@@ -87,3 +91,30 @@ def test_a_refused_key_which_costs_the_plan_is_tried_once_an_hour(sandbox: Runni
     assert refused.calls() == 0
     refused.pass_time(10 * HOUR)
     assert 9 <= refused.calls() <= 10
+
+
+def test_it_looks_by_itself_until_it_is_stopped(
+    upstream: Upstream, walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.trustpilot.prober.INTERVAL_SECONDS", 0.001)
+    threads: list[threading.Thread] = []
+
+    def beside(job: Callable[[], None]) -> None:
+        threads.append(threading.Thread(target=job))
+        threads[-1].start()
+
+    for number in range(RUN):
+        walk.breaker.admit(Call.of("unit", "reviews", [str(number)])).failed(Failing("down"))
+    walk.now += INTERVAL_SECONDS
+    upstream.answers = [(200, {"summaries": []})]
+    prober = Prober(walk.client, walk.breaker, ["unit", "other"], beside)
+    prober.start()
+    while walk.breaker.is_open:
+        time.sleep(0.001)
+    prober.stop()
+    [looking] = threads
+    looking.join(10)
+    assert not looking.is_alive()
+    [asked] = upstream.asked
+    assert asked.path == "/v1/product-reviews/business-units/unit/batch-summaries"
+    assert json.loads(asked.body) == {"skus": ["connected-content-proxy-probe"]}
