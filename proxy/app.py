@@ -143,9 +143,12 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(batch_reading(proxy.reviews, settings, time.time))
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
     if settings.preview:
-        from proxy.preview.page import preview_page  # needs the extra `preview`, which settings has checked
+        # These need the extra `preview`, which settings has checked.
+        from proxy.preview.page import preview_page
+        from proxy.preview.products import KnownProducts
 
-        app.register_blueprint(preview_page(app, settings, spawn))
+        known = KnownProducts(proxy.store, proxy.reviews, settings.business_units[0], time.time, spawn)
+        app.register_blueprint(preview_page(app, settings, spawn, known.listed))
     sends = proxy.inviting
     app.register_blueprint(inviting(sends.invitations if sends else None, sends.links if sends else None, settings))
     if proxy.inviting and settings.token_endpoint:

@@ -6,8 +6,6 @@ import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
-from typing import Any
 from urllib.parse import quote
 
 from proxy.api.parameters import BadParameter, Query, skus, view
@@ -99,6 +97,16 @@ def build(choices: Choices) -> Built:
     """
     _check(choices)
     kind = KINDS[choices.kind]
+    url = f"{choices.host}{kind.path}?" + "&".join(f"{name}={value}" for name, value in query(choices).items())
+    written = "".join(f":{name} {value} " for name, value in options(choices).items())
+    # A fragment stands in place of the tag: empty where there is nothing, and no Liquid could tell.
+    block = _block(choices, kind.variable) if kind.variable else ""
+    return Built(f"{{% connected_content {url}\n   {written}%}}", block)
+
+
+def query(choices: Choices) -> dict[str, str]:
+    """Return the parameters of the address, as they are written in it."""
+    kind = KINDS[choices.kind]
     query = {kind.parameter: _sku(choices)}
     if choices.kind not in _TAKES_NO_FILTERS:
         query |= {
@@ -113,15 +121,18 @@ def build(choices: Choices) -> Built:
         query["on_error"] = "empty"
     if locale := choices.display_locale.strip():
         query["display_locale"] = quote(locale)
-    url = f"{choices.host}{kind.path}?" + "&".join(f"{name}={value}" for name, value in query.items())
-    if choices.kind == "fragment":
-        # It stands in place of the tag: empty where there is nothing, and no Liquid could tell.
-        return Built(f"{{% connected_content {url}\n   :basic_auth {choices.credential} %}}", "")
-    # An empty answer instead of an error is a good one to Braze: kept for longer than its usual five minutes, one
-    # slow second would be a quarter of an hour without reviews.
-    age = ":cache_max_age 900 " if choices.fallback == "abort" else ""
-    options = f":basic_auth {choices.credential} {age}:save {kind.variable}"
-    return Built(f"{{% connected_content {url}\n   {options} %}}", _block(choices, kind.variable))
+    return query
+
+
+def options(choices: Choices) -> dict[str, str]:
+    """Return the tag's options and their values."""
+    options = {"basic_auth": choices.credential}
+    variable = KINDS[choices.kind].variable
+    if choices.fallback == "abort" and variable:
+        # An empty answer instead of an error is a good one to Braze: kept for longer than its usual five minutes, one
+        # slow second would be a quarter of an hour without reviews.
+        options["cache_max_age"] = "900"
+    return options | ({"save": variable} if variable else {})
 
 
 def _check(choices: Choices) -> None:
@@ -215,74 +226,3 @@ _TEXT = {
 
 HOST = "https://reviews.example.com"
 """Stands in the ready templates for the address Braze reaches this proxy by."""
-
-
-@dataclass(frozen=True)
-class ReadyTemplate:
-    """A template with what it needs to be previewed: ``data`` is what `proxy.preview.message.profile` reads."""
-
-    name: str
-    label: str
-    about: str
-    channel: Channel
-    title: str
-    data: Mapping[str, Any]
-
-    def template(self) -> str:
-        """Return the template's Liquid, calling `HOST`."""
-        return (files(__package__) / "templates" / f"{self.name}.liquid").read_text("utf-8")
-
-
-READY_TEMPLATES = (
-    ReadyTemplate(
-        "product-reviews",
-        "Reviews of a product",
-        "The rating and the latest reviews, whatever their stars.",
-        Channel.EMAIL,
-        "What others say about your {{event_properties.${item_name} | default: 'find'}}",
-        {"event_properties": {"item_sku": "TRUCK-01", "item_name": "toy truck"}, "attributes": {"first_name": "Ann"}},
-    ),
-    ReadyTemplate(
-        "abandoned-cart",
-        "Products in a cart",
-        "Stars and one quote for each of several products.",
-        Channel.EMAIL,
-        "You left something behind",
-        {"event_properties": {"skus": ["TRUCK-01", "BLENDER-450", "NEW-00"]}},
-    ),
-    ReadyTemplate(
-        "review-invitation",
-        "Ask for a review",
-        "Neutral, as Trustpilot wants it: no other reviews beside it.",
-        Channel.EMAIL,
-        "How do you like your {{event_properties.${item_name} | default: 'order'}}?",
-        {
-            "attributes": {"first_name": "Ann"},
-            "event_properties": {"item_name": "toy truck", "review_link": "https://shop.example.com/review/1001"},
-        },
-    ),
-    ReadyTemplate(
-        "push-quote",
-        "One quote for push",
-        "A short quote, and which reviews it is from.",
-        Channel.PUSH,
-        "Still thinking about it?",
-        {"event_properties": {"item_sku": "TRUCK-01"}},
-    ),
-    ReadyTemplate(
-        "sms-stars",
-        "Star line for SMS",
-        "The rating in figures: ★ would make an SMS twice as long.",
-        Channel.SMS,
-        "",
-        {"event_properties": {"item_sku": "TRUCK-01", "cart_link": "https://shop.example.com/c/1"}},
-    ),
-    ReadyTemplate(
-        "in-app-rating",
-        "Rating in the app",
-        "Stars and the latest review, in a dialog.",
-        Channel.IN_APP,
-        "Loved by many",
-        {"event_properties": {"item_sku": "TRUCK-01"}},
-    ),
-)

@@ -86,6 +86,14 @@ class CallTag:
             for output in _OUTPUT.finditer(self.url, start, match.end(3)):
                 yield match[2], output.group(), self.url_at + output.start()
 
+    def parameters(self) -> list[tuple[str, str]]:
+        """Return the parameters of the address and their values as they are written, Liquid and all."""
+        covered = _OUTPUT.sub(lambda match: "\ufdd0" * len(match.group()), self.url)
+        return [
+            (match[1], self.url[match.start(2) : match.end(2)])
+            for match in re.finditer(r"[?&]([\w-]+)=([^&#]*)", covered)
+        ]
+
     def _parameter(self, name: str) -> re.Match[str] | None:
         covered = _OUTPUT.sub(lambda match: "x" * len(match.group()), self.url)
         return re.search(rf"([?&]{re.escape(name)}=)[^&#]*", covered)

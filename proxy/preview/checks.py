@@ -106,6 +106,12 @@ def examine(part: Part) -> list[Finding]:
     return [finding for check in checks for finding in check(part)]
 
 
+def has_secret(template: str) -> bool:
+    """Tell whether a secret is written in one of the calls, whatever becomes of the message."""
+    part = Part(template, "", (), Channel.EMAIL, is_html=False)
+    return any(True for tag in part.tags for _ in _secrets(part, tag))
+
+
 def links(part: Part) -> Iterator[Finding]:
     """Return the links and pictures of an e-mail that lead nowhere."""
     if part.is_html:

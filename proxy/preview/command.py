@@ -25,6 +25,7 @@ _CHANNELS = ("email", "push", "sms", "in-app")
 @click.option("--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="the person, as JSON")
 @click.option("--channel", type=click.Choice(_CHANNELS), default="email", show_default=True)
 @click.option("--title", default="", help="the subject, title or header")
+@click.option("--preheader", default="", help="the preheader of an e-mail")
 @click.option("--body", "only_body", is_flag=True, help="print the message alone")
 @click.option("--people", is_flag=True, help="print what each of the five people gets")
 @click.option("--strict", is_flag=True, help="exit status 1 for a yellow verdict too")
@@ -36,6 +37,7 @@ def preview(
     data: Path | None,
     channel: str,
     title: str,
+    preheader: str,
     only_body: bool,
     people: bool,
     strict: bool,
@@ -52,7 +54,7 @@ def preview(
         given = profile(json.loads(data.read_text("utf-8")) if data else {})
     except (BadProfile, ValueError) as error:
         raise click.ClickException(f"{data}: {error}") from error
-    message = Message(Channel(channel), template.read_text("utf-8"), title, given)
+    message = Message(Channel(channel), template.read_text("utf-8"), title, given, preheader)
     app = flask.load_app()
     settings: Settings = app.extensions["proxy"].settings
     # Without credentials the app answers reading without one, whatever is shown.

@@ -40,12 +40,16 @@ _EMAIL_HEAD = (
 
 @dataclass(frozen=True)
 class Message:
-    """What is previewed. ``title`` is an e-mail's subject, a push's title or an in-app message's header."""
+    """What is previewed. ``title`` is an e-mail's subject, a push's title or an in-app message's header.
+
+    Only an e-mail has a ``preheader``.
+    """
 
     channel: Channel
     body: str
     title: str = ""
     profile: Profile = field(default_factory=Profile)
+    preheader: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,16 @@ class Preview:
     ``state`` is ``ready``, ``aborted``, ``blank`` or ``broken``; ``reason`` says why it is not ``ready``.
     ``verdict`` is ``green`` when nothing looks wrong, ``yellow`` when Braze would send it but something does,
     ``red`` when it would not. ``calls`` and ``mistakes`` are JSON objects, each with the ``part`` of the message
-    (``title`` or ``body``) it belongs to; a mistake has its ``line``, ``kind`` and ``message``, and a ``fix`` with a
-    ``label`` and ``edits`` of that part, or null. ``repaired`` holds the parts that have fixes with all of them made.
-    ``empty`` is what came up empty and need not be wrong. ``people`` are the five of `proxy.preview.people`.
+    (``title``, ``preheader`` or ``body``) it belongs to; a mistake has its ``line``, ``kind`` and ``message``, and a
+    ``fix`` with a ``label`` and ``edits`` of that part, or null. ``repaired`` holds the parts that have fixes with
+    all of them made. ``empty`` is what came up empty and need not be wrong. ``people`` are the five of `proxy.preview.people`.
     """
 
     state: str
     verdict: str
     reason: str = ""
     title: str = ""
+    preheader: str = ""
     body: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
     mistakes: list[dict[str, Any]] = field(default_factory=list)
@@ -120,6 +125,7 @@ def preview(message: Message, transport: Transport, caller: Credential, host: st
         "red" if state != "ready" else "yellow" if found else "green",
         reason,
         rendered["title"].output if "title" in rendered else "",
+        rendered["preheader"].output if "preheader" in rendered else "",
         rendered["body"].output if "body" in rendered and state != "aborted" else "",
         [{"part": part, **asdict(call)} for part, one in rendered.items() for call in one.calls],
         found,
@@ -235,8 +241,8 @@ class _Room:
                 *_unfilled(template, one.rendering).findings,
             ]
         state, reason = _outcome(self._message.channel, looked)
-        body = looked["body"].rendering.output if "body" in looked and looked["body"].rendering else ""
-        title = looked["title"].rendering.output if "title" in looked and looked["title"].rendering else ""
+        shown_parts = dict.fromkeys(("title", "preheader", "body"), "")
+        shown_parts |= {part: one.rendering.output for part, one in looked.items() if one.rendering}
         notes = {part: one.findings for part, one in looked.items()}
         shown = {
             "name": recipient.name,
@@ -245,11 +251,10 @@ class _Room:
             "state": state,
             "verdict": "yellow" if state == "ready" and any(notes.values()) else _VERDICTS.get(state, "red"),
             "reason": reason or next((finding.message for found in notes.values() for finding in found), ""),
-            "title": title,
-            "body": body,
+            **shown_parts,
             "_findings": {part: [f for f in found if _concerns_all(f)] for part, found in notes.items()},
         }
-        return shown | ({"frame": in_frame(body)} if self._message.channel.is_html else {})
+        return shown | ({"frame": in_frame(shown_parts["body"])} if self._message.channel.is_html else {})
 
     def _render(
         self, part: str, template: str, given: Profile, transport: Transport, cache: MemoryAnswers
@@ -262,8 +267,8 @@ class _Room:
             clock=time.monotonic,
             sleep=lambda _: None,
             cache=cache,
-            # A subject is no HTML, and nothing else sets an e-mail apart.
-            channel=None if part == "title" and self._message.channel.is_html else self._message.channel,
+            # Subject and preheader are no HTML, and nothing else sets an e-mail apart.
+            channel=None if part != "body" and self._message.channel.is_html else self._message.channel,
         )
 
 
@@ -297,9 +302,11 @@ def _outcome(channel: Channel, looked: Mapping[str, _Looked]) -> tuple[str, str]
 
 
 def _parts(message: Message) -> Mapping[str, str]:
-    if message.channel is Channel.SMS or not message.title:
-        return {"body": message.body}
-    return {"title": message.title, "body": message.body}
+    title = "" if message.channel is Channel.SMS else message.title
+    preheader = message.preheader if message.channel is Channel.EMAIL else ""
+    return {name: text for name, text in (("title", title), ("preheader", preheader)) if text} | {
+        "body": message.body
+    }
 
 
 def _credentials(template: str, caller: Credential) -> Credentials:

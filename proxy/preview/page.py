@@ -1,10 +1,11 @@
-"""``/preview``: one page, and the three JSON endpoints it is made of."""
+"""``/preview``: one page, and the JSON endpoints it is made of."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from flask import Blueprint, Flask, Response, abort, jsonify, request
@@ -12,10 +13,14 @@ from werkzeug.exceptions import BadRequest
 
 from proxy.api.auth import caller
 from proxy.preview.braze import Channel
-from proxy.preview.builder import HOST, READY_TEMPLATES, BadChoices, Choices, build
-from proxy.preview.message import BadProfile, Message, preview, profile
+from proxy.preview.builder import HOST, BadChoices, Choices, build
+from proxy.preview.message import BadProfile, Message, in_frame, preview, profile
+from proxy.preview.people import CannedTransport
+from proxy.preview.ready import READY_TEMPLATES, ReadyTemplate
+from proxy.preview.sharing import shareable
+from proxy.preview.tag_editor import changed, read
 from proxy.preview.transport import InProcessTransport, Spawn
-from proxy.settings import Settings
+from proxy.settings import Credential, Settings
 
 _BODY_BYTES = 512 * 1024
 # Inline styles and https images are the e-mail's, whose frame inherits this policy besides its own; scripts are
@@ -26,8 +31,13 @@ _POLICY = (
 )
 
 
-def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
-    """Return the page and its endpoints. ``app`` is what a template's calls are made to."""
+def preview_page(
+    app: Flask, settings: Settings, spawn: Spawn, products: Callable[[], list[dict[str, Any]]]
+) -> Blueprint:
+    """Return the page and its endpoints.
+
+    ``app`` is what a template's calls are made to; ``products`` lists some that it knows, without any call.
+    """
     page = Blueprint("preview", __name__, url_prefix="/preview", static_folder="static", static_url_path="/static")
 
     @page.after_request
@@ -52,16 +62,26 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
                 "about": one.about,
                 "channel": one.channel.value,
                 "title": one.title,
+                "preheader": one.preheader,
                 "body": one.template().replace(HOST, host),
                 "data": one.data,
+                "thumbnail": _thumbnail(one),
             }
             for one in READY_TEMPLATES
         ]
         return jsonify(templates=templates, host=host, host_is_example=host == HOST)
 
+    @page.get("/products")
+    def known() -> Response:
+        """Return products to preview with."""
+        return jsonify(products=products())
+
     @page.post("/tag")
     def tag() -> Response:
-        """Return the tag and the block for the choices made, or what is wrong with which of them."""
+        """Return the tag and the block for the choices made, or what is wrong with which of them.
+
+        With a ``body`` return it with its tag changed, null where the builder steps back.
+        """
         given = _json()
         filters = given.get("filters", {})
         if not isinstance(filters, dict):
@@ -74,6 +94,8 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
             **{name: _text(given, name) for name in texts if name in given},
         )
         try:
+            if "body" in given:
+                return jsonify(body=changed(_text(given, "body"), choices))
             built = build(choices)
         except BadChoices as error:
             return jsonify(mistakes=error.mistakes)
@@ -81,7 +103,7 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
 
     @page.post("/render")
     def rendered() -> Response:
-        """Return the message, its calls and its mistakes."""
+        """Return the message, its calls and mistakes, what the builder reads in it, and whether it may be shared."""
         given = _json()
         known = caller(request.environ, settings.credentials)
         if known is None:
@@ -90,11 +112,25 @@ def preview_page(app: Flask, settings: Settings, spawn: Spawn) -> Blueprint:
             previewed = profile(given.get("data", {}))
         except BadProfile as error:
             raise BadRequest(str(error)) from error
-        message = Message(_channel(given), _text(given, "body"), _text(given, "title"), previewed)
+        texts = {name: _text(given, name) for name in ("body", "title", "preheader")}
+        message = Message(_channel(given), **texts, profile=previewed)
         transport = InProcessTransport(app, (request.host,), spawn)
-        return jsonify(preview(message, transport, known).shown(message.channel))
+        shown = preview(message, transport, known).shown(message.channel)
+        shown["builder"] = read(message.body, _host(), message.channel).shown()
+        shown["sharing"] = shareable(message, settings.secrets)
+        return jsonify(shown)
 
     return page
+
+
+@cache
+def _thumbnail(ready: ReadyTemplate) -> dict[str, Any]:
+    """Return how a template looks, from made-up answers."""
+    message = Message(ready.channel, ready.template(), ready.title, profile(dict(ready.data)))
+    full = preview(message, CannedTransport("full"), Credential("preview", "none"))
+    return {"title": full.title, "body": full.body} | (
+        {"frame": in_frame(full.body)} if ready.channel.is_html else {}
+    )
 
 
 def _json() -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""The products to choose from: those whose copies the proxy holds, so that choosing costs no call."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from proxy.cache import BackendDown, Tiered
+from proxy.clock import Now, Spawn
+from proxy.export.copies import CopiesOnly, blocks
+from proxy.reviews import ProductReviews, Selection, View
+from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
+
+_MOST = 200
+_PATIENCE_SECONDS = 0.2
+
+
+class _Enough(Exception):
+    """Ends a scan."""
+
+
+class KnownProducts:
+    """Lists products of one business unit with their stars, most reviewed first."""
+
+    def __init__(self, store: Tiered, reviews: ProductReviews, business_unit: str, now: Now, spawn: Spawn) -> None:
+        self._cache = CopiesOnly(store, now, spawn)
+        self._reviews = reviews.through(self._cache)
+        self._selection = Selection(business_unit, ())
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return the ``sku``, ``average_text``, ``stars_icons`` and ``total`` of some products; never waits long."""
+        skus: set[str] = set()
+        until = time.monotonic() + _PATIENCE_SECONDS
+
+        def look(product: str, part: str, _value: bytes) -> None:
+            sku = shop_and_sku(product)[1]
+            if part == NEWEST_PAGE and sku.strip() and not sku.startswith(" "):
+                skus.add(sku)
+            if len(skus) >= _MOST or time.monotonic() > until:
+                raise _Enough
+
+        with suppress(BackendDown, _Enough):
+            self._cache.scan(product_name(self._selection.business_unit, ""), look)
+        products: list[dict[str, Any]] = []
+        for sku, block in blocks(self._reviews, self._selection, sorted(skus), View(limit=1)):
+            summary = block and block["summary"]
+            if summary:
+                kept = ("average_text", "stars_icons", "total")
+                products.append({"sku": sku, **{name: summary[name] for name in kept}})
+        return sorted(products, key=lambda one: (-one["total"], one["sku"]))
