@@ -199,7 +199,8 @@ _QUOTES = """\
 {{% for review in {0}.reviews %}}
 <blockquote style="margin:0 0 16px;padding:12px 16px;border-left:3px solid #0b6e4f;background:#f4f7f6">
   <p style="margin:0 0 6px">{{{{ review.content }}}}</p>
-  <p style="margin:0;color:#52606d">{{{{ review.stars_icons }}}} {{{{ review.author }}}}</p>
+  <p style="margin:0;color:#52606d">{{{{ review.stars_icons }}}}\
+{{% if review.author != blank %}} {{{{ review.author }}}}{{% endif %}}</p>
 </blockquote>
 {{% endfor %}}<disclosure>"""
 _HTML = {
@@ -215,11 +216,12 @@ _HTML = {
         "stars": _STARS.format("rating"),
     }.items()
 }
+_AUTHOR = "{% if product.reviews[0].author != blank %} - {{ product.reviews[0].author }}{% endif %}"
 # Plain quotes and hyphens: the typographic ones would take an SMS out of GSM-7.
 _TEXT = {
-    "product": '"{{ product.reviews[0].content }}" - {{ product.reviews[0].author }}<disclosure>',
+    "product": '"{{ product.reviews[0].content }}"' + _AUTHOR + "<disclosure>",
     "products": "{%- for product in cart.products -%}{%- if product.found -%}\n"
-    '{{ product.sku }}: "{{ product.reviews[0].content }}" - {{ product.reviews[0].author }}<disclosure>\n'
+    '{{ product.sku }}: "{{ product.reviews[0].content }}"' + _AUTHOR + "<disclosure>\n"
     "{% endif %}{%- endfor -%}",
     "stars": "Rated {{ rating.average_text }} of 5 by {{ rating.total }} customers.",
 }

@@ -61,7 +61,8 @@ class Preview:
     ``red`` when it would not. ``calls`` and ``mistakes`` are JSON objects, each with the ``part`` of the message
     (``title``, ``preheader`` or ``body``) it belongs to; a mistake has its ``line``, ``kind`` and ``message``, and a
     ``fix`` with a ``label`` and ``edits`` of that part, or null. ``repaired`` holds the parts that have fixes with
-    all of them made. ``empty`` is what came up empty and need not be wrong. ``people`` are the five of `proxy.preview.people`.
+    all of them made. ``empty`` is what came up empty and need not be wrong. ``people`` are the five of
+    `proxy.preview.people`.
     """
 
     state: str

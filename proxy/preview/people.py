@@ -94,7 +94,7 @@ RECIPIENTS = (
     Recipient("nothing", "Nothing is set", "No attribute and no property is known.", is_known=False),
     Recipient("no-reviews", "No reviews yet", "The product has not been reviewed.", answer="empty"),
     Recipient(
-        "nulls", "Gaps in reviews", "No reply, picture, date or author; one review has stars alone.", answer="nulls"
+        "nulls", "Gaps in reviews", "No reply, picture, date or author; with min_chars=0 one review has stars alone.", answer="nulls"
     ),
     Recipient("down", "Trustpilot is down", "The proxy has no copy and can’t fetch one.", answer="down"),
 )
@@ -211,7 +211,8 @@ class CannedTransport:
         if self.answer in ("empty", "down"):
             return []
         reviews = _WITH_GAPS if self.answer == "nulls" else _WHOLE
-        return [review for review in reviews if review.stars in view.stars][: max(view.limit, 1)]
+        shown = [one for one in reviews if one.stars in view.stars and len(one.content or "") >= view.min_chars]
+        return shown[: max(view.limit, 1)]
 
     def _business(self, query: Mapping[str, str]) -> BusinessAnswer:
         view, counted = _view(query), self._counted
@@ -235,11 +236,12 @@ def _display(query: Mapping[str, str]) -> Display:
 def _view(query: Mapping[str, str]) -> View:
     """Return what ``query`` asks for, where it asks for it rightly."""
     stars = {int(star) for star in query.get("stars", "").split(",") if star.strip() in {*"12345"}}
-    limit, longest = query.get("limit", ""), query.get("max_chars", "")
+    limit, shortest, longest = (query.get(name, "") for name in ("limit", "min_chars", "max_chars"))
     return View(
         stars=frozenset(stars) or ALL_STARS,
         limit=int(limit) if limit.isdecimal() else 3,
         sort="highest" if query.get("sort") == "highest" else "newest",
+        min_chars=int(shortest) if shortest.isdecimal() else 1,
         max_chars=int(longest) if longest.isdecimal() else None,
         html=query.get("format") != "text",
         display=_display(query),

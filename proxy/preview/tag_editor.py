@@ -52,7 +52,7 @@ def read(template: str, host: str, channel: Channel) -> Read:
     kind = next((name for name, kind in KINDS.items() if kind.path == tag.path), None)
     given = dict(tag.parameters())
     sku = given.get(KINDS[kind].parameter) if kind else None
-    if kind is None or sku is None or not re.match(r"https://[^/{}]+/v1/", tag.url):
+    if kind is None or sku is None or not re.match(r"https?://[^/{}]+/v1/", tag.url):
         return Read(because="its call is not one that the builder writes")
     source, value = _sku(sku)
     if liquid := next((name for name in (*FILTERS, "display_locale") if "{" in given.get(name, "")), None):
@@ -87,7 +87,7 @@ def changed(template: str, chosen: Choices) -> str | None:
         said, chosen = replace(said, credential="kept"), replace(chosen, credential="kept")
     if now.tag and now.block is None:
         # What is around the tag reads what the tag brings, so that stays as it is.
-        chosen = replace(chosen, kind=said.kind, fallback=said.fallback)
+        chosen = replace(chosen, kind=said.kind, fallback=said.fallback, channel=said.channel)
     built = build(replace(chosen, source="event", sku="item_sku") if chosen.source == "kept" else chosen)
     if now.tag is None:
         return f"{built.tag}\n{built.block}".strip() + "\n"

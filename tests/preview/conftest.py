@@ -39,11 +39,28 @@ def previewing(started_previewing: Previewing, sandbox: RunningSandbox) -> Previ
     return started_previewing
 
 
-@pytest.fixture
-def page(browser: Browser, previewing: Previewing) -> Iterator[Page]:
-    """The preview as a first visit finds it; what the page itself does wrong fails the test."""
-    with visit(browser, previewing) as page:
+@pytest.fixture(scope="module")
+def tab(browser: Browser, started_previewing: Previewing) -> Iterator[Page]:
+    """A tab for all tests of a file; what its pages do wrong fails the last of them."""
+    with visit(browser, started_previewing) as page:
         yield page
+
+
+@pytest.fixture
+def page(tab: Page, previewing: Previewing) -> Page:
+    """The preview as a first visit finds it."""
+    tab.unroute_all()
+    # What a page leaves behind when it goes is cleared from one that keeps nothing.
+    tab.goto(previewing.url + "/preview/static/icon.svg")
+    tab.evaluate("localStorage.clear()")
+    open_page(tab, previewing)
+    return tab
+
+
+def open_page(page: Page, previewing: Previewing, link: str = "/preview") -> None:
+    """Open the preview, and wait until the first message is shown."""
+    page.goto(previewing.url + link)
+    page.wait_for_selector("#state.ready, #state.check")
 
 
 @contextmanager
@@ -58,6 +75,5 @@ def visit(
         "permissions": ["clipboard-read", "clipboard-write"],
     }
     with visitor(browser, previewing.url, console=False, **how) as page:
-        page.goto(previewing.url + "/preview")
-        page.wait_for_selector("#state.ready, #state.check")
+        open_page(page, previewing)
         yield page

@@ -1,15 +1,14 @@
-"""The page in a real Chromium: a first visit, mistakes, hostile text, the keyboard, and two widths."""
+"""The page in a real Chromium: a first visit, mistakes, hostile text, and the keyboard alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from contextlib import suppress
 from itertools import product
-from typing import Literal
 
-import pytest
-from playwright.sync_api import Browser, Dialog, Frame, Page
+from playwright.sync_api import Browser, Dialog, Error, Frame, Page, Route, expect
 
-from tests.browser import artefact, fits, violations
+from tests.browser import artefact, fits
 from tests.preview.braze.endpoint import running_endpoint
 from tests.running import SECRET, RunningSandbox
 
@@ -33,27 +32,29 @@ def state(page: Page, kind: str) -> str:
     return page.inner_text("#state")
 
 
+def start_from(page: Page, name: str) -> None:
+    """Choose a template of the gallery, and wait until it is shown."""
+    page.locator(f"[data-template={name}]").click()
+    page.wait_for_selector(f"[data-template={name}][aria-current], #result.outdated")
+    page.wait_for_selector("#result:not(.outdated)")
+
+
 def fill(page: Page, template: str, kind: str = "check") -> None:
     """Put a template of one's own in place, and wait for what becomes of it."""
     page.fill("#body", template)
     state(page, kind)
 
 
-def test_a_first_visit_builds_a_tag_copies_it_and_sees_the_toy_truck(page: Page) -> None:
+def test_a_first_visit_changes_a_choice_and_sees_it_in_the_tag_and_the_message(page: Page) -> None:
     assert state(page, "ready") == "Braze would send this."
     mail(page).wait_for_selector(f"text={TRUCK}")
-    page.get_by_label("Name of the property").fill("product_id")
+    before = page.input_value("#body")
     page.get_by_label("How many").fill("1")
-    page.locator("#tag", has_text="limit=1").first.wait_for()
-    page.get_by_label("Copy the tag").click()
-    page.wait_for_selector("button.done:text('Copied')")
-    page.locator("#announcer", has_text="Tag copied").wait_for(state="attached")
-    copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith(
-        "{% connected_content https://reviews.example.com/v1/reviews?sku={{event_properties.${product_id}"
-    )
-    assert copied.endswith(":basic_auth reviews_proxy :save product %}")
     page.locator(".call .url", has_text="limit=1").first.wait_for()
+    assert page.input_value("#body") == before.replace("limit=2", "limit=1")
+    page.get_by_label("Name of the property").fill("product_id")
+    expect(page.locator("#body")).to_have_value(re.compile(re.escape("{event_properties.${product_id} | url")))
+    assert "product_id" in [name.input_value() for name in page.locator("#rows .name").all()]
     assert state(page, "ready")
     mail(page).wait_for_selector(f"text={TRUCK}")
     page.get_by_text("Headers and body").click()
@@ -70,7 +71,8 @@ def test_a_first_visit_builds_a_tag_copies_it_and_sees_the_toy_truck(page: Page)
 
 
 def test_an_empty_sku_is_explained_at_its_line_and_at_its_call(page: Page) -> None:
-    page.locator("#rows .value").fill("")
+    start_from(page, "own")
+    page.get_by_label("Remove TRUCK-01").click()
     told = state(page, "blank")
     assert "The message would be blank." in told
     assert "2 things need a look" in told
@@ -81,7 +83,6 @@ def test_an_empty_sku_is_explained_at_its_line_and_at_its_call(page: Page) -> No
     page.locator("#body-mistakes button").first.click()
     assert page.evaluate("document.activeElement.id") == "body"
     assert page.evaluate("[document.activeElement.selectionStart, document.activeElement.scrollTop]") == [0, 0]
-    page.screenshot(path=artefact("preview-empty-sku.png"), full_page=True)
 
 
 def test_each_kind_of_mistake_is_explained(page: Page) -> None:
@@ -96,29 +97,179 @@ def test_each_kind_of_mistake_is_explained(page: Page) -> None:
         page.locator("main", has_text=explained).first.wait_for()
 
 
-def test_an_aborted_message_shows_its_reason(page: Page) -> None:
+def test_what_customers_would_see_is_mended_by_buttons_until_it_is_green(page: Page) -> None:
+    page.locator("input[name=channel][value=push]").check()
+    tag = (
+        "{% connected_content http://reviews.example.com/v1/reviews?sku={{event_properties.${item_sku}}}&limit=1"
+        " :basic_auth a :save r %}"
+    )
+    fill(page, tag + "Hi {{${first_name} | default: 'you'}}, <b>they</b> say: {{ r.reviews[0].content }}")
+    assert "Braze would send this, but" in page.inner_text("#state")
+    for _ in range(8):
+        if page.locator("#state.ready").count():
+            break
+        with page.expect_response("**/preview/render"):
+            page.locator("button.mend").first.click()
+        page.wait_for_selector("#result:not(.outdated)")
+    assert state(page, "ready")
+    body = page.input_value("#body")
+    assert "https://reviews.example.com" in body
+    assert "${item_sku} | url_param_escape}" in body
+    assert "<b>" not in body
+    assert page.get_by_role("button", name="Copy for Braze").is_enabled()
+
+
+def test_all_is_mended_by_one_button(page: Page) -> None:
+    fill(page, "Hi {{first_name}} &amp; {{last_name}}, <a href=''>x</a>")
+    page.get_by_role("button", name="Fix all").click()
+    expect(page.locator("#body")).to_have_value(re.compile(re.escape("{{${first_name}}}")))
+    page.wait_for_selector("#result:not(.outdated)")
+    assert "href=''" not in page.input_value("#body")
+
+
+def test_an_aborted_message_shows_its_reason_and_is_not_copied(page: Page) -> None:
+    start_from(page, "own")
     page.select_option("#fallback", "abort")
     page.fill("#sample", "NEW-00")
+    page.press("#sample", "Enter")
     told = state(page, "aborted")
     assert "Braze would not send this message." in told
     assert "Reason: no reviews" in told
     assert page.locator("#message").inner_text() == ""
     assert "found is false" in page.inner_text(".call")
-    page.screenshot(path=artefact("preview-aborted.png"), full_page=True)
+    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
 
 
 def test_a_broken_template_names_its_line_and_comes_back(page: Page) -> None:
     fill(page, "one\n{% if %}", "broken")
     assert "Line 2" in page.inner_text("#state")
-    page.select_option("#ready", "")
+    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
+    start_from(page, "product-reviews")
     state(page, "ready")
     mail(page).wait_for_selector(f"text={TRUCK}")
 
 
-def test_a_wrong_choice_is_told_beside_its_field(page: Page) -> None:
+def test_a_wrong_choice_is_told_beside_its_field_and_dims_what_is_shown(page: Page) -> None:
     page.get_by_label("How many").fill("50")
     page.wait_for_selector("#limit-wrong:text('takes a whole number from 1 to 20')")
     assert page.get_attribute("#limit", "aria-invalid") == "true"
+    assert page.locator("#result.outdated").count() == 1
+    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
+
+
+def test_the_five_people_are_small_results_and_one_is_shown_large(page: Page, sandbox: RunningSandbox) -> None:
+    start_from(page, "own")
+    said = page.locator("#people button").all_inner_texts()
+    assert [text.split("\n")[0] for text in said] == [
+        "All is there",
+        "Blank",
+        "Blank",
+        "Gaps in reviews",
+        "Blank",
+    ]
+    assert page.locator("#people iframe").count() == 2
+    calls = sandbox.ledger().total
+    page.get_by_role("button", name="Nothing is set").click()
+    assert "Nothing is left of the message" in page.inner_text("#message")
+    page.get_by_role("button", name="All is there").click()
+    mail(page).wait_for_selector("text=Arrived in two days")
+    page.get_by_role("button", name="Back to yours").click()
+    mail(page).wait_for_selector(f"text={TRUCK}")
+    assert sandbox.ledger().total == calls
+
+
+def test_an_old_verdict_is_dimmed_when_the_server_is_gone(page: Page) -> None:
+    fill(page, "Hi 😀 {{first_name}}, hello")
+    page.get_by_role("button", name="Fix it: Write ${first_name}").click()
+    assert page.input_value("#body") == "Hi 😀 {{${first_name}}}, hello"
+    page.route("**/preview/render", lambda route: route.abort())
+    page.fill("#body", "Other words")
+    assert "could not be made" in state(page, "failed")
+    assert page.locator("#result.outdated").count() == 1
+    for name in ("Copy for Braze", "Share"):
+        assert page.get_by_role("button", name=name).is_disabled()
+
+
+def test_a_slow_answer_is_never_shown_as_the_newer_messages(page: Page) -> None:
+    waiting: list[Route] = []
+    page.route("**/preview/render", lambda route: waiting.append(route))
+    with page.expect_request("**/preview/render"):
+        page.fill("#body", "First words")
+    assert page.locator("#result.outdated").count() == 1
+    with page.expect_request("**/preview/render"):
+        page.fill("#body", "Second words")
+    page.unroute_all()
+    for route in waiting:
+        with suppress(Error):  # the page has given the first one up
+            route.continue_()
+    state(page, "ready")
+    assert mail(page).inner_text("body") == "Second words"
+
+
+def test_an_email_is_as_wide_as_chosen_as_high_as_it_is_and_dark_or_without_pictures(page: Page) -> None:
+    frame = page.locator("#message iframe")
+    page.get_by_label("Phone 375").check()
+    assert page.eval_on_selector("#message iframe", "frame => frame.offsetWidth") == 375
+    fill(
+        page,
+        "<p style='margin:0;height:700px'>Hi {{first_name}}</p><img src='https://shop.invalid/a.png' alt='A lorry'>",
+    )
+    expect(page.locator("#message iframe")).to_have_css("height", re.compile(r"7\d\d(\.\d+)?px"))
+    assert page.eval_on_selector("#message iframe", "frame => frame.offsetWidth") == 375
+    assert "36 characters; phones show about 40" in page.inner_text("#title-count")
+    assert "33 characters" in page.inner_text("#preheader-count")
+    page.get_by_label("Blocked").check()
+    assert "img-src 'none'" in (frame.get_attribute("srcdoc") or "")
+    page.get_by_label("Dark").check()
+    assert "invert(1)" in (frame.get_attribute("srcdoc") or "")
+    assert "Pictures blocked" in page.inner_text("#message")
+    page.get_by_label("Desk 600").check()
+    assert page.eval_on_selector("#message iframe", "frame => frame.offsetWidth") == 600
+    fill(page, "<style>@media (prefers-color-scheme: dark) {p {color: red}}</style><p>Hi {{first_name}}</p>")
+    mail(page).wait_for_selector("p")
+    assert mail(page).evaluate("getComputedStyle(document.querySelector('p')).color") == "rgb(255, 0, 0)"
+
+
+def test_a_cart_is_chips_and_a_misspelt_sku_is_asked_about(page: Page) -> None:
+    start_from(page, "abandoned-cart")
+    page.locator("#chips li", has_text="TRUCK-01 ★ 4.7 (153)").wait_for()
+    assert page.locator("#chips b").all_inner_texts() == ["TRUCK-01", "BLENDER-450", "NEW-00"]
+    page.get_by_label("Remove NEW-00").click()
+    expect(page.locator("#rows .value")).to_have_value('["TRUCK-01","BLENDER-450"]')
+    start_from(page, "product-reviews")
+    page.get_by_label("Preview with SKU").fill("truk-01")
+    assert page.locator("#sku-list li").all_inner_texts()[0].startswith("TRUCK-01")
+    page.press("#sample", "Enter")
+    page.get_by_role("button", name="TRUCK-01 ★ 4.7 (153)").click()
+    mail(page).wait_for_selector(f"text={TRUCK}")
+    assert page.locator("#chips b").all_inner_texts() == ["TRUCK-01"]
+
+
+def test_no_star_chosen_is_all_and_it_is_said(page: Page) -> None:
+    assert page.inner_text("#stars-said") == "None chosen: all stars are shown."
+    page.get_by_label("4 ★").check()
+    page.get_by_label("5 ★").check()
+    assert page.inner_text("#stars-said") == "Only 4 & 5 stars are shown, and the message has to say so."
+    expect(page.locator("#body")).to_have_value(re.compile(re.escape("&stars=4,5")))
+    page.get_by_label("4 ★").uncheck()
+    page.get_by_label("5 ★").uncheck()
+    expect(page.locator("#body")).not_to_have_value(re.compile("stars="))
+
+
+def test_the_builder_steps_back_from_a_text_that_is_not_its_own(page: Page) -> None:
+    assert "The text around the tag is yours" in page.inner_text("#build")
+    assert page.locator("#kind").is_disabled()
+    fill(page, "Hello there", "ready")
+    assert "This text is yours: it makes no call" in page.inner_text("#yours")
+    assert page.locator("#builder").is_hidden()
+    page.evaluate("document.getElementById('body').setSelectionRange(6, 6)")
+    page.get_by_role("button", name="Put reviews in at the cursor").click()
+    page.locator("#builder").wait_for()
+    assert page.locator("#kind").is_enabled()
+    assert page.input_value("#body").startswith("Hello {% connected_content")
+    page.select_option("#kind", "stars")
+    expect(page.locator("#body")).to_have_value(re.compile(re.escape("{{ rating.average_text }}")))
+    assert page.input_value("#body").endswith("there")
 
 
 HOSTILE = """<script>alert(1)</script><img src=x onerror="alert(2)"><svg onload="alert(3)"></svg>
@@ -131,8 +282,14 @@ HOSTILE = """<script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=
 
 
 def test_hostile_text_runs_nothing_and_asks_no_one(
-    page: Page, previewing: Previewing, sandbox: RunningSandbox
+    browser: Browser, previewing: Previewing, sandbox: RunningSandbox
 ) -> None:
+    with visit(browser, previewing) as page:
+        look_at_hostile(page, previewing, sandbox)
+
+
+def look_at_hostile(page: Page, previewing: Previewing, sandbox: RunningSandbox) -> None:
+    """Show a review that tries all, and see that nothing runs and nobody is asked."""
     refused: list[str] = []
     opened: list[str] = []
 
@@ -163,7 +320,7 @@ def test_hostile_text_runs_nothing_and_asks_no_one(
     assert opened == []
     assert page.url == f"{previewing.url}/preview"
     frame = page.locator(".mail iframe")
-    assert frame.get_attribute("sandbox") == ""
+    assert frame.get_attribute("sandbox") == "allow-same-origin"
     assert "default-src 'none'; img-src https: data:; style-src" in (frame.get_attribute("srcdoc") or "")
 
 
@@ -203,7 +360,7 @@ class Keyboard:
 
     def tab_to(self, wanted: str) -> None:
         """Press Tab until what has the focus matches ``wanted``; what is never reached fails."""
-        for _ in range(80):
+        for _ in range(90):
             self.press("Tab")
             if self._page.evaluate("wanted => document.activeElement.matches(wanted)", wanted):
                 return
@@ -213,20 +370,21 @@ class Keyboard:
 def test_the_page_works_with_the_keyboard_alone(page: Page) -> None:
     keyboard = Keyboard(page)
     keyboard.tab_to(".skip")
-    keyboard.tab_to("input[name=channel]")
-    keyboard.press("ArrowRight")
-    keyboard.press("ArrowRight")
-    page.wait_for_selector(".bubble:has-text('toy truck')")
+    keyboard.tab_to("[data-template=push-quote]")
+    keyboard.press("Enter")
+    page.wait_for_selector(".note:has-text('toy truck')")
     keyboard.tab_to("#sample")
+    keyboard.type("TRU")
+    keyboard.press("ArrowDown")
+    assert page.get_attribute("#sample", "aria-activedescendant") == "sku-0"
+    keyboard.press("Escape")
     keyboard.press("Control+A")
     keyboard.type("BLENDER-450")
-    page.locator(".call .url", has_text="BLENDER-450").first.wait_for()
-    keyboard.tab_to("[data-copy=tag]")
     keyboard.press("Enter")
-    page.wait_for_selector("button.done:text('Copied')")
-    keyboard.tab_to("#ready")
-    keyboard.type("One quote")
-    page.wait_for_selector(".note:has-text('toy truck')")
+    page.locator(".call .url", has_text="BLENDER-450").first.wait_for()
+    keyboard.tab_to("input[name=channel]")
+    keyboard.press("ArrowRight")
+    page.wait_for_selector(".bubble")
     keyboard.tab_to("#body")
     keyboard.press("Control+A")
     keyboard.type("{{${first_name}}}, hello")
@@ -238,35 +396,18 @@ def test_the_page_works_with_the_keyboard_alone(page: Page) -> None:
     keyboard.press("Shift+Tab")
     keyboard.press("Shift+Tab")
     keyboard.type("At")
-    page.wait_for_selector(".note:has-text('Ann, hello')")
-    page.select_option("#ready", "")
-    keyboard.tab_to("#calls summary")
+    page.wait_for_selector(".bubble:has-text('Ann, hello')")
+    page.wait_for_selector("#result:not(.outdated)")
+    keyboard.tab_to("#people button")
     keyboard.press("Enter")
-    assert page.locator("#calls details").get_attribute("open") is not None
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_it_is_accessible(
-    browser: Browser, previewing: Previewing, width: int, scheme: Literal["light", "dark"]
-) -> None:
-    with visit(browser, previewing, width, scheme) as page:
-        checks: dict[str, tuple[Callable[[], None], str]] = {
-            "email": (lambda: None, "#message .mail"),
-            "push": (lambda: page.locator("input[value=push]").check(), "#message .phone"),
-            "mistakes": (
-                lambda: fill(page, "{% connected_content https://reviews.example.com/v1/reviews?sku= :save r %}x"),
-                "#state.check",
-            ),
-        }
-        for name, (prepare, shown) in checks.items():
-            prepare()
-            page.wait_for_selector(shown)
-            page.screenshot(path=artefact(f"preview-{name}-{width}-{scheme}.png"), full_page=True)
-            assert violations(page) == [], name
-            assert fits(page), name
-        other: Literal["light", "dark"] = "light" if scheme == "dark" else "dark"
-        page.emulate_media(color_scheme=other)
-        page.screenshot(path=artefact(f"preview-mistakes-{width}-{other}.png"), full_page=True)
+    page.wait_for_selector(".whose")
+    keyboard.tab_to("#copy")
+    keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] button.done")
+    keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "copy"
+    keyboard.press("Control+Z")
+    page.wait_for_selector("#announcer:has-text('Undone')", state="attached")
 
 
 def test_nothing_is_wider_than_a_small_phone(browser: Browser, previewing: Previewing) -> None:
@@ -274,23 +415,3 @@ def test_nothing_is_wider_than_a_small_phone(browser: Browser, previewing: Previ
         fill(page, "{% connected_content https://reviews.example.com/v1/reviews?sku=" + "A" * 300 + " :save r %}x")
         page.get_by_text("Headers and body").click()
         assert fits(page)
-
-
-def test_an_old_verdict_is_dimmed_and_a_button_mends_what_is_told(page: Page) -> None:
-    fill(page, "Hi 😀 {{first_name}}, hello")
-    assert page.locator("#people li").count() == 5
-    page.get_by_role("button", name="Fix it: Write ${first_name}").click()
-    assert page.input_value("#body") == "Hi 😀 {{${first_name}}}, hello"
-    page.route("**/preview/render", lambda route: route.abort())
-    page.fill("#body", "Other words")
-    assert "could not be made" in state(page, "failed")
-    assert page.locator("#result.outdated").count() == 1
-    assert page.get_by_label("Copy the message").is_disabled()
-
-
-def test_an_email_is_shown_as_wide_as_on_a_phone_and_stays_so(page: Page) -> None:
-    page.get_by_label("Phone, 375").check()
-    assert page.eval_on_selector(".mail iframe", "frame => frame.offsetWidth") == 375
-    fill(page, "Hi {{first_name}}")
-    assert page.eval_on_selector(".mail iframe", "frame => frame.offsetWidth") == 375
-    assert "24 characters" in page.inner_text(".mail-head")
