@@ -11,9 +11,12 @@ const settings = { width: matchMedia("(max-width: 40rem)").matches ? 375 : 600, 
 const BLOCKED = '<meta http-equiv="Content-Security-Policy" content="img-src \'none\'">';
 const TURNED = "<style>html{filter:invert(1) hue-rotate(180deg);background:#fff}img,video,picture{filter:invert(1) hue-rotate(180deg)}</style>";
 const HAS_DARK = /prefers-color-scheme/;
+const SCHEME = /\(\s*prefers-color-scheme\s*:\s*(dark|light)\s*\)/gi;
 
-const framed = (frame) => frame.replace("<!doctype html>", (start) =>
-  start + (settings.blocked ? BLOCKED : "") + (settings.dark && !HAS_DARK.test(frame) ? TURNED : ""));
+// The message's own styles for dark and light go by what is chosen here, not by the viewer's system.
+const framed = (frame) => frame
+  .replace("<!doctype html>", (start) => start + (settings.blocked ? BLOCKED : "") + (settings.dark && !HAS_DARK.test(frame) ? TURNED : ""))
+  .replace(SCHEME, (_, scheme) => ((scheme.toLowerCase() === "dark") === settings.dark ? "(min-width: 0)" : "(max-width: 0)"));
 
 // Without `allow-scripts` nothing of the message runs; the page's own origin lets this page read its height.
 export function mailFrame(source, title) {
@@ -66,7 +69,6 @@ function mail(result, redraw) {
     document.querySelector(`#message input[name=mail-${name}]:checked`)?.focus();
   };
   const frame = mailFrame(framed(result.frame), "The e-mail as it would look");
-  frame.style.colorScheme = settings.dark && HAS_DARK.test(result.frame) ? "dark" : "light";
   const said = [
     settings.dark && !HAS_DARK.test(result.frame) ? "Dark: the colours turned round, roughly as Gmail’s and Outlook’s apps do; Apple Mail leaves them." : "",
     settings.dark && HAS_DARK.test(result.frame) ? "Dark: the message’s own styles for it." : "",
