@@ -18,7 +18,7 @@ from proxy.preview.message import BadProfile, Message, in_frame, preview, profil
 from proxy.preview.people import CannedTransport
 from proxy.preview.ready import READY_TEMPLATES, ReadyTemplate
 from proxy.preview.sharing import shareable
-from proxy.preview.tag_editor import changed, read
+from proxy.preview.tag_editor import read, rewritten
 from proxy.preview.transport import InProcessTransport, Spawn
 from proxy.settings import Credential, Settings
 
@@ -95,7 +95,7 @@ def preview_page(
         )
         try:
             if "body" in given:
-                return jsonify(body=changed(_text(given, "body"), choices))
+                return jsonify(body=rewritten(_text(given, "body"), choices))
             built = build(choices)
         except BadChoices as error:
             return jsonify(mistakes=error.mistakes)

@@ -1,6 +1,6 @@
-"""The builder inside a message: the choices that its one tag says, and the tag changed to others.
+"""The builder inside a message: the choices that its one tag says, and the tag rewritten to others.
 
-What stands around the tag is changed only where the builder wrote it; all other text is the author's.
+What stands around the tag is rewritten only where the builder wrote it; all other text is the author's.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def read(template: str, host: str, channel: Channel) -> Read:
     return _with_block(template, tag, said)
 
 
-def changed(template: str, chosen: Choices) -> str | None:
-    """Return ``template`` with its tag changed to what is chosen, None where the builder steps back.
+def rewritten(template: str, chosen: Choices) -> str | None:
+    """Return ``template`` with its tag rewritten to what is chosen, None where the builder steps back.
 
     Raises:
         BadChoices: see `proxy.preview.builder.build`.

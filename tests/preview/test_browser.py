@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from itertools import product
 
-from playwright.sync_api import Browser, Dialog, Error, Frame, Page, Route, expect
+from playwright.sync_api import Browser, Dialog, Error, FrameLocator, Page, Route, expect
 
 from tests.browser import artefact, fits
 from tests.preview.braze.endpoint import running_endpoint
@@ -17,13 +17,9 @@ from .conftest import Previewing, visit
 TRUCK = "Such a great toy truck, my kids really enjoy it!"
 
 
-def mail(page: Page) -> Frame:
+def mail(page: Page) -> FrameLocator:
     """Return the frame the e-mail stands in."""
-    handle = page.wait_for_selector(".mail iframe")
-    assert handle is not None
-    frame = handle.content_frame()
-    assert frame is not None
-    return frame
+    return page.frame_locator("#message iframe")
 
 
 def state(page: Page, kind: str) -> str:
@@ -47,7 +43,7 @@ def fill(page: Page, template: str, kind: str = "check") -> None:
 
 def test_a_first_visit_changes_a_choice_and_sees_it_in_the_tag_and_the_message(page: Page) -> None:
     assert state(page, "ready") == "Braze would send this."
-    mail(page).wait_for_selector(f"text={TRUCK}")
+    mail(page).locator(f"text={TRUCK}").first.wait_for()
     before = page.input_value("#body")
     page.get_by_label("How many").fill("1")
     page.locator(".call .url", has_text="limit=1").first.wait_for()
@@ -56,7 +52,7 @@ def test_a_first_visit_changes_a_choice_and_sees_it_in_the_tag_and_the_message(p
     expect(page.locator("#body")).to_have_value(re.compile(re.escape("{event_properties.${product_id} | url")))
     assert "product_id" in [name.input_value() for name in page.locator("#rows .name").all()]
     assert state(page, "ready")
-    mail(page).wait_for_selector(f"text={TRUCK}")
+    mail(page).locator(f"text={TRUCK}").first.wait_for()
     page.get_by_text("Headers and body").click()
     details = page.inner_text(".call details")
     assert "X-Braze-Sender-Version" in details
@@ -146,7 +142,7 @@ def test_a_broken_template_names_its_line_and_comes_back(page: Page) -> None:
     assert page.get_by_role("button", name="Copy for Braze").is_disabled()
     start_from(page, "product-reviews")
     state(page, "ready")
-    mail(page).wait_for_selector(f"text={TRUCK}")
+    mail(page).locator(f"text={TRUCK}").first.wait_for()
 
 
 def test_a_wrong_choice_is_told_beside_its_field_and_dims_what_is_shown(page: Page) -> None:
@@ -172,9 +168,9 @@ def test_the_five_people_are_small_results_and_one_is_shown_large(page: Page, sa
     page.get_by_role("button", name="Nothing is set").click()
     assert "Nothing is left of the message" in page.inner_text("#message")
     page.get_by_role("button", name="All is there").click()
-    mail(page).wait_for_selector("text=Arrived in two days")
+    mail(page).locator("text=Arrived in two days").first.wait_for()
     page.get_by_role("button", name="Back to yours").click()
-    mail(page).wait_for_selector(f"text={TRUCK}")
+    mail(page).locator(f"text={TRUCK}").first.wait_for()
     assert sandbox.ledger().total == calls
 
 
@@ -203,7 +199,7 @@ def test_a_slow_answer_is_never_shown_as_the_newer_messages(page: Page) -> None:
         with suppress(Error):  # the page has given the first one up
             route.continue_()
     state(page, "ready")
-    assert mail(page).inner_text("body") == "Second words"
+    assert mail(page).locator("body").inner_text() == "Second words"
 
 
 def test_an_email_is_as_wide_as_chosen_as_high_as_it_is_and_dark_or_without_pictures(page: Page) -> None:
@@ -226,8 +222,8 @@ def test_an_email_is_as_wide_as_chosen_as_high_as_it_is_and_dark_or_without_pict
     page.get_by_label("Desk 600").check()
     assert page.eval_on_selector("#message iframe", "frame => frame.offsetWidth") == 600
     fill(page, "<style>@media (prefers-color-scheme: dark) {p {color: red}}</style><p>Hi {{first_name}}</p>")
-    mail(page).wait_for_selector("p")
-    assert mail(page).evaluate("getComputedStyle(document.querySelector('p')).color") == "rgb(255, 0, 0)"
+    mail(page).locator("p").first.wait_for()
+    expect(mail(page).locator("p")).to_have_css("color", "rgb(255, 0, 0)")
 
 
 def test_a_cart_is_chips_and_a_misspelt_sku_is_asked_about(page: Page) -> None:
@@ -241,7 +237,7 @@ def test_a_cart_is_chips_and_a_misspelt_sku_is_asked_about(page: Page) -> None:
     assert page.locator("#sku-list li").all_inner_texts()[0].startswith("TRUCK-01")
     page.press("#sample", "Enter")
     page.get_by_role("button", name="TRUCK-01 ★ 4.7 (153)").click()
-    mail(page).wait_for_selector(f"text={TRUCK}")
+    mail(page).locator(f"text={TRUCK}").first.wait_for()
     assert page.locator("#chips b").all_inner_texts() == ["TRUCK-01"]
 
 
