@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.running import RunningSandbox
 from .braze.test_ruby import by_ruby
 from .corpus import Corpus, read
 
+CHANNELS = ("sms", "push", "in-app", "email")
 TEMPLATES = ("plain", "templates", "holds", "aborts")
 
 Seen = list[tuple[dict[str, Any], Preview]]
@@ -68,9 +70,9 @@ def test_templates_render_as_brazes_pages_say_and_none_is_silently_blank(started
     corpus = Corpus("templates", started_sandbox)
     different = []
     for list_name in TEMPLATES:
-        for page, body, expected in corpus.rows(list_name):
+        for (page, body, expected), channel in zip(corpus.rows(list_name), cycle(CHANNELS), strict=False):
             samples = {} if list_name == "holds" else {"namespaces": read("templates")["samples"]}
-            result = corpus.previewed({"body": body, "channel": "sms", "data": samples})
+            result = corpus.previewed({"body": body, "channel": channel, "data": samples})
             if list_name == "aborts":
                 is_right = result.state == "aborted" and expected in result.reason
             elif list_name == "holds":
