@@ -99,9 +99,7 @@ def test_a_link_holds_the_message_behind_its_hash_and_leaves_personal_values_out
 
 
 def test_a_message_with_a_secret_makes_no_link_and_no_link_opens_one(page: Page, previewing: Previewing) -> None:
-    call = (
-        "{% connected_content https://reviews.example.com/v1/reviews?sku=A :basic_auth a:hunter22 :save r %}x"
-    )
+    call = "{% connected_content https://reviews.example.com/v1/reviews?sku=A :basic_auth a:hunter22 :save r %}x"
     fill(page, call)
     page.get_by_role("button", name="Share").click()
     assert "A secret stands in the message" in page.inner_text("#sharing-said")
