@@ -65,7 +65,7 @@ def test_the_start_shows_a_live_answer_and_leads_to_everything(page: Page, share
 def test_the_preview_is_made_where_the_start_leads_to_it(page: Page, shared_proxy: RunningProxy) -> None:
     _open(page, shared_proxy, "/", "start")
     page.locator("main").get_by_role("link", name="Preview a message").click()
-    page.frame_locator("iframe").first.get_by_text("Such a great toy truck").wait_for()
+    page.frame_locator("#message iframe").get_by_text("Such a great toy truck").wait_for()
     _check(page, "preview-from-the-start")
 
 

@@ -59,7 +59,7 @@ def page(tab: Page, previewing: Previewing) -> Page:
 
 def open_page(page: Page, previewing: Previewing, link: str = "/preview") -> None:
     """Open the preview, and wait until the first message is shown."""
-    page.goto(previewing.url + link)
+    page.goto(previewing.url + link, wait_until="domcontentloaded")
     page.wait_for_selector("#state.ready, #state.check")
 
 
