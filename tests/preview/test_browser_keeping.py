@@ -43,6 +43,19 @@ def test_what_is_typed_is_there_again_when_the_page_is(page: Page, previewing: P
     assert page.locator("#rows .value").first.input_value() == "Bo"
 
 
+def test_what_another_tab_typed_is_a_draft_of_this_one(page: Page, previewing: Previewing) -> None:
+    other = page.context.new_page()
+    open_page(other, previewing)
+    other.fill("#title", "From the other tab")
+    page.fill("#title", "From this tab")
+    page.wait_for_selector("#result:not(.outdated)")
+    other.close()
+    open_page(page, previewing)
+    assert page.input_value("#title") == "From this tab"
+    page.click("#drafts-count")
+    page.get_by_role("button", name="Open the draft From the other tab").wait_for()
+
+
 def test_every_change_can_be_undone_and_done_again(page: Page) -> None:
     first = page.input_value("#body")
     assert page.get_by_role("button", name="Undo").is_disabled()

@@ -27,9 +27,17 @@ function save(key, value) {
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
+let last = null; // what this tab kept
+
 export const drafts = {
   now: () => load(NOW, null),
-  keepNow: (message) => save(NOW, message),
+  keepNow(message, isTouched) {
+    const before = drafts.now();
+    // Another tab's, which would be written over.
+    if (last && before?.isTouched && !same(before, last)) drafts.keep(before.message);
+    last = { message, isTouched };
+    save(NOW, last);
+  },
   all: () => load(DRAFTS, []),
   keep(message) {
     if (!message.body.trim() && !message.title.trim()) return;

@@ -54,7 +54,7 @@ function put(given) {
 // After every change, by whomever: it is kept, it can be undone, and what is shown no longer belongs to it.
 function changed() {
   outdated();
-  drafts.keepNow(message());
+  drafts.keepNow(message(), isTouched);
   noteSoon();
   renderSoon();
 }
@@ -106,6 +106,7 @@ function start(given, name = "") {
 function openDraft(draft) {
   start(draft.message);
   isTouched = true;
+  drafts.keepNow(draft.message, isTouched);
   $("message-heading").scrollIntoView();
   announce("The draft is open");
 }
@@ -122,6 +123,8 @@ function chooseTemplate(template) {
   if (template.name === OWN.name) {
     builder.fill({ choices: FIRST_CHOICES, writes_block: true });
     chosen();
+    isTouched = false;
+    mark(OWN.name);
   }
   announce(`${template.label} is in place${had ? "; what you had is among your drafts" : ""}`);
 }
@@ -161,6 +164,7 @@ function drawPicker() {
 function chosen() {
   isChoosing = true;
   isTouched = true;
+  mark("");
   outdated();
   builder.follow();
   if (builder.isFixed()) picker.multiple = $("kind").value === "products";
@@ -188,7 +192,6 @@ async function choose() {
   drawGutter([]);
   renameRow();
   drawPicker();
-  mark("");
   changed();
   renderSoon.cancel();
   render();
@@ -458,21 +461,23 @@ document.addEventListener("keydown", (event) => {
   go(event.shiftKey ? 1 : -1);
 });
 addEventListener("hashchange", () => isLink() && openLink());
-addEventListener("pagehide", () => isTouched && drafts.keepNow(message()));
+addEventListener("pagehide", () => steps.can(0) && drafts.keepNow(message(), isTouched));
 
+const kept = drafts.now();
+if (kept?.message) {
+  isTouched = kept.isTouched;
+  put(kept.message);
+  note();
+}
 try {
   const { templates, host_is_example: isExample } = await ask("/preview/ready");
   $("host-hint").hidden = !isExample;
   drawGallery([...templates, OWN], chooseTemplate);
   drawDrafts(openDraft);
-  const kept = drafts.now();
-  if (kept && kept.body !== undefined) {
-    put(kept);
-    isTouched = true;
-  } else {
+  if (!kept?.message) {
     chooseTemplate(templates[0]);
+    note();
   }
-  note();
   if (isLink()) await openLink();
 } catch (error) {
   failed(error);
