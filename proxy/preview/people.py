@@ -94,7 +94,10 @@ RECIPIENTS = (
     Recipient("nothing", "Nothing is set", "No attribute and no property is known.", is_known=False),
     Recipient("no-reviews", "No reviews yet", "The product has not been reviewed.", answer="empty"),
     Recipient(
-        "nulls", "Gaps in reviews", "No reply, picture, date or author; with min_chars=0 one review has stars alone.", answer="nulls"
+        "nulls",
+        "Gaps in reviews",
+        "No reply, picture, date or author; with min_chars=0 one review has stars alone.",
+        answer="nulls",
     ),
     Recipient("down", "Trustpilot is down", "The proxy has no copy and can’t fetch one.", answer="down"),
 )

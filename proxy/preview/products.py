@@ -29,7 +29,7 @@ class KnownProducts:
         self._selection = Selection(business_unit, ())
 
     def listed(self) -> list[dict[str, Any]]:
-        """Return the ``sku``, ``average_text``, ``stars_icons`` and ``total`` of some products; never waits long."""
+        """Return the ``sku``, ``average_text`` and ``total`` of some products; never waits long."""
         skus: set[str] = set()
         until = time.monotonic() + _PATIENCE_SECONDS
 
@@ -46,6 +46,6 @@ class KnownProducts:
         for sku, block in blocks(self._reviews, self._selection, sorted(skus), View(limit=1)):
             summary = block and block["summary"]
             if summary:
-                kept = ("average_text", "stars_icons", "total")
-                products.append({"sku": sku, **{name: summary[name] for name in kept}})
+                stars, total = summary["average_text"], summary["total"]
+                products.append({"sku": sku, "average_text": stars, "total": total})
         return sorted(products, key=lambda one: (-one["total"], one["sku"]))
