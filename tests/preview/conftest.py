@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import visitor
 from tests.running import SECRET, RunningProxy, RunningSandbox
 
-
 # For a machine that does much else beside.
 PATIENCE_MILLISECONDS = 60_000
 
