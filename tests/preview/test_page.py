@@ -15,7 +15,14 @@ from tests.test_settings import GOOD
 
 from .conftest import Previewing
 
-PATHS = ["/preview", "/preview/ready", "/preview/static/preview.js", "/preview/render", "/preview/tag"]
+PATHS = [
+    "/preview",
+    "/preview/ready",
+    "/preview/products",
+    "/preview/static/preview.js",
+    "/preview/render",
+    "/preview/tag",
+]
 KEY = {"X-Api-Key": SECRET}
 
 
