@@ -257,6 +257,13 @@ class MemoryBackend:
             self._locks[name] = (lock.token, ttl)
             return lock
 
+    def renew(self, lock: Lock, ttl: float) -> bool:
+        with self._lock:
+            is_held = self._unlock(lock)
+            if is_held:
+                self._locks[lock.name] = (lock.token, ttl)
+            return is_held
+
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
         with self._lock:
             if self._unlock(lock):

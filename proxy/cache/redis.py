@@ -105,6 +105,11 @@ end
 """
 """KEYS lock, channel; ARGV token, message."""
 
+_RENEW = """
+return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+"""KEYS lock; ARGV token, milliseconds."""
+
 _ADD = """
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'string' then
@@ -257,6 +262,7 @@ class RedisBackend:
         self._write = register(_WRITE)
         self._replace = register(_REPLACE)
         self._release = register(_RELEASE)
+        self._renew = register(_RENEW)
         self._add = register(_ADD)
         self._get = register(_GET)
         self._remove = register(_REMOVE)
@@ -329,6 +335,9 @@ class RedisBackend:
         lock = Lock(name, uuid.uuid4().hex)
         taken = self._link.ask(lambda client: client.set(_lock(name), lock.token, nx=True, px=_ms(ttl)))
         return lock if taken else None
+
+    def renew(self, lock: Lock, ttl: float) -> bool:
+        return bool(self._link.ask(lambda _: self._renew([_lock(lock.name)], [lock.token, _ms(ttl)])))
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
         message = self._message(Change("released", lock=lock.name, outcome=outcome))

@@ -220,6 +220,14 @@ class SqliteBackend:
 
         return self._write(work)
 
+    def renew(self, lock: Lock, ttl: float) -> bool:
+        def work(writer: sqlite3.Connection) -> bool:
+            now = self._now()
+            held = "UPDATE locks SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?"
+            return writer.execute(held, (now + ttl, *lock, now)).rowcount == 1
+
+        return self._write(work)
+
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
         def work(writer: sqlite3.Connection) -> None:
             if writer.execute("DELETE FROM locks WHERE name = ? AND token = ?", lock).rowcount:

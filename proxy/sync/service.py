@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from proxy.cache.backend import Backend, BackendDown
+from proxy.cache.backend import Backend, BackendDown, Lock
 from proxy.clock import Now, Spawn
 from proxy.events import Report, unheard
 from proxy.sync.backfill import Backfill
@@ -21,8 +21,11 @@ from proxy.trustpilot.errors import NoAccess, NotFound, QuotaUsedUp, Rejected, T
 
 _LOOK_SECONDS = 2.0
 _LOCK = "sync"
-_LOCK_SECONDS = 120.0
-"""When the process that has the lock is killed, another goes on after so long."""
+_LOCK_SECONDS = 15.0
+"""When the process that has the lock is killed, another goes on after so long; while it lives it renews the lock.
+
+Sooner where copies are fresh for less.
+"""
 
 _RETRY_SECONDS = 15.0
 _REFUSED_SECONDS = 3600.0
@@ -112,19 +115,29 @@ class Sync:
             deletions = self._may("deletions") and self._deletions.is_due()
             if not due and not deletions:
                 return
-            lock = self._backend.lock(_LOCK, _LOCK_SECONDS)
+            seconds = min(_LOCK_SECONDS, max(1.0, self._fresh_seconds()))
+            lock = self._backend.lock(_LOCK, seconds)
             if lock is None:
                 return
+            done = threading.Event()
+            self._spawn(lambda: self._hold(lock, seconds, done))
             try:
                 for unit in due:
                     self._attempt(unit, lambda unit=unit: self._see_to(unit))  # type: ignore[misc]  # bound now
                 if deletions:
                     self._attempt("deletions", self._deletions.remove)
             finally:
+                done.set()
                 self._backend.release(lock)
         except BackendDown:
             # Reported where the backend is asked. Copies grow stale meanwhile, and are confirmed when it is back.
             return
+
+    def _hold(self, lock: Lock, seconds: float, done: threading.Event) -> None:
+        """Renew ``lock`` until all is ``done``."""
+        while not done.wait(seconds / 3):
+            with contextlib.suppress(BackendDown):
+                self._backend.renew(lock, seconds)
 
     def _attempt(self, name: str, work: Callable[[], None]) -> None:
         """Do something whose failure is nobody else's."""

@@ -233,7 +233,7 @@ class Heart:
             self.backend,
             self.shops,
             deletions,
-            at_once,
+            self.jobs.spawn,
             self.clock,
             lambda: FRESH,
             feed=feed if has_feed else None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from tests.exposition import values
+from tests.exposition import value, values
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 from tests.sync.shop import FRESH, Heart
 from tests.sync.test_validator import wait_until
@@ -20,6 +21,28 @@ def test_when_the_leader_is_killed_another_goes_on() -> None:
     heart.clock.now += 121
     heart.sync.round()
     assert heart.shop.calls["feed"] == 1
+
+
+def test_when_the_process_that_reads_is_killed_another_goes_on_and_nobody_frees_its_lock(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    def proxy() -> RunningProxy:
+        url = f"sqlite:///{tmp_path}/shared.sqlite3"
+        return RunningProxy(sandbox, SYNC="auto", CACHE_FRESH_SECONDS="2", CACHE_URL=url, WEB_CONCURRENCY="1")
+
+    # Longer than a lock lasts: its holder renews it.
+    sandbox.behave("slow", kinds=["feed"], seconds=4)
+    with proxy() as leader:
+        assert_soon(lambda: sandbox.ledger().under_way > 0)
+        with proxy() as other:
+            time.sleep(2.5)
+            assert sandbox.calls()["feed"] == 1
+            leader.end()
+            assert value(other, "ccproxy_sync_feed_reads_total", outcome="begun") == 0
+            sandbox.behave("ok")
+            assert_soon(lambda: value(other, "ccproxy_sync_feed_reads_total", outcome="read") > 0)
+            [change] = sandbox.change(1, 5, ["added"])
+            assert_soon(lambda: change["id"] in other.get("/v1/reviews", sku=change["sku"], limit=20).text)
 
 
 def test_what_two_look_at_one_reads() -> None:
