@@ -183,6 +183,7 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, report: Rep
             uses=proxy.quota.uses(),
             plan=proxy.quota.plan_use(),
             fresh_seconds=store.lifetimes.fresh_now,
+            shops=proxy.sync.counts() if proxy.sync and proxy.sync.has_feed else {},
         )
 
     gauges = Gauges(set_gauges, spawn)

@@ -126,6 +126,7 @@ def generated(sku: str, count: int) -> Sequence[object]:
     return compose(chance, languages=languages, ratings=ratings, newest=newest)
 
 
+@lru_cache(maxsize=100_000)
 def generated_ratings(sku: str, count: int) -> Sequence[int]:
     """Return the ratings alone of what :func:`generated` composes."""
     return _drawn(sku, count)[3]

@@ -50,6 +50,9 @@ MOST_KNOWN = 50_000
 _PAUSE_SECONDS = 1.0
 """After a call that failed: the stale copies are answered on."""
 
+_GROW_SECONDS = 86_400.0
+"""How long calls stay as small as Trustpilot takes them, before one is tried that is twice as large."""
+
 _UNABLE_SECONDS = 300.0
 """How long products are fetched again, as without a validator, where Trustpilot rejects the call itself."""
 
@@ -76,6 +79,7 @@ class _Shop:
     is_working: bool = False
     paused_until: float = 0.0
     unable_until: float = 0.0
+    grows_at: float = math.inf
     full: threading.Event = field(default_factory=threading.Event)
 
 
@@ -146,6 +150,8 @@ class Validator:
         while True:
             shop.full.wait(self._collect_seconds)
             with self._lock:
+                if self._now() >= shop.grows_at:
+                    self._resize(shop, 2 * shop.most)
                 shop.full.clear()
                 batch = {sku: shop.wanted.pop(sku) for sku in list(shop.wanted)[: shop.most]}
                 if not batch:
@@ -286,13 +292,17 @@ class Validator:
         """Ask about half as many from now on, as Trustpilot rejects the size; after the last one not at all."""
         with self._lock:
             if size > 1:
-                shop.most = max(1, size // 2)
+                self._resize(shop, size // 2)
             else:
                 shop.unable_until = self._now() + _UNABLE_SECONDS
         if size > 1:
             _log.warning("Trustpilot rejects a summary of %d products at once: asking for %d", size, shop.most)
         else:
             _log.warning("products are fetched again instead of confirmed for a while: %s", error)
+
+    def _resize(self, shop: _Shop, most: int) -> None:
+        shop.most = max(1, min(most, self._most_skus))
+        shop.grows_at = self._now() + _GROW_SECONDS if shop.most < self._most_skus else math.inf
 
     def _pause(self, shop: _Shop) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -34,7 +34,7 @@ from proxy.events import (
 from proxy.middleware.access_log import RequestFinished
 from proxy.sync.events import Backfilled, Compared, Deleted, FeedRead, Validated
 from proxy.telemetry.prometheus_multiproc import shared
-from proxy.trustpilot.plan import PlanUse
+from proxy.trustpilot.plan import YEAR_DAYS, PlanUse
 from proxy.trustpilot.transport import kinds
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)
@@ -117,6 +117,10 @@ class Metrics:
         self._deleted = counter("sync_deletions", "Deletions that Trustpilot listed.")
         whole = "Reviews read of the list that is read once."
         self._backfilled = gauge("sync_backfill_reviews", whole, "livemax")
+        shops = "Shops with a feed: all, those whose feed is read, and those of which all reviews are cached."
+        self._shops = gauge("sync_shops", shops, "livemostrecent", "what")
+        days = "Days until the plan is used up if it goes on as up to now; a year while it lasts the year."
+        self._plan_days = gauge("plan_days_left", days, "livemostrecent")
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -183,10 +187,15 @@ class Metrics:
         uses: list[Use],
         plan: PlanUse | None,
         fresh_seconds: float,
+        shops: Mapping[str, int],
     ) -> None:
-        """Set what has a level and no event: the copies in this process's memory, the quota and the plan."""
+        """Set what has a level and no event: the copies in this process's memory, the quota, the plan, the sync."""
         self._fresh_seconds.set(fresh_seconds)
+        for what, name in (("all", "shops"), ("read by feed", "read_by_feed"), ("whole", "whole")):
+            self._shops.labels(what).set(shops.get(name, 0))
         if plan is not None:
+            days = plan.days_until_used_up
+            self._plan_days.set(YEAR_DAYS if days is None else days)
             for what, calls in (
                 ("limit", plan.limit),
                 ("used", plan.used),

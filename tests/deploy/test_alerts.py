@@ -13,6 +13,7 @@ from tests.deploy.shipped import DEPLOY, OPERATING, ROOT, alerts, anchors
 
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 WEATHER = Path(__file__).with_name("alerts.test.yml")
+DAYS = Path(__file__).with_name("alerts_by_day.test.yml")
 
 
 def promtool(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -29,14 +30,15 @@ def test_prometheus_accepts_the_configuration_and_the_rules(tmp_path: Path) -> N
 
 
 def test_each_alert_fires_in_its_weather_and_in_no_other() -> None:
-    tested = promtool("test", "rules", str(WEATHER))
+    tested = promtool("test", "rules", str(WEATHER), str(DAYS))
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def test_there_is_weather_for_each_alert() -> None:
     fired = {
         sample["labels"].removeprefix('{alertname="').removesuffix('"}')
-        for scene in yaml.safe_load(WEATHER.read_text())["tests"]
+        for file in (WEATHER, DAYS)
+        for scene in yaml.safe_load(file.read_text())["tests"]
         for expected in scene["promql_expr_test"]
         for sample in expected["exp_samples"]
     }

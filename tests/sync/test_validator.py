@@ -108,6 +108,26 @@ def test_a_size_that_is_rejected_is_halved_until_it_is_taken() -> None:
     assert [len(batch) for batch in heart.shop.batches[6:]] == [25] * 4
 
 
+def test_a_size_that_was_rejected_is_tried_again_a_day_later_and_grows_back_step_by_step() -> None:
+    heart = Heart()
+    skus = shop_of(heart, 100)
+    heart.shop.most_skus = 30
+    heart.clock.now += FRESH
+    heart.ask(*skus)
+
+    def largest_of_a_day() -> int:
+        heart.shop.batches.clear()
+        for _ in range(int(STALE / FRESH)):
+            heart.clock.now += FRESH
+            heart.ask(*skus)
+        return max(len(batch) for batch in heart.shop.batches)
+
+    assert largest_of_a_day() == 50
+    heart.shop.most_skus = 100
+    assert largest_of_a_day() == 50
+    assert largest_of_a_day() == 100
+
+
 def test_where_the_call_itself_is_rejected_products_are_fetched_as_without_it() -> None:
     heart = Heart()
     skus = shop_of(heart, 2)

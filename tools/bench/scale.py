@@ -26,6 +26,11 @@ class Scale:
     counted_hits: int = 300
     planned_products: int = 10_000
     planned_days: float = 7.0
+    backfilled: tuple[int, int] = (20_000, 10)
+    """Products, and reviews of each."""
+    backfill_connections: int = 1000
+    compared_products: int = 50_000
+    compare_rounds: int = 3
 
 
 FULL = Scale()
@@ -46,4 +51,8 @@ SMOKE = Scale(
     planned_days=0.02,
     told=10,
     kills=1,
+    backfilled=(200, 4),
+    backfill_connections=8,
+    compared_products=100,
+    compare_rounds=1,
 )
