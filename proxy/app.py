@@ -39,7 +39,7 @@ from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions
 from proxy.sync.feed import FeedReader
-from proxy.sync.planner import Planner
+from proxy.sync.planner import Asked, Planner
 from proxy.sync.service import Sync
 from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
@@ -269,8 +269,12 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         batch_skus=settings.batch_skus,
         without_reviews=shops.without_reviews_at,
     )
-    asked, skus_per_call = (lambda: 0), 1
-    if settings.sync != "off":
+    asked: Callable[[], int]
+    if settings.sync == "off":
+        products = Asked(time.time, fresh_seconds)
+        cache.validate_with(products.note)
+        asked, skus_per_call = products.count, 1
+    else:
         validator = Validator(
             cache,
             trustpilot.batch_summaries,
@@ -283,7 +287,9 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         asked, skus_per_call = (lambda: validator.known), settings.batch_skus
     inviting = _inviting(settings, backend, direct_calls, report)
     has_feed = inviting is not None and settings.sync in ("auto", "feed")
-    planner = Planner(quota.plan_use, lifetimes, spawn, asked=asked, skus_per_call=skus_per_call, has_feed=has_feed)
+    planner = Planner(
+        quota.plan_use, lifetimes, spawn, backend, asked=asked, skus_per_call=skus_per_call, has_feed=has_feed
+    )
     services: list[Service] = []
     sync = None
     if settings.sync != "off":

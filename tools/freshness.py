@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxy.app import spawn
-from proxy.cache import Lifetimes
+from proxy.cache import Lifetimes, MemoryBackend
 from proxy.sync.planner import Planner
 from proxy.trustpilot.plan import YEAR_DAYS, PlanUse
 
@@ -22,16 +22,21 @@ def ages(calls: int | None, products: int, *, has_feed: bool, skus_per_call: int
     share = calls // YEAR_DAYS if calls else 0
     use = PlanUse(calls, 0, share, share, 0) if calls else None
     planner = Planner(
-        lambda: use, lifetimes, spawn, asked=lambda: products, skus_per_call=skus_per_call, has_feed=has_feed
+        lambda: use,
+        lifetimes,
+        spawn,
+        MemoryBackend(0),
+        asked=lambda: products,
+        skus_per_call=skus_per_call,
+        has_feed=has_feed,
     )
     # The share is used up to where the pace is set, and no further.
     use = use and PlanUse(use.limit, 0, share * 6 // 10, share, 0)
     planner.tick()
-    if skus_per_call == 1:
-        # Each is fetched as often as what may wait has calls for it.
-        age = max(_FRESH, products * 86_400 / (share * 0.9)) if calls else _FRESH
-        return age, age, age
     new = _FRESH * lifetimes.pace.fresh
+    if skus_per_call == 1:
+        # Each fetch shows everything.
+        return new, new, new
     return new, planner.compare_seconds(products) if has_feed else new, _STALE * lifetimes.pace.whole
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
-from proxy.cache import Lifetimes
-from proxy.clock import Spawn
+from proxy.cache import BackendDown, Key, Lifetimes
+from proxy.cache.backend import Backend
+from proxy.clock import Now, Spawn
 from proxy.trustpilot.plan import PlanUse
 
 EVERY_SECONDS = 60.0
@@ -15,6 +17,9 @@ TIGHT = 0.5
 
 _FOR_AGE = 0.6
 """Of the day's share, for what is only old. The rest is for callers who wait and for what changed."""
+
+_FOR_FETCHING = 0.8
+"""The same where nothing but fetching keeps copies true."""
 
 _FOR_WHOLE = 0.3
 """Of that, for what only a fetch shows."""
@@ -26,8 +31,34 @@ COMPARE_SECONDS = 3600.0
 _SKUS_COMPARED = 1000
 _USED_UP = 0.85
 _LONGER = 1.05
-_LONGEST = 1000.0
+_LONGEST = 35_000.0
+"""Of a quarter of an hour: a year."""
+
 _DAY_SECONDS = 86_400
+_KEY = "plan:asked"
+
+
+class Asked:
+    """Counts the products that are asked for where nothing confirms them: within a day, or while copies are fresh."""
+
+    def __init__(self, now: Now, fresh_seconds: Callable[[], float]) -> None:
+        self._now = now
+        self._fresh_seconds = fresh_seconds
+        self._seen: set[int] = set()
+        self._before = 0
+        self._until = 0.0
+
+    def note(self, key: Key, _as_of: float, _refetch: object) -> bool:
+        """Note that a stale copy was asked for, and see to nothing."""
+        if self._now() >= self._until:
+            self._before, self._seen = len(self._seen), set()
+            self._until = self._now() + max(_DAY_SECONDS, self._fresh_seconds())
+        self._seen.add(hash(key.product))
+        return False
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return max(self._before, len(self._seen))
 
 
 class Planner:
@@ -38,6 +69,7 @@ class Planner:
         plan_use: Callable[[], PlanUse | None],
         lifetimes: Lifetimes,
         spawn: Spawn,
+        backend: Backend,
         *,
         asked: Callable[[], int],
         skus_per_call: int,
@@ -51,6 +83,7 @@ class Planner:
         self._plan_use = plan_use
         self._lifetimes = lifetimes
         self._spawn = spawn
+        self._backend = backend
         self._asked = asked
         self._skus_per_call = skus_per_call
         self._is_tight = False
@@ -69,8 +102,13 @@ class Planner:
         use, pace = self._plan_use(), self._lifetimes.pace
         if use is None:
             return
-        fresh, whole = self._needed(max(1, use.share))
-        self._is_tight = use.today >= TIGHT * use.share or (self._is_tight and max(fresh, whole) > 1)
+        asked, before = self._asked(), self._asked_before()
+        fresh, whole = self._needed(max(1, use.share), max(asked, before))
+        was_tight = self._is_tight or before > 0
+        self._is_tight = use.today >= TIGHT * use.share or (was_tight and max(fresh, whole) > 1)
+        if self._is_tight and asked > before:
+            with contextlib.suppress(BackendDown):
+                self._backend.set(_KEY, str(asked).encode(), _DAY_SECONDS)
         if not self._is_tight:
             pace.fresh = pace.whole = 1.0
             return
@@ -87,13 +125,25 @@ class Planner:
         calls = -(-max(1, products) // _SKUS_COMPARED)
         return max(COMPARE_SECONDS, calls * _DAY_SECONDS / (_FOR_COMPARING * max(1, use.share)))
 
-    def _needed(self, share: int) -> tuple[float, float]:
+    def _asked_before(self) -> int:
+        """Return how many products were asked for when calls were few, before a restart or in another worker.
+
+        Or all copies that are older than was set would be gone at a restart, and callers would wait for each.
+        """
+        with contextlib.suppress(BackendDown, ValueError):
+            return int(self._backend.get(_KEY) or 0)
+        return 0
+
+    def _needed(self, share: int, products: int) -> tuple[float, float]:
         """Return how much longer entries have to be fresh, and to go without a fetch, for ``share`` to be enough."""
-        products, lifetimes = self._asked(), self._lifetimes
+        lifetimes = self._lifetimes
         room = share * _FOR_AGE
         whole_calls = products * _DAY_SECONDS / max(lifetimes.fresh, lifetimes.stale - lifetimes.fresh)
         if self._has_feed:
             return 1.0, max(1.0, whole_calls / room)
+        if self._skus_per_call == 1:
+            room = share * _FOR_FETCHING
+            return max(1.0, products * _DAY_SECONDS / lifetimes.fresh / room), max(1.0, whole_calls / room)
         whole = max(1.0, whole_calls / (room * _FOR_WHOLE))
         fresh_calls = products / self._skus_per_call * _DAY_SECONDS / lifetimes.fresh
         return max(1.0, fresh_calls / (room - whole_calls / whole)), whole

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.app import spawn
-from proxy.cache import Lifetimes, MemoryBackend
-from proxy.cache.backend import Backend, BackendDown, Window
+from proxy.cache import Key, Lifetimes, MemoryBackend
+from proxy.cache.backend import DAY_SECONDS, Backend, BackendDown, Window
 from proxy.cache.redis import RedisBackend
 from proxy.clock import Priority
 from proxy.redis_link import RedisLink
-from proxy.sync.planner import Planner
+from proxy.sync.planner import Asked, Planner
 from proxy.trustpilot.errors import QuotaUsedUp
 from proxy.trustpilot.plan import Plan, PlanUse
 from proxy.trustpilot.quota import Quota
@@ -106,14 +108,55 @@ def test_freshness_gets_longer_once_half_of_the_share_is_used_and_the_rest_would
 ) -> None:
     lifetimes = Lifetimes(900, 86_400, 300)
     use = PlanUse(200_000, today, today, 548, 0)
-    planner = Planner(lambda: use, lifetimes, spawn, asked=lambda: products, skus_per_call=100)
+    planner = Planner(lambda: use, lifetimes, spawn, MemoryBackend(0), asked=lambda: products, skus_per_call=100)
     planner.tick()
     assert (lifetimes.pace.fresh, lifetimes.pace.whole) == pytest.approx((fresh, whole), rel=0.02)
 
 
+def test_without_sync_the_products_that_are_asked_for_are_counted_and_fetched_as_often_as_the_plan_allows() -> None:
+    lifetimes, clock = Lifetimes(900, 86_400, 300), Days()
+    asked = Asked(clock, lambda: lifetimes.fresh_now)
+    planner = Planner(
+        lambda: PlanUse(200_000, 300, 300, 548, 0),
+        lifetimes,
+        spawn,
+        MemoryBackend(0),
+        asked=asked.count,
+        skus_per_call=1,
+    )
+    for _ in range(3):
+        for number in range(10_000):
+            assert not asked.note(Key(f"u/S{number}", "page"), 0.0, None)
+        planner.tick()
+        assert lifetimes.fresh_now == pytest.approx(10_000 / (548 * 0.8) * DAY_SECONDS)
+        clock.now += lifetimes.fresh_now
+    asked.note(Key("u/S1", "page"), 0.0, None)
+    clock.now += lifetimes.fresh_now
+    asked.note(Key("u/S1", "page"), 0.0, None)
+    assert asked.count() == 1
+
+
+def test_after_a_restart_copies_last_as_long_as_before_it() -> None:
+    backend, use = MemoryBackend(0), PlanUse(200_000, 300, 300, 548, 0)
+    reached = []
+    for products, today in ((10_000, 300), (0, 10)):
+        lifetimes = Lifetimes(900, 86_400, 300)
+        planner = Planner(
+            lambda today=today: replace(use, today=today),  # type: ignore[misc]  # bound now
+            lifetimes,
+            spawn,
+            backend,
+            asked=lambda products=products: products,  # type: ignore[misc]  # bound now
+            skus_per_call=1,
+        )
+        planner.tick()
+        reached.append(lifetimes.fresh_now)
+    assert reached[0] == reached[1] > 900
+
+
 def test_without_a_limit_by_the_year_nothing_lasts_longer() -> None:
     lifetimes = Lifetimes(900, 86_400, 300)
-    Planner(lambda: None, lifetimes, spawn, asked=lambda: 10**6, skus_per_call=1).tick()
+    Planner(lambda: None, lifetimes, spawn, MemoryBackend(0), asked=lambda: 10**6, skus_per_call=1).tick()
     assert (lifetimes.pace.fresh, lifetimes.pace.whole) == (1.0, 1.0)
 
 

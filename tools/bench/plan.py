@@ -49,7 +49,7 @@ def plan(scale: Scale) -> list[Line]:
         lines += [Line("plan", f"{way}: of them {kind}", count, "calls a day") for kind, count in calls.items()]
         if way != "off":
             lines.append(Line("plan", f"{way}: once per CACHE_STALE_SECONDS in full", whole, "calls a day besides"))
-    for way, skus in (("summaries", 100), ("feed", 0)):
+    for way, skus in (("off", 1), ("summaries", 100), ("feed", 0)):
         made, fresh, whole = _year(scale.planned_products, skus)
         lines.append(Line("plan", f"{way}: a year", made, "calls", ceiling=_YEAR))
         lines.append(Line("plan", f"{way}: age reached, median of the year", fresh / 3600, "hours"))
@@ -144,6 +144,7 @@ def _year(products: int, skus_per_call: int) -> tuple[int, float, float]:
         quota.plan_use,
         lifetimes,
         spawn,
+        backend,
         asked=lambda: products,
         skus_per_call=skus_per_call or 1,
         has_feed=not skus_per_call,
@@ -156,7 +157,8 @@ def _year(products: int, skus_per_call: int) -> tuple[int, float, float]:
         pace = lifetimes.pace
         compare = planner.compare_seconds(products)
         debts[Priority.BACKGROUND] += _NEW_A_DAY * _TICK / _DAY
-        debts[Priority.VALIDATION] += products * _TICK / (STALE * pace.whole)
+        if skus_per_call != 1:
+            debts[Priority.VALIDATION] += products * _TICK / (STALE * pace.whole)
         if skus_per_call:
             debts[Priority.VALIDATION] += products / skus_per_call * _TICK / (FRESH * pace.fresh)
         else:
