@@ -151,9 +151,12 @@ class Backfill:
     def _finish(self, business_unit: str, state: ShopState, progress: Progress) -> tuple[ShopState, Progress]:
         at = self._now()
         summaries, given = self._summaries(business_unit, progress.summaries, priority=Priority.BACKFILL)
+        with_reviews = []
         for sku, summary in in_turns(summaries):
             self._complete(business_unit, sku, summary, at)
-        state = self._shops.add_skus(business_unit, state, [sku for sku, summary in summaries if summary.total])
+            if summary.total:
+                with_reviews.append(sku)
+        state = self._shops.add_skus(business_unit, state, with_reviews)
         state = replace(state, is_backfilled=given < SUMMARIES_PER_PAGE)
         return state, replace(progress, summaries=progress.summaries + 1)
 

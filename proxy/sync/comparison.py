@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -28,14 +28,15 @@ from proxy.sync.shops import Shops, ShopState, digest
 from proxy.trustpilot.shop_calls import SUMMARIES_PER_PAGE
 
 MOST_PAGES = 1000
-_PAIR = struct.Struct(">QQ")
 
 
 class SummariesCall(Protocol):
     """The call that reads a page."""
 
-    def __call__(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[tuple[str, Summary]], int]:
-        """Return page ``page`` (from 1), and how many summaries it held."""
+    def __call__(
+        self, business_unit: str, page: int, *, priority: Priority
+    ) -> tuple[Iterator[tuple[str, Summary]], int]:
+        """Return page ``page`` (from 1), each summary read when it is asked for, and how many summaries it held."""
 
 
 class Comparison:
@@ -64,9 +65,9 @@ class Comparison:
 
     def touch(self, business_unit: str, skus: Iterable[str]) -> None:
         """Look at these products next time whatever is counted: one may have come and another gone."""
-        if names := b"".join(_PAIR.pack(digest(sku), 0) for sku in skus):
+        if names := array("Q", map(digest, skus)):
             key = f"sync:{business_unit}:touched"
-            self._backend.set(key, (self._backend.get(key) or b"") + names, FOR_GOOD_SECONDS)
+            self._backend.set(key, (self._backend.get(key) or b"") + names.tobytes(), FOR_GOOD_SECONDS)
 
     def compare(self, business_unit: str, state: ShopState) -> ShopState:
         """Have fetched what is cached of products whose counts are others; return the state to save.
@@ -74,33 +75,37 @@ class Comparison:
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError` or :class:`~proxy.cache.BackendDown`.
         """
         before, is_first = self._counted_before(business_unit)
-        counted: dict[int, int] = {}
+        counted = array("Q")
         others, reviews, at = 0, 0, self._now()
         for number in range(1, MOST_PAGES + 1):
             summaries, given = self._call(business_unit, number, priority=Priority.FEED)
+            with_reviews = []
             for sku, summary in in_turns(summaries):
                 name, counts = digest(sku), digest(repr(summary.stars))
-                counted[name] = counts
+                counted.extend((name, counts))
+                reviews += summary.total
+                if summary.total:
+                    with_reviews.append(sku)
                 if before.get(name) != counts:
                     others += self._is_other(business_unit, sku, summary, is_first=is_first)
-            reviews += sum(summary.total for _, summary in summaries)
-            state = self._shops.add_skus(business_unit, state, [sku for sku, summary in summaries if summary.total])
+            state = self._shops.add_skus(business_unit, state, with_reviews)
             if given < SUMMARIES_PER_PAGE:
                 break
-        packed = b"".join(_PAIR.pack(name, counts) for name, counts in counted.items())
-        self._backend.set(f"sync:{business_unit}:counted", packed, FOR_GOOD_SECONDS)
+        self._backend.set(f"sync:{business_unit}:counted", counted.tobytes(), FOR_GOOD_SECONDS)
         self._backend.set(f"sync:{business_unit}:touched", b"", FOR_GOOD_SECONDS)
-        self._report(Compared(len(counted), others))
-        return replace(state, compared_at=at, reviews=reviews, products=len(counted))
+        products = len(counted) // 2
+        self._report(Compared(products, others))
+        return replace(state, compared_at=at, reviews=reviews, products=products)
 
     def _counted_before(self, business_unit: str) -> tuple[dict[int, int], bool]:
         """Return what was counted last time of what nobody touched since, and whether this is the first time."""
         kept = self._backend.get(f"sync:{business_unit}:counted")
         touched = self._backend.get(f"sync:{business_unit}:touched") or b""
-        if kept is None or len(kept) % _PAIR.size or len(touched) % _PAIR.size:
+        if kept is None or len(kept) % 16 or len(touched) % 8:
             return {}, True
-        before = dict(_PAIR.iter_unpack(kept))
-        for name, _ in _PAIR.iter_unpack(touched):
+        pairs = array("Q", kept)
+        before = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        for name in array("Q", touched):
             before.pop(name, None)
         return before, False
 

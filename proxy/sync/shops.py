@@ -85,11 +85,11 @@ class Shops:
 
         Raises :class:`~proxy.cache.BackendDown`.
         """
-        _, known = self._skus_of(business_unit)
+        version, known = self._skus_of(business_unit)
         added = frozenset(map(digest, skus)) - known
         if not added:
             return state
-        known = self._read_skus(business_unit) | added
+        known = (known if version == state.skus else self._read_skus(business_unit)) | added
         self._backend.set(f"{_key(business_unit)}:skus", array("Q", known).tobytes(), FOR_GOOD_SECONDS)
         self._skus[business_unit] = (state.skus + 1, known)
         return replace(state, skus=state.skus + 1)

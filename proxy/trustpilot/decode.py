@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -232,20 +232,22 @@ def _written(review: Review) -> float:
     return moment.timestamp() if moment else UNDATED
 
 
-def read_shop_summaries(body: bytes) -> tuple[list[tuple[str, Summary]], int]:
+def read_shop_summaries(body: bytes) -> tuple[Iterator[tuple[str, Summary]], int]:
     """Read a page of the summaries of all of a shop's products; tell too how many it held. Raises :class:`Malformed`.
 
-    What can't be read is left out.
+    Each is read when it is asked for, as there are a thousand. What can't be read is left out.
     """
     listed = read_object(body).get("summaries")
     if not isinstance(listed, list):
         raise Malformed("Trustpilot's answer holds no list of summaries")
-    summaries = []
+    return _summaries(listed), len(listed)
+
+
+def _summaries(listed: Sequence[object]) -> Iterator[tuple[str, Summary]]:
     for summary in listed:
         if isinstance(summary, dict) and isinstance(sku := summary.get("sku"), str):
             with contextlib.suppress(Malformed):
-                summaries.append((sku, _summary(summary)))
-    return summaries, len(listed)
+                yield sku, _summary(summary)
 
 
 def read_deletions(body: bytes, members: str, name: str) -> tuple[list[str], str | None]:
@@ -278,6 +280,11 @@ def read_events(body: bytes) -> tuple[list[ReviewEvent], int]:
 
 def read_object(body: bytes) -> dict[str, Any]:
     """Read a JSON object, nothing looser than JSON. Raises :class:`Malformed`."""
+    with contextlib.suppress(*_REFUSED):
+        # Much the faster way. What it refuses is no JSON, or holds a lone surrogate.
+        answer = msgspec.json.decode(body)
+        if isinstance(answer, dict):
+            return answer
     try:
         answer = json.loads(body, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_scrubbed)
     except (ValueError, RecursionError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import quote, urlencode
@@ -44,7 +44,7 @@ class ShopCalls:
 
     def summaries(
         self, business_unit: str, page: int, *, priority: Priority
-    ) -> tuple[list[tuple[str, Summary]], int]:
+    ) -> tuple[Iterator[tuple[str, Summary]], int]:
         """Return the summaries of the shop's products, a thousand a page. Raises as :meth:`feed` does."""
         query = urlencode({"page": page, "perPage": SUMMARIES_PER_PAGE})
         return self._get(business_unit, "shop_summaries", f"summaries?{query}", read_shop_summaries, priority)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -137,7 +137,7 @@ class Shop:
 
     def summaries(
         self, business_unit: str, page: int, *, priority: Priority
-    ) -> tuple[list[tuple[str, Summary]], int]:
+    ) -> tuple[Iterator[tuple[str, Summary]], int]:
         self._count("shop_summaries")
         skus = sorted(self.products)[(page - 1) * 1000 : page * 1000]
         return read_shop_summaries(

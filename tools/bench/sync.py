@@ -127,14 +127,17 @@ class _Times:
 
 def _round(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     """Have all products compared, as usual and so that each copy is looked at, with and without somebody asking."""
-    skus = _open_shop(sandbox, scale.compared_products, 2)
+    skus = _open_shop(sandbox, scale.compared_products, 1)
     file = folder / "round.sqlite3"
-    settings = _settings(file)
-    with _command(sandbox, settings) as command:
+    with _command(sandbox, _settings(file)) as command:
         command.wait()
+    return _compared(sandbox, skus, file, scale)
+
+
+def _compared(sandbox: RunningSandbox, skus: list[str], file: Path, scale: Scale) -> list[Line]:
     asked = random.Random(17).sample(skus, min(500, len(skus)))
     lines = []
-    with proxy(sandbox, **settings) as server, closing(_backend(file)) as backend:
+    with proxy(sandbox, **_settings(file)) as server, closing(_backend(file)) as backend:
         driver = Driver(server.url, HEADERS)
         renders = [(f"/v1/reviews?sku={sku}",) for sku in asked]
         assert set(driver.burst(renders, _AT_ONCE).statuses) == {200}
