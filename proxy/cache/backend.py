@@ -132,7 +132,7 @@ class Backend(Protocol):
     def lock(self, name: str, ttl: float) -> Lock | None:
         """Take the lock ``name``, which ends by itself after ``ttl`` seconds; ``None`` while another holds it."""
 
-    def renew(self, lock: Lock, ttl: float) -> bool:
+    def prolong(self, lock: Lock, ttl: float) -> bool:
         """Hold ``lock`` for ``ttl`` seconds from now on; tell whether it was still held."""
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:

@@ -257,7 +257,7 @@ class MemoryBackend:
             self._locks[name] = (lock.token, ttl)
             return lock
 
-    def renew(self, lock: Lock, ttl: float) -> bool:
+    def prolong(self, lock: Lock, ttl: float) -> bool:
         with self._lock:
             is_held = self._unlock(lock)
             if is_held:

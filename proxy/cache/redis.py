@@ -105,7 +105,7 @@ end
 """
 """KEYS lock, channel; ARGV token, message."""
 
-_RENEW = """
+_PROLONG = """
 return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 """KEYS lock; ARGV token, milliseconds."""
@@ -262,7 +262,7 @@ class RedisBackend:
         self._write = register(_WRITE)
         self._replace = register(_REPLACE)
         self._release = register(_RELEASE)
-        self._renew = register(_RENEW)
+        self._prolong = register(_PROLONG)
         self._add = register(_ADD)
         self._get = register(_GET)
         self._remove = register(_REMOVE)
@@ -336,8 +336,8 @@ class RedisBackend:
         taken = self._link.ask(lambda client: client.set(_lock(name), lock.token, nx=True, px=_ms(ttl)))
         return lock if taken else None
 
-    def renew(self, lock: Lock, ttl: float) -> bool:
-        return bool(self._link.ask(lambda _: self._renew([_lock(lock.name)], [lock.token, _ms(ttl)])))
+    def prolong(self, lock: Lock, ttl: float) -> bool:
+        return bool(self._link.ask(lambda _: self._prolong([_lock(lock.name)], [lock.token, _ms(ttl)])))
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
         message = self._message(Change("released", lock=lock.name, outcome=outcome))

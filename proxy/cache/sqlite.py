@@ -220,7 +220,7 @@ class SqliteBackend:
 
         return self._write(work)
 
-    def renew(self, lock: Lock, ttl: float) -> bool:
+    def prolong(self, lock: Lock, ttl: float) -> bool:
         def work(writer: sqlite3.Connection) -> bool:
             now = self._now()
             held = "UPDATE locks SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?"

@@ -137,7 +137,7 @@ class Sync:
         """Renew ``lock`` until all is ``done``."""
         while not done.wait(seconds / 3):
             with contextlib.suppress(BackendDown):
-                self._backend.renew(lock, seconds)
+                self._backend.prolong(lock, seconds)
 
     def _attempt(self, name: str, work: Callable[[], None]) -> None:
         """Do something whose failure is nobody else's."""

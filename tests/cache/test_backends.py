@@ -189,16 +189,16 @@ def test_a_lock_that_is_renewed_outlives_its_first_end_but_one_that_ended_does_n
 ) -> None:
     held = one.lock("a fetch", 0.2)
     assert held is not None
-    assert one.renew(held, LONG)
+    assert one.prolong(held, LONG)
     time.sleep(0.25)
     assert other.lock("a fetch", LONG) is None
     one.release(held)
     late = one.lock("a fetch", 0.05)
     assert late is not None
     time.sleep(0.1)
-    assert not one.renew(late, LONG)
+    assert not one.prolong(late, LONG)
     assert other.lock("a fetch", LONG) is not None
-    assert not one.renew(late, LONG)
+    assert not one.prolong(late, LONG)
 
 
 def test_who_waits_for_a_lock_is_woken_with_its_outcome(one: Backend, other: Backend) -> None:
