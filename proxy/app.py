@@ -39,7 +39,7 @@ from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions
 from proxy.sync.feed import FeedReader
-from proxy.sync.planner import Asked, Planner
+from proxy.sync.planner import Demand, Planner
 from proxy.sync.service import Sync
 from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
@@ -271,7 +271,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     )
     asked: Callable[[], int]
     if settings.sync == "off":
-        products = Asked(time.time, fresh_seconds)
+        products = Demand(time.time, fresh_seconds)
         cache.validate_with(products.note)
         asked, skus_per_call = products.count, 1
     else:

@@ -223,8 +223,8 @@ class SqliteBackend:
     def prolong(self, lock: Lock, ttl: float) -> bool:
         def work(writer: sqlite3.Connection) -> bool:
             now = self._now()
-            held = "UPDATE locks SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?"
-            return writer.execute(held, (now + ttl, *lock, now)).rowcount == 1
+            update = "UPDATE locks SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?"
+            return writer.execute(update, (now + ttl, *lock, now)).rowcount == 1
 
         return self._write(work)
 

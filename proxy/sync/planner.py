@@ -38,7 +38,7 @@ _DAY_SECONDS = 86_400
 _KEY = "plan:asked"
 
 
-class Asked:
+class Demand:
     """Counts the products that are asked for where nothing confirms them: within a day, or while copies are fresh."""
 
     def __init__(self, now: Now, fresh_seconds: Callable[[], float]) -> None:

@@ -120,7 +120,7 @@ class Sync:
             if lock is None:
                 return
             done = threading.Event()
-            self._spawn(lambda: self._hold(lock, seconds, done))
+            self._spawn(lambda: self._prolong(lock, seconds, done))
             try:
                 for unit in due:
                     self._attempt(unit, lambda unit=unit: self._see_to(unit))  # type: ignore[misc]  # bound now
@@ -133,7 +133,7 @@ class Sync:
             # Reported where the backend is asked. Copies grow stale meanwhile, and are confirmed when it is back.
             return
 
-    def _hold(self, lock: Lock, seconds: float, done: threading.Event) -> None:
+    def _prolong(self, lock: Lock, seconds: float, done: threading.Event) -> None:
         """Renew ``lock`` until all is ``done``."""
         while not done.wait(seconds / 3):
             with contextlib.suppress(BackendDown):

@@ -12,7 +12,7 @@ from proxy.cache.backend import DAY_SECONDS, Backend, BackendDown, Window
 from proxy.cache.redis import RedisBackend
 from proxy.clock import Priority
 from proxy.redis_link import RedisLink
-from proxy.sync.planner import Asked, Planner
+from proxy.sync.planner import Demand, Planner
 from proxy.trustpilot.errors import QuotaUsedUp
 from proxy.trustpilot.plan import Plan, PlanUse
 from proxy.trustpilot.quota import Quota
@@ -115,7 +115,7 @@ def test_freshness_gets_longer_once_half_of_the_share_is_used_and_the_rest_would
 
 def test_without_sync_the_products_that_are_asked_for_are_counted_and_fetched_as_often_as_the_plan_allows() -> None:
     lifetimes, clock = Lifetimes(900, 86_400, 300), Days()
-    asked = Asked(clock, lambda: lifetimes.fresh_now)
+    asked = Demand(clock, lambda: lifetimes.fresh_now)
     planner = Planner(
         lambda: PlanUse(200_000, 300, 300, 548, 0),
         lifetimes,

@@ -54,7 +54,7 @@ def test_the_summaries_of_a_shop_are_read_a_thousand_a_page(upstream: Upstream, 
     unreadable = {"sku": "B", "numberOfReviews": 7}
     upstream.answers = [_token(1), (200, {"summaries": [unreadable, 7, {"sku": 8}, _SUMMARY]})]
     summaries, given = shop.summaries("un/it", 2, priority=Priority.FEED)
-    assert (summaries, given) == ([("A", Summary(4.5, 2, (0, 0, 0, 1, 1)))], 4)
+    assert (list(summaries), given) == ([("A", Summary(4.5, 2, (0, 0, 0, 1, 1)))], 4)
     assert upstream.asked[1].path == f"{_BASE}/summaries"
     assert upstream.asked[1].query == [("page", "2"), ("perPage", "1000")]
 
