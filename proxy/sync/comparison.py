@@ -76,6 +76,8 @@ class Comparison:
         """
         before, is_first = self._counted_before(business_unit)
         counted = array("Q")
+        # Where the last page is full, one more is looked at only when there may be one: a call an hour.
+        last = state.products if state.skus == state.compared_skus else 0
         others, reviews, at = 0, 0, self._now()
         for number in range(1, MOST_PAGES + 1):
             summaries, given = self._call(business_unit, number, priority=Priority.FEED)
@@ -89,13 +91,13 @@ class Comparison:
                 if before.get(name) != counts:
                     others += self._is_other(business_unit, sku, summary, is_first=is_first)
             state = self._shops.add_skus(business_unit, state, with_reviews)
-            if given < SUMMARIES_PER_PAGE:
+            if given < SUMMARIES_PER_PAGE or number * SUMMARIES_PER_PAGE == last:
                 break
         self._backend.set(f"sync:{business_unit}:counted", counted.tobytes(), FOR_GOOD_SECONDS)
         self._backend.set(f"sync:{business_unit}:touched", b"", FOR_GOOD_SECONDS)
         products = len(counted) // 2
         self._report(Compared(products, others))
-        return replace(state, compared_at=at, reviews=reviews, products=products)
+        return replace(state, compared_at=at, reviews=reviews, products=products, compared_skus=state.skus)
 
     def _counted_before(self, business_unit: str) -> tuple[dict[int, int], bool]:
         """Return what was counted last time of what nobody touched since, and whether this is the first time."""

@@ -47,6 +47,8 @@ class ShopState(Struct, frozen=True, array_like=True):
     """In all, then."""
     started_at: float = 0.0
     """When the first of the readings began that missed nothing since."""
+    compared_skus: int = -1
+    """What ``skus`` was when the summaries were compared."""
 
 
 class Shops:

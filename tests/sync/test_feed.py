@@ -105,6 +105,19 @@ def test_a_hidden_review_leaves_within_the_hour_and_only_its_product_is_fetched(
     assert heart.shop.calls["reviews"] == 1
 
 
+def test_after_a_last_page_that_is_full_another_is_looked_at_only_when_there_may_be_one() -> None:
+    heart, _ = fed(products=1000, reviews=1)
+    heart.clock.now += HOUR
+    heart.sync.round()
+    heart.shop.calls.clear()
+    for pages in (1, 2, 2):
+        heart.clock.now += HOUR
+        heart.sync.round()
+        assert heart.shop.calls["shop_summaries"] == pages
+        heart.shop.calls.clear()
+        heart.shop.add("S1000")
+
+
 def test_one_that_came_while_another_was_hidden_is_found_although_as_many_are_counted() -> None:
     heart, _ = fed()
     heart.clock.now += HOUR
