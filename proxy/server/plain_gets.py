@@ -100,6 +100,11 @@ class PlainGets:
         self._second = 0
         self._connection_fields = b""
 
+    @property
+    def connections(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
     def serve(self, server: Any, connection: Any, address: Any) -> bytes | None:
         """Answer until the connection ends, or return the bytes with which a request begins that is not plain.
 

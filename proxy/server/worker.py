@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -35,8 +36,9 @@ _ACCEPTED_AT_ONCE = 1000
 _ACCEPTED_BESIDE_OTHERS = 32
 """The same where other workers take some too: fewer, so that none takes them all. gunicorn takes one a turn."""
 
-_LOG_SECONDS = 0.01
-"""For which lines wait for others, to be written together: at 16 callers a write for each took a tenth of a miss."""
+_MANY, _LOG_SECONDS = 16, 0.01
+"""With so many connections log lines wait so long for others, to be written together: at 16 callers a write for each
+took a tenth of a miss."""
 
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 1024 * 1024
@@ -78,7 +80,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.app_extensions = getattr(app, "extensions", {})
         self._plain_gets = PlainGets(app, self, time.time)
         self._event_log = self.app_extensions.get("event_log", self._event_log)
-        self._event_log.wait_for(partial(gevent.spawn_later, _LOG_SECONDS))
+        self._event_log.wait_for(self._write_soon)
         if (proxy := self.app_extensions.get("proxy")) is not None:
             proxy.start()
         lengthen_turns(TURN_SECONDS)
@@ -92,6 +94,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             super().run()
         finally:
             self._event_log.write()
+
+    def _write_soon(self, write: Callable[[], None]) -> None:
+        """Have log lines written: in the next turn, or with those of the next moment where there are many."""
+        if self._plain_gets.connections < _MANY:
+            gevent.get_hub().loop.run_callback(write)
+        else:
+            gevent.spawn_later(_LOG_SECONDS, write)
 
     @property
     def server_class(self) -> Any:
