@@ -148,7 +148,7 @@ def mutants_of(file: Path) -> list[Callable[[], Mutant]]:
 
 @dataclass
 class Score:
-    """What came of a room's mutants. ``made``: how many there are; ``run``: the size of the sample."""
+    """What came of a room's mutants. ``made``: how many there are; ``run``: how many were tried, up to Ctrl-C."""
 
     room: str
     made: int = 0
@@ -192,7 +192,7 @@ class Mutating:
         files = sorted(ROOT.glob(f"proxy/{self.score.room}*/**/*.py")) or [ROOT / f"proxy/{self.score.room}.py"]
         made = [each for file in files for each in mutants_of(file)]
         chosen = random.Random(self._seed).sample(made, self._most) if 0 < self._most < len(made) else made
-        self.score.made, self.score.run = len(made), len(chosen)
+        self.score.made = len(made)
         with contextlib.ExitStack() as stack:
             started = stack.enter_context(RunningSandbox())
             # One for all, which a fork leaves alone.
@@ -262,6 +262,7 @@ class Mutating:
                 place = f"{mutant.file.relative_to(ROOT)}:{min(mutant.lines)}"
                 print(f"{place} {mutant.function}: {status}\n    - {before}\n    + {after}", flush=True)
         self.score.by_status[status] += 1
+        self.score.run += 1
 
     def _took(self, item: pytest.Item) -> float:
         return self._seconds[item.nodeid]
