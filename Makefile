@@ -1,5 +1,5 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
-.PHONY: run test test-quick plan lint types tests format start system npm bench contract fuzz mutants lowest sbom audit manifests
+.PHONY: run test test-quick plan lint types tests format start system npm bench contract fuzz exact mutants lowest sbom audit manifests
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command or the files it brings.
@@ -74,6 +74,12 @@ contract: $(BIN)/.installed-test
 MINUTES ?= 10
 fuzz: $(BIN)/.installed-test
 	@$(BIN)/python -m tools.fuzz $(MINUTES)
+
+# Thousands of questions at a running proxy about variants, imported reviews and pages, each compared with the full lists
+# of the sandbox; EXACT_SEED=… asks the same again.
+CASES ?= 5000
+exact: $(BIN)/.installed-test
+	@EXACT_CASES=$(CASES) $(BIN)/python -m pytest -s tests/reviews/test_exactness_of_sources.py
 
 # Small changes to the rooms of the heart, each against the tests nearest to it: which share do they notice? A sample of
 # each room, the same each time; SEED=2 takes others, SAMPLE=0 all; ROOMS="cache reviews/text" some rooms.

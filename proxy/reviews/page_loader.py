@@ -201,9 +201,10 @@ class PageLoader:
     def variants(self, skus: Sequence[str], sources: Sequence[Source], deadline: Deadline) -> list[str]:
         """Return the names of the lists to read for ``skus``: alone, or those that Trustpilot merges in one call.
 
-        Alone where a copy of every one is there. A merged list is cached as part of its first SKU. Its key holds a
-        token of each of the SKUs, which is cached as a part of that one, so that a change of any makes it another
-        list: the token goes with all that is cached of its product. Raises what waiting for a look-up does.
+        Alone where a copy of every one is there and can be counted: of longer lists nobody but Trustpilot can tell
+        how many reviews are under several of the SKUs. A merged list is cached as part of its first SKU. Its key
+        holds a token of each of the SKUs, which is cached as a part of that one, so that a change of any makes it
+        another list: the token goes with all that is cached of its product. Raises what waiting for a look-up does.
         """
         if len(skus) == 1:
             return list(skus)
@@ -211,8 +212,10 @@ class PageLoader:
         tokens = [
             self._cache.get(Key(product_name(self._business_unit, sku), self._token_part(skus))) for sku in skus
         ]
-        if None in tokens and all(self.cached_page(sku, source) for sku in skus for source in sources):
-            return list(skus)
+        if None in tokens:
+            copies = (self.cached_page(sku, source) for sku in skus for source in sources)
+            if all(copy is not None and page_of(copy).countable for copy in copies):
+                return list(skus)
         lookups = [self._token(sku, skus) for sku in skus]
         digest = hashlib.sha256(b"".join(lookup.wait(deadline).value for lookup in lookups)).hexdigest()[:32]
         self._merged |= dict.fromkeys(groups, digest)

@@ -58,6 +58,15 @@ def test_variants_that_are_cached_each_by_itself_cost_no_call_together() -> None
     assert len(trustpilot.pages_asked) == 2
 
 
+def test_of_long_lists_that_are_cached_each_by_itself_trustpilot_still_counts_what_they_share() -> None:
+    shared = many("s", 80)
+    trustpilot = FullLists({"A": [*shared, *many("a", 60)], "B": [*shared, *many("b", 60)]})
+    proxy = reads(trustpilot)
+    for sku in "AB":
+        proxy.block(select(sku), View(), Deadline.after(10))
+    assert proxy.block(select("A", "B"), View(), Deadline.after(10)).body["summary"]["total"] == 200
+
+
 def test_so_many_long_skus_that_no_url_takes_them_are_asked_for_in_several_calls() -> None:
     skus = [f"{number:02d}" + "x" * 190 for number in range(50)]
     trustpilot = FullLists({sku: many(sku, 1) for sku in skus})
