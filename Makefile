@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command or the files it brings.
-DEBIAN := redis-server:redis-server docker-compose:docker-compose chromium:chromium prometheus:promtool caddy:caddy \
+DEBIAN := redis-server:redis-server docker-compose:docker-compose chromium:chromium prometheus:promtool caddy:caddy nginx:nginx \
 	systemd:systemd-analyze ruby:ruby ruby-liquid:/usr/share/rubygems-integration/all/gems/liquid-* npm:npm
 # Debian starts a service when it installs one, unless this file says no (/usr/share/doc/init-system-helpers).
 POLICY := /usr/sbin/policy-rc.d

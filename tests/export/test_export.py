@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -101,6 +102,29 @@ def test_what_stood_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert target.read_text() == "old"
+
+
+def test_a_killed_export_leaves_the_old_file_or_the_whole_new_one(
+    sandbox: RunningSandbox, filled: tuple[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    url, _ = filled
+    target, part = tmp_path / "catalog.csv", tmp_path / ".catalog.csv.part"
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "export", str(target)]
+    found = []
+    for seconds in (0, 0.002, 0.01):
+        target.write_text("old")
+        part.unlink(missing_ok=True)
+        environment = proxy_environment(sandbox, CACHE_URL=url)
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None and not part.exists():
+                time.sleep(0.0005)
+            time.sleep(seconds)
+            process.kill()
+        found.append(target.read_text())
+    export(sandbox, url, str(target))
+    assert set(found) <= {"old", target.read_text()}
+    with target.open(newline="", encoding="utf-8") as file:
+        assert {row["sku"] for row in csv.DictReader(file, strict=True)} == set(SKUS)
 
 
 def test_a_file_over_what_braze_takes_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
