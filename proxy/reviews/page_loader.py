@@ -213,8 +213,8 @@ class PageLoader:
             self._cache.get(Key(product_name(self._business_unit, sku), self._token_part(skus))) for sku in skus
         ]
         if None in tokens:
-            copies = (self.cached_page(sku, source) for sku in skus for source in sources)
-            if all(copy is not None and page_of(copy).countable for copy in copies):
+            alone = (self.cached_page(sku, source) for sku in skus for source in sources)
+            if all(cached is not None and page_of(cached).countable for cached in alone):
                 return list(skus)
         lookups = [self._token(sku, skus) for sku in skus]
         digest = hashlib.sha256(b"".join(lookup.wait(deadline).value for lookup in lookups)).hexdigest()[:32]
