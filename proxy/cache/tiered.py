@@ -117,6 +117,12 @@ class Tiered:
             found = Found(cached.entry, cached.generation) if cached is not None else Found(None, 0)
             return self._as_confirmed(key, found)
 
+    def drop_l1(self, product: str) -> None:
+        """Keep nothing of ``product`` in L1; what the backend has stays."""
+        with self._lock:
+            for part in self._l1.parts(product):
+                self._l1.drop(Key(product, part))
+
     def parts(self, product: str) -> tuple[dict[str, Entry], int]:
         """Return every cached part of ``product``, and its generation. Raises :class:`BackendDown`."""
         kept = self._backend.read(product)

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,8 +21,12 @@ from proxy.api.parameters import BadParameter, Query
 from proxy.app import spawn
 from proxy.export.copies import CopiesOnly, blocks, cached_skus
 from proxy.export.files import FileTooLarge, Rows, Seen, file_name, replaced, row, write_changed
-from proxy.reviews import ProductReviews, Selection, View
+from proxy.reviews import Selection, View
+from proxy.reviews.answers import Block
 from proxy.warming.skus import NoSuchColumn, read_skus
+
+Blocks = Iterable[tuple[str, Block | None]]
+"""Each SKU with its block, ``None`` where not all of it is cached."""
 
 
 @click.command("export")
@@ -52,8 +57,8 @@ def export(
     except NoSuchColumn as error:
         raise click.UsageError(str(error)) from error
     try:
-        counts = _each(reviews, selection, skus, view, target) if each else None
-        counts = counts or _rows(reviews, selection, skus, view, target, only_changed=only_changed)
+        found = _shown(blocks(reviews, cache, selection, skus, view), len(skus))
+        counts = _each(found, target) if each else _rows(found, view.limit, target, only_changed=only_changed)
     except FileTooLarge:
         raise click.ClickException(
             "the file would be over 100 MB, which Braze refuses; --query limit=1&max_chars=300 makes it smaller. "
@@ -78,10 +83,10 @@ def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Select
     return Selection(unit, (), selection.locale, selection.sources), view
 
 
-def _each(reviews: ProductReviews, selection: Selection, skus: list[str], view: View, folder: Path) -> Counter[str]:
+def _each(found: Blocks, folder: Path) -> Counter[str]:
     folder.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
-    for sku, block in _shown(blocks(reviews, selection, skus, view), len(skus)):
+    for sku, block in found:
         name = file_name(sku)
         if block is None or name is None:
             counts["not cached" if block is None else "skipped"] += 1
@@ -91,18 +96,16 @@ def _each(reviews: ProductReviews, selection: Selection, skus: list[str], view: 
     return counts
 
 
-def _rows(
-    reviews: ProductReviews, selection: Selection, skus: list[str], view: View, target: Path, *, only_changed: bool
-) -> Counter[str]:
+def _rows(found: Blocks, limit: int, target: Path, *, only_changed: bool) -> Counter[str]:
     counts: Counter[str] = Counter()
     seen = Seen(target.with_name(f"{target.name}.seen"))
     with replaced(target) as file:
         rows = Rows(file, "jsonl" if target.suffix == ".jsonl" else "csv")
-        for sku, block in _shown(blocks(reviews, selection, skus, view), len(skus)):
+        for sku, block in found:
             if block is None:
                 counts["not cached"] += 1
                 continue
-            cells = row(sku, block, view.limit)
+            cells = row(sku, block, limit)
             if seen.is_new(sku, cells) or not only_changed:
                 rows.write(cells)
                 counts["written"] += 1
@@ -112,6 +115,7 @@ def _rows(
     return counts
 
 
-def _shown(found: Any, total: int) -> Any:
+def _shown(found: Blocks, total: int) -> Blocks:
     columns, lines = shutil.get_terminal_size()
-    return tqdm(found, total=total, unit=" SKUs", disable=None, ncols=columns, nrows=lines, file=sys.stderr)
+    bar: Blocks = tqdm(found, total=total, unit=" SKUs", disable=None, ncols=columns, nrows=lines, file=sys.stderr)
+    return bar

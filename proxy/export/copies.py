@@ -36,6 +36,10 @@ class CopiesOnly(Cache):
         call.set_exception(NotCached("nothing is fetched for an export"))
         return Lookup(None, call)
 
+    def pass_over(self, product: str) -> None:
+        """Keep no more of ``product`` in memory: an export reads each once, however many there are."""
+        self._store.drop_l1(product)
+
 
 def cached_skus(cache: Cache, business_unit: str) -> list[str]:
     """Return the SKUs of which a newest page is cached. Raises :class:`~proxy.cache.BackendDown`."""
@@ -51,7 +55,7 @@ def cached_skus(cache: Cache, business_unit: str) -> list[str]:
 
 
 def blocks(
-    reviews: ProductReviews, selection: Selection, skus: list[str], view: View
+    reviews: ProductReviews, cache: CopiesOnly, selection: Selection, skus: list[str], view: View
 ) -> Iterator[tuple[str, Block | None]]:
     """Yield each SKU with its block, ``None`` where not all of it is cached."""
     for sku in skus:
@@ -60,3 +64,4 @@ def blocks(
             yield sku, reviews.block(alone, view, Deadline.after(_PATIENCE_SECONDS)).body
         except Unavailable:
             yield sku, None
+        cache.pass_over(product_name(selection.business_unit, sku))

@@ -23,8 +23,9 @@ def started_linker(started_sandbox: RunningSandbox) -> Iterator[Served]:
     with served_here(
         started_sandbox,
         TRUSTPILOT_BUSINESS_UNIT_ID=f"{UNIT},{SECOND}",
-        UPSTREAM_TIMEOUT_SECONDS="2",
-        DEADLINE_SECONDS="0.7",
+        # A busy machine has all the time it takes; who tests the deadline has a proxy of its own.
+        UPSTREAM_TIMEOUT_SECONDS="10",
+        DEADLINE_SECONDS="10",
     ) as proxy:
         yield proxy
 
@@ -173,20 +174,18 @@ def test_a_failing_trustpilot_is_told_as_for_invitations_and_asked_again(
     assert ask(linker, body).status_code == 200
 
 
-def test_a_link_that_comes_after_the_deadline_is_for_the_next_who_asks(
-    sandbox: RunningSandbox, linker: Served
-) -> None:
-    ask(linker, customer())
+def test_a_link_that_comes_after_the_deadline_is_for_the_next_who_asks(sandbox: RunningSandbox) -> None:
     sandbox.behave("slow", kinds=["service_links"], seconds=1.2, times=1)
     body = customer()
-    late = ask(linker, body)
-    assert (late.status_code, late.headers["Retry-After"]) == (504, "5")
-    until = time.monotonic() + 20
-    while (again := ask(linker, body)).status_code != 200:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    with served_here(sandbox, DEADLINE_SECONDS="0.4") as proxy:
+        late = ask(proxy, body)
+        assert (late.status_code, late.headers["Retry-After"]) == (504, "5")
+        until = time.monotonic() + 20
+        while (again := ask(proxy, body)).status_code != 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
     assert again.json()["found"] is True
-    assert len(sandbox.links()) == 2
+    assert len(sandbox.links()) == 1
 
 
 def test_trustpilots_refusal_is_told_and_not_remembered(sandbox: RunningSandbox, linker: Served) -> None:

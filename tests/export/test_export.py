@@ -90,6 +90,14 @@ def test_json_lines_hold_numbers_and_only_what_changed_where_that_is_wanted(
     assert "5 written, 1 unchanged" in export(sandbox, url, str(target), "--query", "limit=1", "--changed")
 
 
+def test_where_nothing_is_cached_there_is_no_file_and_no_row(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    url, few = f"sqlite:///{tmp_path}/empty.sqlite3", tmp_path / "skus.txt"
+    assert "0 written, 0 unchanged, 0 not cached" in export(sandbox, url, str(tmp_path / "each"), "--each")
+    assert list((tmp_path / "each").iterdir()) == []
+    few.write_text("TRUCK-01")
+    assert "0 written, 0 unchanged, 1 not cached" in export(sandbox, url, str(tmp_path / "a.csv"), "--skus", str(few))
+
+
 def test_what_stood_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "catalog.csv"
     target.write_text("old")
@@ -111,7 +119,7 @@ def test_a_killed_export_leaves_the_old_file_or_the_whole_new_one(
     target, part = tmp_path / "catalog.csv", tmp_path / ".catalog.csv.part"
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "export", str(target)]
     found = []
-    for seconds in (0, 0.002, 0.01):
+    for seconds in (0, 0.005):
         target.write_text("old")
         part.unlink(missing_ok=True)
         environment = proxy_environment(sandbox, CACHE_URL=url)

@@ -118,6 +118,22 @@ def test_a_bug_while_sending_leaves_the_invitation_free(backend: Backend) -> Non
             idempotency(backend).send(ADA, sending, Deadline.after(1))
 
 
+def test_who_waits_for_a_sending_that_ends_in_a_bug_is_told_so() -> None:
+    backend = MemoryBackend(0)
+    sending = Sending(ZeroDivisionError())
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(idempotency(backend).send, ADA, sending, Deadline.after(10))
+        assert sending.begun.wait(10)
+        second = callers.submit(idempotency(backend).send, ADA, Sending(), Deadline.after(10))
+        time.sleep(0.1)
+        sending.may_end.set()
+        with pytest.raises(ZeroDivisionError):
+            first.result()
+        with pytest.raises(Failing) as failing:
+            second.result()
+    assert str(failing.value) == "another delivery of the same failed: the proxy made a mistake"
+
+
 def test_who_waits_longer_than_its_deadline_is_told_that_it_is_under_way(backend: Backend) -> None:
     backend.add(RECORD, b'{"identity": "ada", "claim": "another", "until": 9e9}', 10)
     with pytest.raises(InvitationUnderWay):
@@ -127,8 +143,12 @@ def test_who_waits_longer_than_its_deadline_is_told_that_it_is_under_way(backend
 def test_what_a_process_was_sending_when_it_died_is_not_known_and_not_sent_again(backend: Backend) -> None:
     backend.add(RECORD, b'{"identity": "ada", "claim": "dead", "until": %f}' % (time.time() + 0.2), 60)
     sending = Sending()
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown) as unknown:
         idempotency(backend).send(ADA, sending, Deadline.after(5))
+    assert unknown.value.retry_after == 300
+    assert str(unknown.value) == (
+        "the proxy was ended while it sent this invitation, and does not send it again within 24 hours"
+    )
     assert sending.sent == 0
 
 
@@ -140,7 +160,9 @@ def test_what_does_no_harm_is_sent_again_once_the_process_that_died_cannot_be_se
     assert (outcome, sending.sent) == (Outcome(ACCEPTED, replayed=False), 1)
 
 
-def test_a_failure_that_could_not_be_told_is_told_before_the_next_delivery(redis_server: RunningRedis) -> None:
+def test_a_failure_that_could_not_be_told_is_told_before_the_next_delivery(
+    redis_server: RunningRedis, caplog: pytest.LogCaptureFixture
+) -> None:
     backend = on(redis_server)
     here = idempotency(backend)
     record: list[bytes | None] = []
@@ -152,6 +174,8 @@ def test_a_failure_that_could_not_be_told_is_told_before_the_next_delivery(redis
 
     with pytest.raises(Failing):
         here.send(ADA, failing, Deadline.after(1))
+    [warned] = [record.getMessage() for record in caplog.records if "claim" in record.getMessage()]
+    assert warned == "the claim on a failed invitation could not be removed yet"
     redis_server.start()
     time.sleep(1.2)  # the link leaves Redis alone for a second
     assert record[0] is not None
@@ -205,13 +229,17 @@ def test_without_redis_nothing_is_sent(redis_server: RunningRedis) -> None:
         idempotency(backend).send(ADA, Sending(), Deadline.after(1))
 
 
-def test_redis_lost_while_sending_still_tells_that_it_was_sent(redis_server: RunningRedis) -> None:
+def test_redis_lost_while_sending_still_tells_that_it_was_sent(
+    redis_server: RunningRedis, caplog: pytest.LogCaptureFixture
+) -> None:
     def send() -> Verdict:
         redis_server.kill()
         return ACCEPTED
 
     backend = on(redis_server)
     assert idempotency(backend).send(ADA, send, Deadline.after(1)).verdict == ACCEPTED
+    [lost] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert lost == "an invitation was sent but its answer could not be recorded: it may not be known any more"
 
 
 def test_redis_never_holds_an_address(redis_server: RunningRedis) -> None:
@@ -238,6 +266,8 @@ def test_what_makes_two_deliveries_the_same() -> None:
 
     alike = [key(), key(consumerEmail="Ada@Example.com"), key(referenceNumber=7), key(consumerName="Ada")]
     assert len(set(alike)) == 1
+    # What a version before this one has recorded: another key would send a day's invitations again at the upgrade.
+    assert alike[0] == "84f94cfc2d96547aa71ec247daa395cd6e78505cf1882391ca1157c209f788aa"
     others = [
         key("other"),
         key(consumerEmail="b@example.com"),
