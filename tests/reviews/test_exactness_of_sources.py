@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from proxy.reviews.summary import STAR_NAMES, STAR_WORDS
+from proxy.reviews.summary import STAR_WORDS
 from tests.reviews.model import expected_ids, rating
 from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
 
@@ -25,6 +25,7 @@ QUESTIONS = 60
 """Of each shop."""
 
 _DAY = 86_400
+_NAMES = ("one_star", "two_stars", "three_stars", "four_stars", "five_stars")
 _DROP_IN = f"/v1/product-reviews/business-units/{UNIT}"
 _PHOTO = [
     {"id": "p", "processedFiles": [{"mimeType": "image/png", "dimension": "360pxWide", "url": "https://i.example/p"}]}
@@ -207,7 +208,7 @@ class Asking:
     def _rated(self, told: dict[str, Any], lists: list[list[dict[str, Any]]]) -> None:
         average, total, stars = _counts(lists)
         assert told["total"] == total
-        assert [told["distribution"][name] for name in STAR_NAMES] == stars
+        assert [told["distribution"][name] for name in _NAMES] == stars
         assert told["average"] == (average if total else None)
 
     def _reviews(self) -> None:

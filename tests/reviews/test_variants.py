@@ -64,7 +64,7 @@ def test_of_long_lists_that_are_cached_each_by_itself_trustpilot_still_counts_wh
     proxy = reads(trustpilot)
     for sku in "AB":
         proxy.block(select(sku), View(), Deadline.after(10))
-    assert proxy.block(select("A", "B"), View(), Deadline.after(10)).body["summary"]["total"] == 200
+    assert total(proxy.block(select("A", "B"), View(), Deadline.after(10)).body) == 200
 
 
 def test_so_many_long_skus_that_no_url_takes_them_are_asked_for_in_several_calls() -> None:
