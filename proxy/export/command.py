@@ -23,6 +23,7 @@ from proxy.export.copies import CopiesOnly, blocks, cached_skus
 from proxy.export.files import FileTooLarge, Rows, Seen, file_name, replaced, row, write_changed
 from proxy.reviews import Selection, View
 from proxy.reviews.answers import Block
+from proxy.reviews.page_loader import product_name
 from proxy.warming.skus import NoSuchColumn, read_skus
 
 Blocks = Iterable[tuple[str, Block | None]]
@@ -57,7 +58,8 @@ def export(
     except NoSuchColumn as error:
         raise click.UsageError(str(error)) from error
     try:
-        found = _shown(blocks(reviews, cache, selection, skus, view), len(skus))
+        found = _read_once(blocks(reviews, selection, skus, view), cache, selection.business_unit)
+        found = _shown(found, len(skus))
         counts = _each(found, target) if each else _rows(found, view.limit, target, only_changed=only_changed)
     except FileTooLarge:
         raise click.ClickException(
@@ -81,6 +83,12 @@ def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Select
     if asked.ignored:
         raise click.BadParameter(f"--query: no parameter of /v1/reviews: {asked.ignored}")
     return Selection(unit, (), selection.locale, selection.sources), view
+
+
+def _read_once(found: Blocks, cache: CopiesOnly, business_unit: str) -> Blocks:
+    for sku, block in found:
+        yield sku, block
+        cache.pass_over(product_name(business_unit, sku))
 
 
 def _each(found: Blocks, folder: Path) -> Counter[str]:

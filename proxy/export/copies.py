@@ -55,7 +55,7 @@ def cached_skus(cache: Cache, business_unit: str) -> list[str]:
 
 
 def blocks(
-    reviews: ProductReviews, cache: CopiesOnly, selection: Selection, skus: list[str], view: View
+    reviews: ProductReviews, selection: Selection, skus: list[str], view: View
 ) -> Iterator[tuple[str, Block | None]]:
     """Yield each SKU with its block, ``None`` where not all of it is cached."""
     for sku in skus:
@@ -64,4 +64,3 @@ def blocks(
             yield sku, reviews.block(alone, view, Deadline.after(_PATIENCE_SECONDS)).body
         except Unavailable:
             yield sku, None
-        cache.pass_over(product_name(selection.business_unit, sku))
