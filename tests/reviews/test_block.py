@@ -46,7 +46,9 @@ def test_a_german_block_has_german_numbers_dates_and_sentences() -> None:
     summary = block["summary"]
     assert (summary["average_text"], summary["total_text"]) == ("5,0", "1.153")
     assert summary["stars_alt"] == "5 von 5 Sternen"
-    assert block["reviews"][0]["date_text"] == "14. Okt. 2024"
+    shown = block["reviews"][0]
+    moments = [shown["date"], shown["date_text"], shown["created_at"]]
+    assert moments == ["2024-10-14", "14. Okt. 2024", "2024-10-14T17:42:40Z"]
     assert block["disclosure"] == "Wir zeigen unsere 4- und 5-Sterne-Bewertungen, die besten zuerst"
     stars = proxy.summary(select("A"), display_in("de"), Deadline.after(10)).body
     assert stars.items() >= summary.items()
@@ -71,6 +73,25 @@ def test_each_average_has_the_stars_icons_alt_and_picture_that_trustpilot_rounds
         assert summary["stars_icons"].count("★") + summary["stars_icons"].count("½") / 2 == stars
         assert summary["stars_alt"] == f"{stars:g} out of 5 stars"
         assert summary["stars_image"] == f"https://images.example/stars-{stars:g}.png?a=1&b=2"
+
+
+def test_attributes_are_named_and_rated_and_those_that_say_nothing_left_out() -> None:
+    ratings = [
+        {"attributeName": " Value & money ", "rating": 4},
+        {"attributeName": "", "rating": 4},
+        {"attributeName": "Odd", "rating": 1e7},
+        {"attributeName": "Unrated"},
+    ]
+    proxy = reads(FullLists({"A": [review("a", 1, attributeRatings=ratings)]}))
+    for wanted, name in (("html", "Value &amp; money"), ("text", "Value & money")):
+        [shown] = asked(proxy, f"sku=A&format={wanted}")["reviews"]
+        assert shown["attributes"] == [{"name": name, "rating": 4.0}]
+
+
+def test_a_block_that_cannot_be_had_links_to_the_shop_all_the_same() -> None:
+    block = reads(FullLists({}), AllAssets()).empty_block(select("A"), "it is down")
+    assert block["links"] == {"trustpilot": "https://www.trustpilot.com/review/u.example?a=1&b=2"}
+    assert (block["sku"], block["found"], block["error"], block["reviews"]) == ("A", False, "it is down", [])
 
 
 def test_with_nothing_to_show_nothing_is_said_of_it() -> None:

@@ -60,6 +60,13 @@ def test_trustpilots_picture_of_the_stars_has_alt_and_size_and_the_shops_page_is
         assert 'href="https://www.trustpilot.com/review/u.example?a=1&amp;b=2"' in fragment
 
 
+def test_without_the_picture_the_stars_are_signs_of_its_height() -> None:
+    for style, size in (("card", 26), ("line", 20)):
+        signs = shown("", harmless_reviews("en"), style)  # type: ignore[arg-type]
+        label = '<span role="img" aria-label="4.5 out of 5 stars" dir="ltr" style="[^"]*'
+        assert re.search(f'{label}font-size:{size}px;color:#a15c00">★★★★½</span>', signs)
+
+
 def test_photos_are_shown_where_they_are_asked_for_only() -> None:
     assert (
         shown("with_image=true", harmless_reviews("en")).count('src="https://i.example/a?b&amp;c" width="160"') == 3
@@ -102,7 +109,7 @@ def test_a_review_written_from_right_to_left_has_its_own_direction_and_so_has_an
     ]
     english = shown("", reviews)
     assert re.search(r'<td dir="rtl" align="right"[^>]*>ممتاز جدا<', english)
-    assert re.search(r'<td dir="ltr" align="left"[^>]*>Very good<', english)
+    assert re.search(r'<td dir="ltr" align="left" lang="en"[^>]*>Very good<', english)
     assert re.search(r'<td dir="ltr" align="left"[^>]*>5/5<', english)
     arabic = shown("display_locale=ar", reviews, assets=AllAssets())
     assert re.search(r'<td dir="ltr" align="right"[^>]*><img [^>]* alt="5 out of 5 stars"', arabic)
