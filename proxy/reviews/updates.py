@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from proxy.cache import Cache, Cached, Key, Updated
+from proxy.clock import give_way
 from proxy.reviews.models import (
     PER_PAGE,
     Item,
@@ -47,7 +47,7 @@ _Changes = Mapping[str, ReviewEvent | None]
 class Updates:
     """Changes what is cached. Every method raises :class:`~proxy.cache.BackendDown` when others may not know."""
 
-    def __init__(self, cache: Cache, pause: Callable[[], None] = lambda: time.sleep(0)) -> None:
+    def __init__(self, cache: Cache, pause: Callable[[], None] = give_way) -> None:
         """``pause`` lets other requests have a turn."""
         self._cache = cache
         self._pause = pause
