@@ -250,7 +250,7 @@ class _Merge:
     def certain(self, cursors: list[Cursor], wanted: int) -> list[Shown]:
         """Return what comes before all that ``cursors`` may still hide; a review in two of their lists comes once.
 
-        It may leave out what comes after ``wanted`` of them.
+        It may leave out what comes after ``wanted`` of them and one more, which tells that more follow.
         """
         if len(cursors) == 1 and (first := self._first(cursors[0], wanted)) is not None:
             return first
@@ -280,7 +280,7 @@ class _Merge:
             if self._view.accepts(review):
                 name = position if review.id is None else review.id
                 found.setdefault(name, Shown(page.raw[position], cursor.filters.source))
-                if len(found) >= wanted:
+                if len(found) > wanted:
                     break
         return list(found.values())
 

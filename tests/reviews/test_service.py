@@ -167,6 +167,14 @@ def test_copies_of_many_pages_are_not_searched_beyond_the_deadline() -> None:
     assert refused.value.late
 
 
+def test_each_page_but_the_last_says_that_more_follow() -> None:
+    proxy = reads(FullLists({"A": many("a", 21)}))
+    pages = [
+        proxy.trustpilot_reviews(select("A"), View(min_chars=0), page, 7, Deadline.after(10)) for page in (1, 2, 3)
+    ]
+    assert [(len(shown), more) for shown, more, _ in pages] == [(7, True), (7, True), (7, False)]
+
+
 def test_a_list_that_is_not_newest_first_is_read_to_its_end_and_sorted() -> None:
     proxy = reads(FullLists({"A": many("a", 250)[::-1]}, {"A": counts(250)}))
     shown = proxy.block(select("A"), View(), Deadline.after(10)).body["reviews"]
