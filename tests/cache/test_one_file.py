@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +82,25 @@ def test_a_webhook_and_a_purge_through_one_process_are_in_the_very_next_answer_o
         session.post(f"{one.url}/v1/cache/purge?sku=A", timeout=5).raise_for_status()
         assert content(other) == "fetched anew"
     assert sandbox.calls()["reviews"] == 2
+
+
+def test_what_a_killed_process_was_fetching_is_fetched_by_another_at_once(sandbox: RunningSandbox, url: str) -> None:
+    def begun() -> RunningProxy:
+        # A lock would last longer than anybody waits.
+        return RunningProxy(
+            sandbox, CACHE_URL=url, WEB_CONCURRENCY="1", DEADLINE_SECONDS="5", UPSTREAM_TIMEOUT_SECONDS="60"
+        )
+
+    sandbox.behave("hang", kinds=["reviews"], times=1)
+    with begun() as killed, begun() as other, Callers(1) as callers:
+        asking = threading.Thread(target=callers.all_at_once, args=([killed], ["/v1/reviews?sku=LAMP-01"]))
+        asking.start()
+        while not sandbox.calls()["reviews"]:
+            time.sleep(0.01)
+        killed.end()
+        asking.join()
+        answer = other.get("/v1/reviews", sku="LAMP-01")
+        assert (answer.status_code, answer.headers["X-Cache"], sandbox.calls()["reviews"]) == (200, "miss", 2)
 
 
 def test_of_a_hundred_invitations_at_once_over_two_workers_each_arrives_once_with_one_token(

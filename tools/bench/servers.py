@@ -59,9 +59,16 @@ class Gunicorn(Process):
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the workers have used."""
-        threads = [thread for worker in self.workers() for thread in Path(f"/proc/{worker}/task").iterdir()]
-        # In nanoseconds; what /proc tells elsewhere is counted in hundredths of a second.
-        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+        return sum(self.cpu_by_worker())
+
+    def cpu_by_worker(self) -> list[float]:
+        """Return the processor time that each worker has used."""
+        return [sum(map(_on_processor, Path(f"/proc/{worker}/task").iterdir())) for worker in self.workers()]
+
+
+def _on_processor(thread: Path) -> float:
+    # In nanoseconds; what /proc tells elsewhere is counted in hundredths of a second.
+    return int((thread / "schedstat").read_text().split()[0]) / 1e9
 
 
 def proxy(sandbox: RunningSandbox, *options: str, under: Sequence[str] = (), **settings: str) -> Gunicorn:
