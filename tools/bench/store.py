@@ -77,8 +77,7 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
             view = _script(folder, _VIEW, seed=number)
             for name in list(servers)[:: -1 if number % 2 else 1]:
                 for what, script in ((_REPEATED, FIGURES), (_VIEWS, view)):
-                    if (name, what) != ("memory", _VIEWS):
-                        measured[name, what].append(load(servers[name], _CONNECTIONS, 1, script))
+                    measured[name, what].append(load(servers[name], _CONNECTIONS, 1, script))
     lines = []
     for (name, what), loads in measured.items():
         lines += [
