@@ -212,7 +212,9 @@ class SqliteBackend:
         def work(writer: sqlite3.Connection) -> Lock | None:
             now, wal_index = self._now(), self._opened.wal_index if self._opened else None
             row = writer.execute("SELECT token FROM locks WHERE name = ? AND expires_at > ?", (name, now)).fetchone()
-            if row and (wal_index is None or wal_index.is_alive(int(row[0].partition("-")[0]))):
+            process = row[0].partition("-")[0] if row else ""
+            # A lock of an earlier version names no process.
+            if row and (wal_index is None or not process.isdecimal() or wal_index.is_alive(int(process))):
                 return None
             lock = Lock(name, f"{owner() if wal_index else 0}-{uuid.uuid4().hex}")
             writer.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?)", (*lock, now + ttl))

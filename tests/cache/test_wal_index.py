@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,16 @@ def test_the_lock_of_a_process_that_was_killed_is_free_at_once_and_no_other(path
     assert one.lock("a fetch", LONG) is None
     alive.communicate("")
     assert one.lock("a third", LONG) is not None
+
+
+def test_a_lock_that_an_earlier_version_took_lasts_until_it_ends(path: Path, one: SqliteBackend) -> None:
+    one.set("opened", b"", LONG)
+    with sqlite3.connect(path) as file:
+        file.execute(
+            "INSERT INTO locks VALUES ('a fetch', '3f2504e04f8941d39a0c0305e82c3301', ?)", (time.time() + LONG,)
+        )
+    file.close()
+    assert one.lock("a fetch", LONG) is None
 
 
 def test_an_owner_in_doubt_is_alive(path: Path, one: SqliteBackend) -> None:
