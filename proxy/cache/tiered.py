@@ -23,12 +23,11 @@ from proxy.cache.entry import BadEnvelope, Entry, Key, pack, unpack
 from proxy.cache.feed import Feed
 from proxy.cache.freshness import Lifetimes, State
 from proxy.cache.memory import EntryTable, weight
-from proxy.clock import Now, Spawn
+from proxy.clock import Now, Spawn, in_turns
 
 _ATTEMPTS = 100
 _DEFAULT_RETRY_SECONDS = 5
 _REMEMBERED = 100_000
-_LOOKED_AT_ONCE = 100
 _log = logging.getLogger(__name__)
 
 
@@ -272,12 +271,10 @@ class Tiered:
         with self._lock:
             found = list(zip(self._l1.keys(""), self._l1.values(), strict=True))
         now, states, ages = self._now(), [0, 0, 0], [0.0]
-        for number, (key, cached) in enumerate(found, start=1):
+        for key, cached in in_turns(found):
             entry = self._as_confirmed(key, Found(cached.entry, 0)).entry or cached.entry
             states[self.lifetimes.state(entry, now)] += 1
             ages.append(max(0.0, now - entry.as_of))
-            if number % _LOOKED_AT_ONCE == 0:
-                time.sleep(0)
         fresh, stale, gone = states
         self._ages = Ages(fresh, stale, gone, sum(ages), max(ages))
         self._ages_until = time.monotonic() + len(found) / 1000

@@ -46,12 +46,17 @@ def cached_skus(cache: Cache, business_unit: str) -> list[str]:
     skus: set[str] = set()
 
     def look(product: str, part: str, _value: bytes) -> None:
-        sku = shop_and_sku(product)[1]
-        if part == NEWEST_PAGE and sku.strip() and not sku.startswith(" "):
+        if sku := sku_of_page(product, part):
             skus.add(sku)
 
     cache.scan(product_name(business_unit, ""), look)
     return sorted(skus)
+
+
+def sku_of_page(product: str, part: str) -> str:
+    """Return the SKU of which this is the newest page, ``""`` for anything else that is cached."""
+    sku = shop_and_sku(product)[1]
+    return sku if part == NEWEST_PAGE and sku.strip() and not sku.startswith(" ") else ""
 
 
 def blocks(

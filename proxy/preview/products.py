@@ -8,9 +8,9 @@ from typing import Any
 
 from proxy.cache import BackendDown, Tiered
 from proxy.clock import Now, Spawn
-from proxy.export.copies import CopiesOnly, blocks
+from proxy.export.copies import CopiesOnly, blocks, sku_of_page
 from proxy.reviews import ProductReviews, Selection, View
-from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
+from proxy.reviews.page_loader import product_name
 
 _MOST = 200
 _PATIENCE_SECONDS = 0.2
@@ -34,8 +34,7 @@ class KnownProducts:
         until = time.monotonic() + _PATIENCE_SECONDS
 
         def look(product: str, part: str, _value: bytes) -> None:
-            sku = shop_and_sku(product)[1]
-            if part == NEWEST_PAGE and sku.strip() and not sku.startswith(" "):
+            if sku := sku_of_page(product, part):
                 skus.add(sku)
             if len(skus) >= _MOST or time.monotonic() > until:
                 raise _Enough

@@ -127,4 +127,4 @@ def _before(items: Sequence[FeedItem], met_before: frozenset[str]) -> list[FeedI
 
 def _event(item: FeedItem) -> ReviewEvent:
     name = item.review.id if isinstance(item.review.id, str) else ""
-    return ReviewEvent("created", item.sku, name, item.review, False, True, item.product_url)  # noqa: FBT003
+    return ReviewEvent("created", item.sku, name, item.review, hidden=False, whole=True, product_url=item.product_url)

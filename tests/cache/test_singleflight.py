@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from operator import add
 
 import pytest
 
@@ -51,7 +53,7 @@ def test_who_asks_after_it_ended_causes_another() -> None:
 
 def test_each_part_and_product_is_called_for_itself_and_ends_for_itself() -> None:
     jobs = Jobs()
-    calls = [jobs.group.do(key, lambda key=key: key.product + key.part) for key in (A, B, OTHER)]  # type: ignore[misc]
+    calls = [jobs.group.do(key, partial(add, key.product, key.part)) for key in (A, B, OTHER)]
     jobs.run()
     assert [jobs.group.do(key, _never) for key in (B, OTHER)] == calls[1:]
     jobs.run()

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import liquid
 import pytest
 
-from proxy.reviews.fragment import MOST_BYTES
+from proxy.reviews.fragment import MOST_BYTES, Style
 from tests.reviews.fragments import HOSTILE, harmless_reviews, hostile_reviews, photo, shown
 from tests.reviews.trustpilot import AllAssets, review
 
@@ -53,16 +53,18 @@ def test_a_card_holds_rating_total_reviews_and_disclosure(language: str) -> None
 
 
 def test_trustpilots_picture_of_the_stars_has_alt_and_size_and_the_shops_page_is_linked() -> None:
-    for style, width, height in (("card", 160, 30), ("line", 128, 24)):
-        fragment = shown("display_locale=de", harmless_reviews("en"), style, assets=AllAssets())  # type: ignore[arg-type]
+    sizes: dict[Style, tuple[int, int]] = {"card": (160, 30), "line": (128, 24)}
+    for style, (width, height) in sizes.items():
+        fragment = shown("display_locale=de", harmless_reviews("en"), style, assets=AllAssets())
         source = 'src="https://images.example/stars-4.5.png?a=1&amp;b=2"'
         assert f'<img {source} width="{width}" height="{height}" alt="4,5 von 5 Sternen"' in fragment
         assert 'href="https://www.trustpilot.com/review/u.example?a=1&amp;b=2"' in fragment
 
 
 def test_without_the_picture_the_stars_are_signs_of_its_height() -> None:
-    for style, size in (("card", 26), ("line", 20)):
-        signs = shown("", harmless_reviews("en"), style)  # type: ignore[arg-type]
+    sizes: dict[Style, int] = {"card": 26, "line": 20}
+    for style, size in sizes.items():
+        signs = shown("", harmless_reviews("en"), style)
         label = '<span role="img" aria-label="4.5 out of 5 stars" dir="ltr" style="[^"]*'
         assert re.search(f'{label}font-size:{size}px;color:#a15c00">★★★★½</span>', signs)
 

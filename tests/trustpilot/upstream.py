@@ -53,7 +53,7 @@ class Upstream:
             def _answer(self) -> None:
                 outer._answer(self)
 
-            do_GET = do_POST = _answer  # noqa: N815
+            do_GET = do_POST = _answer  # noqa: N815  # the names by which http.server calls it
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
