@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from urllib.parse import unquote
 
+from proxy.preview.braze import FILTERS, TemplateError
 from proxy.preview.call_doctor import examine_calls
-from proxy.preview.expression_doctor import examine_assignment, examine_condition, examine_loop, examine_output
+from proxy.preview.expression_doctor import (
+    examine_assignment,
+    examine_braces,
+    examine_condition,
+    examine_loop,
+    examine_output,
+    examine_word,
+    numbers_first,
+)
 from proxy.preview.findings import (
     Draft,
     Edit,
     Finding,
+    Markup,
     line_at,
     markups,
     names_set,
@@ -50,6 +61,8 @@ _OTHER_NAMES = {
     "fi": "endif",
     "ifnot": "unless",
     "print": "echo",
+    "default": "else",
+    "otherwise": "else",
     "abort": "abort_message",
     "endelse": "endif",
     "endelsif": "endif",
@@ -63,6 +76,9 @@ _HTML_TAG = re.compile(r"</?(?:span|b|i|em|strong|u|font|br|div|p|wbr|code|mark|
 _DOUBLE, _SINGLE = "“”„‟«»″", "‘’‚‛′`´"
 _CURLY = re.compile(f"[{_DOUBLE}{_SINGLE}]")
 _STRAIGHT = {**dict.fromkeys(_DOUBLE, '"'), **dict.fromkeys(_SINGLE, "'")}
+_DASH, _FULL_BRACE = re.compile(r"(?<=\{[{%])[‐-―−]|[‐-―−](?=[%}]\})"), re.compile("[｛｝]")
+# What looks like a character of Liquid and is none: full-width forms, bars of other scripts, longer dashes.
+_ALIKE = re.compile("[！-～│¦∣ǀ‐-―−]")
 _HIDDEN_NAME = re.compile(
     r"\{%-?((?:&(?:nbsp|#160|#xa0|zwnj|#8203);|[\u200b-\u200f\u2060\ufeff\u00ad])+)\s*(\w+)", re.IGNORECASE
 )
@@ -76,10 +92,33 @@ _HANDLEBARS = (
 )
 _ESCAPED_BRACES = re.compile(r"%7B%(?:7B|25).*?%(?:7D|25)%7D", re.IGNORECASE)
 
-_SPLIT_BRACES = re.compile(r"(?<!\{)\{[\s\u200b\u2060\ufeff]+([{%])([^{}\n]*?)([}%])[\s\u200b\u2060\ufeff]+\}")
+_SPLIT_BRACES = re.compile(
+    r"(?<!\{)\{[\s\u200b\u2060\ufeff]+([{%])((?:\$\{[^{}\n]*\}|[^{}\n])*?)([}%])[\s\u200b\u2060\ufeff]+\}"
+)
 _TRIPLE = re.compile(r"\{\{\{(?!\{)([^{}]*)\}\}\}")
+_TRIPLE_AROUND = re.compile(r"\{\{\{((?:\w+\.)?\$\{[^{}]*\})\}\}\s*(\|[^{}]*?)\s*\}(?!\})")
+_TAG_NAMES = "if|elsif|else|endif|unless|endunless|for|endfor|assign|case|when|endcase|capture|endcapture"
+_PLAIN = r"(?:\$\{[^{}\n]*\}|\{\{[^{}\n]*\}\}|[^{}%\n])*"
+_HALF_TAG = re.compile(
+    rf"(?<![{{$%])(?:\{{|%\{{)\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*(?:%\}}|\}}%)|%\{{\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*\}}%"
+)
+_OTHER_BRACES = re.compile(
+    r"\{\[\s*(?:\$\{)?(\w+)\}?\s*\]\}|\(\(\s*([a-z]+_[a-z_]+)\s*\)\)|[@#]\{\s*([a-z]+_[a-z_]+)\s*\}|<([a-z]+_[a-z_]+)>"
+)
+_ARGUMENT = r"(?:'[^'\n]*'|\"[^\"\n]*\"|\{\{(?:\$\{[^{}]*\}|[^{}])*\}\}|-?[\d.]+)"
+_FILTER_OUTSIDE = re.compile(rf"\s*\|\s*(\w+)(\s*:\s*{_ARGUMENT}(?:\s*,\s*{_ARGUMENT})*)?")
+_PLAIN_FILTERS = (
+    "upcase",
+    "downcase",
+    "capitalize",
+    "strip",
+    "strip_html",
+    "escape",
+    "url_encode",
+    "url_param_escape",
+)
 _BRACE = re.compile(r"\$\{[^{}]*\}|\{\{|\}\}|\{%|%\}")
-_TAG_CLOSED_WRONGLY = re.compile(r"-?(?:\}\s*%|%\s+\}|%\)|%>|%%\}|\}\}?|%(?=[\s<]|$))")
+_TAG_CLOSED_WRONGLY = re.compile(r"-?(?:\}\s*%|%\s+\}|%\)|%>|%%\}|\}\}?|%(?=[\s<\w]|$))")
 _OUTPUT_CLOSED_WRONGLY = re.compile(r"-?(?:%\}|\)\)|\}\s+\}|\}|\]\])")
 _VALUE = r"(?:'[^']*'|\"[^\"]*\"|\$\{[^{}]*\}|[\w.\[\]-]+(?:\.\$\{[^{}]*\})?)"
 _COMPARED = rf"{_VALUE}(?:\s*(?:[=!<>]=?|contains)\s*{_VALUE})?"
@@ -95,6 +134,7 @@ _ELSEWHERES = (
     (re.compile(r"%%\s*([A-Za-z_]\w*)\s*%%"), "Salesforce"),
     (re.compile(r"<%=?\s*(?:recipient\.|profile\.)?(\w+)\s*%>"), "another tool"),
     (re.compile(r"\[\[\s*([A-Za-z_]\w*)\s*\]\]"), "another tool"),
+    (re.compile(r"\{!\s*(?:\w+\.)?(\w+)\s*\}"), "Salesforce"),
     (re.compile(r"(?<!%)%([A-Z][A-Z_]{3,})%(?!%)"), "another tool"),
     (re.compile(r"\[((?:FIRST|LAST|FULL|CUSTOMER|PRODUCT)[ _]?NAME|(?:First|Last) ?[Nn]ame)\]"), "another tool"),
     (re.compile(r"##\s*([A-Za-z_]\w*)\s*##"), "another tool"),
@@ -132,17 +172,16 @@ _JARGON = re.compile(
 )
 
 
-def plain(message: str, template: str, line: int) -> str:
+def plain(error: TemplateError, template: str) -> str:
     """Return what an error says without the words of the Liquid library."""
+    message = error.message
     if tag := re.search(r"(?:unexpected|unknown) tag '?(\w+)'?", message):
         return f"Braze has no tag {tag[1]}, or it stands where it does not belong"
     if name := re.search(r"(?:unknown|no) filter:? '?(\w+)'?", message):
         return f"Braze has no filter {name[1]}"
     if not _JARGON.search(re.sub(r"^(?:abort_message|connected_content|:\w+|expected an option).*", "", message)):
         return message
-    written = next(
-        (m for m in markups(template) if line_at(template, m.start) <= line <= line_at(template, m.end)), None
-    )
+    written = _at_fault(error, template)
     if written is None:
         return "Braze can't read this line: look at its braces, quotes and names"
     return (
@@ -151,15 +190,23 @@ def plain(message: str, template: str, line: int) -> str:
     )
 
 
-def unreadable(message: str, template: str, line: int) -> Finding:
+def unreadable(error: TemplateError, template: str) -> Finding:
     """Return the finding for an error that no round has found."""
-    said = plain(message, template, line)
-    written = next(
-        (m for m in markups(template) if line_at(template, m.start) <= line <= line_at(template, m.end)), None
-    )
+    said = plain(error, template)
+    written = _at_fault(error, template)
+    if written is not None and "compare text with a number" in said:
+        fix, edits = numbers_first(template, written)
+        return Finding("template", error.line, said, fix, edits)
     if written is None or written.name.removeprefix("end") in BLOCKS:
-        return Finding("template", line, said)
-    return Finding("template", line, said, "Take it out", (Edit(written.start, written.end, ""),))
+        return Finding("template", error.line, said)
+    return Finding("template", error.line, said, "Take it out", (Edit(written.start, written.end, ""),))
+
+
+def _at_fault(error: TemplateError, template: str) -> Markup | None:
+    """Return the tag or output that can't be read."""
+    found = [m for m in markups(template) if line_at(template, m.start) <= error.line <= line_at(template, m.end)]
+    at = error.index
+    return next((m for m in found if at is not None and m.start <= at < m.end), found[0] if found else None)
 
 
 def _characters(draft: Draft) -> None:
@@ -173,6 +220,14 @@ def _characters(draft: Draft) -> None:
     for match in _HIDDEN_NAME.finditer(text):
         message = f"{match.group()} keeps Braze from reading the tag’s name: write {{% {match[2]}."
         draft.note("html-in-liquid", match.start(), message, "Write a space", Edit(*match.span(1), " "))
+    strange = [*_DASH.finditer(without_unread(text)), *_FULL_BRACE.finditer(text)]
+    if strange:
+        shown = " ".join(dict.fromkeys(match.group() for match in strange))
+        edits = [Edit(*match.span(), _ascii(match.group())) for match in strange]
+        message = (
+            f"{shown} looks like a character of Liquid and is none: write {' '.join(map(_ascii, shown.split()))}."
+        )
+        draft.note("invisible-character", edits[0].start, message, "Write plain characters", *edits)
     for match in _JINJA_COMMENT.finditer(text):
         written = f"{{% comment %}}{match[1]}{{% endcomment %}}"
         message = f"{_short(match.group())} is no comment in Liquid, and customers would read it: write {written}."
@@ -190,6 +245,10 @@ def _characters(draft: Draft) -> None:
                 first = found[0].group()
                 said = message.format(where=where, found=first, plain=make(first).strip() or "a space")
                 draft.note(kind, edits[0].start, said, fix, *edits)
+
+
+def _ascii(text: str) -> str:
+    return "|" if text in "│¦∣ǀ" else "-" if text in "‐‑‒–—―−" else unicodedata.normalize("NFKC", text)
 
 
 def _entity(text: str) -> str:
@@ -228,6 +287,13 @@ _DAMAGE: tuple[tuple[re.Pattern[str], str, Callable[[str], str], str, str], ...]
         "Take it out",
     ),
     (
+        _ALIKE,
+        "invisible-character",
+        _ascii,
+        "{where} has {found}, which only looks like {plain}: write {plain}.",
+        "Write plain characters",
+    ),
+    (
         _RARE_SPACE,
         "invisible-character",
         lambda _: " ",
@@ -250,6 +316,12 @@ def _braces(draft: Draft) -> None:
         note(
             match.start(), match.end(), written, f"Braces that belong together stand apart: write {_short(written)}."
         )
+    for match in _HALF_TAG.finditer(text):
+        written = f"{{% {(match[1] or match[2]).strip()} %}}"
+        note(*match.span(), written, f"{_short(match.group())} is a tag with a wrong brace: write {_short(written)}.")
+    for match in _TRIPLE_AROUND.finditer(text):
+        written = f"{{{{{match[1]} {match[2]}}}}}"
+        note(*match.span(), written, f"{match.group()} has its braces in the wrong places: write {written}.")
     for match in _TRIPLE.finditer(text):
         name = match[1].strip()
         written = f"{{{{${{{name}}}}}}}" if re.fullmatch(r"\w+", name) else f"{{{{{match[1]}}}}}"
@@ -260,7 +332,12 @@ def _braces(draft: Draft) -> None:
     rest = _blanked(
         text, [*done, *((m.start, m.end) for m in markups(text)), *(m.span() for m in _NOT_TEXT.finditer(text))]
     )
-    for match in _ATTRIBUTE.finditer(rest):
+    _filters_outside(draft, text, done)
+    for match in _OTHER_BRACES.finditer(rest):
+        name = next(filter(None, match.groups()))
+        written = f"{{{{${{{name}}}}}}}"
+        note(*match.span(), written, f"Customers would read {match.group()} as it stands: write {written}.")
+    for match in _ATTRIBUTE.finditer(_blanked(rest, done)):
         written = f"{{{{${{{match[1]}}}}}}}"
         message = (
             f"Customers would read {match.group().strip()} as it stands: two more braces make "
@@ -283,6 +360,24 @@ def _braces(draft: Draft) -> None:
             note(match.start(), match.end(), written, message, "foreign-placeholder")
 
 
+def _filters_outside(draft: Draft, text: str, done: list[tuple[int, int]]) -> None:
+    """Tell of a filter that stands behind the output it belongs to (Braze: Use Liquid, "Assigning variables")."""
+    for markup in markups(text):
+        match = _FILTER_OUTSIDE.match(text, markup.end) if markup.is_output else None
+        if not match or match[1] not in FILTERS or not (match[2] or match[1] in _PLAIN_FILTERS):
+            continue
+        piped = match.group().strip()
+        at = markup.at + len(markup.inner.rstrip(" -"))
+        edits = [Edit(at, at, f" {piped}"), Edit(markup.end, match.end(), "")]
+        if (other := re.search(r"\{\{\s*([^{}]*\$\{[^{}]*\})\s*\}\}", piped)) is not None:
+            before = f"{{% assign other = {other[1]} %}}"
+            edits = [Edit(markup.start, markup.start, before), edits[0], edits[1]]
+            edits[1] = Edit(at, at, f" {piped.replace(other.group(), 'other')}")
+        message = f"A filter stands within the braces, and customers would read {piped}: move it in."
+        draft.note("braces", markup.start, message, "Move it into the braces", *edits)
+        done.append((markup.end, match.end()))
+
+
 def _unclosed(text: str, note: Callable[[int, int, str, str], None], done: Iterable[tuple[int, int]]) -> None:
     taken = list(done)
     at = 0
@@ -299,7 +394,11 @@ def _unclosed(text: str, note: Callable[[int, int, str, str], None], done: Itera
         wanted, wrong = ("%}", _TAG_CLOSED_WRONGLY) if is_tag else ("}}", _OUTPUT_CLOSED_WRONGLY)
         limit = _limit(text, start, is_tag=is_tag)
         # The braces of ${name}, and of outputs within a tag, close nothing else.
-        searched = re.sub(r"\$\{[^{}\n]*\}|\{\{.*?\}\}", lambda m: " " * len(m.group()), text[start + 2 : limit])
+        searched = re.sub(
+            r"\$\{[^{}\n]*\}|\{\{.*?\}\}|'[^'\n]*'|\"[^\"\n]*\"|%[0-9A-F]{2}",
+            lambda m: " " * len(m.group()),
+            text[start + 2 : limit],
+        )
         closed = wrong.search(searched)
         if closed:
             begin, end = start + 2 + closed.start(), start + 2 + closed.end()
@@ -393,6 +492,16 @@ def _names(draft: Draft) -> None:
             )
             continue
         right, end = _right_name(name, inner, start)
+        rest = inner[end - start - len(name) :].strip(" -")
+        if not right and rest and name.startswith(("end", "else")) and name in _TAGS:
+            at = markup.at + inner.index(rest)
+            if name == "else" and re.search(r"[=<>]|contains", rest):
+                message = f"else has no condition: write elsif {rest}."
+                draft.note("tag-name", start, message, "Write elsif", Edit(start, end, "elsif"))
+            else:
+                message = f"{name} stands alone in its tag: take {rest} out."
+                draft.note("tag-name", start, message, f"Take {rest} out", Edit(at, at + len(rest), ""))
+            continue
         if right and right != text[start:end]:
             message = f"Braze has no tag {text[start:end]}; it is {right}."
             draft.note("tag-name", start, message, f"Write {right}", Edit(start, end, right))
@@ -457,6 +566,7 @@ def _blocks(draft: Draft) -> None:
 def _inside(draft: Draft) -> None:
     names = names_set(draft.text)
     for markup in markups(draft.text):
+        examine_braces(draft, markup)
         match markup.name:
             case "" if not re.match(r"\s*(?:#(?!\{)|/|\^)", markup.inner):
                 examine_output(draft, markup, names)
@@ -466,6 +576,8 @@ def _inside(draft: Draft) -> None:
                 examine_loop(draft, markup)
             case "assign" | "echo":
                 examine_assignment(draft, markup, names)
+            case "capture" | "case" | "when":
+                examine_word(draft, markup)
 
 
 def _blanked(text: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -25,7 +25,7 @@ _OTHER_FILTERS = {
     **dict.fromkeys(("multiply", "multiplied_by", "mul"), "times"),
     **dict.fromkeys(("divide", "div", "divide_by"), "divided_by"),
     **dict.fromkeys(("date_format", "strftime", "format_date", "dateformat"), "date"),
-    **dict.fromkeys(("currency", "money_format"), "money"),
+    **dict.fromkeys(("currency", "money_format", "money_with_currency", "money_without_currency"), "money"),
     **dict.fromkeys(
         ("number_format", "numberformat", "thousands", "delimiter", "format_number", "comma"), "number_with_delimiter"
     ),
@@ -60,9 +60,17 @@ _NAMESPACES = {
         "",
     ),
 }
+_PERSONAL = {
+    **dict.fromkeys(("firstname", "fname", "givenname", "name"), "first_name"),
+    **dict.fromkeys(("lastname", "lname", "surname", "familyname"), "last_name"),
+    **dict.fromkeys(("email", "mail", "emailaddress"), "email_address"),
+    **dict.fromkeys(("phone", "mobile", "phonenumber"), "phone_number"),
+    **dict.fromkeys(("id", "userid", "externalid"), "user_id"),
+}
 _BRACED = (
     *("event_properties", "custom_attribute", "api_trigger_properties", "canvas_entry_properties", "context"),
     *("campaign", "canvas", "app", "card", "content_blocks", "targeted_device", "most_recently_used_device"),
+    *("sms", "subscribed_state", "whats_app"),
 )
 _KNOWN = ["nil", "null", "true", "false", "blank", "empty", "forloop", "now", "today", "connected"]
 _OPERAND = r"(?:'[^']*'|\"[^\"]*\"|\{\{.*?\}\}|\$\{[^{}]*\}|[\w.\[\]-]+(?:\.?\$\{[^{}]*\})?)"
@@ -89,7 +97,7 @@ _CONDITION: tuple[Rule, ...] = (
         "Write !=",
     ),
     _rule(
-        r"===|(?<![=!<>])=(?![=<>!])|(?<=\s)(?:is|eq|equals|equal to|equal)(?=\s)",
+        r"===|(?<![=!<>])=(?![=<>!])|(?<=\s)(?:is(?! not| set| defined)|eq|equals|equal to|equal)(?=\s)",
         "==",
         "{found} compares nothing in Liquid: write ==.",
         "Write ==",
@@ -100,6 +108,36 @@ _CONDITION: tuple[Rule, ...] = (
     _rule(r"(?<=\s)lte(?=\s)", "<=", "Liquid has no lte: write <=.", "Write <="),
     _rule(r"(?<=\s)(?:gt|greater than)(?=\s)", ">", "Liquid has no {found}: write >.", "Write >"),
     _rule(r"(?<=\s)(?:lt|less than)(?=\s)", "<", "Liquid has no {found}: write <.", "Write <"),
+    _rule(
+        r"(?<=\d),(?=\d+\s*(?:$|and\b|or\b))",
+        ".",
+        "A number has a point, not a comma: write a point.",
+        "Write a point",
+    ),
+    _rule(
+        rf"(?:\bexists\s+)({_OPERAND})|({_OPERAND})\s+(?:exists|is set|is defined|is present)\b",
+        lambda match: f"{match[1] or match[2]} != blank",
+        "Liquid asks whether something is there with != blank: write {plain}.",
+        "Write != blank",
+    ),
+    _rule(
+        rf"({_OPERAND})\s+in\s+({_OPERAND})",
+        lambda match: f"{match[2]} contains {match[1]}",
+        "Liquid has no in: write {plain}.",
+        "Write contains",
+    ),
+    _rule(
+        rf"({_OPERAND})\s*([<>]=?)\s*({_OPERAND})\s*([<>]=?)\s*({_OPERAND})",
+        lambda match: f"{match[1]} {match[2]} {match[3]} and {match[3]} {match[4]} {match[5]}",
+        "Liquid compares two values at a time: write {plain}.",
+        "Write two comparisons",
+    ),
+    _rule(
+        rf"({_OPERAND})\s*(==|contains)\s*({_OPERAND})\s+or\s+('[^']*'|\"[^\"]*\"|-?\d[\d.]*)(?=\s*(?:-?$|and\b|or\b))",
+        lambda match: f"{match[1]} {match[2]} {match[3]} or {match[1]} {match[2]} {match[4]}",
+        "A text alone is always true, and so is this condition: write {plain}.",
+        "Write the comparison again",
+    ),
     _rule(
         r"(?<=\s)(?:includes|include|contain|has)(?=\s+[^\s=!<>])",
         "contains",
@@ -151,6 +189,8 @@ def examine_condition(draft: Draft, markup: Markup, names: frozenset[str]) -> No
             Edit(at, at, f" {name}.found "),
         )
         return
+    if _quotes(draft, markup) or _not_contains(draft, markup, code):
+        return
     for rule in _CONDITION:
         _apply(draft, rule, code, inner, at)
     for quoted in re.finditer(r"(==|!=|<=?|>=?)\s*((['\"])(true|false|nil|null|\d+(?:\.\d+)?)\3)", inner):
@@ -195,9 +235,42 @@ def _text_as_number(draft: Draft, code: str, at: int) -> None:
         )
 
 
+_NOT_CONTAINS = re.compile(r"\s+(?:not\s+contains?|!\s*contains?|does(?:n't| not)\s+contain)\s+")
+
+
+def _not_contains(draft: Draft, markup: Markup, code: str) -> bool:
+    """Turn ``if a not contains b`` into an ``unless``; tell whether there was one."""
+    match = _NOT_CONTAINS.search(code)
+    if match is None:
+        return False
+    found = match.group().strip()
+    message = f"Liquid has no {found}: write {{% unless … contains … %}}."
+    is_alone = markup.name == "if" and not re.search(r"\s(?:and|or)\s", code)
+    end = _closing(draft, markup) if is_alone else None
+    if end is None:
+        draft.note("condition", markup.at + match.start(), f"{message} In a tag of its own, within this one.")
+        return True
+    name = draft.text.index("if", markup.start)
+    close = draft.text.index("endif", end.start)
+    edits = Edit(name, name + 2, "unless"), Edit(markup.at + match.start(), markup.at + match.end(), " contains ")
+    draft.note("condition", markup.start, message, "Write unless", *edits, Edit(close, close + 5, "endunless"))
+    return True
+
+
+def _closing(draft: Draft, markup: Markup) -> Markup | None:
+    """Return the tag that closes an ``if``."""
+    depth = 0
+    for other in markups(draft.text):
+        if other.start >= markup.start:
+            depth += (other.name == "if") - (other.name == "endif")
+            if depth == 0:
+                return other
+    return None
+
+
 def _negation(draft: Draft, markup: Markup, code: str) -> None:
     for match in re.finditer(
-        rf"(?:!(?![=])\s*|(?:(?<=\s)|^)not\s+)({_OPERAND})(\s*(?:==|contains)\s*{_OPERAND})?", code
+        rf"(?:(?<!=)!(?![=])\s*|(?:(?<=\s)|^)(?<!is )not\s+)({_OPERAND})(\s*(?:==|contains)\s*{_OPERAND})?", code
     ):
         start, end = markup.at + match.start(), markup.at + match.end()
         operand = markup.inner[match.start(1) : match.end(1)]
@@ -268,16 +341,33 @@ def _filters_in_condition(draft: Draft, markup: Markup, code: str) -> None:
         edits.insert(0, Edit(markup.start, markup.start, "".join(before)))
         draft.note("condition", markup.start, message, "Assign it first", *edits)
     else:
-        opened = _opening(draft, markup)
+        opened = _opening(draft.text, markup)
         if edits and opened is not None:
             edits.insert(0, Edit(opened, opened, "".join(before)))
         draft.note("condition", markup.start, message, "Assign it first", *edits)
 
 
-def _opening(draft: Draft, markup: Markup) -> int | None:
+def numbers_first(template: str, markup: Markup) -> tuple[str, tuple[Edit, ...]]:
+    """Return the fix that makes numbers of the texts that a condition compares with numbers."""
+    edits: list[Edit] = []
+    before = ""
+    for match in re.finditer(rf"({_OPERAND})(\s*[<>]=?\s*)({_OPERAND})", markup.inner):
+        for group in (1, 3):
+            if re.match(r"-?\d", match[group]):
+                continue
+            name = f"number_{markup.start + match.start(group)}"
+            before += f"{{% assign {name} = {match[group]} | plus: 0 %}}"
+            edits.append(Edit(markup.at + match.start(group), markup.at + match.end(group), name))
+    at = markup.start if markup.name != "elsif" else _opening(template, markup)
+    if not edits or at is None:
+        return "", ()
+    return "Make a number of it first", (Edit(at, at, before), *edits)
+
+
+def _opening(template: str, markup: Markup) -> int | None:
     """Return where the ``if`` begins that an ``elsif`` belongs to."""
     opened: list[int] = []
-    for other in markups(draft.text):
+    for other in markups(template):
         if other.start >= markup.start:
             break
         if other.name in ("if", "unless"):
@@ -300,6 +390,11 @@ def examine_loop(draft: Draft, markup: Markup) -> None:
         (r"([\w.\[\]]+)\s+as\s+(\w+)", r"\2 in \1"),
         (r"(\w+)\s*:\s*([\w.\[\]]+)", r"\1 in \2"),
         (r"(\w+)\s*,\s*\w+\s+in\s+(.+)", r"\1 in \2"),
+        (r"([\w-]+\s+in\s+[^|]+?)\s*\|\s*((?:limit|offset|reversed)\b.*)", r"\1 \2"),
+        (r"([\w-]+)\s+in\s+(?:\[\s*)?(\d+|\w+)\s*\.{2,3}\s*(\d+|[\w.]+)(?:\s*\])?", r"\1 in (\2..\3)"),
+        (r"([\w-]+)\s+in\s+\(\s*([\w.]+?)\s*\.{3}\s*([\w.]+)\s*\)", r"\1 in (\2..\3)"),
+        (r"([\w-]+)\s+in\s+range\(\s*(?:(\d+)\s*,\s*)?(\d+)\s*\)", r"\1 in (\g<2>..\3)"),
+        (r"\(?\s*(?:var\s+|let\s+)?(\w+)\s*=\s*(\d+)\s*;\s*\w+\s*<=?\s*([\w.]+)\s*;.*", r"\1 in (\2..\3)"),
         (r"([\w.]+\.reviews)", r"review in \1"),
         (r"([\w.]+\.products)", r"product in \1"),
         (r"([\w-]+\s+in\s+.+?)\s*(?:[:{;]|\bdo)", r"\1"),
@@ -336,6 +431,12 @@ def examine_assignment(draft: Draft, markup: Markup, names: frozenset[str]) -> N
     """Look at what stands in an ``assign``."""
     inner, at = markup.inner, markup.at
     if markup.name == "assign":
+        braced = re.match(r"\s*(\$\{?\s*(\w+)\s*\}?|\{\{?\s*\$?\{?(\w+)\s*\}+)\s*=", inner)
+        if braced:
+            name = braced[2] or braced[3]
+            message = f"assign takes a plain name, not {braced[1]}: write {name}."
+            edit = Edit(at + braced.start(1), at + braced.end(1), name)
+            draft.note("assignment", at, message, f"Write {name}", edit)
         wrong = re.match(r"\s*(\w+)(\s*(?:===?|:=|:|<-)\s*|\s+(?=['\"\d]))", inner)
         if wrong:
             start, end = at + wrong.start(2), at + wrong.end(2)
@@ -359,9 +460,92 @@ def examine_assignment(draft: Draft, markup: Markup, names: frozenset[str]) -> N
                 Edit(at + spaced.start(1), at + spaced.end(1), name),
             )
             return
+        if _made(draft, markup):
+            return
         equals = inner.find("=")
         markup = Markup(markup.name, markup.start, markup.end, inner[equals + 1 :], at + equals + 1)
     examine_value(draft, markup, names)
+
+
+def _made(draft: Draft, markup: Markup) -> bool:
+    """Tell whether an ``assign`` makes what Liquid makes in another way, having noted it."""
+    match = re.fullmatch(r"\s*(\w+)\s*=\s*(.+?)\s*-?", markup.inner, re.DOTALL)
+    if match is None:
+        return False
+    name, value = match[1], match[2]
+    code = without_quoted(value)
+    written = ""
+    if items := re.fullmatch(r"\[(.*)\]", value, re.DOTALL):
+        texts = ",".join(item.strip().strip("'\"") for item in items[1].split(","))
+        written = f"{{% assign {name} = '{texts}' | split: ',' %}}"
+        said = "Liquid makes a list out of a text"
+    elif value.startswith("{") and ":" in code and "'" not in value:
+        written = f"{{% assign {name} = '{value}' | json_parse %}}"
+        said = "Liquid makes an object out of a text"
+    elif yes := re.fullmatch(r"(.+?)\s+if\s+(.+?)(?:\s+else\s+(.+))?", value):
+        other = f"{{% else %}}{{% assign {name} = {yes[3]} %}}" if yes[3] else ""
+        written = f"{{% if {yes[2]} %}}{{% assign {name} = {yes[1]} %}}{other}{{% endif %}}"
+        said = "assign takes no condition"
+    elif "|" not in code and re.search(r"(?<![-=])(?:[=!<>]=|[<>])|\scontains\s", code):
+        written = (
+            f"{{% if {value} %}}{{% assign {name} = true %}}{{% else %}}{{% assign {name} = false %}}{{% endif %}}"
+        )
+        said = "assign compares nothing"
+    elif parts := re.fullmatch(rf"({_OPERAND})\s+\.\s+({_OPERAND})", value):
+        written = f"{{% assign {name} = {parts[1]} | append: {parts[2]} %}}"
+        said = "Liquid joins texts with a filter"
+    if not written:
+        return False
+    edit = Edit(markup.start, markup.end, written)
+    draft.note("assignment", markup.start, f"{said}: write {written}.", "Write it so", edit)
+    return True
+
+
+def examine_word(draft: Draft, markup: Markup) -> None:
+    """Look at what stands in a ``capture``, a ``case`` or a ``when``."""
+    pattern, said = {
+        "capture": (r"(?<=\w)\s*=.*", "capture takes a name alone"),
+        "case": (r"\s*:\s*$", "A tag ends with %}"),
+        "when": (r"^\s*(?:==|=)|\s*:\s*$", "when takes the value alone"),
+    }[markup.name]
+    inner = markup.inner.rstrip(" -")
+    if match := re.search(pattern, inner, re.DOTALL):
+        at = markup.at + match.start()
+        message = f"{said}: take {match.group().strip()} out."
+        draft.note("assignment", at, message, "Take it out", Edit(at, markup.at + match.end(), ""))
+
+
+_BRACES: tuple[Rule, ...] = (
+    _rule(
+        r"\{\{\s*((?:\w+\.)*\$\{[^{}]*\}[\w.\[\]]*|[\w.\[\]]+)\s*(?:\}(?!\})|\)\)|\]\]|\}\}\}+)",
+        lambda match: f"{{{{{match[1]}}}}}",
+        "The braces of {found} do not match: write {plain}.",
+        "Write matching braces",
+    ),
+    _rule(
+        r"(?<![{$])\{\s*((?:\w+\.)*\$\{[^{}]*\})\s*\}(?!\})",
+        lambda match: f"{{{{{match[1]}}}}}",
+        "{found} has single braces: write {plain}.",
+        "Write two braces",
+    ),
+)
+_FILTER_IN_NAME = _rule(
+    r"\$\{\s*([^{}|]+?)\s*\|\s*([^{}]+?)\s*\}",
+    lambda match: f"${{{match[1]}}} | {match[2]}",
+    "A filter stands after the name’s braces, or Braze takes it for a part of the name: write {plain}.",
+    "Move the filter out",
+)
+_HAS_VALUES = ("", "if", "unless", "elsif", "case", "when", "for", "tablerow", "assign", "echo")
+
+
+def examine_braces(draft: Draft, markup: Markup) -> None:
+    """Look for braces that don't match within a tag, and for filters within ``${}``."""
+    if markup.name not in _HAS_VALUES:
+        return
+    code = without_quoted(markup.inner)
+    for rule in () if markup.is_output else _BRACES:
+        _apply(draft, rule, code, markup.inner, markup.at, "braces")
+    _apply(draft, _FILTER_IN_NAME, markup.inner, markup.inner, markup.at, "braces")
 
 
 def examine_output(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
@@ -387,6 +571,13 @@ def examine_output(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
             Edit(markup.start, markup.end, written),
         )
         return
+    words = re.fullmatch(r"\s*([A-Za-z]+(?: [A-Za-z]+)+)\s*(\|.*)?-?", markup.inner, re.DOTALL)
+    if words and not set(words[1].split()) & {*FILTERS, "or", "and", "contains"}:
+        name = words[1].lower().replace(" ", "_")
+        message = f"{words[1]} has a space, and no braces of its own: write ${{{name}}}."
+        edit = Edit(markup.at + words.start(1), markup.at + words.end(1), f"${{{name}}}")
+        draft.note("name", markup.start, message, f"Write ${{{name}}}", edit)
+        return
     examine_value(draft, markup, names)
 
 
@@ -408,6 +599,9 @@ def examine_value(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
             Edit(start, end, written),
         )
         return
+    for match in re.finditer(rf"\s[\\/]\s*(?=(?:{'|'.join(FILTERS)})\b)", code):
+        edit = Edit(at + match.start(), at + match.end(), " | ")
+        draft.note("filter", edit.start, "A filter stands after a |: write one.", "Write the |", edit)
     for match in re.finditer(r"\|\s*\|", code):
         draft.note(
             "filter",
@@ -551,6 +745,14 @@ def _argument(draft: Draft, name: str, rest: str, start: int, end: int, names: f
             Edit(start, begin, ": "),
         )
         return
+    if name == "date" and _date_format(draft, rest, written, begin):
+        return
+    if (example := _TAKES.get(name)) and not rest.strip(" :-"):
+        edit = Edit(start, end, f": {example} ")
+        draft.note(
+            "filter", start, f"{name} needs a value: write {name}: {example}.", f"Write {name}: {example}", edit
+        )
+        return
     if name == "default" and not rest.strip(" :-"):
         draft.note(
             "filter",
@@ -582,6 +784,58 @@ def _argument(draft: Draft, name: str, rest: str, start: int, end: int, names: f
         )
 
 
+_TAKES = {
+    "split": "','",
+    **dict.fromkeys(("plus", "minus", "times", "divided_by", "modulo", "at_least", "at_most"), "1"),
+    "append": "'!'",
+    "prepend": "'No. '",
+    "replace": "'a', 'b'",
+    "remove": "'x'",
+    "map": "'content'",
+    "slice": "0, 3",
+    "time_zone": "'Europe/London'",
+    "where": "'stars', 5",
+    "concat": "others",
+}
+_DATE_WORDS = {
+    "yyyy": "%Y",
+    "yy": "%y",
+    "mmmm": "%B",
+    "mmm": "%b",
+    "mm": "%m",
+    "dddd": "%A",
+    "ddd": "%a",
+    "dd": "%d",
+    "hh": "%H",
+    "d": "%-d",
+    "m": "%-m",
+}
+
+
+def _date_format(draft: Draft, rest: str, written: str, begin: int) -> bool:
+    """Tell whether a date's format is another language's, having noted it."""
+    bare = re.fullmatch(r"\s*:\s*(%[^'\"|]*?)\s*-?", rest)
+    quoted = re.fullmatch(r"\s*:\s*(['\"])(.*)\1\s*-?", written, re.DOTALL)
+    if bare:
+        start, end, right = begin + bare.start(1), begin + bare.end(1), f"'{bare[1]}'"
+        message = f"The format stands in quotes: write {right}."
+    elif quoted and "%" not in quoted[2] and re.search(r"yy|dd|mm", quoted[2], re.IGNORECASE):
+        start, end = begin + quoted.start(2), begin + quoted.end(2)
+        right = re.sub(
+            r"y{4}|y{2}|m{1,4}|d{1,4}|h{2}", lambda m: _DATE_WORDS[m.group().lower()], quoted[2], flags=re.IGNORECASE
+        )
+        message = (
+            f"Customers would read {quoted[2]} as it stands; Liquid writes a date’s parts with %: write {right}."
+        )
+    elif quoted and re.search(r"%M", quoted[2]) and not re.search(r"%-?[HIklsTRrXc]", quoted[2]):
+        start, end, right = begin + quoted.start(2), begin + quoted.end(2), quoted[2].replace("%M", "%m")
+        message = f"%M is the minute, not the month: write {right}."
+    else:
+        return False
+    draft.note("filter", start, message, f"Write {right}", Edit(start, end, right))
+    return True
+
+
 def _right_filter(name: str) -> str:
     plain = name.lower().replace("-", "_")
     if plain in FILTERS:
@@ -598,14 +852,20 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
     code = without_quoted(inner)
     rules: tuple[Rule, ...] = (
         _rule(
-            r"\$(?=[A-Za-z_])(\w+)",
-            lambda m: f"${{{m[1]}}}",
-            "Braze writes {found} with braces: {plain}.",
+            r"\$(?=[A-Za-z_])(\w+)(?:\}(?=\}\}|\s*$))?",
+            lambda m: m[1] if re.search(rf"assign\s+\$?{m[1]}\s*=", draft.text) else f"${{{m[1]}}}",
+            "Braze has no {found}: write {plain}.",
             "Write the braces",
+        ),
+        _rule(
+            r"(?<=\w)\{(\d+)\}",
+            lambda m: f"[{m[1]}]",
+            "An item of a list is written with its number in brackets: {plain}.",
+            "Write brackets",
         ),
         _rule(r"[$#]\s+\{|#\{", "${", "$ and {{ belong together: write ${{.", "Write ${"),
         _rule(
-            r"(?<![{$])\{(?![{%])\s*(\w+)\s*\}(?!\})",
+            r"(?<![{$\w])\{(?![{%])\s*(\w+)\s*\}(?!\})",
             lambda m: f"${{{m[1]}}}",
             "A $ is missing before {found}: write {plain}.",
             "Write the $",
@@ -639,7 +899,9 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
     if markup.name in ("if", "unless", "elsif"):
         rules = tuple(rule for rule in rules if r"\.(\d+)" not in rule[0].pattern)  # 4.5 is a number there
     for rule in (*rules, _METHOD) if markup.is_output else rules:
-        _apply(draft, rule, code, inner, at, "name")
+        # What stands in brackets behind a filter is what it takes.
+        is_call = r"\((\d+)" in rule[0].pattern
+        _apply(draft, rule, code.partition("|")[0] if is_call else code, inner, at, "name")
     if markup.name not in ("if", "unless", "elsif"):
         _apply(draft, _CONDITION[-1], code, inner, at, "name")
     for match in re.finditer(rf"(?<![\w.$])({'|'.join(_BRACED)})(?:\.(\w+)|\[(?:'([^']+)'|\"([^\"]+)\")\])", inner):
@@ -650,6 +912,15 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         start, end = at + match.start(), at + match.end()
         message = f"Braze reads {match.group()} with a dollar and braces: write {right}."
         draft.note("name", start, message, f"Write {right}", Edit(start, end, right))
+    for match in re.finditer(r"(?<![\w.$])(\w+(?:\.\w+)*)\.(?=\$\{)", code):
+        name = match[1]
+        if name.split(".")[0] in names or name in _NAMESPACES or name in _BRACED:
+            continue
+        nearest = get_close_matches(name.lower().replace(".", "_"), _BRACED, 1, 0.7)
+        right = nearest[0] if nearest else "event_properties" if "propert" in name.lower() else ""
+        if right:
+            edit = Edit(at + match.start(1), at + match.end(1), right)
+            draft.note("name", edit.start, f"Braze has no {name}: write {right}.${{…}}.", f"Write {right}", edit)
     for match in re.finditer(r"(?<![\w.$])(\w+)\.(?=\$\{|\w)", code):
         name = match[1]
         if name in names or name not in _NAMESPACES:
@@ -660,7 +931,8 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         start, end = at + match.start(), at + match.end()
         if not braced and value:
             end += value.end()
-            written = f"{right}.${{{value[0]}}}" if right else f"${{{value[0]}}}"
+            plain = _PERSONAL.get(value[0].lower().replace("_", ""), value[0])
+            written = f"{right}.${{{value[0]}}}" if right else f"${{{plain}}}"
         else:
             written = f"{right}." if right else ""
         shown = (f"{written}${{…}}" if written else "${…} alone") if braced else written

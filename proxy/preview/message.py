@@ -160,9 +160,9 @@ class _Room:
         try:
             looked.rendering = self._render(part, template, self._message.profile, self._transport, self._cache)
         except TemplateError as error:
-            looked.unreadable = doctor.plain(error.message, template, error.line)
+            looked.unreadable = doctor.plain(error, template)
             if not looked.findings:
-                looked.findings.append(doctor.unreadable(error.message, template, error.line))
+                looked.findings.append(doctor.unreadable(error, template))
             elif draft.text != template:
                 looked.findings += self._behind(part, draft)
         else:
@@ -176,7 +176,7 @@ class _Room:
             rendering = self._render(part, draft.text, self._message.profile, self._transport, self._cache)
             found = self._of_rendering(part, draft.text, rendering, [])
         except TemplateError as error:
-            found = [doctor.unreadable(error.message, draft.text, error.line)]
+            found = [doctor.unreadable(error, draft.text)]
         # Once it can be read more may be empty than is sure now; a nearest name is sure.
         return [
             Finding(one.kind, draft.line_of_line(one.line), one.message)
@@ -233,7 +233,7 @@ class _Room:
             try:
                 one.rendering = self._render(part, template, given, transport, cache)
             except TemplateError as error:
-                one.unreadable = doctor.plain(error.message, template, error.line)
+                one.unreadable = doctor.plain(error, template)
                 continue
             if one.rendering.aborted is not None:
                 break

@@ -20,13 +20,15 @@ from proxy.preview.braze.ruby import plain
 class TemplateError(Exception):
     """The template can't be rendered: its Liquid is wrong.
 
-    ``line`` counts from 1 in the template as written; ``message`` is one plain sentence without it.
+    ``line`` counts from 1 in the template as written; ``message`` is one plain sentence without it. ``index`` is
+    where in the template, or None where nobody knows.
     """
 
-    def __init__(self, message: str, line: int) -> None:
+    def __init__(self, message: str, line: int, index: int | None = None) -> None:
         super().__init__(f"line {line}: {message}")
         self.message = message
         self.line = line
+        self.index = index
 
 
 class TemplateBoundError(TemplateError):
@@ -47,11 +49,12 @@ def explained(error: LiquidError, source: str, *, line: int | None = None) -> Te
 
     ``line`` is used when the library does not know the place.
     """
-    token = error.token
+    token, index = error.token, None
     if token is not None and token.source and token.start_index >= 0:
         line = line_of(source, token.start_index)
+        index = token.start_index if token.source == source else None
     kind = TemplateBoundError if isinstance(error, ResourceLimitError) else TemplateError
-    return kind(str(error.message), line or line_of(source, len(source)))
+    return kind(str(error.message), line or line_of(source, len(source)), index)
 
 
 def library_failure(error: Exception, source: str) -> TemplateError | None:

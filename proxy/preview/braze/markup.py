@@ -101,7 +101,10 @@ _UNCOVER = str.maketrans({_OPEN: "{", _CLOSE: "}", _GONE: None})
 _MARKUP = re.compile(r"\{\{|\{%-?\s*(\w*)")
 _TAG_END = "%}"
 _COMMENT_EDGE = re.compile(r"\{%-?\s*(comment|endcomment)\b")
-_IN_EXPRESSION = re.compile(r"""'[^']*'|"[^"]*"|(?P<dot>\.)?\$\{(?P<name>[^{}]*)\}|\{\{|\}\}""")
+# Braze's own pages have braces that don't match (Liquid use case library: ``{{month))``); Ruby overlooks them.
+_IN_EXPRESSION = re.compile(
+    r"""'[^']*'|"[^"]*"|(?P<dot>\.)?\$\{(?P<name>[^{}|]*)(?P<filters>\|[^{}]*)?\}|(?<=\{\{)(?P<word>[\w.]+)\)\)|[{}]+"""
+)
 _KEEPS_ITS_TEXT = frozenset(
     {
         *("abort_message", "catalog_items", "catalog_selection_items", "connected_content", "message_extras"),
@@ -130,7 +133,7 @@ def tokenize(source: str, lexer: Callable[[str], Iterator[Token]]) -> Iterator[T
             tag = ""
         value = token.value.translate(_UNCOVER)
         if token.kind == TOKEN_EXPRESSION and tag not in _KEEPS_ITS_TEXT:
-            value = _looked_up(value, token.start_index, source)
+            value = _looked_up(value, token.start_index, source, in_tag=bool(tag))
             # The library looks ahead to the end of the expression from each of these.
             work += (value.count("(") + value.count("[")) * len(value)
             if work > rules.EXPRESSION_WORK:
@@ -218,13 +221,14 @@ def _unclosed(message: str, text: str, at: int) -> LiquidSyntaxError:
     return LiquidSyntaxError(message, token=Token(TOKEN_EOF, text[at : at + 2], at, text))
 
 
-def _looked_up(expression: str, start: int, source: str) -> str:
-    """Rewrite ``ns.${x}`` to ``ns['x']``, ``${x}`` alike, and drop double braces inside a tag."""
+def _looked_up(expression: str, start: int, source: str, *, in_tag: bool) -> str:
+    """Rewrite ``ns.${x}`` to ``ns['x']``, ``${x}`` alike, and drop braces inside a tag."""
 
     def replaced(match: re.Match[str]) -> str:
         name = match["name"]
         if name is None:
-            return "  " if match.group() in {"{{", "}}"} else match.group()
+            is_dropped = match.group()[0] in "{}" and (in_tag or len(match.group()) > 1)
+            return match["word"] or (" " * len(match.group()) if is_dropped else match.group())
         if "'" in name and '"' in name:
             at = start + match.start()
             raise LiquidSyntaxError(
@@ -233,6 +237,6 @@ def _looked_up(expression: str, start: int, source: str) -> str:
             )
         name = name.strip()
         quote = '"' if "'" in name else "'"
-        return f"{'' if match['dot'] else PROFILE}[{quote}{name}{quote}]"
+        return f"{'' if match['dot'] else PROFILE}[{quote}{name}{quote}]{match['filters'] or ''}"
 
     return _IN_EXPRESSION.sub(replaced, expression)

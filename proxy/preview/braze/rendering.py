@@ -245,7 +245,7 @@ def _syntax_error(error: LiquidError, template: str) -> TemplateError:
         if opened:
             name, start = opened[-1]
             message = f"{{% {name} %}} is never closed by {{% end{name} %}}"
-            return TemplateError(message, line_of(template, start))
+            return TemplateError(message, line_of(template, start), start)
     return explained(error, template)
 
 
