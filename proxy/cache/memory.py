@@ -140,6 +140,8 @@ class CallLog:
     def __init__(self) -> None:
         self._moments: list[float] = []
         self._days: dict[int, int] = {}
+        self._before_today: dict[tuple[int, int], int] = {}
+        """Calls on the days before one, by that day and the length of the window."""
 
     def add(self, moment: float, now: float, calls: int = 1, *, by_day: bool = True) -> None:
         """Log ``calls``. One before the newest is logged with that: the log stays in order."""
@@ -153,7 +155,8 @@ class CallLog:
     def use(self, window: Window, now: float) -> Use:
         """Return how much of ``window`` is used."""
         if window.seconds > EXACT_SECONDS:
-            return days_use(self._days, window, now)
+            used = self._used_before(int(now // DAY_SECONDS), window) + self._days.get(int(now // DAY_SECONDS), 0)
+            return Use(window, used, 0.0) if used < window.calls else days_use(self._days, window, now)
         first = bisect_right(self._moments, now - window.seconds)
         used = len(self._moments) - first
         if used < window.calls:
@@ -161,6 +164,15 @@ class CallLog:
         # Were it less than the window holds already, there is room for one more only when so many have left.
         leaves = self._moments[first + used - window.calls] if window.calls else now
         return Use(window, used, leaves + window.seconds - now)
+
+    def _used_before(self, today: int, window: Window) -> int:
+        """Return the calls in ``window`` before ``today``, added up once a day: it is asked twice for each call."""
+        length = window.seconds // DAY_SECONDS
+        if (today, length) not in self._before_today:
+            self._before_today = {key: used for key, used in self._before_today.items() if key[0] == today}
+            within = (calls for day, calls in self._days.items() if today - length < day < today)
+            self._before_today[today, length] = sum(within)
+        return self._before_today[today, length]
 
 
 def counts_by_day(windows: Sequence[Window]) -> bool:

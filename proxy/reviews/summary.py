@@ -24,22 +24,19 @@ class Summary:
 
     @classmethod
     def of_reviews(cls, reviews: Iterable[Indexed]) -> Summary:
-        """Count a complete list of reviews. One that is listed twice, as under two variants, counts once."""
-        stars = [0, 0, 0, 0, 0]
-        seen: set[str] = set()
-        for review in reviews:
-            if review.id is not None:
-                if review.id in seen:
-                    continue
-                seen.add(review.id)
-            stars[review.stars - 1] += 1
-        return cls(_mean(stars), sum(stars), tuple(stars))
+        """Count a complete list of reviews."""
+        stars = stars_of(reviews)
+        return cls(_mean(stars), sum(stars), stars)
 
     @classmethod
     def of_counts(cls, average: float | None, total: int, stars: tuple[int, ...]) -> Summary:
         """Take over Trustpilot's own summary, its average rounded as ours is."""
-        rounded = _mean(stars) if average is None else _round(Decimal(repr(average)))
-        return cls(rounded if total else None, total, stars)
+        if not total:
+            return cls(None, 0, stars)
+        if average is not None and average == round(average, 1):
+            # As Trustpilot gives them: a thousand at a time are read while others wait.
+            return cls(average, total, stars)
+        return cls(_mean(stars) if average is None else _round(Decimal(repr(average))), total, stars)
 
     @classmethod
     def merged(cls, summaries: list[Summary]) -> Summary:
@@ -69,6 +66,19 @@ class Summary:
     def in_trustpilots_shape(self) -> TrustpilotSummary:
         """Return Trustpilot's own summary object."""
         return {"starsAverage": self.average or 0, "numberOfReviews": trustpilots_counts(self.total, *self.stars)}
+
+
+def stars_of(reviews: Iterable[Indexed]) -> tuple[int, ...]:
+    """Count ``reviews`` by their stars. One that is listed twice, as under two variants, counts once."""
+    stars = [0, 0, 0, 0, 0]
+    seen: set[str] = set()
+    for review in reviews:
+        if review.id is not None:
+            if review.id in seen:
+                continue
+            seen.add(review.id)
+        stars[review.stars - 1] += 1
+    return tuple(stars)
 
 
 def trustpilots_counts(total: int, one: int, two: int, three: int, four: int, five: int) -> Counts:

@@ -28,7 +28,7 @@ from proxy.reviews.page_loader import (
     product_name,
     shop_and_sku,
 )
-from proxy.reviews.summary import NOTHING, Summary
+from proxy.reviews.summary import NOTHING, Summary, stars_of
 from proxy.sync.events import Validated
 from proxy.trustpilot.errors import Malformed, NotFound, Rejected, TrustpilotError
 
@@ -117,7 +117,7 @@ class Validator:
         business_unit, sku = shop_and_sku(key.product)
         now = self._now()
         with self._lock:
-            shop = self._shops.setdefault(business_unit, _Shop(self._most_skus))
+            shop = self._shops.get(business_unit) or self._shops.setdefault(business_unit, _Shop(self._most_skus))
             if now < shop.unable_until:
                 return False
             if now < shop.paused_until:
@@ -215,11 +215,7 @@ class Validator:
             self._cache.put(
                 Key(product, SUMMARY), Fetched(summary.encode(), bool(summary.total)), at, parts.generation
             )
-        pages = {
-            part: cached
-            for part, cached in parts.cached.items()
-            if is_page(part) and is_confirmable(Key(product, part))
-        }
+        pages = {part: cached for part, cached in parts.cached.items() if is_page(part)}
         spans = self.spans(parts, summary)
         right = {
             part
@@ -258,18 +254,16 @@ class Validator:
         """Return products that are stale soon, as many as there is room for: asking for them costs nothing more."""
         until = self._now() + SOON * self._fresh_seconds()
         riders: list[str] = []
+        given_up: list[str] = []
         with self._lock:
-            known = list(shop.known.items())
-        for sku, product in known:
-            if len(riders) >= room or product.stale_at > until:
-                break
-            if sku in asked or sku in shop.wanted:
-                continue
-            if product.rides >= MOST_RIDES:
-                with self._lock:
-                    shop.known.pop(sku, None)
-                continue
-            riders.append(sku)
+            # In the order in which they grow stale, and never all of them: there are thousands.
+            for sku, product in shop.known.items():
+                if len(riders) >= room or product.stale_at > until:
+                    break
+                if sku not in asked and sku not in shop.wanted:
+                    (riders if product.rides < MOST_RIDES else given_up).append(sku)
+            for sku in given_up:
+                del shop.known[sku]
         return riders
 
     def _is_stale(self, business_unit: str, sku: str, refetches: Mapping[str, Refetch]) -> bool:
@@ -316,5 +310,5 @@ def counts_of(summary: Summary) -> bytes:
 
 
 def _counts_as(page: Page, summary: Summary) -> bool:
-    own = Summary.of_reviews(page.index)
-    return page.countable and (own.total, own.stars) == (summary.total, summary.stars)
+    stars = stars_of(page.index)
+    return page.countable and (sum(stars), stars) == (summary.total, summary.stars)
