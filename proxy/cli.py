@@ -24,7 +24,7 @@ from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
 from proxy.settings import documented
 from proxy.sync.command import sync
-from proxy.warming.command import warm
+from proxy.warming import warm
 
 __all__ = ["cache", "check", "collection", "demo", "export", "preview", "sandbox", "sync", "warm"]
 

@@ -37,7 +37,7 @@ ALLOWED = {
     ("preview/braze/bounds.py", "frame"): "Python's frame of a call",
     ("server/draining.py", "frame"): "the same, as Python gives it to a signal's handler",
     ("server/worker.py", "frame"): "the same",
-    ("warming/command.py", "frame"): "the same",
+    ("warming.py", "frame"): "the same",
 }
 
 

@@ -24,7 +24,7 @@ from proxy.export.files import FileTooLarge, Rows, Seen, file_name, replaced, ro
 from proxy.reviews import Selection, View
 from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import product_name
-from proxy.warming.skus import NoSuchColumn, read_skus
+from proxy.warming import NoSuchColumn, read_skus
 
 Blocks = Iterable[tuple[str, Block | None]]
 """Each SKU with its block, ``None`` where not all of it is cached."""

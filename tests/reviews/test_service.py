@@ -14,8 +14,7 @@ from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, batching
 from proxy.reviews.display import ENGLISH
 from proxy.trustpilot.errors import Malformed, Unreachable
-from proxy.warming import warm_all
-from proxy.warming.sources import IntoStore
+from proxy.warming import IntoStore, warm_all
 from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, many, reads, review, select, total
 
 
