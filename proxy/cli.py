@@ -18,7 +18,7 @@ import click
 from proxy.api.collection import print_collection as collection
 from proxy.cache_command import cache
 from proxy.checking import check
-from proxy.export.command import export
+from proxy.export import export
 from proxy.preview.command import preview
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox

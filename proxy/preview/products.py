@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.cache import BackendDown, Tiered
 from proxy.clock import Now, Spawn
-from proxy.export.copies import CopiesOnly, blocks, sku_of_page
+from proxy.export import CopiesOnly, blocks, sku_of_page
 from proxy.reviews import ProductReviews, Selection, View
 from proxy.reviews.page_loader import product_name
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from proxy.export.files import LONGEST_VALUE, FileTooLarge, Rows, catalog_id, file_name, replaced, row
+from proxy.export import LONGEST_VALUE, FileTooLarge, Rows, catalog_id, file_name, replaced, row
 from tests.api.test_business import get
 from tests.running import RunningSandbox, proxy_environment, served_here
 
@@ -136,7 +136,7 @@ def test_a_killed_export_leaves_the_old_file_or_the_whole_new_one(
 
 
 def test_a_file_over_what_braze_takes_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("proxy.export.files.LARGEST_FILE", 100)
+    monkeypatch.setattr("proxy.export.LARGEST_FILE", 100)
     with pytest.raises(FileTooLarge), replaced(tmp_path / "catalog.csv") as file:
         Rows(file, "csv").write({"id": "A", "text": "x" * 100})
     assert not (tmp_path / "catalog.csv").exists()

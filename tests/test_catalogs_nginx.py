@@ -14,10 +14,10 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from tests.export.test_export import ODD, SKUS, export
+from tests.test_export import ODD, SKUS, export
 from tests.running import SECRET, Process, RunningProxy, RunningSandbox, free_port
 
-PAGE = Path(__file__).parents[2] / "docs" / "catalogs.md"
+PAGE = Path(__file__).parents[1] / "docs" / "catalogs.md"
 _AROUND = """
 daemon off;
 user {user};

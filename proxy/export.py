@@ -1,0 +1,319 @@
+"""``flask --app wsgi export``: copies of what is cached, as rows for a Braze catalog or a file for each product.
+
+Nothing is fetched, as an export of a whole shop must not cost a call for each product. Files are written whole or not
+at all, in the form that Braze's catalogs take ("Create a catalog"): a column ``id`` of letters, digits, hyphens and
+underscores; 5,000 characters a value; CSV files of at most 100 MB.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal, TextIO
+from urllib.parse import quote
+
+import click
+import msgspec
+from flask import current_app
+from flask.cli import with_appcontext
+from tqdm import tqdm
+
+from proxy.api import parameters
+from proxy.api.parameters import BadParameter, Query
+from proxy.app import spawn
+from proxy.cache import Cache, Group, Key, Lookup, Tiered
+from proxy.cache.cache import Fetch
+from proxy.cache.singleflight import Call
+from proxy.clock import Deadline, Now, Spawn
+from proxy.reviews import ProductReviews, Selection, Unavailable, View
+from proxy.reviews.answers import Block
+from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
+from proxy.trustpilot import TrustpilotError
+from proxy.warming import NoSuchColumn, read_skus
+
+Blocks = Iterable[tuple[str, Block | None]]
+"""Each SKU with its block, ``None`` where not all of it is cached."""
+
+
+@click.command("export")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--each", is_flag=True, help="TARGET is a folder: one JSON file per SKU, as /v1/reviews answers")
+@click.option("--changed", "only_changed", is_flag=True, help="only the rows that changed since the last export")
+@click.option("--skus", "file", type=click.File(encoding="utf-8-sig"), help="these SKUs  [default: all cached]")
+@click.option("--query", default="", help="parameters of /v1/reviews, such as 'limit=5&stars=4,5&format=text'")
+@click.option("--business-unit", help="[default: the first configured]")
+@with_appcontext
+def export(
+    target: Path, *, each: bool, only_changed: bool, file: TextIO | None, query: str, business_unit: str | None
+) -> None:
+    """Write the cached products to TARGET: a CSV for a Braze catalog, or JSON lines where it ends in .jsonl.
+
+    Nothing is fetched: warm the products before, or let SYNC read the whole shop. What stood in TARGET stays
+    until the new one is whole.
+    """
+    proxy = current_app.extensions["proxy"]
+    if not proxy.settings.shared_store:
+        raise click.UsageError("CACHE_URL is memory://, which this command does not share with the running proxy")
+    selection, view = _asked(proxy.settings, business_unit, query)
+    cache = CopiesOnly(proxy.store, time.time, spawn)
+    proxy.assets.load()
+    reviews = proxy.reviews.through(cache)
+    try:
+        skus = read_skus(file) if file else cached_skus(cache, selection.business_unit)
+    except NoSuchColumn as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        found = _read_once(blocks(reviews, selection, skus, view), cache, selection.business_unit)
+        found = _shown(found, len(skus))
+        counts = _each(found, target) if each else _rows(found, view.limit, target, only_changed=only_changed)
+    except FileTooLarge:
+        raise click.ClickException(
+            "the file would be over 100 MB, which Braze refuses; --query limit=1&max_chars=300 makes it smaller. "
+            f"{target} is as it was"
+        ) from None
+    click.echo(", ".join(f"{counts[name]} {name}" for name in ("written", "unchanged", "not cached", "skipped")))
+
+
+def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Selection, View]:
+    unit = business_unit or settings.business_units[0]
+    if unit not in settings.business_units:
+        raise click.BadParameter(f"takes a configured business unit: {', '.join(settings.business_units)}")
+    asked = Query.parse(f"sku=A&{query}".encode())
+    try:
+        selection = parameters.selection(asked, settings.business_units, imported=settings.imported_reviews)
+        view = parameters.view(asked)
+    except BadParameter as error:
+        raise click.BadParameter(str(error)) from error
+    parameters.on_error_empty(asked)
+    if asked.ignored:
+        raise click.BadParameter(f"--query: no parameter of /v1/reviews: {asked.ignored}")
+    return Selection(unit, (), selection.locale, selection.sources), view
+
+
+def _read_once(found: Blocks, cache: CopiesOnly, business_unit: str) -> Blocks:
+    for sku, block in found:
+        yield sku, block
+        cache.pass_over(product_name(business_unit, sku))
+
+
+def _each(found: Blocks, folder: Path) -> Counter[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    counts: Counter[str] = Counter()
+    for sku, block in found:
+        name = file_name(sku)
+        if block is None or name is None:
+            counts["not cached" if block is None else "skipped"] += 1
+            continue
+        written = write_changed(folder / name, msgspec.json.encode(block))
+        counts["written" if written else "unchanged"] += 1
+    return counts
+
+
+def _rows(found: Blocks, limit: int, target: Path, *, only_changed: bool) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    seen = Seen(target.with_name(f"{target.name}.seen"))
+    with replaced(target) as file:
+        rows = Rows(file, "jsonl" if target.suffix == ".jsonl" else "csv")
+        for sku, block in found:
+            if block is None:
+                counts["not cached"] += 1
+                continue
+            cells = row(sku, block, limit)
+            if seen.is_new(sku, cells) or not only_changed:
+                rows.write(cells)
+                counts["written"] += 1
+            else:
+                counts["unchanged"] += 1
+    seen.save()
+    return counts
+
+
+def _shown(found: Blocks, total: int) -> Blocks:
+    columns, lines = shutil.get_terminal_size()
+    bar: Blocks = tqdm(found, total=total, unit=" SKUs", disable=None, ncols=columns, nrows=lines, file=sys.stderr)
+    return bar
+
+
+_PATIENCE_SECONDS = 60
+
+
+class NotCached(TrustpilotError):
+    """No copy is held, and none is fetched."""
+
+
+class CopiesOnly(Cache):
+    """Answers from entries, fresh or stale, and never fetches."""
+
+    def __init__(self, store: Tiered, now: Now, spawn: Spawn) -> None:
+        super().__init__(store, Group(spawn), now)
+
+    def get_or_fetch(self, key: Key, fetch: Fetch) -> Lookup:
+        """Find the entry for ``key``; waiting for one that is not there raises :class:`NotCached`."""
+        cached = self.get(key)
+        if cached is not None:
+            return Lookup(cached, None)
+        call: Call[Any] = Call()
+        call.set_exception(NotCached("nothing is fetched for an export"))
+        return Lookup(None, call)
+
+    def pass_over(self, product: str) -> None:
+        """Keep no more of ``product`` in memory: an export reads each once, however many there are."""
+        self._store.drop_l1(product)
+
+
+def cached_skus(cache: Cache, business_unit: str) -> list[str]:
+    """Return the SKUs of which a newest page is cached. Raises :class:`~proxy.cache.BackendDown`."""
+    skus: set[str] = set()
+
+    def look(product: str, part: str, _value: bytes) -> None:
+        if sku := sku_of_page(product, part):
+            skus.add(sku)
+
+    cache.scan(product_name(business_unit, ""), look)
+    return sorted(skus)
+
+
+def sku_of_page(product: str, part: str) -> str:
+    """Return the SKU of which this is the newest page, ``""`` for anything else that is cached."""
+    sku = shop_and_sku(product)[1]
+    return sku if part == NEWEST_PAGE and sku.strip() and not sku.startswith(" ") else ""
+
+
+def blocks(
+    reviews: ProductReviews, selection: Selection, skus: list[str], view: View
+) -> Iterator[tuple[str, Block | None]]:
+    """Yield each SKU with its block, ``None`` where not all of it is cached."""
+    for sku in skus:
+        alone = Selection(selection.business_unit, (sku,), selection.locale, selection.sources)
+        try:
+            yield sku, reviews.block(alone, view, Deadline.after(_PATIENCE_SECONDS)).body
+        except Unavailable:
+            yield sku, None
+
+
+LONGEST_VALUE = 5000
+LARGEST_FILE = 100 * 1000 * 1000
+_LONGEST_NAME = 255
+_LONGEST_ID = 250
+
+Format = Literal["csv", "jsonl"]
+
+
+class FileTooLarge(Exception):
+    """Braze takes no file so large."""
+
+
+@contextmanager
+def replaced(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file to take the place of ``path`` once the block has ended well; until then ``path`` stays as it is.
+
+    ``durable``: wait until it is on the disk, so that a power cut too leaves the old file or the new.
+    """
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        yield file
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    part.replace(path)
+
+
+def catalog_id(sku: str) -> str:
+    """Return ``sku`` as Braze's ids can be written; one that has to be changed stays one of its own."""
+    if re.fullmatch(rf"[A-Za-z0-9_-]{{1,{_LONGEST_ID}}}", sku):
+        return sku
+    digest = hashlib.sha256(sku.encode()).hexdigest()[:12]
+    return re.sub(r"[^A-Za-z0-9_-]", "-", sku)[: _LONGEST_ID - 13] + "-" + digest
+
+
+def row(sku: str, block: Mapping[str, Any], reviews: int) -> dict[str, str | float | None]:
+    """Return one product as a flat row; without so many reviews the last ones' columns are empty."""
+    summary = block["summary"] or {}
+    cells: dict[str, str | float | None] = {
+        "id": catalog_id(sku),
+        "sku": sku,
+        **{name: summary.get(name) for name in ("average", "stars", "total")},
+        "disclosure": block["disclosure"],
+        "link": block["links"]["trustpilot"],
+    }
+    for number in range(1, reviews + 1):
+        shown = block["reviews"][number - 1] if number <= len(block["reviews"]) else {}
+        cells[f"review_{number}_text"] = shown.get("content")
+        cells[f"review_{number}_author"] = shown.get("author")
+        cells[f"review_{number}_stars"] = shown.get("stars")
+    return {name: value[:LONGEST_VALUE] if isinstance(value, str) else value for name, value in cells.items()}
+
+
+class Rows:
+    """Writes rows to an open file. Raises :class:`FileTooLarge` before a row too many."""
+
+    def __init__(self, file: IO[bytes], form: Format) -> None:
+        self._file = file
+        self._form = form
+        self._size = 0
+
+    def write(self, cells: dict[str, str | float | None]) -> None:
+        """Write one row, before the first a line with the names."""
+        if self._form == "jsonl":
+            line = json.dumps(cells, ensure_ascii=False) + "\n"
+        else:
+            text = io.StringIO()
+            writer = csv.writer(text)
+            if not self._size:
+                writer.writerow(cells)
+            writer.writerow(["" if value is None else value for value in cells.values()])
+            line = text.getvalue()
+        data = line.encode("utf-8", "replace")
+        self._size += len(data)
+        if self._size > LARGEST_FILE:
+            raise FileTooLarge
+        self._file.write(data)
+
+
+def file_name(sku: str) -> str | None:
+    """Return the name of the file for ``sku``, as it stands in a URL, ``None`` where no file may be called so."""
+    name = quote(sku, safe="") + ".json"
+    return name if len(name) <= _LONGEST_NAME - len("..part") and not name.startswith(".") else None
+
+
+def write_changed(path: Path, data: bytes) -> bool:
+    """Write a file unless it holds ``data`` already; tell whether it was written."""
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    # One of thousands, and written again by the next export: the disk is not waited for.
+    with replaced(path, durable=False) as file:
+        file.write(data)
+    return True
+
+
+class Seen:
+    """What was exported before: a digest for each SKU, beside the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before: dict[str, str] = {}
+        if path.is_file():
+            self._before = json.loads(path.read_text("utf-8"))
+        self._now: dict[str, str] = {}
+
+    def is_new(self, sku: str, cells: dict[str, str | float | None]) -> bool:
+        """Note a row; tell whether it is another than before."""
+        digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:24]
+        self._now[sku] = digest
+        return self._before.get(sku) != digest
+
+    def save(self) -> None:
+        """Remember what was noted."""
+        with replaced(self._path) as file:
+            file.write(json.dumps({**self._before, **self._now}).encode())
