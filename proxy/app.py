@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-import gevent
 from flask import Flask, request
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
@@ -21,11 +19,12 @@ from proxy.api.invitations import handing_out, inviting
 from proxy.api.openapi import describing
 from proxy.api.pages import home_page
 from proxy.api.reads import Reads, batch_reading, read_endpoints
-from proxy.api.responses import CAUSE, Application, register_headers
+from proxy.api.responses import Application, register_headers
 from proxy.api.status import status_page
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
+from proxy.clock import spawn
 from proxy.events import Report, to_all, unheard
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
@@ -398,23 +397,6 @@ def _redis(settings: Settings, report: Report, *, patience: float | None = None)
 
     link = RedisLink(settings.cache_url, patience=patience or PATIENCE_SECONDS, report=report)
     return RedisBackend(link, settings.cache_url, spawn)
-
-
-def spawn(job: Callable[[], None]) -> None:
-    """Run ``job`` beside the caller: a greenlet where gunicorn's gevent worker runs, else a thread."""
-    cause = CAUSE.get()
-
-    def caused() -> None:
-        # So that a call's log line names the request it is made for. Nothing else of the caller's context comes
-        # along: Flask would take what the job asks of the app for a part of the caller's request.
-        CAUSE.set(cause)
-        job()
-
-    if is_module_patched("threading"):
-        # A patched thread is a greenlet too, and costs three times as much to begin.
-        gevent.spawn(caused)
-    else:
-        threading.Thread(target=caused, daemon=True).start()
 
 
 def _offload() -> Offload:

@@ -1,8 +1,10 @@
-"""Clocks and deadlines, passed in so that time can be shrunk and steered in tests."""
+"""Time and turns: clocks and deadlines, passed in so that tests can shrink and steer time, and who works for whom."""
 
 from __future__ import annotations
 
 import math
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
@@ -15,6 +17,28 @@ Now = Callable[[], float]
 
 Spawn = Callable[[Callable[[], None]], None]
 """Runs a function beside the caller and returns at once."""
+
+CAUSE: ContextVar[str] = ContextVar("cause", default="")
+"""The id of the request that this thread or greenlet works for."""
+
+
+def spawn(job: Callable[[], None]) -> None:
+    """Run ``job`` beside the caller: a greenlet where gunicorn's gevent worker runs, else a thread."""
+    cause = CAUSE.get()
+
+    def caused() -> None:
+        # So that a call's log line names the request it is made for. Nothing else of the caller's context comes
+        # along: Flask would take what the job asks of the app for a part of the caller's request.
+        CAUSE.set(cause)
+        job()
+
+    # Looked up and not imported: the heart needs no gevent, and where nobody imported it nothing is patched.
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        # A patched thread is a greenlet too, and costs three times as much to begin.
+        sys.modules["gevent"].spawn(caused)
+    else:
+        threading.Thread(target=caused, daemon=True).start()
 
 
 _T = TypeVar("_T")

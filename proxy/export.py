@@ -31,11 +31,10 @@ from tqdm import tqdm
 
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
-from proxy.app import spawn
 from proxy.cache import Cache, Group, Key, Lookup, Tiered
 from proxy.cache.cache import Fetch
 from proxy.cache.singleflight import Call
-from proxy.clock import Deadline, Now, Spawn
+from proxy.clock import Deadline, Now, Spawn, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
 from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku

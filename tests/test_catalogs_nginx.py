@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from tests.test_export import ODD, SKUS, export
 from tests.running import SECRET, Process, RunningProxy, RunningSandbox, free_port
+from tests.test_export import ODD, SKUS, export
 
 PAGE = Path(__file__).parents[1] / "docs" / "catalogs.md"
 _AROUND = """

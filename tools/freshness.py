@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxy.app import spawn
 from proxy.cache import Lifetimes, MemoryBackend
+from proxy.clock import spawn
 from proxy.sync.planner import Planner
 from proxy.trustpilot.plan import YEAR_DAYS, PlanUse
 

@@ -12,9 +12,9 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from proxy.api.parameters import BadParameter, UnknownBusinessUnit
-from proxy.api.responses import CAUSE
 from proxy.api.schemas import Problem
 from proxy.cache import BackendDown
+from proxy.clock import CAUSE
 from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, LinkLate, RecordsDown
 from proxy.reviews import Unavailable
 from proxy.trustpilot import TrustpilotError

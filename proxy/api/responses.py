@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,9 +27,6 @@ STARTED = "proxy.started"
 SOURCES = "proxy.sources"
 """In the WSGI environment, once answered: the :class:`Sources` of an answer that says how fresh it is."""
 
-
-CAUSE: ContextVar[str] = ContextVar("cause", default="")
-"""The id of the request that this thread or greenlet works for."""
 
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 """Keeps browsers from guessing types."""

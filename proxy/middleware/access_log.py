@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.api.responses import CAUSE, Application, Headers, PrebuiltResponse, request_id
+from proxy.api.responses import Application, Headers, PrebuiltResponse, request_id
 from proxy.api.routes import route_of
+from proxy.clock import CAUSE
 from proxy.events import CallEnded, Report
 
 if TYPE_CHECKING:

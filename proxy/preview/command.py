@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask.cli import ScriptInfo, pass_script_info
 
-from proxy.app import spawn
+from proxy.clock import spawn
 from proxy.settings import Credential, Settings
 
 if TYPE_CHECKING:

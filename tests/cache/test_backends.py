@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache.backend import CHANGES_REMEMBERED, Backend, Change, Window
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.redis import RedisBackend
 from proxy.cache.sqlite import SqliteBackend
+from proxy.clock import spawn
 from proxy.redis_link import RedisLink
 from tests.running import RunningRedis
 

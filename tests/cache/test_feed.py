@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from proxy.app import spawn
 from proxy.cache.backend import CHANGES_REMEMBERED, Change, Lock
 from proxy.cache.feed import Feed
 from proxy.cache.memory import MemoryBackend
+from proxy.clock import spawn
 
 LONG = 60.0
 

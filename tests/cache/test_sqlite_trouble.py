@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from proxy.app import spawn
 from proxy.cache.backend import BackendDown, Window
 from proxy.cache.sqlite import SqliteBackend
 from proxy.cache.sqlite_file import FileRefused, MachineClock, close_file, open_file, prepare
 from proxy.cache.sqlite_upkeep import drop_expired, shrink
+from proxy.clock import spawn
 from proxy.events import FileFailed
 from tests.api.inviting import invite, order
 from tests.exposition import value
@@ -227,7 +227,7 @@ def test_a_long_lock_of_another_process_costs_writes_only_and_ends_by_itself(
 WRITING = """
 import sys, uuid
 from pathlib import Path
-from proxy.app import spawn
+from proxy.clock import spawn
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import SqliteBackend
 backend = SqliteBackend(Path(sys.argv[1]), spawn, max_bytes=10**8)

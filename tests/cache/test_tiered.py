@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from proxy.app import spawn
 from proxy.cache import (
     Backend,
     BackendDown,
@@ -30,7 +29,7 @@ from proxy.cache import (
 )
 from proxy.cache.redis import RedisBackend
 from proxy.cache.sqlite import SqliteBackend
-from proxy.clock import Deadline, Priority
+from proxy.clock import Deadline, Priority, spawn
 from proxy.redis_link import PATIENCE_SECONDS, REST_SECONDS, RedisLink
 from proxy.trustpilot.errors import Failing
 from tests.running import RunningRedis

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache.sqlite import SqliteBackend
 from proxy.cache.wal_index import DESCRIPTORS, WalIndex, owner
+from proxy.clock import spawn
 
 LONG = 3600.0
 MOST = 10**8
@@ -43,7 +43,7 @@ def _elsewhere(path: Path, code: str) -> tuple[subprocess.Popen[str], str]:
     """Return another process that has run ``code`` with a ``backend``, and the line it then printed."""
     begun = f"""
 from pathlib import Path
-from proxy.app import spawn
+from proxy.clock import spawn
 from proxy.cache.sqlite import SqliteBackend
 backend = SqliteBackend(Path({str(path)!r}), spawn, max_bytes={MOST})
 """

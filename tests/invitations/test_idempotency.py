@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.redis import RedisBackend
-from proxy.clock import Deadline
+from proxy.clock import Deadline, spawn
 from proxy.invitations.idempotency import (
     Fingerprint,
     Idempotency,

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache import BackendDown, Group
 from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
-from proxy.clock import Deadline
+from proxy.clock import Deadline, spawn
 from proxy.invitations import BadInvitation, Idempotency, LinkLate, Links, Outcome, RecordsDown
 from proxy.invitations.links import LinkRequest, read_link_request
 from proxy.trustpilot.errors import Failing, TimedOut

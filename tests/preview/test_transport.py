@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from proxy import create_app
-from proxy.app import spawn
+from proxy.clock import spawn
 from proxy.preview.braze import Channel, NoAnswerInTimeError, RefusedError, Request, rules
 from proxy.preview.message import Message, preview
 from proxy.preview.transport import InProcessTransport

@@ -10,9 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from proxy.api.parameters import Query, display, selection, view
-from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
-from proxy.clock import Deadline
+from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews
 from proxy.reviews.display import display_in, languages
 from tests.reviews.model import NOW

@@ -9,8 +9,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache import MemoryBackend
+from proxy.clock import spawn
 from proxy.reviews import brand_assets
 from proxy.reviews.brand_assets import ABSENT_SECONDS, FAILED_SECONDS, KEPT_SECONDS, KeptAssets
 from proxy.trustpilot.errors import Busy, NotFound, TrustpilotError, Unreachable

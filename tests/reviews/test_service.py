@@ -8,9 +8,8 @@ from threading import Event
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes, State
-from proxy.clock import Deadline
+from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, batching
 from proxy.reviews.display import ENGLISH
 from proxy.trustpilot.errors import Malformed, Unreachable

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
-from proxy.clock import Deadline
+from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Updates, View
 from proxy.reviews.display import ENGLISH
 from proxy.reviews.models import Review, ReviewEvent, at_url

@@ -7,9 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proxy.app import spawn
 from proxy.cache import Cache, Lifetimes
-from proxy.clock import Priority
+from proxy.clock import Priority, spawn
 from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.answers import Block
 from proxy.reviews.brand_assets import BrandAssets

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache import Key, Lifetimes, MemoryBackend
 from proxy.cache.backend import DAY_SECONDS, Backend, BackendDown, Window
 from proxy.cache.redis import RedisBackend
-from proxy.clock import Priority
+from proxy.clock import Priority, spawn
 from proxy.redis_link import RedisLink
 from proxy.sync.planner import Demand, Planner
 from proxy.trustpilot.errors import QuotaUsedUp

@@ -9,11 +9,10 @@ from functools import partial
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache.backend import Backend, BackendDown, Usage, Use, Window
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.redis import RedisBackend
-from proxy.clock import Priority
+from proxy.clock import Priority, spawn
 from proxy.redis_link import RedisLink
 from proxy.trustpilot.errors import QuotaUsedUp
 from proxy.trustpilot.quota import Quota

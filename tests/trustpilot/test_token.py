@@ -10,12 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from proxy.app import spawn
 from proxy.cache import Group
 from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.redis import RedisBackend
-from proxy.clock import Deadline
+from proxy.clock import Deadline, spawn
 from proxy.redis_link import RedisLink
 from proxy.trustpilot.errors import Failing, Malformed, Refused, TimedOut
 from proxy.trustpilot.token import DISTRUST_SECONDS, UNTOLD_SECONDS, Grant, Token, Tokens, read_token

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from proxy.app import spawn
 from proxy.cache import Group, MemoryBackend
 from proxy.cache.backend import Window
+from proxy.clock import spawn
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot

@@ -18,10 +18,10 @@ from typing import Any
 
 import requests
 
-from proxy.app import spawn
 from proxy.cache.backend import Window
 from proxy.cache.entry import BadEnvelope, unpack
 from proxy.cache.sqlite import SqliteBackend
+from proxy.clock import spawn
 from tests.api.inviting import order
 from tests.running import RunningSandbox
 from tools.bench.asking import rendered

@@ -12,10 +12,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-from proxy.app import spawn
 from proxy.cache import Lifetimes, MemoryBackend
 from proxy.cache.backend import Window
-from proxy.clock import Priority
+from proxy.clock import Priority, spawn
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.models import PER_PAGE, FeedItem, Page
 from proxy.reviews.page_loader import WHOLE, PageLoader

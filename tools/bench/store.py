@@ -14,8 +14,8 @@ from pathlib import Path
 
 import requests
 
-from proxy.app import spawn
 from proxy.cache.sqlite import SqliteBackend
+from proxy.clock import spawn
 from tests.load import percentile
 from tests.running import SECRET, UNIT, RunningSandbox
 from tools.bench.burst import UPSTREAM_SECONDS, plan

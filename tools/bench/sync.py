@@ -16,8 +16,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from proxy.app import spawn
 from proxy.cache.sqlite import SqliteBackend
+from proxy.clock import spawn
 from proxy.reviews.models import PER_PAGE
 from proxy.sync.shops import Shops
 from tests.load import percentile

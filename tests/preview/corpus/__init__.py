@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy import create_app
-from proxy.app import spawn
+from proxy.clock import spawn
 from proxy.preview.braze import Channel
 from proxy.preview.message import Message, Preview, preview, profile
 from proxy.preview.transport import InProcessTransport
