@@ -14,8 +14,7 @@ from proxy.api.responses import deadline
 from proxy.api.schemas import Link, Token
 from proxy.clock import Deadline, Now
 from proxy.invitations import BadInvitation, Invitations, Links, Outcome
-from proxy.invitations.links import read_link_request
-from proxy.invitations.validation import read_object
+from proxy.invitations.validation import read_link_request, read_object
 from proxy.settings import Settings
 from proxy.trustpilot.token import PATH, Tokens
 

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hin
 import msgspec
 from msgspec import Meta
 
-from proxy.invitations import links
-from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, VISIBLE
+from proxy.invitations import validation as v
 from proxy.reviews import answers
 from proxy.reviews.answers import Count, is_
 
@@ -130,8 +129,8 @@ def _or_null(schema: Json) -> Json:
 
 _UNRENDERED = r"\{\{|\}\}|\{%|\$\{"
 _NULL: Json = {"type": "null"}
-_SEND_TIME: Json = _or_null({"type": "string", "pattern": VISIBLE, "examples": ["2026-01-31T09:00:00"]})
-_SKU_TEXT: Json = {"type": "string", "pattern": VISIBLE, "not": {"pattern": _UNRENDERED}}
+_SEND_TIME: Json = _or_null({"type": "string", "pattern": v.VISIBLE, "examples": ["2026-01-31T09:00:00"]})
+_SKU_TEXT: Json = {"type": "string", "pattern": v.VISIBLE, "not": {"pattern": _UNRENDERED}}
 
 
 def _products(given: str, items: Json, absent: str) -> Json:
@@ -152,20 +151,20 @@ _PRODUCT_REVIEW: Json = {
 _SERVICE_REVIEW: Json = {"type": "object", "properties": {"preferredSendTime": _SEND_TIME}}
 _ADDRESS: Json = {
     "type": "string",
-    "pattern": f"^{ADDRESS}$",
-    "maxLength": LONGEST_ADDRESS,
+    "pattern": f"^{v.ADDRESS}$",
+    "maxLength": v.LONGEST_ADDRESS,
     "examples": ["jane@example.com"],
 }
 _TEXT: Json = {
     "type": "string",
-    "pattern": VISIBLE,
-    "maxLength": links.LONGEST_TEXT,
+    "pattern": v.VISIBLE,
+    "maxLength": v.LONGEST_TEXT,
     "not": {"pattern": _UNRENDERED},
 }
-_A_SKU = rf"(?=[^,]*{VISIBLE}){links.SKU}"
+_A_SKU = rf"(?=[^,]*{v.VISIBLE}){v.SKU}"
 _SKU_LIST: Json = {
     "type": "string",
-    "pattern": rf"^{_A_SKU}(,{_A_SKU}){{0,{links.MOST_SKUS - 1}}}$",
+    "pattern": rf"^{_A_SKU}(,{_A_SKU}){{0,{v.MOST_SKUS - 1}}}$",
     "not": {"pattern": _UNRENDERED},
 }
 
@@ -182,12 +181,12 @@ def _link_request(*absent: Json, number: Json) -> Json:
                 "description": "what the link is about; without it the shop itself",
                 "anyOf": [
                     _SKU_LIST,
-                    {"type": "array", "items": _SKU_LIST, "minItems": 1, "maxItems": links.MOST_SKUS},
+                    {"type": "array", "items": _SKU_LIST, "minItems": 1, "maxItems": v.MOST_SKUS},
                     *absent,
                 ],
             },
-            "locale": {"anyOf": [{"type": "string", "pattern": f"^{links.LOCALE}$"}, *absent]},
-            "redirect_url": {"anyOf": [{"type": "string", "pattern": f"^{links.REDIRECT_URL}$"}, *absent]},
+            "locale": {"anyOf": [{"type": "string", "pattern": f"^{v.LOCALE}$"}, *absent]},
+            "redirect_url": {"anyOf": [{"type": "string", "pattern": f"^{v.REDIRECT_URL}$"}, *absent]},
         },
         "required": ["email", "name", "reference"],
     }

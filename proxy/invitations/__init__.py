@@ -1,8 +1,7 @@
 """Invitations: validated, sent once, answered alike. Needs neither Flask nor requests."""
 
 from proxy.invitations.idempotency import Idempotency, InvitationUnderWay, KeyReused, Outcome, RecordsDown
-from proxy.invitations.links import LinkLate, Links
-from proxy.invitations.service import Invitations
+from proxy.invitations.service import Invitations, LinkLate, Links
 from proxy.invitations.validation import BadInvitation
 
 __all__ = [

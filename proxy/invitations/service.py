@@ -1,4 +1,4 @@
-"""Sending an invitation: validate it, recognise it, send it once."""
+"""Invitations, and links to write a review for a mail of the shop's own: checked, recognised, asked for once."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import json
 import re
 from typing import Any, Protocol
 
+from proxy.cache import DeadlinePassed, Group, Key
 from proxy.clock import Deadline
-from proxy.invitations.idempotency import Fingerprint, Idempotency, Outcome, fingerprint
-from proxy.invitations.validation import read_invitation
+from proxy.invitations.idempotency import (
+    Fingerprint,
+    Idempotency,
+    InvitationUnderWay,
+    Outcome,
+    RecordsDown,
+    fingerprint,
+)
+from proxy.invitations.validation import LinkRequest, read_invitation
+from proxy.trustpilot.errors import TimedOut
 from proxy.trustpilot.invitations import Verdict
 
-WAITING_SECONDS = 1.0
+_WAITING_SECONDS = 1.0
 """How much longer than a whole sending a delivery waits for another one of the same invitation."""
+
+
+class LinkLate(Exception):
+    """Trustpilot did not make the link within the deadline. The call goes on; its link is for the next who asks."""
 
 
 class Relay(Protocol):
@@ -44,7 +57,53 @@ class Invitations:
             verdict = self._relay.invite(business_unit, body, Deadline.after(self._seconds))
             return verdict if verdict.accepted else without_address(invitation["consumerEmail"], verdict)
 
-        return self._idempotency.send(which, send, Deadline.after(self._seconds + WAITING_SECONDS))
+        return self._idempotency.send(which, send, Deadline.after(self._seconds + _WAITING_SECONDS))
+
+
+class LinkCall(Protocol):
+    """Asks Trustpilot for a link."""
+
+    def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
+        """Return a verdict whose body is the bare link, or Trustpilot's refusal."""
+
+
+class Links:
+    """Hands out links. ``secret`` keys the hashes of addresses; ``seconds`` is the time that a call may take."""
+
+    def __init__(
+        self, call: LinkCall, idempotency: Idempotency, group: Group[Outcome], *, secret: str, seconds: float
+    ) -> None:
+        self._call = call
+        self._idempotency = idempotency
+        self._group = group
+        self._secret = secret.encode()
+        self._seconds = seconds
+
+    def link(self, business_unit: str, wanted: LinkRequest, deadline: Deadline) -> Outcome:
+        """Return the link in an accepted verdict, or Trustpilot's refusal without the address.
+
+        The same again within 24 hours is answered with the same link. Raises :class:`LinkLate`,
+        :class:`RecordsDown` and :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        """
+        # Not the name: Braze may render it anew, and it is for Trustpilot's page only.
+        about = [business_unit, wanted.email.lower(), *wanted.skus, wanted.locale or "", wanted.redirect_url or ""]
+        which = fingerprint(["link", *about], wanted.reference, None, self._secret)
+
+        def ask() -> Verdict:
+            until = Deadline.after(self._seconds)
+            verdict = self._call.link(business_unit, wanted.body, until, of_products=bool(wanted.skus))
+            return verdict if verdict.accepted else without_address(wanted.email, verdict)
+
+        def ask_once() -> Outcome:
+            until = Deadline.after(self._seconds + _WAITING_SECONDS)
+            return self._idempotency.send(which, ask, until, harmless=True)
+
+        try:
+            return self._group.do(Key(which.identity, ""), ask_once).wait(deadline)
+        except RecordsDown as error:
+            raise RecordsDown("the store that remembers links can't be reached; no link was asked for") from error
+        except (DeadlinePassed, TimedOut, InvitationUnderWay):
+            raise LinkLate("Trustpilot did not make the link within the deadline; ask again for it") from None
 
 
 def invitation_fingerprint(

@@ -1,12 +1,15 @@
 """What Trustpilot would certainly refuse, found before it costs a call. Everything else is passed on as it is.
 
-Trustpilot: "Invitation API". No message quotes a value: an invitation is about a person.
+Trustpilot: "Invitation API" (invitations, and links for the shop) and "Product Reviews API" (links for products). No
+message quotes a value: an invitation is about a person.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +23,15 @@ ADDRESS = rf"[^{_NOT_IN_ADDRESS}]{{1,64}}@[^.{_NOT_IN_ADDRESS}]+(\.[^.{_NOT_IN_A
 
 LONGEST_ADDRESS = 254
 _SECTIONS = ("serviceReviewInvitation", "productReviewInvitation")
-RENDERED_TO_NOTHING = "the Liquid variable rendered to nothing"
+MOST_SKUS = 20
+SKU = r"[^,\x00-\x1f\x7f-\x9f]{1,200}"
+LOCALE = r"[A-Za-z]{2}(?:[-_][A-Za-z]{2})?"
+REDIRECT_URL = r"https?://[^\s\x00-\x1f\x7f-\x9f\"'<>\\{}]{1,1900}"
+"""Regular expressions for the whole of a value."""
+
+LONGEST_TEXT = 500
+
+_RENDERED_TO_NOTHING = "the Liquid variable rendered to nothing"
 
 
 class BadInvitation(Exception):
@@ -30,7 +41,7 @@ class BadInvitation(Exception):
 def read_invitation(body: bytes) -> dict[str, Any]:
     """Return the invitation in ``body``. Raises :class:`BadInvitation`."""
     invitation = read_object(body)
-    check_address("consumerEmail", invitation.get("consumerEmail"))
+    _check_address("consumerEmail", invitation.get("consumerEmail"))
     _check_reference(invitation.get("referenceNumber"))
     sections = {name: _section(invitation, name) for name in _SECTIONS if invitation.get(name) is not None}
     if not sections:
@@ -75,7 +86,7 @@ def _no_constant(_name: str) -> object:
     raise ValueError
 
 
-def check_address(name: str, value: object) -> None:
+def _check_address(name: str, value: object) -> None:
     """Raise :class:`BadInvitation` for what is no address; ``name`` is the field."""
     takes = "takes an e-mail address"
     if value is None:
@@ -83,8 +94,8 @@ def check_address(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise BadInvitation(f"{name}: not text; {takes}")
     if not value.strip():
-        raise BadInvitation(f"{name}: empty; {RENDERED_TO_NOTHING}; {takes}")
-    if is_unrendered(value):
+        raise BadInvitation(f"{name}: empty; {_RENDERED_TO_NOTHING}; {takes}")
+    if _is_unrendered(value):
         raise BadInvitation(f"{name}: unrendered Liquid; {takes}")
     if len(value) > LONGEST_ADDRESS or not re.fullmatch(ADDRESS, value):
         raise BadInvitation(f"{name}: not an e-mail address; {takes} such as name@example.com")
@@ -93,7 +104,7 @@ def check_address(name: str, value: object) -> None:
 def _check_reference(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise BadInvitation("referenceNumber: takes text, such as an order number")
-    if isinstance(value, str) and is_unrendered(value):
+    if isinstance(value, str) and _is_unrendered(value):
         # It would go out as it is, and every customer's order would have the same number.
         raise BadInvitation("referenceNumber: unrendered Liquid; takes text, such as an order number")
 
@@ -118,8 +129,8 @@ def _check_products(section: dict[str, Any]) -> None:
     if not isinstance(items, list) or not items or not all(isinstance(item, kind) for item in items):
         raise BadInvitation(f"{name}: takes a list of {takes}, at least one")
     if any(isinstance(item, str) and not re.search(VISIBLE, item) for item in items):
-        raise BadInvitation(f"{name}: an empty SKU; {RENDERED_TO_NOTHING}")
-    if any(isinstance(item, str) and is_unrendered(item) for item in items):
+        raise BadInvitation(f"{name}: an empty SKU; {_RENDERED_TO_NOTHING}")
+    if any(isinstance(item, str) and _is_unrendered(item) for item in items):
         raise BadInvitation(f"{name}: unrendered Liquid; takes a list of SKUs")
 
 
@@ -149,6 +160,94 @@ def _check_order(times: list[datetime | None]) -> None:
         )
 
 
-def is_unrendered(value: str) -> bool:
+def _is_unrendered(value: str) -> bool:
     """Tell whether Liquid was left in ``value``."""
     return any(mark in value for mark in ("{{", "}}", "{%", "${"))
+
+
+@dataclass(frozen=True)
+class LinkRequest:
+    """Whom a link is for and what it is about; without ``skus`` the shop itself."""
+
+    email: str = field(repr=False)
+    name: str = field(repr=False)
+    reference: str
+    skus: tuple[str, ...] = ()
+    locale: str | None = None
+    redirect_url: str | None = None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of Trustpilot's call, which has other names for products than for the shop."""
+        named = {"locale": self.locale, "redirectUri": self.redirect_url}
+        common: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        if not self.skus:
+            return {"email": self.email, "name": self.name, "referenceNumber": self.reference, **common}
+        return {
+            "consumer": {"email": self.email, "name": self.name},
+            "referenceId": self.reference,
+            "products": [{"sku": sku} for sku in self.skus],
+            **common,
+        }
+
+
+def read_link_request(given: Mapping[str, object]) -> LinkRequest:
+    """Check what a caller sent, from JSON or a form. Raises :class:`BadInvitation`."""
+    email = given.get("email")
+    _check_address("email", email.strip() if isinstance(email, str) else email)
+    reference = given.get("reference")
+    if isinstance(reference, int) and not isinstance(reference, bool):
+        reference = str(reference)
+    locale = _formed(given, "locale", LOCALE, "a locale such as en-US")
+    if locale:
+        language, _, country = locale.replace("_", "-").partition("-")
+        locale = f"{language.lower()}-{country.upper()}" if country else language.lower()
+    return LinkRequest(
+        str(email).strip(),
+        _text("name", given.get("name"), "the customer's name"),
+        _text("reference", reference, "an order number"),
+        _read_skus(given.get("sku")),
+        locale,
+        _formed(given, "redirect_url", REDIRECT_URL, "an http or https address"),
+    )
+
+
+def _text(name: str, value: object, takes: str) -> str:
+    if value is None:
+        raise BadInvitation(f"{name}: required; takes {takes}")
+    if not isinstance(value, str):
+        raise BadInvitation(f"{name}: not text; takes {takes}")
+    if not re.search(VISIBLE, value):
+        raise BadInvitation(f"{name}: empty; {_RENDERED_TO_NOTHING}; takes {takes}")
+    if _is_unrendered(value):
+        raise BadInvitation(f"{name}: unrendered Liquid; takes {takes}")
+    if len(value) > LONGEST_TEXT:
+        raise BadInvitation(f"{name}: too long; takes {takes} of at most {LONGEST_TEXT} characters")
+    return value.strip()
+
+
+def _formed(given: Mapping[str, object], name: str, form: str, takes: str) -> str | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(form, value.strip()):
+        raise BadInvitation(f"{name}: takes {takes}")
+    return value.strip()
+
+
+def _read_skus(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    takes = f"takes one SKU, or up to {MOST_SKUS} as a list or comma-separated"
+    given = value if isinstance(value, list) else [value]
+    items = [item for item in given if isinstance(item, str)]
+    if len(items) < len(given) or not given:
+        raise BadInvitation(f"sku: not text; {takes}")
+    skus = tuple(dict.fromkeys(part.strip() for item in items for part in item.split(",")))
+    if any(not re.search(VISIBLE, sku) for sku in skus):
+        raise BadInvitation(f"sku: an empty SKU; {_RENDERED_TO_NOTHING}; leave it out for a link to review the shop")
+    if any(map(_is_unrendered, skus)):
+        raise BadInvitation(f"sku: unrendered Liquid; {takes}")
+    if len(skus) > MOST_SKUS or not all(re.fullmatch(SKU, sku) for sku in skus):
+        raise BadInvitation(f"sku: {takes}, each of at most 200 characters")
+    return skus

@@ -13,7 +13,7 @@ from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
 from proxy.clock import Deadline, spawn
 from proxy.invitations import BadInvitation, Idempotency, LinkLate, Links, Outcome, RecordsDown
-from proxy.invitations.links import LinkRequest, read_link_request
+from proxy.invitations.validation import LinkRequest, read_link_request
 from proxy.trustpilot.errors import Failing, TimedOut
 from proxy.trustpilot.invitations import Verdict
 
