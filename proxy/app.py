@@ -24,7 +24,7 @@ from proxy.api.status import status_page
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
-from proxy.clock import spawn
+from proxy.clock import Every, spawn
 from proxy.events import Report, to_all, unheard
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
@@ -43,8 +43,7 @@ from proxy.sync.service import Sync
 from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
-from proxy.telemetry.metrics import Gauges, Metrics
-from proxy.telemetry.recent import Recent, Workers
+from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
 from proxy.trustpilot.asset_calls import AssetCalls
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
@@ -163,8 +162,8 @@ def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
         copies = {"bytes": store.l1_bytes, **store.ages()._asdict()}
         return {"copies": copies, "pauses": [asdict(pause) for pause in pauses]}
 
-    workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time, spawn)
-    proxy.services.append(workers)
+    workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time)
+    proxy.services.append(Every(SNAPSHOT_SECONDS, workers.write, spawn))
     app.register_blueprint(
         status_page(proxy.settings, workers, proxy.quota, proxy.store, proxy.sync, draining.is_set)
     )
@@ -185,9 +184,8 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, report: Rep
             shops=proxy.sync.counts() if proxy.sync and proxy.sync.has_feed else {},
         )
 
-    gauges = Gauges(set_gauges, spawn)
-    proxy.services.append(gauges)
-    app.register_blueprint(admin.metrics(metrics.text, gauges.update))
+    proxy.services.append(Every(GAUGE_SECONDS, set_gauges, spawn))
+    app.register_blueprint(admin.metrics(metrics.text, set_gauges))
     # gunicorn's worker reports here what never reached the app.
     app.extensions["report"] = report
     settings = proxy.settings

@@ -41,6 +41,31 @@ def spawn(job: Callable[[], None]) -> None:
         threading.Thread(target=caused, daemon=True).start()
 
 
+class Every:
+    """Does ``job`` every so many seconds beside the requests, from :meth:`start` to :meth:`stop`."""
+
+    def __init__(self, seconds: float, job: Callable[[], None], spawn: Spawn, *, at_once: bool = True) -> None:
+        self._seconds = seconds
+        self._job = job
+        self._spawn = spawn
+        self._at_once = at_once
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin; called once, in the process that serves, after gunicorn's fork."""
+        self._spawn(self._run)
+
+    def stop(self) -> None:
+        """End with the next round."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        if self._at_once:
+            self._job()
+        while not self._stopped.wait(self._seconds):
+            self._job()
+
+
 _T = TypeVar("_T")
 _TURN_SECONDS = 0.001
 

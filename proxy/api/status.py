@@ -19,7 +19,7 @@ from proxy.cache.backend import Use
 from proxy.settings import Settings
 from proxy.sync.service import Sync
 from proxy.sync.shops import ShopState
-from proxy.telemetry.recent import MINUTES, MOST_ERRORS, Snapshot, Workers
+from proxy.telemetry.metrics import MINUTES, MOST_ERRORS, Snapshot, Workers
 from proxy.trustpilot.plan import PlanUse
 from proxy.trustpilot.quota import Quota
 
