@@ -17,10 +17,9 @@ from proxy.api.auth import refusing
 from proxy.api.errors import register_problems
 from proxy.api.invitations import handing_out, inviting
 from proxy.api.openapi import describing
-from proxy.api.pages import home_page
+from proxy.api.pages import home_page, status_page
 from proxy.api.reads import Reads, batch_reading, read_endpoints
 from proxy.api.responses import Application, register_headers
-from proxy.api.status import status_page
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline

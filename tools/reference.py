@@ -16,8 +16,8 @@ from pkgutil import resolve_name
 from typing import Any
 
 from proxy.api import parameters
-from proxy.api.docs import EXAMPLES, fields_of, takes
 from proxy.api.openapi import described
+from proxy.api.pages import EXAMPLES, fields_of, takes
 from proxy.api.routes import RIGHT_FOR
 from proxy.api.values import ListParameter, Parameter
 from proxy.settings import Settings, documented

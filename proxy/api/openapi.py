@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from proxy.api import parameters as p
-from proxy.api.docs import register_docs
+from proxy.api.pages import register_docs
 from proxy.api.routes import (
     DROP_IN_BATCH_SUMMARIES,
     DROP_IN_BUSINESS_UNIT,

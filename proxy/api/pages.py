@@ -1,14 +1,35 @@
-"""Pages for people: how they are answered, and the first of them, ``/``."""
+"""Pages for people: ``/`` says what this is, ``/docs`` is the document to read, ``/status`` what goes on now.
+
+``/docs`` shows each address with a command, an answer and what is in it. ``/status`` is JSON too, and a page that a
+person can read at night.
+"""
 
 from __future__ import annotations
 
+import json
 import secrets
+import shlex
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
+from proxy.api.schemas import SCHEMAS
+from proxy.cache import BackendDown, Tiered
+from proxy.cache.backend import Use
 from proxy.settings import Settings
+from proxy.sync.service import Sync
+from proxy.sync.shops import ShopState
+from proxy.telemetry.metrics import MINUTES, MOST_ERRORS, Snapshot, Workers
+from proxy.trustpilot.plan import PlanUse
+from proxy.trustpilot.quota import Quota
 
 _REVIEWS_OF_ITS_OWN = Settings.api_url
 
@@ -47,3 +68,345 @@ def home_page(settings: Settings) -> Blueprint:
         return rendered("home.html", sample=sample)
 
     return endpoints
+
+
+Json = dict[str, Any]
+
+EXAMPLES: Json = json.loads((files(__package__) / "examples.json").read_text("utf-8"))
+"""Real answers by path, recorded from the sandbox's sample reviews by ``python -m tools.examples``."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A key of an answer: its place in it, what it is, and what it means."""
+
+    name: str
+    kind: str
+    meaning: str
+
+
+def register_docs(endpoints: Blueprint, document: Json) -> None:
+    """Add the page."""
+    schemas = document["components"]["schemas"]
+    operations = [
+        _operation(method, path, operation, operations.get("parameters", []), schemas)
+        for path, operations in document["paths"].items()
+        for method in ("get", "post")
+        if (operation := operations.get(method))
+    ]
+
+    @endpoints.get("/docs")
+    def docs() -> Response:
+        host = request.host_url.rstrip("/")
+        return rendered("docs.html", about=document["info"]["description"], operations=operations, host=host)
+
+
+def _operation(method: str, path: str, operation: Json, shared: list[Json], schemas: Json) -> Json:
+    given = [*shared, *operation.get("parameters", [])]
+    succeeded: Json = next(
+        (answer for status, answer in operation["responses"].items() if status.startswith("2")), {}
+    )
+    schema: Json = next((shown["schema"] for shown in succeeded.get("content", {}).values() if "schema" in shown), {})
+    return {
+        "method": method.upper(),
+        "path": path,
+        "anchor": f"{method}-{path.strip('/').replace('/', '-').replace('{bu}', 'bu') or 'start'}",
+        "summary": operation["summary"],
+        "requires": operation.get("x-requires"),
+        "parameters": [{**one, "takes": takes(one["schema"])} for one in given],
+        "command": _command(method, path, given),
+        "example": EXAMPLES.get(path) if method == "get" else None,
+        "fields": list(_fields(schema, schemas, "")),
+        "responses": operation["responses"],
+        "tried": method == "get" and path.startswith("/v1/"),
+    }
+
+
+def _command(method: str, path: str, given: list[Json]) -> str:
+    """Return the rest of a curl line, after the credential; ``HOST`` stands for the address."""
+    for one in given:
+        if one["in"] == "path":
+            path = path.replace(f"{{{one['name']}}}", one["schema"]["enum"][0])
+    asked = "&".join(f"{one['name']}={one['example']}" for one in given if one.get("required") and "example" in one)
+    url = "HOST" + path + (f"?{asked}" if asked else "")
+    return f"-X POST {shlex.quote(url)}" if method == "post" else shlex.quote(url) if asked else url
+
+
+def fields_of(schema: str) -> list[Field]:
+    """Return the keys of the answers that a schema of the document describes."""
+    return list(_fields(SCHEMAS[schema], SCHEMAS, ""))
+
+
+def _fields(schema: Json, schemas: Json, path: str) -> Iterator[Field]:
+    schema = _resolved(schema, schemas)
+    if schema.get("type") == "array":
+        yield from _fields(schema["items"], schemas, f"{path}[]")
+    for name, inner in schema.get("properties", {}).items():
+        whole = f"{path}.{name}".lstrip(".")
+        yield Field(whole, _kind(inner, schemas), inner.get("description", ""))
+        for one in inner.get("anyOf", [inner]):
+            yield from _fields(one, schemas, whole)
+
+
+def _resolved(schema: Json, schemas: Json) -> Json:
+    return schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def _kind(schema: Json, schemas: Json) -> str:
+    schema = _resolved(schema, schemas)
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_kind(one, schemas) for one in schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    kind = schema.get("type", "any")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def takes(schema: Json) -> str:
+    """Return in words what a parameter of that schema takes."""
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    if schema["type"] in ("integer", "number"):
+        return f"{schema['minimum']} to {schema['maximum']}"
+    return "text"
+
+
+Json = dict[str, Any]
+
+_NEARLY = 0.8
+"""Of a window: from here on copies are not refreshed any more."""
+
+
+def status_page(
+    settings: Settings,
+    workers: Workers,
+    quota: Quota,
+    store: Tiered,
+    sync: Sync | None,
+    is_draining: Callable[[], bool],
+) -> Blueprint:
+    """Return the endpoint."""
+    endpoints = Blueprint("status", __name__)
+
+    @endpoints.get("/status")
+    def status() -> Response:
+        report = _report(settings, workers, quota, store, sync, draining=is_draining())
+        if wants_page():
+            return rendered("status.html", status=report, moment=_moment, span=span)
+        text = json.dumps(report, ensure_ascii=False)
+        return Response(
+            text, content_type="application/json", headers={"Cache-Control": "no-store", "Vary": "Accept"}
+        )
+
+    return endpoints
+
+
+def _report(
+    settings: Settings, workers: Workers, quota: Quota, store: Tiered, sync: Sync | None, *, draining: bool
+) -> Json:
+    running, ended = workers.snapshots()
+    now = time.time()
+    report: Json = {
+        "version": version("connected-content-proxy"),
+        "now": _iso(now),
+        "trustpilot": _trustpilot(running),
+        "calls": [_window(use) for use in quota.uses()],
+        "plan": _plan(quota.plan_use()),
+        "sync": {
+            "mode": settings.sync,
+            "fresh_seconds": settings.fresh_seconds,
+            "fresh_seconds_now": round(store.lifetimes.fresh_now),
+            "feeds": _feeds(sync, now) if sync else [],
+        },
+        "last_hour": _last_hour([*running, *ended], now),
+        "cache": _copies(
+            # A worker of an earlier version, which ends soon, has none.
+            [snapshot["levels"]["copies"] for snapshot in running if "copies" in snapshot["levels"]]
+        ),
+        "store": {"kind": settings.cache_url.partition(":")[0], "reachable": store.is_reachable()},
+        "workers": {
+            "expected": settings.workers,
+            "running": [
+                {"pid": snapshot["pid"], "since": _iso(snapshot["started"])}
+                for snapshot in sorted(running, key=lambda snapshot: snapshot["started"])
+            ],
+        },
+        "errors": _errors([*running, *ended]),
+        "settings": settings.shown(),
+        "draining": draining,
+    }
+    warnings = warnings_of(report, now)
+    return {"state": "attention" if warnings else "well", "notices": warnings, **report}
+
+
+def _copies(of_workers: list[Json]) -> Json:
+    """Return what is cached and how old it is, in the memory of all workers."""
+    counted = {
+        name: sum(copies[name] for copies in of_workers) for name in ("fresh", "stale", "gone", "bytes", "sum")
+    }
+    entries = counted["fresh"] + counted["stale"] + counted["gone"]
+    ages = {
+        "average_age_seconds": round(counted.pop("sum") / entries) if entries else None,
+        "oldest_age_seconds": round(max(copies["oldest"] for copies in of_workers)) if entries else None,
+    }
+    return {"entries": entries, **counted, **ages}
+
+
+def _trustpilot(running: list[Snapshot]) -> Json:
+    """Return whether calls are made. Each worker finds out for itself; the one that paused first speaks."""
+    paused = [snapshot for snapshot in running if snapshot["paused_since"] is not None]
+    if not paused:
+        return {"state": "answering", "since": None, "reason": None, "next_try_seconds": None, "business_unit": None}
+    first = min(paused, key=lambda snapshot: snapshot["paused_since"] or 0)
+    pauses = first["levels"].get("pauses") or [{}]
+    return {
+        "state": "paused",
+        "since": _iso(first["paused_since"] or 0),
+        "reason": pauses[0].get("reason"),
+        "next_try_seconds": pauses[0].get("next_try_seconds"),
+        "business_unit": pauses[0].get("business_unit"),
+    }
+
+
+def _window(use: Use) -> Json:
+    free = use.window.calls - use.used
+    return {
+        "window": use.window.name,
+        "used": use.used,
+        "limit": use.window.calls,
+        "room_in_seconds": round(use.frees_in) if free <= 0 else 0,
+    }
+
+
+def _plan(use: PlanUse | None) -> Json | None:
+    if use is None:
+        return None
+    return {
+        "limit": use.limit,
+        "used": use.used,
+        "today": use.today,
+        "share_of_today": use.share,
+        "days_until_used_up": use.days_until_used_up and round(use.days_until_used_up),
+    }
+
+
+def _feeds(sync: Sync, now: float) -> list[Json]:
+    with suppress(BackendDown):
+        return [_feed(unit, state, sync.progress(unit)[0], now) for unit, state in sync.states().items()]
+    return []
+
+
+def _feed(unit: str, state: ShopState, reviews_read: int, now: float) -> Json:
+    return {
+        "business_unit": unit,
+        "read_at": _iso(state.confirmed_at) if state.confirmed_at else None,
+        "left_alone_seconds": max(0, round(state.unreadable_until - now)),
+        "has_all_reviews": state.is_backfilled,
+        "reviews_read": reviews_read,
+        "reviews": state.reviews,
+    }
+
+
+def _last_hour(snapshots: list[Snapshot], now: float) -> Json:
+    oldest = int(now // 60) - MINUTES
+    counts: Counter[str] = Counter()
+    for snapshot in snapshots:
+        for minute, counted in snapshot["minutes"].items():
+            if int(minute) > oldest:
+                counts.update(counted)
+    calls = {what.removeprefix("call "): count for what, count in sorted(counts.items()) if what.startswith("call ")}
+    return {"reads": {state: counts[state] for state in ("hit", "stale", "miss", "failed")}, "calls": calls}
+
+
+def _errors(snapshots: list[Snapshot]) -> list[Json]:
+    """Return the last errors, newest first: what the proxy failed before what it refused."""
+    failures = sorted((failure for snapshot in snapshots for failure in snapshot["failures"]), reverse=True)
+    failed = [failure for failure in failures if failure.status >= 500][:MOST_ERRORS]
+    refused = [failure for failure in failures if failure.status < 500][: MOST_ERRORS - len(failed)]
+    return [{**failure._asdict(), "at": _iso(failure.at)} for failure in sorted([*failed, *refused], reverse=True)]
+
+
+def warnings_of(report: Json, now: float) -> list[str]:
+    """Return a sentence for each thing that somebody should know."""
+    warnings = []
+    if report["draining"]:
+        warnings.append("The proxy is stopping; it finishes what is under way.")
+    trustpilot = report["trustpilot"]
+    if trustpilot["state"] == "paused":
+        whose = f" for business unit {trustpilot['business_unit']}" if trustpilot["business_unit"] else ""
+        lasting = span(now - datetime.fromisoformat(trustpilot["since"]).timestamp())
+        reason = f" {trustpilot['reason']}." if trustpilot["reason"] else ""
+        tried = trustpilot["next_try_seconds"]
+        warnings.append(
+            f"Calls to Trustpilot are paused{whose} for {lasting} now:{reason} Copies are answered meanwhile."
+            + (f" The next try is in {span(tried)}." if tried else " The next try is under way or due.")
+        )
+    for window in report["calls"]:
+        used = f"{window['used']:,} of {window['limit']:,} calls of the {window['window']}"
+        if window["used"] >= window["limit"]:
+            warnings.append(
+                f"The quota is used up: {used}. There is room again in {span(window['room_in_seconds'])}."
+            )
+        elif window["used"] >= _NEARLY * window["limit"]:
+            warnings.append(
+                f"The quota is nearly used up: {used}. Copies are not refreshed; the rest is for new products."
+            )
+    warnings += _of_the_plan(report)
+    warnings += [
+        f"The feed of business unit {feed['business_unit']} can't be read, or is not newest first. Its products are "
+        f"confirmed by their counts meanwhile. The next try is in {span(feed['left_alone_seconds'])}."
+        for feed in report["sync"]["feeds"]
+        if feed["left_alone_seconds"]
+    ]
+    if not report["store"]["reachable"]:
+        warnings.append(
+            "The store can't be reached. Each worker answers from its own memory; invitations are refused."
+        )
+    missing = report["workers"]["expected"] - len(report["workers"]["running"])
+    if missing > 0:
+        warnings.append(f"{missing} of {report['workers']['expected']} workers do not report.")
+    recent = [
+        error
+        for error in report["errors"]
+        if error["status"] >= 500 and now - datetime.fromisoformat(error["at"]).timestamp() < 300
+    ]
+    if recent:
+        warnings.append(
+            f"In the last 5 minutes at least {len(recent)} answers were errors of status 5xx; they are below."
+        )
+    return warnings
+
+
+def _of_the_plan(report: Json) -> list[str]:
+    plan, sync = report["plan"], report["sync"]
+    warnings = []
+    if plan and plan["used"] >= plan["limit"]:
+        warnings.append(
+            f"The plan's {plan['limit']:,} calls of the year are used up. Only products without a copy are asked for."
+        )
+    if sync["fresh_seconds_now"] > sync["fresh_seconds"]:
+        warnings.append(
+            f"The plan has too few calls for the freshness that is set: copies are fresh for "
+            f"{span(sync['fresh_seconds_now'])} in place of {span(sync['fresh_seconds'])}."
+        )
+    return warnings
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _moment(written: str) -> str:
+    """Return a moment as a person reads it: the time, in UTC."""
+    return datetime.fromisoformat(written).strftime("%H:%M:%S")
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in words: ``40 seconds``, ``5 minutes``, ``3 hours``, ``12 days``."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    whole = max(1, round(seconds))
+    return f"{whole} second{'' if whole == 1 else 's'}"

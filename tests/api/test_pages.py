@@ -10,8 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from proxy.api.docs import EXAMPLES
-from proxy.api.status import warnings_of
+from proxy.api.pages import EXAMPLES, warnings_of
 from tests.browser import artefact, fits, violations, visitor
 from tests.exposition import value
 from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox
