@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from proxy.api.collection import print_collection as collection
+from proxy.api.openapi import print_collection as collection
 from proxy.cache_command import cache
 from proxy.checking import check
 from proxy.export import export

@@ -173,8 +173,6 @@ def takes(schema: Json) -> str:
     return "text"
 
 
-Json = dict[str, Any]
-
 _NEARLY = 0.8
 """Of a window: from here on copies are not refreshed any more."""
 

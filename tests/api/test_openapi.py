@@ -14,8 +14,7 @@ from jsonschema import Draft202012Validator
 
 from proxy import create_app
 from proxy.api import parameters
-from proxy.api.collection import collection
-from proxy.api.openapi import described
+from proxy.api.openapi import collection, described
 from proxy.api.parameters import BadParameter, Query
 from proxy.api.routes import SECRET_IN_QUERY, route_of
 from proxy.api.values import ListParameter, Parameter
