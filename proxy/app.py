@@ -13,7 +13,6 @@ from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 
 from proxy.api import admin
-from proxy.api.auth import refusing
 from proxy.api.errors import register_problems
 from proxy.api.invitations import handing_out, inviting
 from proxy.api.openapi import describing
@@ -28,7 +27,7 @@ from proxy.events import Report, to_all, unheard
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import AccessLog, EventLog
-from proxy.middleware.callers import AllowedNetworks, SecretFromQuery
+from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
 from proxy.reviews import ProductReviews, Updates
 from proxy.reviews.brand_assets import KeptAssets
 from proxy.server import draining

@@ -1,17 +1,26 @@
-"""Who calls: looked at before anything else, by address (``PROXY_ALLOWED_CIDRS``) and by a secret in the query."""
+"""Who calls, and who may do what.
+
+By address (``PROXY_ALLOWED_CIDRS``), looked at before anything else; and by a secret: HTTP Basic, or the secret alone
+as Bearer, ``X-Api-Key``, ``apikey``, or in the query of a drop-in URL. No page of another site has a caller change
+anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hmac
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
-from proxy.api.auth import OPEN_PATHS
+from flask import Response
+from werkzeug.datastructures import Authorization
+from werkzeug.exceptions import NotFound
+
 from proxy.api.errors import problem
 from proxy.api.responses import Application, PrebuiltResponse
-from proxy.api.routes import SECRET_IN_QUERY, route_of
-from proxy.settings import Network
+from proxy.api.routes import DROP_IN_BATCH_SUMMARIES, RIGHT_FOR, SECRET_IN_QUERY, route_of
+from proxy.settings import Credential, Network, Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -105,3 +114,112 @@ class SecretFromQuery:
             environ.pop(raw, None)
         if secrets[0]:
             environ.setdefault("HTTP_APIKEY", secrets[0])
+
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+
+_READING = "/v1/"
+_DESCRIBING = frozenset({"/openapi.json", "/docs"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_WANTED = "no or a wrong credential; show one as HTTP Basic, Bearer, X-Api-Key or apikey"
+
+
+def refusing(settings: Settings) -> Callable[[WSGIEnvironment], Response | None]:
+    """Return what refuses a request without a credential, or from another site's page; ``None``: it may pass."""
+
+    def refusal(environ: WSGIEnvironment) -> Response | None:
+        # Not Flask's path, which begins with one slash however many the request has.
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        if path in OPEN_PATHS:
+            return None
+        if method not in _SAFE_METHODS and _is_cross_site(environ):
+            return problem(
+                403, "sent by a page of another site; only this proxy's own pages may change anything here"
+            )
+        if not _is_anonymous_reading(path, method):
+            known = caller(environ, settings.credentials)
+            if known is None:
+                return unauthorized()
+            right = RIGHT_FOR.get(route_of(path))
+            if right and right not in known.rights:
+                return problem(403, f"the credential may not do this; it takes one with the right {right}")
+        if path.startswith("//") or not path.startswith("/"):
+            # Flask would answer //metrics as /metrics, past a front that keeps that one inside.
+            raise NotFound
+        return None
+
+    def _is_anonymous_reading(path: str, method: str) -> bool:
+        reads = path.startswith(_READING) or path in _DESCRIBING
+        by = method in _SAFE_METHODS or route_of(path) == DROP_IN_BATCH_SUMMARIES
+        return settings.allow_anonymous and reads and by
+
+    def unauthorized() -> Response:
+        detail = _WANTED
+        if settings.allow_anonymous:
+            without = "" if settings.credentials else ", and PROXY_CREDENTIALS holds none"
+            detail = f"this needs a credential{without}; PROXY_ALLOW_ANONYMOUS opens reading under /v1 only"
+        response = problem(401, detail)
+        response.headers["WWW-Authenticate"] = 'Basic realm="Connected Content proxy", charset="UTF-8"'
+        return response
+
+    return refusal
+
+
+def _is_cross_site(environ: WSGIEnvironment) -> bool:
+    """Tell whether a browser says that another site's page has it send this.
+
+    A browser adds a stored Basic credential to whatever any page has it send. Servers such as Braze's and
+    Trustpilot's send neither header. ``Sec-Fetch-Site`` counts first: it is the browser's own comparison, and holds
+    behind a front that changes ``Host``. Browsers send it over TLS only, and ``Origin`` with each POST.
+    """
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None:
+        return False
+    try:
+        claimed = urlsplit(origin)
+        own = urlsplit(f"{claimed.scheme}://{environ.get('HTTP_HOST', '')}")
+        return not claimed.hostname or _host(claimed) != _host(own)
+    except ValueError:
+        return True
+
+
+def _host(address: SplitResult) -> tuple[str | None, int | None]:
+    return address.hostname, address.port or _DEFAULT_PORTS.get(address.scheme)
+
+
+def caller(environ: WSGIEnvironment, credentials: tuple[Credential, ...]) -> Credential | None:
+    """Return which of ``credentials`` the request shows; takes as long for a near miss as for a far one.
+
+    Of several with the same secret it is the one with the most rights.
+    """
+    shown = list(_shown(environ))
+    known: Credential | None = None
+    for name, secret in shown:
+        for credential in credentials:
+            same_secret = _same(secret, credential.secret)
+            same_name = name is None or _same(name, credential.name)
+            if same_secret and same_name and (known is None or len(known.rights) < len(credential.rights)):
+                known = credential
+    return known
+
+
+def _shown(environ: WSGIEnvironment) -> Iterator[tuple[str | None, str]]:
+    """Yield the ``(name, secret)`` pairs shown; a secret alone has no name."""
+    for header in ("HTTP_X_API_KEY", "HTTP_APIKEY"):
+        if secret := environ.get(header):
+            yield None, secret
+    authorization = Authorization.from_header(environ.get("HTTP_AUTHORIZATION"))
+    if authorization is None:
+        return
+    if authorization.type == "basic":
+        yield authorization.username or "", authorization.password or ""
+    elif authorization.type == "bearer" and authorization.token:
+        yield None, authorization.token
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))

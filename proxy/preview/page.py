@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, abort, jsonify, request
 from werkzeug.exceptions import BadRequest
 
-from proxy.api.auth import caller
+from proxy.middleware.callers import caller
 from proxy.preview.braze import Channel
 from proxy.preview.builder import HOST, BadChoices, Choices, build
 from proxy.preview.message import BadProfile, Message, in_frame, preview, profile
