@@ -94,7 +94,7 @@ def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Select
         view = parameters.view(asked)
     except BadParameter as error:
         raise click.BadParameter(str(error)) from error
-    parameters.on_error_empty(asked)
+    asked.one(parameters.ON_ERROR)
     if asked.ignored:
         raise click.BadParameter(f"--query: no parameter of /v1/reviews: {asked.ignored}")
     return Selection(unit, (), selection.locale, selection.sources), view

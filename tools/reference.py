@@ -18,8 +18,8 @@ from typing import Any
 from proxy.api import parameters
 from proxy.api.openapi import described
 from proxy.api.pages import EXAMPLES, fields_of, takes
+from proxy.api.parameters import ListParameter, Parameter
 from proxy.api.routes import RIGHT_FOR
-from proxy.api.values import ListParameter, Parameter
 from proxy.settings import Settings, documented
 
 Json = dict[str, Any]

@@ -18,6 +18,7 @@ from flask.cli import with_appcontext
 
 from proxy.api import parameters as p
 from proxy.api.pages import register_docs
+from proxy.api.parameters import ListParameter, Parameter
 from proxy.api.routes import (
     DROP_IN_BATCH_SUMMARIES,
     DROP_IN_BUSINESS_UNIT,
@@ -31,7 +32,6 @@ from proxy.api.routes import (
     TOKEN,
 )
 from proxy.api.schemas import SCHEMAS
-from proxy.api.values import Choice, ListParameter, Parameter
 from proxy.settings import Settings
 
 Json = dict[str, Any]
@@ -296,8 +296,8 @@ def _described(parameter: Parameter[Any] | ListParameter) -> Json:
         if parameter.required:
             written["required"] = True
             written["example"] = "TRUCK-01"
-    elif isinstance(parameter.takes, Choice):
-        written["schema"] = {**written["schema"], "default": parameter.takes.choices[0]}
+    elif "enum" in parameter.takes.schema:
+        written["schema"] = {**written["schema"], "default": parameter.takes.schema["enum"][0]}
     elif isinstance(parameter.default, int | str) and not isinstance(parameter.default, bool):
         written["schema"] = {**written["schema"], "default": parameter.default}
     return written

@@ -1,17 +1,19 @@
-"""The query parameters of the contract: read, checked, and turned into what the reviews room asks for."""
+"""The query parameters of the contract: read, checked, and turned into what the reviews room asks for.
+
+What a parameter takes is one definition: how it is read, said in a message, and described as JSON Schema.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
-from proxy.api.values import AnyText, Choice, Decimals, ListParameter, Parameter, Several, WholeNumber, Written
 from proxy.clock import Now
 from proxy.reviews import Selection, View
 from proxy.reviews.display import ENGLISH, Display, display_in
@@ -54,6 +56,104 @@ def _shown(value: str) -> str:
     return f"'{readable}{'…' if len(value) > 60 else ''}'"
 
 
+@dataclass(frozen=True)
+class Takes:
+    """One kind of value."""
+
+    words: str
+    """What it takes, for a message: ``takes …``."""
+    schema: dict[str, Any]
+    """What it takes, as JSON Schema."""
+    read: Callable[[str], Any]
+    """Returns the value; raises ``ValueError`` for a wrong one."""
+
+
+def whole_number(least: int, most: int) -> Takes:
+    """Take a whole number within bounds, both included."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise ValueError
+        return int(text)
+
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Takes(f"takes a whole number from {least} to {most}", schema, read)
+
+
+def decimals(least: int, most: int) -> Takes:
+    """Take a number within bounds, both included, written with a point."""
+
+    def read(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,20})?", text) or not least <= float(text) <= most:
+            raise ValueError
+        return float(text)
+
+    schema = {"type": "number", "minimum": least, "maximum": most}
+    return Takes(f"takes a number from {least} to {most}, such as {most - 1}.25", schema, read)
+
+
+def choice(choices: tuple[str, ...], words: str = "") -> Takes:
+    """Take one of a few words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError
+        return text
+
+    return Takes(words or f"takes {' or '.join(choices)}", {"type": "string", "enum": list(choices)}, read)
+
+
+def written(form: str, words: str) -> Takes:
+    """Take text of one form, a regular expression for the whole of it."""
+    return Takes(words, {"type": "string", "pattern": f"^(?:{form})$"}, _matching(form))
+
+
+def several(form: str, words: str, most: int | None = None, never: str = "") -> Takes:
+    """Take texts of one form, comma-separated, with white space around each; the parameter may also be repeated.
+
+    ``never``: a regular expression for what must be nowhere in the text.
+    """
+    times = "*" if most is None else f"{{0,{most - 1}}}"
+    schema: dict[str, Any] = {"type": "string", "pattern": rf"^\s*{form}\s*(?:,\s*{form}\s*){times}$"}
+    return Takes(words, {**schema, "not": {"pattern": never}} if never else schema, _matching(form))
+
+
+def _matching(form: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(form, text):
+            raise ValueError
+        return text
+
+    return read
+
+
+_ANY_TAG = Takes("takes a BCP 47 tag such as de-DE or de", {"type": "string"}, str)
+"""Nothing is wrong, and of several the first counts."""
+
+
+@dataclass(frozen=True)
+class Parameter(Generic[T]):
+    """A query parameter that is given once at most."""
+
+    name: str
+    meaning: str
+    takes: Takes
+    default: T
+    """What stands for a parameter that is not given."""
+    make: Callable[[Any], T]
+    """Turns what was read into what is asked for."""
+
+
+@dataclass(frozen=True)
+class ListParameter:
+    """A query parameter with one value or several."""
+
+    name: str
+    meaning: str
+    takes: Takes
+    required: bool = False
+
+
 @dataclass
 class Query:
     """The parameters of one request, and which of them were read."""
@@ -78,7 +178,7 @@ class Query:
 
     def one(self, parameter: Parameter[T]) -> T:
         """Return the value of ``parameter``, or its default."""
-        if isinstance(parameter.takes, AnyText):
+        if parameter.takes is _ANY_TAG:
             self._read.add(parameter.name)
             return parameter.make(self.given.get(parameter.name, [""])[0])
         if parameter.name not in self.given:
@@ -112,7 +212,7 @@ def selection(
     if imported is not None and query.one(of_imported(default=imported)):
         sources = ("trustpilot", "imported")
     unit = business_unit(query, business_units)
-    return Selection(unit, _products(query, name, PRODUCT_URL), locale(query), sources)
+    return Selection(unit, _products(query, name, PRODUCT_URL), query.one(LOCALE), sources)
 
 
 def selection_in(
@@ -120,7 +220,7 @@ def selection_in(
 ) -> Selection:
     """Read which products of the path's business unit are asked for. Raises :class:`UnknownBusinessUnit`."""
     known = configured_unit(unit, business_units)
-    return Selection(known, _products(query, "sku", TRUSTPILOTS_PRODUCT_URL), locale(query), (source,))
+    return Selection(known, _products(query, "sku", TRUSTPILOTS_PRODUCT_URL), query.one(LOCALE), (source,))
 
 
 def _products(query: Query, name: str, page: Parameter[str | None]) -> tuple[str, ...]:
@@ -184,7 +284,7 @@ def view(query: Query, now: Now = time.time, *, html: bool | None = None) -> Vie
         min_average=query.one(MIN_AVERAGE),
         fallback=query.one(FALLBACK),
         html=query.one(FORMAT) if html is None else html,
-        display=display(query),
+        display=query.one(DISPLAY_LOCALE),
     )
 
 
@@ -199,7 +299,7 @@ def business_view(query: Query, now: Now = time.time) -> View:
         max_chars=query.one(MAX_CHARS),
         since=_since(query, now),
         html=query.one(FORMAT),
-        display=display(query),
+        display=query.one(DISPLAY_LOCALE),
     )
 
 
@@ -212,21 +312,6 @@ def filters(query: Query) -> tuple[frozenset[int], frozenset[str]]:
     """Read ``stars`` and ``language``."""
     stars, languages = _listed(query, STARS), _listed(query, LANGUAGE)
     return frozenset(map(int, stars)) or ALL_STARS, frozenset(language.lower() for language in languages)
-
-
-def locale(query: Query) -> str | None:
-    """Read the language of attribute names."""
-    return query.one(LOCALE)
-
-
-def display(query: Query) -> Display:
-    """Read the language of the texts that the proxy itself writes."""
-    return query.one(DISPLAY_LOCALE)
-
-
-def on_error_empty(query: Query) -> bool:
-    """Read whether a Trustpilot that can't be had is answered as an empty 200."""
-    return query.one(ON_ERROR)
 
 
 def paging(query: Query) -> tuple[int, int]:
@@ -252,7 +337,7 @@ def configured_unit(unit: str, configured: tuple[str, ...]) -> str:
 @lru_cache
 def of_business_units(configured: tuple[str, ...]) -> Parameter[str]:
     """Return the parameter that takes a configured business unit."""
-    takes = Choice(configured, "takes a configured business unit")
+    takes = choice(configured, "takes a configured business unit")
     return Parameter("business_unit", "another configured business unit", takes, configured[0], str)
 
 
@@ -280,8 +365,8 @@ _SKU_CHARACTER = r"[^\s,\x00-\x1f\x7f-\x9f\ufffd]"
 _SKU_INSIDE = r"[^,\x00-\x1f\x7f-\x9f\ufffd]"
 
 
-def _several_skus(most: int) -> Several:
-    return Several(
+def _several_skus(most: int) -> Takes:
+    return several(
         rf"{_SKU_CHARACTER}(?:{_SKU_INSIDE}{{0,{LONGEST_SKU - 2}}}{_SKU_CHARACTER})?",
         f"give one SKU, or up to {most} separated by commas",
         most,
@@ -301,8 +386,7 @@ def _one_of_two(
 ) -> Parameter[bool]:
     """Return a parameter that asks for something with ``yes``, and for the opposite with ``no``."""
     choices = (yes, no) if default else (no, yes)
-    takes = Choice(choices, words or f"takes {' or '.join(choices)}")
-    return Parameter(name, meaning, takes, default, lambda word: bool(word == yes))
+    return Parameter(name, meaning, choice(choices, words), default, lambda word: bool(word == yes))
 
 
 SKU = ListParameter(
@@ -312,7 +396,7 @@ SKU = ListParameter(
     required=True,
 )
 SKUS = ListParameter("skus", f"up to {MOST_SKUS} SKUs, a block for each", _several_skus(MOST_SKUS), required=True)
-_URL = Written(
+_URL = written(
     r"https?://[^\s\x00-\x1f\x7f-\x9f\ufffd{}]{1,2000}", "takes an address such as https://shop.example/truck"
 )
 PRODUCT_URL: Parameter[str | None] = Parameter(
@@ -322,15 +406,15 @@ TRUSTPILOTS_PRODUCT_URL: Parameter[str | None] = Parameter(
     "productUrl", "in place of sku: the product's page", _URL, None, str
 )
 STARS = ListParameter(
-    "stars", "only these ratings", Several("[1-5]", "takes whole numbers from 1 to 5, such as 5 or 4,5")
+    "stars", "only these ratings", several("[1-5]", "takes whole numbers from 1 to 5, such as 5 or 4,5")
 )
 LANGUAGE = ListParameter(
     "language",
     "only reviews in these languages",
-    Several("[A-Za-z]{2}", "takes ISO 639-1 codes of two letters, such as en or en,fr"),
+    several("[A-Za-z]{2}", "takes ISO 639-1 codes of two letters, such as en or en,fr"),
 )
-LIMIT = Parameter("limit", "how many reviews", WholeNumber(1, 20), 3, int)
-BUSINESS_LIMIT = Parameter("limit", "how many reviews", WholeNumber(0, 20), 3, int)
+LIMIT = Parameter("limit", "how many reviews", whole_number(1, 20), 3, int)
+BUSINESS_LIMIT = Parameter("limit", "how many reviews", whole_number(0, 20), 3, int)
 FALLBACK = _one_of_two(
     "fallback",
     "business: when nothing is found, the shop's own rating and reviews, with scope business",
@@ -341,23 +425,23 @@ FALLBACK = _one_of_two(
 SORT: Parameter[Literal["newest", "highest"]] = Parameter(
     "sort",
     "newest first, or the most stars first and then the newest",
-    Choice(("newest", "highest"), "takes newest or highest"),
+    choice(("newest", "highest")),
     "newest",
     _sort,
 )
-MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", WholeNumber(0, 10_000), 1, int)
+MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", whole_number(0, 10_000), 1, int)
 MAX_CHARS: Parameter[int | None] = Parameter(
-    "max_chars", "cut the text at a word boundary, ending in …", WholeNumber(20, 2000), None, int
+    "max_chars", "cut the text at a word boundary, ending in …", whole_number(20, 2000), None, int
 )
 MAX_AGE_DAYS: Parameter[int | None] = Parameter(
-    "max_age_days", "only reviews written in the last so many days", WholeNumber(1, 3650), None, int
+    "max_age_days", "only reviews written in the last so many days", whole_number(1, 3650), None, int
 )
 WITH_IMAGE = _one_of_two("with_image", "true: only reviews with a photo", "true", "false")
 MIN_REVIEWS = Parameter(
-    "min_reviews", "show none unless the product has so many reviews in all", WholeNumber(0, 1_000_000), 0, int
+    "min_reviews", "show none unless the product has so many reviews in all", whole_number(0, 1_000_000), 0, int
 )
 MIN_AVERAGE: Parameter[float | None] = Parameter(
-    "min_average", "show none unless the product's average is as high", Decimals(1, 5), None, float
+    "min_average", "show none unless the product's average is as high", decimals(1, 5), None, float
 )
 FORMAT = _one_of_two(
     "format", "html: escaped, safe in an e-mail; text: plain, for push, SMS and in-app", "html", "text", default=True
@@ -365,14 +449,14 @@ FORMAT = _one_of_two(
 DISPLAY_LOCALE: Parameter[Display] = Parameter(
     "display_locale",
     "language of the texts that the proxy itself writes: numbers, dates, disclosure, stars_alt; English if unknown",
-    AnyText("takes a BCP 47 tag such as de-DE or de"),
+    _ANY_TAG,
     ENGLISH,
     display_in,
 )
 STYLE: Parameter[Style] = Parameter(
     "style",
     "card: rating, reviews, which these are, and the link; line: stars, average and total",
-    Choice(("card", "line"), "takes card or line"),
+    choice(("card", "line")),
     "card",
     lambda word: "line" if word == "line" else "card",
 )
@@ -380,12 +464,12 @@ CHANNEL = _one_of_two("channel", "html: for an e-mail; text: one plain line, for
 LOCALE: Parameter[str | None] = Parameter(
     "locale",
     "language of attribute names, passed to Trustpilot",
-    Written("[A-Za-z]{2}(?:[-_][A-Za-z]{2})?", "takes a locale such as en-US or da"),
+    written("[A-Za-z]{2}(?:[-_][A-Za-z]{2})?", "takes a locale such as en-US or da"),
     None,
     _locale,
 )
 ON_ERROR = _one_of_two(
     "on_error", "empty: answer 200 with found: false and error when Trustpilot can't be had", "empty", "error"
 )
-PAGE = Parameter("page", "which page", WholeNumber(1, FURTHEST), 1, int)
-PER_PAGE = Parameter("perPage", "reviews per page", WholeNumber(1, 100), 20, int)
+PAGE = Parameter("page", "which page", whole_number(1, FURTHEST), 1, int)
+PER_PAGE = Parameter("perPage", "reviews per page", whole_number(1, 100), 20, int)

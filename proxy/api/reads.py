@@ -128,7 +128,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         read: Callable[[], Answer[Body]],
         empty: Callable[[str], Body],
     ) -> Reply:
-        empty_instead = parameters.on_error_empty(asked.query)
+        empty_instead = asked.query.one(parameters.ON_ERROR)
         try:
             found = read()
         except Unavailable as error:
@@ -142,7 +142,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         """One product block."""
         query = asked.query
         selection, view = parameters.selection(query, units, imported=imported), parameters.view(query, now)
-        empty = parameters.on_error_empty(query)
+        empty = query.one(parameters.ON_ERROR)
         return answered(
             asked,
             selection,
@@ -154,7 +154,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         """One block per SKU."""
         query = asked.query
         selection, view = parameters.selection(query, units, "skus", imported=imported), parameters.view(query, now)
-        empty = parameters.on_error_empty(query)
+        empty = query.one(parameters.ON_ERROR)
         return answered(
             asked,
             selection,
@@ -165,7 +165,10 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
     def summary(asked: Read) -> Reply:
         """Stars only."""
         query = asked.query
-        selection, display = parameters.selection(query, units, imported=imported), parameters.display(query)
+        selection, display = (
+            parameters.selection(query, units, imported=imported),
+            query.one(parameters.DISPLAY_LOCALE),
+        )
         return answered(
             asked,
             selection,
@@ -179,7 +182,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         selection = parameters.selection(query, units, imported=imported)
         view = parameters.view(query, now, html=False)
         style, as_text = query.one(parameters.STYLE), query.one(parameters.CHANNEL)
-        parameters.on_error_empty(query)
+        query.one(parameters.ON_ERROR)
         kind = f"text/{'plain' if as_text else 'html'}; charset=utf-8"
         try:
             found = reviews.block(selection, view, asked.deadline, empty_on_error=True)

@@ -15,9 +15,8 @@ from jsonschema import Draft202012Validator
 from proxy import create_app
 from proxy.api import parameters
 from proxy.api.openapi import collection, described
-from proxy.api.parameters import BadParameter, Query
+from proxy.api.parameters import BadParameter, ListParameter, Parameter, Query
 from proxy.api.routes import SECRET_IN_QUERY, route_of
-from proxy.api.values import ListParameter, Parameter
 from proxy.settings import Credential, Settings
 
 SETTINGS = Settings(

@@ -44,7 +44,7 @@ READERS: dict[str, Callable[[Query], Any]] = {
     "products": lambda query: parameters.selection(query, UNITS, "skus"),
     "view": parameters.view,
     "paging": parameters.paging,
-    "on_error": parameters.on_error_empty,
+    "on_error": lambda query: query.one(parameters.ON_ERROR),
 }
 
 _likely = st.sampled_from(

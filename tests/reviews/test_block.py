@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from proxy.api.parameters import Query, display, selection, view
+from proxy.api.parameters import DISPLAY_LOCALE, Query, selection, view
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews
@@ -141,7 +141,7 @@ def test_a_display_locale_costs_no_call_and_is_never_wrong() -> None:
     assert len(before) == 2
     assert asked(proxy, "sku=A&display_locale=no-such-language") == asked(proxy, "sku=A&display_locale=nb")
     assert asked(proxy, "sku=A&display_locale=xx") == plain
-    assert display(Query.parse(b"")) == display_in("en")
+    assert Query.parse(b"").one(DISPLAY_LOCALE) == display_in("en")
 
 
 def test_a_list_is_read_no_further_than_the_oldest_review_that_may_be_shown() -> None:
