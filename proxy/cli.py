@@ -1,4 +1,4 @@
-"""flask's commands."""
+"""flask's commands: demo, cache and check here, the others in their rooms."""
 
 from __future__ import annotations
 
@@ -9,22 +9,42 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
+from flask import current_app
+from flask.cli import with_appcontext
 
 from proxy.api.openapi import print_collection as collection
-from proxy.cache_command import cache
-from proxy.checking import check
+from proxy.cache import BackendDown, Entry, State
 from proxy.export import export
 from proxy.preview.command import preview
+from proxy.reviews.page_loader import product_name
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
-from proxy.settings import documented
+from proxy.server.configuration import with_file
+from proxy.settings import Settings, SettingsError, documented
 from proxy.sync.command import sync
+from proxy.trustpilot.decode import read_feed
+from proxy.trustpilot.errors import Refused, TrustpilotError, TurnedAway
+from proxy.trustpilot.response import FIREWALL
+from proxy.trustpilot.token import Grant, Token
+from proxy.trustpilot.transport import Transport
 from proxy.warming import warm
+
+if TYPE_CHECKING:
+    from proxy.app import Proxy
 
 __all__ = ["cache", "check", "collection", "demo", "export", "preview", "sandbox", "sync", "warm"]
 
@@ -159,3 +179,199 @@ In a Braze message:
 
 The reviews are samples: nothing is asked of Trustpilot. Ctrl-C stops everything.
 """
+
+
+_AT_ONCE = 16
+_STATES = {State.HIT: "fresh", State.STALE: "stale", State.MISS: "gone"}
+
+
+@click.group("cache")
+def cache() -> None:
+    """Look into the store that the proxies share, or empty it; they may be running."""
+
+
+@cache.command("stats")
+@with_appcontext
+def stats() -> None:
+    """Count what is cached, and the calls made."""
+    with _shared() as proxy:
+        products: set[str] = set()
+        states: Counter[str] = Counter()
+        size = 0
+
+        def look(product: str, _part: str, entry: Entry) -> None:
+            nonlocal size
+            products.add(product)
+            states[_state(proxy, entry)] += 1
+            size += len(entry.value)
+
+        proxy.store.scan("", look)
+        click.echo(f"store     {proxy.settings.shown()['CACHE_URL']}")
+        if (file := proxy.settings.cache_file) is not None and file.exists():
+            most = proxy.settings.cache_max_disk_mb
+            click.echo(f"file      {file.stat().st_size / 1024**2:.1f} MiB, at most {most:g} MiB")
+        counted = ", ".join(f"{states[state]} {state}" for state in _STATES.values())
+        click.echo(f"products  {len(products)} in {states.total()} entries ({counted}), {size / 1024**2:.1f} MiB")
+        for use in proxy.quota.uses():
+            click.echo(f"calls     {use.used} of {use.window.calls} in the last {use.window.name}")
+
+
+@cache.command("show")
+@click.argument("sku")
+@click.option("--business-unit", help="[default: all configured]")
+@with_appcontext
+def show(sku: str, business_unit: str | None) -> None:
+    """Show what is cached for SKU: each part, its age and its size; exit status 1 when there is nothing."""
+    with _shared() as proxy:
+        units = [business_unit] if business_unit else proxy.settings.business_units
+        shown = 0
+        for unit in units:
+            name = product_name(unit, sku)
+
+            def look(product: str, part: str, entry: Entry, name: str = name) -> None:
+                nonlocal shown
+                if product == name:
+                    shown += 1
+                    age = max(0.0, time.time() - entry.as_of)
+                    what = "" if entry.found else ", holds nothing"
+                    click.echo(
+                        f"{product}  {part}  {_state(proxy, entry)}, {age:.0f} s old, {len(entry.value)} bytes{what}"
+                    )
+
+            proxy.store.scan(name, look)
+    if not shown:
+        raise click.ClickException(f"nothing is cached for {sku}")
+
+
+@cache.command("clear")
+@with_appcontext
+def clear() -> None:
+    """Drop all cached reviews. The count of calls and the record of sent invitations stay."""
+    with _shared() as proxy:
+        products: set[str] = set()
+        proxy.store.scan("", lambda product, _part, _entry: products.add(product))
+        # Side by side, so that many become one write.
+        with ThreadPoolExecutor(_AT_ONCE) as workers:
+            list(workers.map(proxy.cache.invalidate, products))
+    click.echo(f"{len(products)} products dropped")
+
+
+@contextmanager
+def _shared() -> Iterator[Proxy]:
+    proxy: Proxy = current_app.extensions["proxy"]
+    if not proxy.settings.shared_store:
+        raise click.UsageError("CACHE_URL is memory://, which this command does not share with the running proxy")
+    try:
+        yield proxy
+    except BackendDown as error:
+        raise click.ClickException(f"the store can't be used: {error}") from error
+    finally:
+        proxy.backend.close()
+
+
+def _state(proxy: Proxy, entry: Entry) -> str:
+    return _STATES[proxy.store.lifetimes.state(entry, time.time())]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was tried, what came of it, and what to do."""
+
+    works: bool
+    text: str
+
+
+@click.command("check")
+def check() -> None:
+    """Try the configured credentials against Trustpilot; costs one or two calls per business unit and a token."""
+    try:
+        settings = Settings.from_environment(with_file(os.environ))
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=1)
+    works = True
+    for finding in findings(settings, transport):
+        click.echo(f"{'ok ' if finding.works else 'NOT'} {finding.text}")
+        works &= finding.works
+    if not works:
+        sys.exit(1)
+
+
+def findings(settings: Settings, transport: Transport) -> Iterator[Finding]:
+    """Try one thing after the other."""
+    for unit in settings.business_units:
+        yield _reviews(settings, transport, unit)
+    if settings.api_secret is None:
+        yield Finding(works=True, text="token: not tried; to send invitations set TRUSTPILOT_API_SECRET")
+        return
+    finding, token = _token(settings, transport, settings.api_secret)
+    yield finding
+    if token is not None and settings.sync in ("auto", "feed"):
+        for unit in settings.business_units:
+            yield _feed(settings, transport, unit, token)
+    if settings.business_user_id is None:
+        yield Finding(
+            works=False,
+            text="business user: not set, and Trustpilot asks for one; set TRUSTPILOT_BUSINESS_USER_ID to the id on "
+            "an admin's profile page",
+        )
+
+
+def _reviews(settings: Settings, transport: Transport, unit: str) -> Finding:
+    what = f"reviews of business unit {unit}"
+    query = "sku=connected-content-proxy-check&perPage=1"
+    url = f"{settings.api_url}/product-reviews/business-units/{quote(unit, safe='')}/reviews?{query}"
+    try:
+        response = transport.send("GET", url, headers={"apikey": settings.api_key})
+    except TrustpilotError as error:
+        return Finding(works=False, text=f"{what}: {error}; check TRUSTPILOT_API_URL and the network")
+    status = response.status
+    if response.is_firewall_page:
+        return Finding(works=False, text=f"{what}: {FIREWALL}; {_UNWELCOME}")
+    if status == 200:
+        return Finding(works=True, text=f"{what}: work")
+    return Finding(works=False, text=f"{what}: Trustpilot answered {status}; {_ADVICE.get(status, _LATER)}")
+
+
+_UNWELCOME = "ask Trustpilot's support to let this machine's address pass; the key was not looked at"
+_LATER = "try again in 15 minutes, then ask Trustpilot's support"
+_ADVICE = {
+    401: "check TRUSTPILOT_API_KEY",
+    403: "check that the key of TRUSTPILOT_API_KEY may read product reviews",
+    404: "check TRUSTPILOT_BUSINESS_UNIT_ID and TRUSTPILOT_API_URL",
+    429: "too many calls; try again in 15 minutes",
+}
+
+
+def _feed(settings: Settings, transport: Transport, unit: str, token: Token) -> Finding:
+    """Try the way in which one call confirms a whole shop. Without it ``SYNC=auto`` goes another."""
+    what, works = f"feed of business unit {unit}", settings.sync == "auto"
+    otherwise = "SYNC=auto confirms products by their counts instead" if works else "set SYNC=auto"
+    url = f"{settings.api_url}/private/product-reviews/business-units/{quote(unit, safe='')}/reviews?perPage=100"
+    try:
+        response = transport.send("GET", url, headers={"Authorization": f"Bearer {token.text}"})
+        if response.status != 200:
+            return Finding(works=works, text=f"{what}: Trustpilot answered {response.status}; {otherwise}")
+        items, _ = read_feed(response.body)
+    except TrustpilotError as error:
+        return Finding(works=works, text=f"{what}: {error}; {otherwise}")
+    if any(earlier.written < later.written for earlier, later in pairwise(items)):
+        return Finding(works=works, text=f"{what}: not newest first; {otherwise}")
+    return Finding(works=True, text=f"{what}: works, newest first: one call confirms all products")
+
+
+def _token(settings: Settings, transport: Transport, secret: str) -> tuple[Finding, Token | None]:
+    grant = Grant(transport, api_url=settings.api_url, api_key=settings.api_key, api_secret=secret, now=time.time)
+    try:
+        token = grant.fetch()
+    except Refused as error:
+        advice = "check TRUSTPILOT_API_SECRET, and that it belongs to TRUSTPILOT_API_KEY"
+        return Finding(works=False, text=f"token: {error}; {advice}"), None
+    except TurnedAway as error:
+        return Finding(works=False, text=f"token: {error}; {_UNWELCOME}"), None
+    except TrustpilotError as error:
+        return Finding(
+            works=False, text=f"token: {error}; check TRUSTPILOT_API_URL, or try again in 15 minutes"
+        ), None
+    hours = (token.expires_at - time.time()) / 3600
+    return Finding(works=True, text=f"token: works, lasts {hours:.0f} hours"), token

@@ -14,8 +14,7 @@ import pytest
 
 from proxy.api.invitations import LARGEST_BODY_BYTES
 from proxy.app import MEBIBYTE
-from proxy.checking import check
-from proxy.cli import demo, sandbox
+from proxy.cli import check, demo, sandbox
 from proxy.server.plain_gets import REQUEST_SECONDS
 from proxy.settings import Settings, SettingsError
 from proxy.trustpilot.transport import MAX_BODY_BYTES
