@@ -1,11 +1,16 @@
-"""The calls that Trustpilot documents for an API key, under ``/v1``, and how any call is answered.
+"""The calls that Trustpilot documents, under ``/v1``, and how any call is answered.
 
-Sources: Trustpilot's "Product Reviews API", "Business Units API", "Resources API", "Data Solutions" and
+With an API key: reviews, summaries, deletions, tokens. With an access token: whole shops, which holds the data of
+persons as it does there, invitations and links. Sources: Trustpilot's "Product Reviews API", "Product Reviews API
+(private)", "Products API", "Invitation API", "Business Units API", "Resources API", "Data Solutions" and
 "Authentication" pages. Where they leave something open, the sandbox is strict (400), so that nobody comes to rely on
 what Trustpilot never promised.
 """
 
+from __future__ import annotations
+
 import hmac
+import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -30,13 +35,13 @@ _USUAL_PER_PAGE = 20
 _MOST_DELETIONS = 1000
 
 
-def with_key(_: State) -> None:
+def _with_key(_: State) -> None:
     """Refuse a call that does not show the API key."""
     if not _same(request.headers.get("apikey", ""), API_KEY):
         raise Unauthorized("Invalid API key")
 
 
-def with_secret(_: State) -> None:
+def _with_secret(_: State) -> None:
     """Refuse a call that does not show key and secret as HTTP Basic."""
     shown = request.authorization
     if shown is None or shown.type != "basic":
@@ -52,14 +57,14 @@ class Call:
     kind: Kind
     rule: str
     process: Callable[..., Response]
-    authorize: Callable[[State], None] = with_key
+    authorize: Callable[[State], None] = _with_key
     method: str = "GET"
 
 
-def blueprint(name: str, state: State, calls: Sequence[Call]) -> Blueprint:
+def documented_calls(state: State) -> Blueprint:
     """Return the calls as a blueprint, with everything that can happen to them."""
-    made = Blueprint(name, __name__, url_prefix="/v1")
-    for call in calls:
+    made = Blueprint("documented", __name__, url_prefix="/v1")
+    for call in (*_WITH_A_KEY, *_WITH_A_TOKEN):
         made.add_url_rule(call.rule, call.kind, _view(state, call), methods=[call.method])
     return made
 
@@ -118,8 +123,8 @@ def _imported_reviews(state: State, unit: BusinessUnit) -> Response:
 
 def _page_of_reviews(products: Products, skus: Sequence[str], state: State) -> Response:
     """Return ``{"productReviews", "links"}``: one page of the reviews of SKUs, merged into one list."""
-    found = matching(products.reviews_of(*skus), asked_stars(), asked_once("language"))
-    shown, links = asked_page(ordered(found, state.lists.reviews_order))
+    found = matching(products.reviews_of(*skus), _asked_stars(), _asked_once("language"))
+    shown, links = _asked_page(ordered(found, state.lists.reviews_order))
     if locale := request.args.get("locale"):
         shown = [named_for(locale, review) for review in shown]
     return json_answer({"productReviews": shown, "links": links})
@@ -135,7 +140,7 @@ def _imported_summary(_: State, unit: BusinessUnit) -> Response:
 
 def _batch_summaries(state: State, unit: BusinessUnit) -> Response:
     """Return ``{"summaries": [{"sku", "starsAverage", "numberOfReviews"}]}`` of the SKUs that are sold."""
-    given = asked_object().get("skus")
+    given = _asked_object().get("skus")
     if not isinstance(given, list) or not given:
         raise BadRequest("skus takes a list of SKUs")
     if not all(isinstance(sku, str) for sku in given):
@@ -153,11 +158,11 @@ def _business_unit(state: State, unit: BusinessUnit) -> Response:
 
 def _service_reviews(_: State, unit: BusinessUnit) -> Response:
     """Return ``{"reviews", "links"}``: one page of the reviews of the shop itself."""
-    found = newest_first(matching(unit.service_reviews, asked_stars(), asked_once("language")))
-    order = asked_once("orderBy") or "createdat.desc"
+    found = newest_first(matching(unit.service_reviews, _asked_stars(), _asked_once("language")))
+    order = _asked_once("orderBy") or "createdat.desc"
     if order not in ("createdat.desc", "createdat.asc"):
         raise BadRequest("orderBy takes createdat.desc or createdat.asc")
-    shown, links = asked_page(found if order.endswith("desc") else found[::-1])
+    shown, links = _asked_page(found if order.endswith("desc") else found[::-1])
     return json_answer({"reviews": shown, "links": links})
 
 
@@ -183,7 +188,7 @@ def _deletions(name: str, members: str) -> Callable[[State], Response]:
 
 
 def _asked_moment(name: str) -> datetime | None:
-    given = asked_once(name)
+    given = _asked_once(name)
     try:
         moment = datetime.fromisoformat(given) if given else None
     except ValueError as error:
@@ -211,7 +216,7 @@ def _picture(stars: str, name: str, scheme: str) -> dict[str, str]:
 
 
 def _star_string(_: State, stars: str) -> Response:
-    language = (asked_once("locale") or "en").replace("_", "-").partition("-")[0]
+    language = (_asked_once("locale") or "en").replace("_", "-").partition("-")[0]
     words = _STAR_WORDS.get(language, _STAR_WORDS["en"])
     return json_answer({"string": words[max(0, int(float(_asked_half_stars(stars)) + 0.5) - 1)]})
 
@@ -230,7 +235,7 @@ def _token(state: State) -> Response:
 
 _PRODUCTS = "/product-reviews/business-units/<unit>"
 _TOKEN_RULE = "/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # an address
-WITH_A_KEY = (
+_WITH_A_KEY = (
     Call(Kind.REVIEWS, f"{_PRODUCTS}/reviews", _reviews),
     Call(Kind.SUMMARY, _PRODUCTS, _summary),
     Call(Kind.BATCH_SUMMARIES, f"{_PRODUCTS}/batch-summaries", _batch_summaries, method="POST"),
@@ -242,23 +247,23 @@ WITH_A_KEY = (
     Call(Kind.DELETED_CONSUMERS, "/consumers/deletions", _deletions("consumerId", "consumers")),
     Call(Kind.STAR_IMAGES, "/resources/images/stars/<stars>", _star_images),
     Call(Kind.STAR_STRING, "/resources/strings/stars/<stars>", _star_string),
-    Call(Kind.TOKEN, _TOKEN_RULE, _token, with_secret, "POST"),
+    Call(Kind.TOKEN, _TOKEN_RULE, _token, _with_secret, "POST"),
 )
 
 
-def asked_stars() -> set[int]:
+def _asked_stars() -> set[int]:
     """Return the ratings asked for; none means all."""
     return {_whole("stars", given, 1, 5) for given in request.args.getlist("stars")}
 
 
-def asked_page(found: Sequence[object]) -> tuple[Sequence[object], list[dict[str, str]]]:
+def _asked_page(found: Sequence[object]) -> tuple[Sequence[object], list[dict[str, str]]]:
     """Return the page of a list that was asked for, and a link to the next where there is one."""
-    page, per_page = asked_place()
+    page, per_page = _asked_place()
     links = [_next_page(page)] if len(found) > page * per_page else []
     return found[(page - 1) * per_page : page * per_page], links
 
 
-def asked_place(usual: int = _USUAL_PER_PAGE, most: int = _MOST_PER_PAGE) -> tuple[int, int]:
+def _asked_place(usual: int = _USUAL_PER_PAGE, most: int = _MOST_PER_PAGE) -> tuple[int, int]:
     """Return the page asked for, and how many it holds."""
     page = _whole("page", request.args.get("page", "1"), 1, 10**6)
     return page, _whole("perPage", request.args.get("perPage", str(usual)), 1, most)
@@ -274,7 +279,7 @@ def _next_page(page: int) -> dict[str, str]:
     }
 
 
-def asked_object() -> dict[str, object]:
+def _asked_object() -> dict[str, object]:
     """Return the body, which has to be a JSON object."""
     given = request.get_json()
     if not isinstance(given, dict):
@@ -282,7 +287,7 @@ def asked_object() -> dict[str, object]:
     return given
 
 
-def asked_once(name: str) -> str | None:
+def _asked_once(name: str) -> str | None:
     """Return a parameter that may be there once, and then says something."""
     given = request.args.getlist(name)
     if len(given) > 1 or "" in given:
@@ -292,7 +297,7 @@ def asked_once(name: str) -> str | None:
 
 def _asked_skus(unit: BusinessUnit) -> list[str]:
     """Return the SKUs asked for: ``sku``, one or several comma-separated, or those at ``productUrl``."""
-    given, url = asked_once("sku"), asked_once("productUrl")
+    given, url = _asked_once("sku"), _asked_once("productUrl")
     if given is None and url is not None:
         # Nobody sells what has no name; so an unknown address has no reviews.
         return unit.skus_at(url) or [""]
@@ -310,3 +315,121 @@ def _whole(name: str, given: str, least: int, most: int) -> int:
 
 def _same(shown: str, expected: str) -> bool:
     return hmac.compare_digest(shown.encode(), expected.encode())
+
+
+_STATES = ("published", "unpublished", "underModeration", "archived")
+
+
+def _with_token(state: State) -> None:
+    """Refuse a call that does not show an access token."""
+    shown = request.authorization
+    if shown is None or shown.type != "bearer" or not state.tokens.holds(shown.token or ""):
+        raise Unauthorized("Invalid access token")
+
+
+def _feed(state: State, unit: BusinessUnit) -> Response:
+    """Return ``{"productReviews", "links"}``: one page of the reviews of the whole shop, or of one SKU."""
+    page, per_page = _asked_place()
+    language, sku, lists = _asked_once("language"), _asked_once("sku"), state.lists
+    if (wanted := request.args.get("state", "published")) not in _STATES:
+        raise BadRequest(f"state takes one of {', '.join(_STATES)}")
+    if page > 1:
+        unit.arrive(lists.arrivals, state.now)
+    start = (page - 1) * per_page + (per_page if page >= lists.lost_page else 0)
+    # The sandbox knows of published reviews only.
+    found = unit.products.all_reviews(language, sku, lists.feed_order, start, start + per_page)
+    shown = [_private(unit, sku, review) for sku, review in (found if wanted == "published" else [])]
+    if locale := request.args.get("locale"):
+        shown = [named_for(locale, review) for review in shown]
+    return json_answer({"productReviews": shown, "links": []})
+
+
+def _private(unit: BusinessUnit, sku: str, review: object) -> object:
+    """Return a review as its shop sees it: with its product, the consumer's address and the number of the order."""
+    if not isinstance(review, dict):
+        return review
+    consumer = review.get("consumer")
+    if isinstance(consumer, dict):
+        consumer = consumer | {"email": f"{consumer.get('id')}@customers.example"}
+    more = {"consumer": consumer, "referenceId": f"order-{review.get('id')}", "state": "published"}
+    return review | more | {"product": unit.product(sku)}
+
+
+def _shop_summaries(_: State, unit: BusinessUnit) -> Response:
+    """Return ``{"summaries": [{"sku", "starsAverage", "numberOfReviews"}]}``: a page of all products."""
+    skus = _page(list(unit.products), 20, 1000)
+    return json_answer({"summaries": [{"sku": sku} | unit.products.summary_of(sku) for sku in skus]})
+
+
+def _products(_: State, unit: BusinessUnit) -> Response:
+    """Return ``{"products": [{"id", "sku", "title", "link", "imageLink"}], "isLastPage"}``: a catalogue's page."""
+    named = _asked_once("skus")
+    skus = [sku for sku in named.split(",") if sku in unit.products] if named else list(unit.products)
+    page = _page(skus, 10_000, 10_000)
+    listed = [
+        {"id": product["id"], "sku": sku, "title": product["name"], "link": product["productUrl"]}
+        | {"imageLink": f"{product['productUrl']}.jpg"}
+        for sku in page
+        for product in [unit.product(sku)]
+    ]
+    return json_answer({"products": listed, "isLastPage": not page or page[-1] == skus[-1]})
+
+
+def _page(skus: Sequence[str], usual: int, most: int) -> Sequence[str]:
+    page, per_page = _asked_place(usual, most)
+    return skus[(page - 1) * per_page : page * per_page]
+
+
+def _invitation(state: State, unit: BusinessUnit) -> Response:
+    """Store what arrived; Trustpilot answers 202 with nothing in it."""
+    # "Should be provided when access token is obtained using client_credentials grant type."
+    if not (user := request.headers.get("x-business-user-id")):
+        raise BadRequest("x-business-user-id is missing")
+    state.invitations.append(_stored(_asked_object()) | {"business_user_id": user})
+    return Response(status=202)
+
+
+def _service_link(state: State, unit: BusinessUnit) -> Response:
+    """Return ``{"id", "url"}``: a link to review the shop."""
+    body = _asked_object()
+    _require(body, "email", "name")
+    link = secrets.token_hex(8)
+    state.links.append(_stored(body))
+    return json_answer({"id": link, "url": f"https://www.trustpilot.example/evaluate/{unit.domain}?ref={link}"})
+
+
+def _product_link(state: State, unit: BusinessUnit) -> Response:
+    """Return ``{"reviewLinkId", "reviewUrl"}``: a link to review products."""
+    body = _asked_object()
+    consumer = body.get("consumer")
+    _require(consumer if isinstance(consumer, dict) else {}, "email", "name")
+    if ("productIds" in body) == ("products" in body):
+        raise BadRequest("an invitation link takes either productIds or products")
+    link = secrets.token_hex(8)
+    state.links.append(_stored(body))
+    return json_answer(
+        {"reviewLinkId": link, "reviewUrl": f"https://products.trustpilot.example/{unit.domain}/evaluate/{link}"}
+    )
+
+
+def _stored(body: dict[str, object]) -> dict[str, object]:
+    arguments = request.view_args or {}
+    return {"at": time.time(), "business_unit": arguments["unit"], "body": body}
+
+
+def _require(members: dict[str, object], *names: str) -> None:
+    for name in names:
+        if not isinstance(members.get(name), str) or not members[name]:
+            raise BadRequest(f"{name} takes text")
+
+
+_FEED = "/private/product-reviews/business-units/<unit>"
+_SHOP = "/private/business-units/<unit>"
+_WITH_A_TOKEN = (
+    Call(Kind.FEED, f"{_FEED}/reviews", _feed, _with_token),
+    Call(Kind.SHOP_SUMMARIES, f"{_FEED}/summaries", _shop_summaries, _with_token),
+    Call(Kind.PRODUCT_LINKS, f"{_FEED}/invitation-links", _product_link, _with_token, "POST"),
+    Call(Kind.PRODUCTS, f"{_SHOP}/products", _products, _with_token),
+    Call(Kind.SERVICE_LINKS, f"{_SHOP}/invitation-links", _service_link, _with_token, "POST"),
+    Call(Kind.INVITATIONS, f"{_SHOP}/email-invitations", _invitation, _with_token, "POST"),
+)

@@ -11,9 +11,8 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from werkzeug.exceptions import HTTPException
 
 from proxy.sandbox.control import control_plane
-from proxy.sandbox.endpoints import WITH_A_KEY, blueprint
+from proxy.sandbox.endpoints import documented_calls
 from proxy.sandbox.faults import ConnectionOverError, refusal
-from proxy.sandbox.private import WITH_A_TOKEN
 from proxy.sandbox.state import State
 
 
@@ -26,8 +25,7 @@ def create_sandbox() -> Flask:
     # A SKU may hold slashes, also two in a row.
     app.url_map.merge_slashes = False
     state = State()
-    app.register_blueprint(blueprint("key", state, WITH_A_KEY))
-    app.register_blueprint(blueprint("token", state, WITH_A_TOKEN))
+    app.register_blueprint(documented_calls(state))
     app.register_blueprint(control_plane(state))
     app.register_error_handler(HTTPException, refusal)
     return app
@@ -82,7 +80,4 @@ def _allow_many_connections() -> None:
 @click.option("--port", default=8001, show_default=True, help="0 takes a free one")
 def sandbox(host: str, port: int) -> None:
     """Run a local stand-in for Trustpilot."""
-    # Only here, so that the proxy, which offers this command, loads nothing of the sandbox.
-    from proxy.sandbox.server import create_sandbox, serve
-
     serve(create_sandbox(), host, port)
