@@ -14,9 +14,8 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
-from proxy.sandbox.business_unit import CHANGES, BusinessUnit, Order
 from proxy.sandbox.faults import Behaviour, Behaviours, Kind, Mode, Shape, json_answer
-from proxy.sandbox.state import Limit, Lists, State
+from proxy.sandbox.state import CHANGES, BusinessUnit, Limit, Lists, Order, State
 
 _Takes = tuple[str, Callable[[Any], bool]]
 """What a member takes, in words, and whether a value is such."""

@@ -22,10 +22,9 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, Unauthorized
 
 from proxy.sandbox import API_KEY, API_SECRET
-from proxy.sandbox.business_unit import BusinessUnit, Products, matching, newest_first, ordered
 from proxy.sandbox.faults import Kind, Wire, answer_by, json_answer, refusal
 from proxy.sandbox.shop import named_for
-from proxy.sandbox.state import State
+from proxy.sandbox.state import BusinessUnit, Products, State, matching, newest_first, ordered
 
 _NO_HURRY = "u=7"
 """What a caller says of a call that nobody waits for (RFC 9218)."""
