@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 
@@ -18,7 +18,7 @@ from proxy.api.invitations import handing_out, inviting
 from proxy.api.openapi import describing
 from proxy.api.pages import home_page, status_page
 from proxy.api.reads import Reads, batch_reading, read_endpoints
-from proxy.api.responses import Application, register_headers
+from proxy.api.responses import NO_SNIFFING, Application
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
@@ -126,7 +126,7 @@ def wire(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
     # Braze follows no redirects: an address with a slash too many is told to be none.
     app.url_map.merge_slashes = False
-    register_headers(app)
+    app.after_request(_without_sniffing)
     refusal = refusing(settings)
     app.before_request(lambda: refusal(request.environ))
     register_problems(app)
@@ -152,6 +152,11 @@ def wire(settings: Settings) -> Flask:
     _watch(app, reads, proxy, metrics, report)
     _show_status(app, proxy, recent)
     return app
+
+
+def _without_sniffing(response: Response) -> Response:
+    response.headers.update([NO_SNIFFING])
+    return response
 
 
 def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:

@@ -139,6 +139,11 @@ class Deadline:
         """Return the deadline that lies ``seconds`` from now."""
         return cls(time.monotonic() + seconds)
 
+    @classmethod
+    def since(cls, started: float | None, seconds: float) -> Deadline:
+        """Return the deadline ``seconds`` after a moment on the monotonic clock, or from now."""
+        return cls((started or time.monotonic()) + seconds)
+
     def half(self) -> Deadline:
         """Return the deadline that lies half as far from now."""
         return Deadline.after(self.remaining() / 2)

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 from proxy.api import parameters
 from proxy.api.errors import problem
 from proxy.api.parameters import BadParameter, Query
-from proxy.api.responses import deadline
+from proxy.api.responses import STARTED
 from proxy.api.schemas import Link, Token
 from proxy.clock import Deadline, Now
 from proxy.invitations import BadInvitation, Invitations, Links, Outcome
@@ -62,7 +62,9 @@ def inviting(invitations: Invitations | None, links: Links | None, settings: Set
         if unit is not None and unit not in units:
             raise BadInvitation("business_unit: takes a configured business unit")
         wanted = read_link_request(given)
-        outcome = links.link(str(unit or units[0]), wanted, deadline(settings.deadline_seconds))
+        outcome = links.link(
+            str(unit or units[0]), wanted, Deadline.since(request.environ.get(STARTED), settings.deadline_seconds)
+        )
         verdict = outcome.verdict
         if not verdict.accepted:
             return problem(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from proxy.api import parameters
 from proxy.api.errors import problem_of
 from proxy.api.parameters import BadParameter, Query, check_sku
-from proxy.api.responses import NO_SNIFFING, STARTED, Reply, Sources, answer, deadline, own_headers, request_id
+from proxy.api.responses import NO_SNIFFING, SOURCES, STARTED, Sources
 from proxy.api.routes import (
     DROP_IN_BATCH_SUMMARIES,
     DROP_IN_BUSINESS_UNIT,
@@ -27,7 +27,7 @@ from proxy.api.routes import (
     route_of,
     unit_in,
 )
-from proxy.cache import Freshness
+from proxy.cache import Freshness, State
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
 from proxy.reviews.business import service_review_in_trustpilots_shape
@@ -55,6 +55,41 @@ class Read(NamedTuple):
     unit: str
     query: Query
     deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A 200, as a small WSGI application: what Flask too takes for an answer."""
+
+    headers: list[tuple[str, str]]
+    body: bytes
+    sources: Sources | None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer with it."""
+        if self.sources is not None:
+            environ[SOURCES] = self.sources
+        start_response("200 OK", self.headers)
+        return (self.body,)
+
+
+def answer(
+    body: Mapping[str, Any] | str,
+    sources: Sources | None,
+    now: Now,
+    ignored: str = "",
+    *,
+    content_type: str = "application/json",
+) -> Reply:
+    """Return ``body``, an object as JSON. Made of nothing (empty in place of an error) it is not fresh either."""
+    written = body.encode("utf-8", "replace") if isinstance(body, str) else msgspec.json.encode(body)
+    moment = now()
+    freshness = Freshness(State.MISS, moment, moment) if sources is None else sources.freshness
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(written)))]
+    headers += freshness.headers(moment)
+    if ignored:
+        headers.append(("X-Ignored-Parameters", ignored))
+    return Reply([*headers, NO_SNIFFING], written, sources)
 
 
 Endpoint = Callable[[Read], Reply]
@@ -86,17 +121,13 @@ class Reads:
         endpoint = self._endpoints.get(route_of(environ["PATH_INFO"]))
         if endpoint is None or environ["REQUEST_METHOD"] != "GET":
             return self._flask(environ, start_response)
-        started = environ.setdefault(STARTED, time.monotonic())
-        own = own_headers(request_id(environ.get("HTTP_X_REQUEST_ID", "")), started)
         try:
             refused = self._refusal(environ)
             if refused is None:
-                reply = endpoint(self._asked(environ))
-                reply.headers.extend(own)
-                return reply(environ, start_response)
+                return endpoint(self._asked(environ))(environ, start_response)
         except Exception as error:  # noqa: BLE001  # as Flask does; a bug has its answer too, and is logged
             refused = problem_of(error)
-        refused.headers.update([*own, NO_SNIFFING])
+        refused.headers.update([NO_SNIFFING])
         return refused(environ, start_response)
 
     def for_flask(self) -> Blueprint:
@@ -114,8 +145,7 @@ class Reads:
         # As Flask reads them.
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
         query = Query.parse(environ.get("QUERY_STRING", "").encode("latin-1"))
-        started = environ.get(STARTED) or time.monotonic()
-        return Read(path, unit_in(path), query, Deadline(started + self._deadline_seconds))
+        return Read(path, unit_in(path), query, Deadline.since(environ.get(STARTED), self._deadline_seconds))
 
 
 def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dict[str, Endpoint]:
@@ -261,7 +291,9 @@ def batch_reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blue
         """Trustpilot's own call for the summaries of several products."""
         known = parameters.configured_unit(unit, settings.business_units)
         skus = _batch(request)
-        summaries, freshness = reviews.trustpilot_summaries(known, skus, deadline(settings.deadline_seconds))
+        summaries, freshness = reviews.trustpilot_summaries(
+            known, skus, Deadline.since(request.environ.get(STARTED), settings.deadline_seconds)
+        )
         sources = Sources(Selection(known, skus).products, freshness)
         return answer({"summaries": summaries}, sources, now)
 

@@ -23,6 +23,9 @@ class State(IntEnum):
     MISS = 2
 
 
+_WORDS = {state: state.name.lower() for state in State}
+
+
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """The state, age and remaining freshness of an answer. Moments are seconds since the epoch."""
@@ -44,6 +47,14 @@ class Freshness:
     def remaining(self, now: float) -> float:
         """Return the seconds it stays fresh, after a clock set back at most what it had at first."""
         return max(0.0, min(self.fresh_until - now, self.fresh_until - self.as_of))
+
+    def headers(self, now: float) -> list[tuple[str, str]]:
+        """Return the headers that say so."""
+        return [
+            ("X-Cache", _WORDS[self.state]),
+            ("Age", str(max(0, int(now - self.as_of)))),
+            ("Cache-Control", f"private, max-age={int(self.remaining(now))}"),
+        ]
 
     def with_(self, other: Freshness) -> Freshness:
         """Return the freshness of an answer made from both: the worse state, the older, the sooner to go."""

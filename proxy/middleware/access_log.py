@@ -14,9 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from random import getrandbits
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.api.responses import Application, Headers, PrebuiltResponse, request_id
+from proxy.api.responses import STARTED, Application, Headers, PrebuiltResponse
 from proxy.api.routes import route_of
 from proxy.clock import CAUSE
 from proxy.events import CallEnded, Report
@@ -41,6 +42,7 @@ _MOST_LINES = 500
 _PIECE = select.PIPE_BUF
 """Bytes that a pipe takes in one piece, whoever else writes into it (POSIX, write): several workers share one."""
 
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SENDER = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _CACHE_STATES = frozenset({"hit", "stale", "miss"})
@@ -76,7 +78,8 @@ class AccessLog:
     """Reports :class:`RequestFinished` for every request.
 
     It is reported when the answer is ready and before its first byte leaves, so that a caller who has the answer
-    finds it counted. Every request has an id from here on: the layers below find it in ``X-Request-Id``.
+    finds it counted. Every request has an id from here on: the layers below find it in ``X-Request-Id``. Every answer
+    gets it too, and ``Server-Timing``, the time since the request came.
     """
 
     def __init__(self, app: Application, report: Report) -> None:
@@ -85,12 +88,15 @@ class AccessLog:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         """Answer one request."""
-        started = time.perf_counter()
-        environ[REQUEST_ID] = request_id(environ.get(REQUEST_ID, ""))
-        CAUSE.set(environ[REQUEST_ID])
+        started = environ[STARTED] = time.monotonic()
+        given = environ.get(REQUEST_ID, "")
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
+        environ[REQUEST_ID] = request_id
+        CAUSE.set(request_id)
         seen: list[tuple[str, Headers]] = []
 
         def note(status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None) -> Write:
+            headers = [*headers, *_own_headers(request_id, started)]
             seen.append((status, headers))
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
@@ -98,11 +104,25 @@ class AccessLog:
             answer = self._app(environ, note)  # type: ignore[arg-type]  # typeshed's StartResponse is not a plain function
         except BaseException:
             # Above everything that turns exceptions into answers: the connection ends without one.
-            self._report(_finished(environ, "500 ", [], time.perf_counter() - started))
+            self._report(_finished(environ, "500 ", [], time.monotonic() - started))
             raise
-        status, headers = (answer.status, answer.own) if isinstance(answer, PrebuiltResponse) else seen[-1]
-        self._report(_finished(environ, status, headers, time.perf_counter() - started))
+        if isinstance(answer, PrebuiltResponse):
+            answer.own.extend(_own_headers(request_id, started))
+            seen.append((answer.status, answer.own))
+        self._report(_finished(environ, *seen[-1], time.monotonic() - started))
         return answer
+
+
+def _own_headers(request_id: str, started: float) -> tuple[tuple[str, str], tuple[str, str]]:
+    timing = f"total;dur={(time.monotonic() - started) * 1000:.1f}"
+    return ("X-Request-Id", request_id), ("Server-Timing", timing)
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    # It has to be different, not secret. Written as a UUID (RFC 9562, version 4), which tells it from a token.
+    digits = f"{getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def _finished(environ: WSGIEnvironment, status: str, headers: Headers, seconds: float) -> RequestFinished:

@@ -49,9 +49,7 @@ class AllowedNetworks:
         """Answer one request."""
         if environ.get("PATH_INFO") in OPEN_PATHS or IN_PROCESS in environ or self._allows(environ):
             return self._app(environ, start_response)
-        refusal = problem(403, "calls are not taken from this address")
-        refusal.headers["X-Request-Id"] = environ.get("HTTP_X_REQUEST_ID", "")
-        return refusal(environ, start_response)
+        return problem(403, "calls are not taken from this address")(environ, start_response)
 
     def _allows(self, environ: WSGIEnvironment) -> bool:
         address = caller_address(environ, self._hops)

@@ -21,8 +21,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from proxy.api.responses import new_request_id
-from proxy.middleware.access_log import EventLog, RequestFinished
+from proxy.middleware.access_log import EventLog, RequestFinished, new_request_id
 from proxy.server import draining
 from proxy.server.plain_gets import REQUEST_SECONDS, Handover, Listener, PlainGets
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.api.responses import freshness_headers
 from proxy.cache import Entry, Freshness, Lifetimes, Pace, State
 
 FETCHED = 1_000_000.0
@@ -45,7 +44,7 @@ def test_without_a_stale_phase_an_entry_lives_as_long_as_it_is_fresh() -> None:
 
 def test_the_age_of_an_answer_counts_from_when_it_was_confirmed() -> None:
     confirmed = POLICY.freshness(replace(ENTRY, confirmed_at=FETCHED + 50), State.HIT)
-    headers = dict(freshness_headers(confirmed, FETCHED + 51))
+    headers = dict(confirmed.headers(FETCHED + 51))
     assert (headers["Age"], headers["Cache-Control"]) == ("1", "private, max-age=1")
 
 
@@ -71,7 +70,7 @@ def test_an_entry_from_a_machine_whose_clock_is_a_little_ahead_is_fresh(ahead: f
 @pytest.mark.parametrize(("jump", "max_age"), [(-3600, 2), (-1, 2), (0, 2), (1, 1), (2, 0), (302, 0)])
 def test_max_age_is_never_more_than_the_configured_freshness(jump: int, max_age: int) -> None:
     freshness = POLICY.freshness(ENTRY, State.HIT)
-    assert dict(freshness_headers(freshness, FETCHED + jump))["Cache-Control"] == f"private, max-age={max_age}"
+    assert dict(freshness.headers(FETCHED + jump))["Cache-Control"] == f"private, max-age={max_age}"
 
 
 def test_without_reviews_an_entry_that_can_be_confirmed_is_stale_for_the_second_half_of_its_life() -> None:

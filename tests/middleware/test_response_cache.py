@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.api.responses import SOURCES, TAKES_PREBUILT, PrebuiltResponse, Sources
+from proxy.api.responses import SOURCES, TAKES_PREBUILT, Application, PrebuiltResponse, Sources
 from proxy.cache import Freshness, State
 from proxy.clock import Now
+from proxy.events import unheard
+from proxy.middleware.access_log import AccessLog
 from proxy.middleware.response_cache import CachedResponse, HeaderFields, RequestKey, ResponseCache, ResponseStore
 
 if TYPE_CHECKING:
@@ -200,7 +202,7 @@ def response_cache(app: App, deadline_seconds: float = 10, now: Now = time.time)
 
 
 def ask(
-    wsgi: ResponseCache, secret: str = "s", method: str = "GET", path: str = "/v1/reviews", **more: str
+    wsgi: Application, secret: str = "s", method: str = "GET", path: str = "/v1/reviews", **more: str
 ) -> tuple[str, dict[str, str], bytes]:
     told: list[tuple[str, dict[str, str]]] = []
 
@@ -224,12 +226,13 @@ def test_an_exact_repeat_does_not_reach_the_app() -> None:
     assert [ask(wsgi)[1]["X-Cache"], ask(response_cache(App()))[1]["X-Cache"]] == ["hit", "miss"]
 
 
-def test_each_answer_has_its_own_request_id() -> None:
-    wsgi = response_cache(App())
+def test_each_answer_has_its_own_request_id_and_timing() -> None:
+    wsgi = AccessLog(response_cache(App()), unheard)
     assert ask(wsgi, HTTP_X_REQUEST_ID="mine-1")[1]["X-Request-Id"] == "mine-1"
     assert ask(wsgi, HTTP_X_REQUEST_ID="mine-2")[1]["X-Request-Id"] == "mine-2"
     own = [ask(wsgi, HTTP_X_REQUEST_ID=given)[1]["X-Request-Id"] for given in ("", "", "not fit\r\nto be shown")]
     assert len({*own, "not fit\r\nto be shown"}) == 4
+    assert ask(wsgi)[1]["Server-Timing"].startswith("total;dur=")
 
 
 @pytest.mark.parametrize("change", [{"secret": "t"}, {"method": "POST"}, {"method": "HEAD"}, {"path": "/healthz"}])
@@ -341,7 +344,7 @@ def test_a_product_that_changes_while_its_answer_is_made_leaves_no_answer_behind
     assert ask(wsgi)[2] == b"2"
 
 
-def together(wsgi: ResponseCache, app: App, many: int = 20) -> list[tuple[str, dict[str, str], bytes]]:
+def together(wsgi: Application, app: App, many: int = 20) -> list[tuple[str, dict[str, str], bytes]]:
     """Ask ``many`` times while the app is held up, and let it answer once all have come."""
     app.may_answer.clear()
     with ThreadPoolExecutor(many) as pool:
@@ -352,7 +355,7 @@ def together(wsgi: ResponseCache, app: App, many: int = 20) -> list[tuple[str, d
 
 
 def test_those_who_ask_at_once_share_one_answer_with_headers_of_their_own() -> None:
-    wsgi = response_cache(app := App())
+    wsgi = AccessLog(response_cache(app := App()), unheard)
     answers = together(wsgi, app)
     assert app.asked == 1
     assert {(status, body, headers["X-Cache"]) for status, headers, body in answers} == {("200 OK", b"1", "miss")}
@@ -434,7 +437,7 @@ def test_who_asks_after_a_change_does_not_share_what_was_begun_before_it() -> No
 
 
 def test_a_server_that_takes_whole_answers_gets_the_same_in_one_piece() -> None:
-    wsgi = response_cache(App())
+    wsgi = AccessLog(response_cache(App()), unheard)
     status, headers, body = ask(wsgi, HTTP_X_REQUEST_ID="mine")
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/reviews", "QUERY_STRING": "sku=A", "HTTP_X_API_KEY": "s"}
     whole = wsgi({**environ, "HTTP_X_REQUEST_ID": "mine", TAKES_PREBUILT: True}, _never)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _BODY = Path(os.environ["BENCH_BODY"]).read_bytes()
-_LENGTH = (("Content-Length", str(len(_BODY))),)
+_LENGTH = [("Content-Length", str(len(_BODY)))]
 _COMMON = b"Content-Type: application/json\r\n"
 _HEADERS = (("Content-Type", "application/json"), ("Content-Length", str(len(_BODY))))
 
