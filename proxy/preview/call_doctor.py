@@ -56,7 +56,11 @@ _SECONDS = {
     "h": 3600,
     "hour": 3600,
     "hours": 3600,
+    "d": 86400,
+    "day": 86400,
+    "days": 86400,
 }
+_LONGEST = 14_400  # Braze: four hours
 _EXAMPLE = "https://reviews.example.com/v1/reviews?sku={{event_properties.${item_sku} | url_param_escape}}"
 
 
@@ -104,6 +108,11 @@ class _Call:
     def _address(self, words: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Look at the address and return the words after it."""
         start, end = words[0]
+        if self._covered[start:end].lower() == "content" and len(words) > 1:
+            # {% connected content … %}, whose first word has been put right already
+            self._note("address", start, "connected_content is one word.", "Take it out", (start, words[1][0], ""))
+            start, end = words[1]
+            words = words[1:]
         if glued := _OPTION.search(self._covered, start + 8, end):
             self._note(
                 "option",
@@ -139,6 +148,7 @@ class _Call:
                     f"Write {right}",
                     (start + match.start(), start + match.end(), right),
                 )
+        self._parameters(start, end)
         covered = self._covered[start:end]
         marks = [match.start() for match in re.finditer(r"\?", covered)]
         if len(marks) > 1:
@@ -167,6 +177,34 @@ class _Call:
                 (start + match.start(), start + match.end(), "&"),
             )
         return words[after:]
+
+    def _parameters(self, start: int, end: int) -> None:
+        """Look at what is given in the address."""
+        url = self._text[start:end]
+        rules: tuple[tuple[str, str | Callable[[re.Match[str]], str], str], ...] = (
+            (
+                r"=(['\"])([^'\"&{}]*)\1(?=&|$)",
+                r"=\2",
+                "The value stands in quotes, and they become a part of it: write {right}.",
+            ),
+            (r"(?<=\w),(?=&|$)", "", "A comma stands behind the last value, as if one more followed: take it out."),
+            (r";(?=\w+=)", "&", "Parameters are parted by &, not by ;: write &."),
+            (
+                r"(?<=[?&])stars(?:>=?|=>=?|=)\s*([1-4])(?:\+|(?<=>[1-4])|(?<=>=[1-4]))",
+                lambda m: f"stars={','.join(str(star) for star in range(int(m[1]), 6))}",
+                "stars= takes each number of stars: write {right}.",
+            ),
+        )
+        for pattern, written, message in rules:
+            for match in re.finditer(pattern, url):
+                right = match.expand(written) if isinstance(written, str) else written(match)
+                self._note(
+                    "address",
+                    start + match.start(),
+                    message.format(right=right.lstrip("=")),
+                    f"Write {right.lstrip('=')}" if right else "Take it out",
+                    (start + match.start(), start + match.end(), right),
+                )
 
     def _quotes(self, url: str, start: int, end: int) -> None:
         if url[0] in "'\"":
@@ -212,6 +250,17 @@ class _Call:
                 at += 1
             elif not text.startswith(":"):
                 plain = text.lstrip("-").strip(",;")
+                before = words[at - 3 : at - 1]
+                if len(before) == 2 and self._word(before[0]) == ":save" and self._word(before[1]) == "as":
+                    self._note(
+                        "option",
+                        start,
+                        f":save takes the name alone: write :save {plain}.",
+                        f"Write :save {plain}",
+                        (*before[1], ""),
+                        (before[1][1], start, ""),
+                    )
+                    continue
                 if plain not in OPTIONS:
                     self._note(
                         "option",
@@ -389,6 +438,7 @@ class _Call:
                 found = re.fullmatch(r"(\d+)\s*([a-z]*)", right.lower())
                 if "{{" not in right:
                     seconds = int(found[1]) * _SECONDS.get(found[2], 1) if found else 300
+                    seconds = min(seconds, _LONGEST) if found and found[2] else seconds
                     right = str(seconds)
             case "method":
                 if "{{" not in right and right.lower() not in ("get", "post"):
@@ -435,6 +485,17 @@ _TAKES = {
     "method": "get or post",
 }
 _ADDRESS = (
+    (r"^(https?:/+)(?:https?:/+)+", r"\1", "The address begins twice with https://: write it once."),
+    (
+        r"(?<=[=/,])\$\{\s*(event_properties|custom_attribute|api_trigger_properties|context)\.([^{}]+?)\s*\}",
+        r"{{\1.${\2}}}",
+        "{found} has its braces in the wrong places and would be sent as it is: write {right}.",
+    ),
+    (
+        r"(?<=[=/,])(\w+\.\$\{[^{}]+\})(?!\})",
+        r"{{\1}}",
+        "{found} stands without its outer braces and would be sent as it is: write {right}.",
+    ),
     (
         r"^['\"]?(?!https?://|\{\{)(?:htt?p?s?:?[/\\]{0,2}(?=[\w-]+\.)|//)?(?=[\w-]+(?:\.[\w-]+)+[/:?])",
         "https://",

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from proxy.preview.braze import CallRecord, Channel
 from proxy.preview.call_tag import CallTag, call_tags
-from proxy.preview.findings import Edit, Finding, line_at, markups, without_unread
+from proxy.preview.findings import Edit, Finding, Markup, line_at, markups, without_unread
 
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[0-9a-fA-F]+|[a-zA-Z]{2,8}\d?);")
 _HTML_TAG = re.compile(
@@ -41,7 +41,8 @@ _ALWAYS_NEW_NAMES = (
     "_",
 )
 _DISCLOSED = re.compile(
-    r"showing (?:only )?our|only .{0,24}star reviews|selected reviews|our latest reviews", re.IGNORECASE
+    r"showing (?:only )?our|only .{0,24}star reviews|selected reviews|our latest reviews|chosen by their stars",
+    re.IGNORECASE,
 )
 _INVITES = re.compile(
     r"\b(?:write|leave|share|post|add)\s+(?:us\s+)?(?:a|your)\s+review\b|\brate (?:us|your)\b|\breview "
@@ -102,6 +103,7 @@ def examine(part: Part) -> list[Finding]:
     checks = (
         *(_calls, _too_large, _disclosure, _leftovers, _whole_objects, _invitation, _pictured_stars),
         *((_links,) if part.is_html else (_html_in_text, _costly_characters)),
+        *(_chosen_in_liquid, _calls_in_loop, _markdown),
     )
     return [finding for check in checks for finding in check(part)]
 
@@ -116,6 +118,37 @@ def links(part: Part) -> Iterator[Finding]:
     """Return the links and pictures of an e-mail that lead nowhere."""
     if part.is_html:
         yield from _links(part)
+
+
+def blank(template: str) -> Finding:
+    """Tell of a message that has words for some people only."""
+    last = next(reversed(list(markups(template))), None)
+    message = "For this person nothing is left of the message: say what they get, or that they get nothing, "
+    message += "with {% else %}{% abort_message('nothing to say') %}."
+    if (
+        last is None
+        or last.name not in ("endif", "endunless", "endcase")
+        or "{% else" in template[: last.start][-400:]
+    ):
+        return Finding("blank", 1, message)
+    edit = Edit(last.start, last.start, "{% else %}{% abort_message('nothing to say') %}")
+    return Finding("blank", line_at(template, last.start), message, "Send nothing then", (edit,))
+
+
+def without_answer(template: str, calls: Sequence[CallRecord]) -> Iterator[Finding]:
+    """Tell of calls whose failure leaves holes in the message."""
+    failed = {call.line for call in calls if not call.succeeded}
+    for tag in call_tags(template):
+        if (
+            tag.line in failed
+            and tag.path in _IN_HTML
+            and tag.value("on_error") is None
+            and "retry" not in tag.options
+        ):
+            message = "For “Trustpilot is down” the message has holes where the answer should stand: ask with "
+            message += f"on_error=empty, and show it only {{% if {tag.variable}.found %}}."
+            edits = (tag.with_parameter("on_error", "empty"),)
+            yield Finding("no-answer", tag.line, message, "Ask with on_error=empty", edits)
 
 
 def examine_row(parts: Iterable[tuple[str, Part]]) -> Iterator[tuple[str, Finding]]:
@@ -135,6 +168,39 @@ def examine_row(parts: Iterable[tuple[str, Part]]) -> Iterator[tuple[str, Findin
         "and it goes out without what comes last: ask for all products in one call, /v1/products?skus=A,B,C."
     )
     yield name, Finding("calls-in-a-row", call.line, message, "Ask for all in one call", edits)
+
+
+def _calls_in_loop(part: Part) -> Iterator[Finding]:
+    """Tell of a call that is made again for each item of a list."""
+    open_loops: list[Markup] = []
+    tags = {tag.start: tag for tag in part.tags}
+    for markup in markups(part.template):
+        if markup.name == "for":
+            open_loops.append(markup)
+        elif markup.name == "endfor" and open_loops:
+            open_loops.pop()
+        tag = tags.get(markup.start)
+        if (
+            not tag
+            or not open_loops
+            or len(set(part.rendered(tag))) < 2
+            or len(set(part.rendered(tag))) >= _MANY_CALLS
+        ):
+            continue
+        loop = re.fullmatch(r"\s*(\w+)\s+in\s+(.+?)\s*", open_loops[-1].inner)
+        message = "The loop makes a call for each item, one after the other: ask for all products in one call, "
+        message += "/v1/products?skus=A,B,C, and loop over its products."
+        edits: tuple[Edit, ...] = ()
+        if loop and tag.path == "/v1/reviews" and len(re.findall(rf"\b{loop[1]}\b", part.template)) == 2:
+            listed = f"{{{{{loop[2]} | join: ',' | url_param_escape}}}}"
+            asked = part.template[tag.start : tag.end].replace(str(tag.value("sku")), listed)
+            asked = asked.replace("/v1/reviews?sku=", "/v1/products?skus=").replace(
+                f":save {tag.variable}", ":save asked"
+            )
+            head = open_loops[-1]
+            written = f"{asked}{{% for {tag.variable} in asked.products %}}"
+            edits = (Edit(head.start, head.end, written), Edit(tag.start, tag.end, ""))
+        yield Finding("calls-in-a-row", tag.line, message, "Ask for all in one call", edits)
 
 
 def _one_call(part: Part) -> tuple[Edit, ...]:
@@ -159,6 +225,7 @@ def _calls(part: Part) -> Iterator[Finding]:
     for tag in part.tags:
         yield from _address(part, tag)
         yield from _secrets(part, tag)
+        yield from _assigned_secret(part, tag)
         yield from _kept_errors(tag)
     saved: dict[str, CallTag] = {}
     for tag in part.tags:
@@ -305,7 +372,26 @@ def _is_secret(value: str) -> bool:
     return len(rest) >= 4 and not _STANDS_FOR_ONE.fullmatch(rest)
 
 
+def _assigned_secret(part: Part, tag: CallTag) -> Iterator[Finding]:
+    """Tell of a secret that is set above and named in the headers."""
+    for name in re.findall(r"\{\{\s*(\w+)\s*\}\}", tag.options.get("headers", (0, 0, ""))[2]):
+        pattern = rf"\{{%-?\s*assign\s+{name}\s*=\s*(['\"])((?:(?!\1).)+)\1\s*-?%\}}"
+        if (given := re.search(pattern, part.template)) and _is_secret(given[2]):
+            message = "A secret stands in the message, where everybody who may read it reads it: store it in Braze "
+            message += "(Settings, Connected Content) and name it, :auth_credentials reviews_proxy."
+            edits = (
+                Edit(*given.span(), ""),
+                tag.without_option("headers"),
+                tag.with_option(":auth_credentials reviews_proxy"),
+            )
+            line = line_at(part.template, given.start())
+            yield Finding("secret", line, message, "Name the stored one", edits)
+
+
 def _kept_errors(tag: CallTag) -> Iterator[Finding]:
+    if "no_cache" in tag.options:
+        message = "With :no_cache each recipient costs a call, and reviews change slowly: leave it out."
+        yield Finding("never-cached", tag.line, message, "Leave :no_cache out", (tag.without_option("no_cache"),))
     seconds = tag.value("cache_max_age") or ""
     if tag.value("on_error") == "empty" and seconds.isdecimal() and int(seconds) > 300:
         message = (
@@ -369,6 +455,26 @@ def _disclosure(part: Part) -> Iterator[Finding]:
             yield Finding("no-disclosure", tag.line, message, "Say which reviews are shown", (edit,))
 
 
+_BY_STARS = re.compile(r"\.stars\s*(?:>=?|==)\s*[2-5]|where:\s*['\"]stars['\"]\s*,\s*[1-5]")
+
+
+def _chosen_in_liquid(part: Part) -> Iterator[Finding]:
+    """Tell of reviews that the template itself chooses by their stars."""
+    chosen = _BY_STARS.search(without_unread(part.template))
+    if not chosen or not re.search(r"\.content\b", part.template):
+        return
+    if _DISCLOSED.search(part.output) or re.search(r"summary\.stars", part.template[: chosen.end()][-40:]):
+        return
+    edit, written = _disclosing(part, "Only some of our reviews are shown, chosen by their stars.")
+    message = (
+        "The template leaves reviews out by their stars and does not say so, which Trustpilot’s guidelines and the "
+    )
+    message += (
+        f"law of many countries ask for: ask with stars=4,5 and print the answer’s disclosure, or write: {written}"
+    )
+    yield Finding("no-disclosure", line_at(part.template, chosen.start()), message, "Say so", (edit,))
+
+
 def _disclosing(part: Part, text: str) -> tuple[Edit, str]:
     """Return the edit that prints which reviews are shown, after the last of them, and what it prints."""
     loop = re.search(r"\{%-?\s*for\s+\w+\s+in\s+([\w.\[\]]+)\.reviews\b", part.template)
@@ -412,9 +518,12 @@ def _leftovers(part: Part) -> Iterator[Finding]:
         yield Finding("liquid-shown", line_at(part.template, at), message, "Take raw out", edits)
     literal = part.literal()
     for match in re.finditer(
-        r"\b(?:lorem ipsum|TODO|TBD|XXXX*)\b|\[(?:link|name|product|text|insert [^\]]*)\]", literal, re.IGNORECASE
+        r"\b(?:lorem ipsum|TODO|TBD|XXXX*|TEST(?: TEST)+|please ignore|do not send)\b"
+        r"|\[(?:link(?!\]\()|name|product|text|insert [^\]]*)\]",
+        literal,
+        re.IGNORECASE,
     ):
-        if match.group().islower() and not match.group().startswith(("lorem", "[")):
+        if match.group().islower() and not match.group().startswith(("lorem", "[", "please", "do not")):
             continue
         message = (
             f"“{match.group()}” is a note for whoever writes the message, and customers would read it: take it out."
@@ -422,6 +531,23 @@ def _leftovers(part: Part) -> Iterator[Finding]:
         yield Finding(
             "placeholder", line_at(part.template, match.start()), message, "Take it out", (Edit(*match.span(), ""),)
         )
+
+
+_MARKDOWN = re.compile(r"\*\*(?P<bold>[^*\n]+)\*\*|\[(?P<text>[^\]\n]+)\]\((?P<link>https?://[^)\s]+)\)")
+
+
+def _markdown(part: Part) -> Iterator[Finding]:
+    """Tell of Markdown, which no channel reads."""
+    found = list(_MARKDOWN.finditer(part.literal()))
+    if not found:
+        return
+    html_of = {"bold": "<b>{bold}</b>", "link": '<a href="{link}">{text}</a>'}
+    text_of = {"bold": "{bold}", "link": "{text}: {link}"}
+    forms = html_of if part.is_html else text_of
+    edits = [Edit(*m.span(), forms["bold" if m["bold"] else "link"].format(**m.groupdict())) for m in found]
+    message = f"{found[0].group()} is Markdown, and customers would read it as it stands: write {edits[0].text}."
+    line = line_at(part.template, found[0].start())
+    yield Finding("html-shown", line, message, "Write it without Markdown", tuple(edits))
 
 
 def without_html_unseen(output: str) -> str:
@@ -543,6 +669,7 @@ def _links(part: Part) -> Iterator[Finding]:
         message = f"Mail clients leave <{match[1].lower()}> out of an e-mail, or refuse the whole of it: take it out."
         edit = Edit(*match.span(), "")
         yield Finding("not-in-mail", line_at(part.template, match.start()), message, "Take it out", (edit,))
+    yield from _addresses(part, literal)
     empty = list(_ATTRIBUTE.finditer(part.output))
     for tag, name in dict.fromkeys((match[1].lower(), match[2].lower()) for match in empty):
         yield from _empty(part, literal, tag, name)
@@ -556,6 +683,43 @@ def _links(part: Part) -> Iterator[Finding]:
             message,
             "Take the link off",
             _unlinked(part.template, match.start()),
+        )
+
+
+_TARGET = re.compile(r"<(img|a)\b[^<>]*?\b(?:src|href)\s*=\s*([\"'])\s*([^\"'<>]+?)\s*\2", re.IGNORECASE)
+_FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|webp|html?|svg)$", re.IGNORECASE)
+_HOST = re.compile(r"(?:www\.)?[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?=[/?#:]|$)", re.IGNORECASE)
+
+
+def _addresses(part: Part, literal: str) -> Iterator[Finding]:
+    """Tell of pictures and links whose address no mail program can follow."""
+    for match in _TARGET.finditer(part.output):
+        tag, address = match[1].lower(), match[3]
+        what = "picture" if tag == "img" else "link"
+        if re.match(r"[A-Za-z]:\\|file:|\\\\", address):
+            said, right = (
+                f"a {what} on your own computer, which nobody else sees: upload it, and write its https address",
+                "",
+            )
+        elif slashes := re.match(r"(https?):(?!//)[/\\]*(?=\w)", address):
+            said, right = "short of a slash", f"{slashes[1]}://{address[slashes.end() :]}"
+        elif re.match(r"https?://\S*\s", address):
+            said, right = "an address with a space in it", re.sub(r"\s+", "%20", address)
+        elif re.match(r"[a-z][a-z0-9+.-]*:(?!\d)|[#\[]|//", address, re.IGNORECASE):
+            continue
+        elif (host := _HOST.match(address)) and not _FILE_NAME.search(host[0]):
+            said, right = "an address without https://, which leads nowhere from an e-mail", f"https://{address}"
+        else:
+            said, right = (
+                "no whole address, and an e-mail belongs to no site: write https:// and the host before it",
+                "",
+            )
+        at = literal.find(address)
+        edits = (Edit(at, at + len(address), right),) if right and at >= 0 else ()
+        line = line_at(part.template, at) if at >= 0 else 1
+        more = f": write {right}." if right else "."
+        yield Finding(
+            "bad-address", line, f"The {what} {address[:60]} is {said}{more}", "Write the whole address", edits
         )
 
 
@@ -608,6 +772,8 @@ def _unlinked(template: str, start: int) -> tuple[Edit, ...]:
 
 
 def _html_in_text(part: Part) -> Iterator[Finding]:
+    if not _ENTITY.search(part.output):
+        yield from _html_answers(part)
     literal = part.literal()
     where = "This is plain text" if part.channel is Channel.EMAIL else f"A {part.channel.value} message is plain text"
     for pattern, what in ((_ENTITY, "entity"), (_HTML_TAG, "tag")):
@@ -622,6 +788,11 @@ def _html_in_text(part: Part) -> Iterator[Finding]:
                 "html-shown", line_at(part.template, written[0].start()), message, "Write plain text", edits
             )
             continue
+        if fragments := [t for t in part.tags if t.path == "/v1/fragment" and t.value("channel") != "text"]:
+            message = f"{where}, and customers would read the HTML of /v1/fragment: ask with channel=text."
+            edits = tuple(tag.with_parameter("channel", "text") for tag in fragments)
+            yield Finding("html-shown", fragments[0].line, message, "Ask with channel=text", edits)
+            return
         tags = [tag for tag in part.tags if tag.path in _IN_HTML and tag.value("format") != "text"]
         escapes = list(re.finditer(r"\s*\|\s*(?:escape|escape_once|h)\b(?=\s*(?:\||-?\}\}))", part.template))
         if escapes and what == "entity":
@@ -649,6 +820,22 @@ def _html_in_text(part: Part) -> Iterator[Finding]:
             )
         elif not escapes:
             yield _stripped(part, shown.group(), where)
+
+
+def _html_answers(part: Part) -> Iterator[Finding]:
+    """Tell of texts that come spelt for HTML, whatever characters this product's reviews have."""
+    for tag in part.tags:
+        name = re.escape(tag.variable)
+        is_printed = re.search(rf"\b{name}\b|\bfor\b", part.template) and re.search(
+            r"\{\{[^{}]*\.(?:content|author|reply)\b", part.template
+        )
+        if tag.path in ("/v1/reviews", "/v1/products") and tag.value("format") != "text" and is_printed:
+            message = (
+                "The reviews come spelt for HTML (&amp; for &), which customers of this channel would read: ask "
+            )
+            message += "the proxy for plain text with format=text."
+            edit = tag.with_parameter("format", "text")
+            yield Finding("html-shown", tag.line, message, "Ask with format=text", (edit,))
 
 
 def _stripped(part: Part, shown: str, where: str) -> Finding:

@@ -333,6 +333,10 @@ def _braces(draft: Draft) -> None:
         text, [*done, *((m.start, m.end) for m in markups(text)), *(m.span() for m in _NOT_TEXT.finditer(text))]
     )
     _filters_outside(draft, text, done)
+    for markup in markups(text):
+        if markup.name and text.startswith("}", markup.end):
+            message = f"One }} too many stands behind {_short(text[markup.start : markup.end])}: take it out."
+            draft.note("braces", markup.end, message, "Take it out", Edit(markup.end, markup.end + 1, ""))
     for match in _OTHER_BRACES.finditer(rest):
         name = next(filter(None, match.groups()))
         written = f"{{{{${{{name}}}}}}}"
@@ -576,6 +580,10 @@ def _inside(draft: Draft) -> None:
                 examine_loop(draft, markup)
             case "assign" | "echo":
                 examine_assignment(draft, markup, names)
+            case "abort_message" if bare := re.search(r"\(\s*([^\s'\"{}()][^'\"{}()]*?)\s*\)", markup.inner):
+                edit = Edit(markup.at + bare.start(1), markup.at + bare.end(1), f"'{bare[1]}'")
+                message = f"The reason of abort_message stands in quotes: write abort_message('{bare[1]}')."
+                draft.note("quotes", edit.start, message, "Write it in quotes", edit)
             case "capture" | "case" | "when":
                 examine_word(draft, markup)
 

@@ -479,7 +479,7 @@ def _made(draft: Draft, markup: Markup) -> bool:
         texts = ",".join(item.strip().strip("'\"") for item in items[1].split(","))
         written = f"{{% assign {name} = '{texts}' | split: ',' %}}"
         said = "Liquid makes a list out of a text"
-    elif value.startswith("{") and ":" in code and "'" not in value:
+    elif re.match(r'\{\s*"', value) and "'" not in value:
         written = f"{{% assign {name} = '{value}' | json_parse %}}"
         said = "Liquid makes an object out of a text"
     elif yes := re.fullmatch(r"(.+?)\s+if\s+(.+?)(?:\s+else\s+(.+))?", value):
@@ -572,7 +572,7 @@ def examine_output(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         )
         return
     words = re.fullmatch(r"\s*([A-Za-z]+(?: [A-Za-z]+)+)\s*(\|.*)?-?", markup.inner, re.DOTALL)
-    if words and not set(words[1].split()) & {*FILTERS, "or", "and", "contains"}:
+    if words and not set(words[1].split()[1:]) & {*FILTERS, "or", "and", "contains"}:
         name = words[1].lower().replace(" ", "_")
         message = f"{words[1]} has a space, and no braces of its own: write ${{{name}}}."
         edit = Edit(markup.at + words.start(1), markup.at + words.end(1), f"${{{name}}}")
@@ -648,6 +648,12 @@ def _quotes(draft: Draft, markup: Markup) -> bool:
             "Write double quotes",
             Edit(at + inside.start(), at + inside.end(), written),
         )
+        return True
+    mixed = re.search(r"(['\"])([^'\"|]*)(['\"])(?=\s*-?$)", inner)
+    if mixed and mixed[1] != mixed[3] and inner.count("'") == inner.count('"') == 1:
+        message = f"A text opened with {mixed[1]} is closed with {mixed[3]}: write {mixed[1]}{mixed[2]}{mixed[1]}."
+        edit = Edit(at + mixed.start(3), at + mixed.end(3), mixed[1])
+        draft.note("quotes", edit.start, message, f"Write {mixed[1]} at both ends", edit)
         return True
     rest = re.sub(r"'[^']*'|\"[^\"]*\"", "", inner)
     for quote in "'\"":
@@ -854,7 +860,7 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         _rule(
             r"\$(?=[A-Za-z_])(\w+)(?:\}(?=\}\}|\s*$))?",
             lambda m: m[1] if re.search(rf"assign\s+\$?{m[1]}\s*=", draft.text) else f"${{{m[1]}}}",
-            "Braze has no {found}: write {plain}.",
+            "The name after a $ stands in braces: write {plain}.",
             "Write the braces",
         ),
         _rule(
@@ -862,6 +868,12 @@ def examine_names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
             lambda m: f"[{m[1]}]",
             "An item of a list is written with its number in brackets: {plain}.",
             "Write brackets",
+        ),
+        _rule(
+            r"(?<=\bforloop\.)(?:idx|i|counter|count|number|position)\b",
+            "index",
+            "forloop has no {found}: write forloop.index.",
+            "Write index",
         ),
         _rule(r"[$#]\s+\{|#\{", "${", "$ and {{ belong together: write ${{.", "Write ${"),
         _rule(
@@ -946,7 +958,8 @@ def _apply(draft: Draft, rule: Rule, code: str, inner: str, at: int, kind: str =
         return
     edits = []
     for match in found:
-        plain = make if isinstance(make, str) else make(match)
+        # What stands in quotes is blank in the code, and is written again.
+        plain = make if isinstance(make, str) else make(pattern.match(inner, match.start()) or match)
         edits.append(Edit(at + match.start(), at + match.end(), plain))
     first = inner[found[0].start() : found[0].end()].strip()
     draft.note(kind, edits[0].start, message.format(found=first, plain=edits[0].text), fix, *edits)

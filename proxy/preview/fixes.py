@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from urllib.parse import quote
 
 from proxy.preview.call_tag import CallTag, call_tags
-from proxy.preview.findings import Edit, Finding, markups
+from proxy.preview.findings import Edit, Finding, line_at, markups
 
 PARAMETERS = (
     *("sku", "skus", "product_url", "stars", "language", "limit", "sort", "min_chars", "max_chars", "max_age_days"),
@@ -47,9 +47,33 @@ def fixed(kind: str, line: int, message: str, template: str, host: str) -> Findi
     edits: Sequence[Edit] = ()
     if kind == "unescaped-text":
         fix, edits = _escaping(tag, message, template)
+    elif kind in ("compared", "whole-list"):
+        fix, edits = _by_value(kind, line, message, template)
     elif tag is not None:
         fix, edits, more = _of_call(kind, tag, message, template, host)
     return Finding(kind, line, f"{message}{more}", fix, tuple(edits))
+
+
+def _by_value(kind: str, line: int, message: str, template: str) -> tuple[str, Sequence[Edit]]:
+    """Return the edits for a value that is a list, a number or a yes where a text was expected."""
+    name = message.partition(" is ")[0]
+    on_line = [m for m in markups(template) if line_at(template, m.start) <= line <= line_at(template, m.end)]
+    for markup in on_line:
+        at = markup.at
+        if kind == "whole-list" and markup.is_output and name in markup.inner:
+            end = at + len(markup.inner.rstrip(" -"))
+            return "Add | join: ', '", [Edit(end, end, " | join: ', '")]
+        sides = re.search(rf"({re.escape(name)}\}}*)(\s*)(==|!=)\s*((['\"])(.*?)\5)", markup.inner)
+        if kind == "compared" and sides:
+            operator, text = (at + sides.start(3), at + sides.end(3)), (at + sides.start(4), at + sides.end(4))
+            if "is a list" in message:
+                if sides[3] == "!=":
+                    return "", ()
+                return "Write contains", [Edit(*operator, "contains" if sides[2] else " contains")]
+            is_no = sides[6].lower() in ("no", "false", "nein", "0")
+            right = ("false" if is_no else "true") if "true or false" in message else sides[6]
+            return f"Write {right}", [Edit(*text, right)]
+    return "", ()
 
 
 def _of_call(kind: str, tag: CallTag, message: str, template: str, host: str) -> tuple[str, Sequence[Edit], str]:

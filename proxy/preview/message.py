@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from proxy.preview import checks, doctor, unfilled
@@ -22,7 +22,8 @@ from proxy.preview.braze import (
     render,
 )
 from proxy.preview.builder import HOST
-from proxy.preview.findings import Draft, Finding, applied
+from proxy.preview.call_tag import call_tags
+from proxy.preview.findings import Draft, Edit, Finding, applied
 from proxy.preview.fixes import distinct, fixed
 from proxy.preview.people import RECIPIENTS, CannedTransport, Recipient, profile_of
 from proxy.settings import Credential
@@ -118,6 +119,8 @@ def preview(message: Message, transport: Transport, caller: Credential, host: st
     state, reason = _outcome(message.channel, looked)
     if state == "ready":
         room.look_at_all(looked, people)
+    elif state == "blank" and not looked["body"].findings:
+        looked["body"].findings.append(checks.blank(message.body))
     mistakes = {part: distinct(one.findings) for part, one in looked.items()}
     found = [finding.shown(part) for part, findings in mistakes.items() for finding in findings]
     rendered = {part: one.rendering for part, one in looked.items() if one.rendering}
@@ -193,6 +196,9 @@ class _Room:
             (one.line, "url-characters") for one in before if one.kind == "address"
         }
         escaped = {one.line for one in found if one.kind == "url-characters"}
+        named = {one.line for one in found if one.kind == "secret"}
+        # Where a stored credential takes a secret's place, the refusal needs no second one.
+        found = [replace(one, edits=()) if one.kind == "problem" and one.line in named else one for one in found]
         return [
             one
             for one in found
@@ -217,10 +223,27 @@ class _Room:
                 "Write words that always stand."
             )
             title.findings.append(Finding("blank-title", 1, message))
+        self._across_parts(looked)
         for one in people:
             for part, findings in one["_findings"].items():
                 known = {(finding.line, finding.kind) for finding in looked[part].findings}
                 looked[part].findings += [f for f in findings if (f.line, f.kind) not in known]
+
+    def _across_parts(self, looked: dict[str, _Looked]) -> None:
+        """Tell of an answer that another part of the message has saved: each part is rendered by itself."""
+        for name, one in looked.items():
+            for at, finding in enumerate(one.findings):
+                root = re.match(r"nothing is called (\w+)", finding.message)
+                for other in looked.values() if root and finding.kind == "came-up-empty" else ():
+                    tag = next((tag for tag in call_tags(other.template) if root and tag.variable == root[1]), None)
+                    if other is one or tag is None:
+                        continue
+                    message = (
+                        f"{tag.variable} is set in another part of the message, and each part is rendered by itself"
+                    )
+                    message += f": make the call in the {_PART_NAMES[name]} too."
+                    edit = Edit(0, 0, other.template[tag.start : tag.end])
+                    one.findings[at] = Finding(finding.kind, finding.line, message, "Make the call here too", (edit,))
 
     def recipient(self, recipient: Recipient) -> dict[str, Any]:
         """Return what one of the five gets, as JSON."""
@@ -237,10 +260,10 @@ class _Room:
                 continue
             if one.rendering.aborted is not None:
                 break
-            one.findings = [
-                *checks.links(self._part(part, template, one.rendering)),
-                *_unfilled(template, one.rendering).findings,
-            ]
+            found = _unfilled(template, one.rendering)
+            one.findings = [*checks.links(self._part(part, template, one.rendering)), *found.findings]
+            if recipient.answer == "down" and any(empty["kind"] == "output" for empty in found.rest):
+                one.findings += checks.without_answer(template, one.rendering.calls)
         state, reason = _outcome(self._message.channel, looked)
         shown_parts = dict.fromkeys(("title", "preheader", "body"), "")
         shown_parts |= {part: one.rendering.output for part, one in looked.items() if one.rendering}
@@ -253,9 +276,26 @@ class _Room:
             "verdict": "yellow" if state == "ready" and any(notes.values()) else _VERDICTS.get(state, "red"),
             "reason": reason or next((finding.message for found in notes.values() for finding in found), ""),
             **shown_parts,
-            "_findings": {part: [f for f in found if _concerns_all(f)] for part, found in notes.items()},
+            "_findings": {part: self._of_all(recipient, found) for part, found in notes.items()},
         }
         return shown | ({"frame": in_frame(shown_parts["body"])} if self._message.channel.is_html else {})
+
+    def _of_all(self, recipient: Recipient, findings: list[Finding]) -> list[Finding]:
+        """Return what one of the five would see that is the message's own mistake."""
+        reached = {"email": "email_address", "sms": "phone_number"}.get(self._message.channel.value, "")
+        everybody = f"\\$\\{{(?:user_id|{reached})\\}} is not set"
+        kept = []
+        for one in findings:
+            message = one.message
+            if one.kind == "came-up-empty":
+                if not recipient.is_known and ("for this person" not in message or re.match(everybody, message)):
+                    continue
+                message = message.replace("is not set for this person", "is not set for everybody")
+                if recipient.is_known and (one.edits == () or recipient.answer == "full"):
+                    continue
+                message = f"For “{recipient.label}”: {message}" if recipient.is_known else message
+            kept.append(replace(one, message=message))
+        return kept
 
     def _render(
         self, part: str, template: str, given: Profile, transport: Transport, cache: MemoryAnswers
@@ -278,11 +318,7 @@ def _unfilled(template: str, rendering: Rendering) -> unfilled.Unfilled:
     return unfilled.examine(template, rendering.empties, has_failed_calls=has_failed_calls)
 
 
-def _concerns_all(finding: Finding) -> bool:
-    """Tell whether what one of the five would see is the message's mistake: a dead link, or a name left out."""
-    return finding.kind == "empty-link" or (finding.kind == "came-up-empty" and "for this person" in finding.message)
-
-
+_PART_NAMES = {"title": "subject or title", "preheader": "preheader", "body": "body"}
 _VERDICTS = {"ready": "green", "aborted": "yellow"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from proxy.preview.braze import Empty
@@ -99,6 +100,20 @@ def _output(seen: Unfilled, empty: Empty, template: str) -> None:
         edits: tuple[Edit, ...] = (Edit(at, at, f" | default: '{word}'"),)
         seen.findings.append(Finding("came-up-empty", empty.line, message, f"Write default: '{word}'", edits))
         return
+    if late := _set_later(seen, empty, markup, template):
+        seen.findings.append(late)
+        return
+    name = re.fullmatch(r"\w+", empty.expression)
+    if name and empty.message.startswith("nothing is called") and name[0] not in names_set(template):
+        right = f"event_properties.${{{name[0]}}}"
+        at = markup.at + markup.inner.index(name[0])
+        message = (
+            f"nothing is called {name[0]}, and the message has a hole there: Braze’s values are written ${{…}}, "
+            f"custom_attribute.${{…}} or {right}."
+        )
+        edit = Edit(at, at + len(name[0]), right)
+        seen.findings.append(Finding("came-up-empty", empty.line, message, f"Write {right}", (edit,)))
+        return
     written = template[markup.start : markup.end]
     asked = f"{{{{{empty.expression}}}}}" if "${" in empty.expression else empty.expression
     shown_if = f"{{% if {asked} != blank %}}"
@@ -106,6 +121,20 @@ def _output(seen: Unfilled, empty: Empty, template: str) -> None:
     message += f"{shown_if}{written}{{% endif %}}."
     edits = (Edit(markup.start, markup.start, shown_if), Edit(markup.end, markup.end, "{% endif %}"))
     seen.findings.append(Finding("came-up-empty", empty.line, message, "Show it only where there is one", edits))
+
+
+def _set_later(seen: Unfilled, empty: Empty, markup: Markup, template: str) -> Finding | None:
+    """Tell of an answer that is read before the call that brings it."""
+    root = re.split(r"[.\[$]", empty.expression)[0]
+    tag = next((tag for tag in call_tags(template) if tag.variable == root), None)
+    if tag is None or tag.start < markup.start:
+        return None
+    before = next((m.start for m in markups(template) if re.search(rf"\b{root}\b", m.inner)), markup.start)
+    edits = Edit(before, before, template[tag.start : tag.end]), Edit(tag.start, tag.end, "")
+    message = f"{root} is read before the call that saves it: put the call before it."
+    if any(one.message == message for one in seen.findings):
+        return Finding("came-up-empty", empty.line, message)
+    return Finding("came-up-empty", empty.line, message, "Move the call up", edits)
 
 
 def _nowhere(empty: Empty, template: str) -> Finding:
@@ -128,6 +157,9 @@ def _asks_for_nothing(empty: Empty, template: str) -> bool:
 
 def _attribute(expression: str, own: frozenset[str], template: str) -> str | None:
     """Return how Braze writes what a plain word was meant to be."""
+    if braced := re.fullmatch(r"\$\{(\w+)\}", expression):
+        name = _OTHER_NAMES.get(braced[1], "") or next(iter(get_close_matches(braced[1], _ATTRIBUTES, 1, 0.85)), "")
+        return f"${{{name}}}" if name and name != braced[1] and braced[1] not in _ATTRIBUTES else None
     if not re.fullmatch(r"\w+", expression) or expression in own:
         return None
     for match in re.finditer(r"(?:\w+\.)?\$\{([^{}]+)\}", template):
@@ -141,7 +173,9 @@ def _renamed(empty: Empty, nearest: str, template: str) -> tuple[str, tuple[Edit
     markup = _markup(empty, template)
     if markup is None:
         return "", ()
-    at = markup.at + markup.inner.index(empty.expression)
+    at = markup.at + markup.inner.find(empty.expression)
+    if at < markup.at:
+        return "", ()
     end = at + len(empty.expression)
     braced = "${" in nearest and (template[at - 2 : at] != "{{" and not markup.is_output)
     written = f"{{{{{nearest}}}}}" if braced else nearest
@@ -150,7 +184,10 @@ def _renamed(empty: Empty, nearest: str, template: str) -> tuple[str, tuple[Edit
 
 def _markup(empty: Empty, template: str) -> Markup | None:
     """Return the tag or output that an expression stands in."""
-    pattern = re.compile(rf"(?<![\w.$])(?:{re.escape(empty.expression)})(?![\w\[])")
+    root, dot, rest = empty.expression.partition(".")
+    # A namespace that Braze has not is read with braces too.
+    braced = rf"|{re.escape(root)}\.\$\{{\s*{re.escape(rest)}\s*\}}" if dot and "$" not in empty.expression else ""
+    pattern = re.compile(rf"(?<![\w.$])(?:{re.escape(empty.expression)}{braced})(?![\w\[])")
     of_kind = {"output": ("",), "loop": ("for", "tablerow"), "condition": ("if", "unless", "elsif", "case", "when")}
     found = [
         markup

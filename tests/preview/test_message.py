@@ -19,7 +19,7 @@ TRUCK = {"event_properties": {"item_sku": "TRUCK-01"}}
 
 
 def test_a_message_with_a_review_is_ready(previewing: Previewing) -> None:
-    result = previewing.render(TAG + "{{product.reviews[0].content}}", data=TRUCK)
+    result = previewing.render(TAG + "{% if product.found %}{{product.reviews[0].content}}{% endif %}", data=TRUCK)
     assert (result["state"], result["mistakes"]) == ("ready", [])
     assert result["body"] == "Such a great toy truck, my kids really enjoy it!"
     assert result["frame"].endswith(result["body"])
@@ -107,6 +107,7 @@ def test_the_seeds_reviews_snippet_works_character_for_character(sandbox: Runnin
             result = proxy.render(REVIEWS + "{{result.productReviews[0].content | escape}}", data=TRUCK)
             sample = proxy.render(SAMPLE)
     assert result["body"].strip() == "Such a great toy truck, my kids really enjoy it!"
-    # What it does not do, and Trustpilot or Braze wants: escape the SKU, and say that only five stars are shown.
-    assert [mistake["kind"] for mistake in result["mistakes"]] == ["not-escaped", "no-disclosure"]
+    # What it does not do, and Trustpilot or Braze wants: escape the SKU, say that only five stars are shown, and ask
+    # whether there is a review.
+    assert [mistake["kind"] for mistake in result["mistakes"]] == ["not-escaped", "no-disclosure", "came-up-empty"]
     assert (sample["body"], sample["calls"]) == (SAMPLE, [])

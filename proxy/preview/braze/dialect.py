@@ -1,5 +1,6 @@
 """Liquid as Braze runs it: python-liquid's parser, with Ruby's way of printing, comparing, looking up and looping."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TextIO
 
@@ -31,9 +32,10 @@ from liquid.expression import Expression
 from liquid.token import TOKEN_OUTPUT, Token
 
 from proxy.preview.braze import ruby, rules
-from proxy.preview.braze.bounds import BoundReachedError
+from proxy.preview.braze.bounds import BoundReachedError, line_of
 from proxy.preview.braze.context import BrazeContext, braze
-from proxy.preview.braze.empties import Missing
+from proxy.preview.braze.empties import Missing, shown
+from proxy.preview.braze.mistakes import Mistake, MistakeKind
 from proxy.preview.braze.objects import Placeholder
 
 _OPERATORS: Mapping[type[Expression], str] = {
@@ -67,6 +69,9 @@ class Comparison(Expression):
         is_asking = any(isinstance(side, (Nil, Empty, Blank)) for side in (self.left, self.right))
         for side, value in ((self.left, left), (self.right, right)):
             _note_condition(context, side, value, expected=is_asking)
+        if self.operator in ("==", "!="):
+            self._note_kinds(context, self.left, ruby.plain(left), self.right, ruby.plain(right))
+            self._note_kinds(context, self.right, ruby.plain(right), self.left, ruby.plain(left))
         if isinstance(left, Placeholder) or isinstance(right, Placeholder):
             # It is something, and nobody knows what.
             return self.operator == "!="
@@ -80,6 +85,30 @@ class Comparison(Expression):
                     return ruby.ordered(left, self.operator, right)
         except LiquidTypeError as err:
             raise LiquidTypeError(err.message, token=self.token) from err
+
+    def _note_kinds(
+        self, context: RenderContext, path: Expression, value: object, other: Expression, text: object
+    ) -> None:
+        """Tell of a value that is compared with a written text and never is one."""
+        if (
+            not isinstance(path, Path)
+            or not isinstance(other, StringLiteral)
+            or not isinstance(text, str)
+            or not text
+        ):
+            return
+        name = shown(_names(path, context))
+        match value:
+            case list():
+                said = f"{name} is a list, which equals no text: write {name} contains '{text}'"
+            case bool():
+                said = f"{name} is true or false, never a text: write {name} == true"
+            case int() | float() if re.fullmatch(r"-?\d+(?:\.\d+)?", text):
+                said = f"{name} is a number here, which equals no text: write {text} without quotes"
+            case _:
+                return
+        line = line_of(self.token.source, self.token.start_index)
+        braze(context).mistakes.append(Mistake(MistakeKind.COMPARED, line, f"{said}."))
 
     def children(self) -> list[Expression]:
         """Return the values compared, for the library's analysis of variables."""
@@ -138,9 +167,20 @@ class BrazeOutputNode(OutputNode):
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
         """Write the value's text, and note where there is none."""
-        text = ruby.output(self.expression.evaluate(context))
+        value = self.expression.evaluate(context)
+        text = ruby.output(value)
         if isinstance(self.expression, FilteredExpression) and isinstance(self.expression.left, Path):
             self._note(braze(context), self.expression.left, self.expression.filters or [], text)
+            items = ruby.plain(value)
+            if (
+                isinstance(items, list)
+                and len(items) > 1
+                and all(isinstance(item, (str, int, float)) for item in items)
+            ):
+                name = shown(_names(self.expression.left, context))
+                message = f"{name} is a list, and its items are printed with nothing between: add | join: ', '."
+                line = line_of(self.token.source, self.token.start_index)
+                braze(context).mistakes.append(Mistake(MistakeKind.WHOLE_LIST, line, message))
         return buffer.write(text)
 
     def _note(self, context: BrazeContext, path: Path, filters: list[Filter], text: str) -> None:

@@ -105,6 +105,10 @@ _COMMENT_EDGE = re.compile(r"\{%-?\s*(comment|endcomment)\b")
 _IN_EXPRESSION = re.compile(
     r"""'[^']*'|"[^"]*"|(?P<dot>\.)?\$\{(?P<name>[^{}|]*)(?P<filters>\|[^{}]*)?\}|(?<=\{\{)(?P<word>[\w.]+)\)\)|[{}]+"""
 )
+# Ruby reads of a condition's filters nothing: neither what they do nor what is compared behind them.
+_FILTERS = re.compile(
+    r"""(?P<kept>'[^']*'|"[^"]*"|\|\|)|\|(?:'[^']*'|"[^"]*"|(?!\b(?:and|or)\b)[^|])*""",
+)
 _KEEPS_ITS_TEXT = frozenset(
     {
         *("abort_message", "catalog_items", "catalog_selection_items", "connected_content", "message_extras"),
@@ -134,6 +138,8 @@ def tokenize(source: str, lexer: Callable[[str], Iterator[Token]]) -> Iterator[T
         value = token.value.translate(_UNCOVER)
         if token.kind == TOKEN_EXPRESSION and tag not in _KEEPS_ITS_TEXT:
             value = _looked_up(value, token.start_index, source, in_tag=bool(tag))
+            if tag in ("if", "elsif", "unless"):
+                value = _FILTERS.sub(lambda match: match["kept"] or " " * len(match.group()), value)
             # The library looks ahead to the end of the expression from each of these.
             work += (value.count("(") + value.count("[")) * len(value)
             if work > rules.EXPRESSION_WORK:

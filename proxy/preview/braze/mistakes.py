@@ -39,6 +39,8 @@ class MistakeKind(StrEnum):
     RETRY_NOT_AVAILABLE = "retry-not-available"
     UNESCAPED_TEXT = "unescaped-text"
     MESSAGE_EXTRAS = "message-extras"
+    COMPARED = "compared"
+    WHOLE_LIST = "whole-list"
 
 
 @dataclass(frozen=True, slots=True)

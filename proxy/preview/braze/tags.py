@@ -28,6 +28,8 @@ from proxy.preview.braze.objects import Placeholder
 NO_REASON = "{% abort_message %} called"
 
 _REASON = re.compile(r"""\(\s*(?:(?P<quote>['"])(?P<reason>.*?)(?P=quote))?\s*\)""", re.DOTALL)
+# Braze: Using catalogs, "Using Liquid if statements", has a reason without quotes.
+_BARE_REASON = re.compile(r"""\(\s*(?P<reason>[^\s'"{}()][^'"{}()]*?)\s*\)""")
 _SNIPPET = re.compile(r"""\s*(?P<quote>['"])(?P<snippet>[^'"]+)(?P=quote)\s*(?:,|with\b|for\b|$)""")
 
 
@@ -66,7 +68,7 @@ class AbortTag(Tag):
         token, written = _written(stream)
         if written is None:
             return AbortNode(token, NO_REASON)
-        match = _REASON.fullmatch(written.value)
+        match = _REASON.fullmatch(written.value) or _BARE_REASON.fullmatch(written.value)
         if match is None or "{{" in (match["reason"] or ""):
             raise LiquidSyntaxError(
                 "abort_message takes a reason in quotes, without Liquid: {% abort_message('no reviews') %}",
