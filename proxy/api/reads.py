@@ -315,9 +315,10 @@ def _batch(asked: Request) -> tuple[str, ...]:
         body = msgspec.json.decode(asked.get_data(), type=_Batch)
     except (msgspec.DecodeError, RecursionError):
         raise BadParameter("skus", None, f"takes a list of SKUs, up to {MOST_IN_BATCH}") from None
-    skus = tuple(dict.fromkeys(sku.strip() for sku in body.skus))
-    if not 1 <= len(skus) <= MOST_IN_BATCH:
+    # Counted as sent, before duplicates collapse: what a schema can say.
+    if not 1 <= len(body.skus) <= MOST_IN_BATCH:
         raise BadParameter("skus", None, f"takes a list of SKUs, up to {MOST_IN_BATCH}")
+    skus = tuple(dict.fromkeys(sku.strip() for sku in body.skus))
     for sku in skus:
         check_sku("skus", sku)
         if "," in sku:

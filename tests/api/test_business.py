@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -167,9 +168,10 @@ def test_batch_summaries_cost_one_call_and_are_trustpilots(sandbox: RunningSandb
             for body, kind in (
                 (b"{}", {"Content-Type": "application/json"}),
                 (b'{"skus": [""]}', {"Content-Type": "application/json"}),
+                (json.dumps({"skus": ["MUG-01"] * 101}).encode(), {"Content-Type": "application/json"}),
                 (b"{}", {"Content-Type": "text/plain"}),
             )
         ]
     assert [answer.json() for answer in answers] == [expected, expected]
     assert sandbox.calls() == {"batch_summaries": 2}
-    assert [answer.status_code for answer in bad] == [400, 400, 415]
+    assert [answer.status_code for answer in bad] == [400, 400, 400, 415]

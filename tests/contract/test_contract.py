@@ -30,7 +30,8 @@ def test_answers_are_as_openapi_says(sandbox: RunningSandbox, tmp_path: Path, *,
         report = tmp_path / "report.har"
         # Unsanitized: what is looked for in it must not be taken out before.
         command += ["--report-har-path", str(report), "--output-sanitize", "false"]
-        command += ["--continue-on-failure"] if THOROUGH else ["--phases", "examples,fuzzing"]
+        # The same few cases each time, so that a change of ours is what a red run is about.
+        command += ["--continue-on-failure"] if THOROUGH else ["--phases", "examples,fuzzing", "--seed", "20"]
         environment = {**os.environ, "CONTRACT_SECRET": SECRET, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)}
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200, check=False
