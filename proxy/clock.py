@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
+
+from msgspec import Struct
 
 Now = Callable[[], float]
 """Seconds since the epoch. Wall time, because copies are shared between processes and machines."""
@@ -128,8 +129,7 @@ PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
 """Of those who wait for what this thread or greenlet does."""
 
 
-@dataclass(frozen=True)
-class Deadline:
+class Deadline(Struct, frozen=True, gc=False):
     """A moment on the monotonic clock by which a request must be answered."""
 
     at: float

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Report = Callable[[object], None]
-"""Takes one event: a frozen dataclass of the room that reports it. Never raises, never waits."""
+"""Takes one event: a frozen struct of the room that reports it. Never raises, never waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class RedisFailed:
+class RedisFailed(Struct, frozen=True, gc=False):
     """A question to Redis failed; ``refused``: Redis answered, with an error. Here, as Redis serves several rooms."""
 
     refused: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FileFailed:
+class FileFailed(Struct, frozen=True, gc=False):
     """The SQLite file could not be used. ``kind``: ``full``, ``locked``, ``damaged`` or ``other``."""
 
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallStarted:
+class CallStarted(Struct, frozen=True, gc=False):
     """A request to Trustpilot is being sent."""
 
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
+class CallEnded(Struct, frozen=True, gc=False):
     """A request was answered or given up. ``outcome`` is the status, or the name of the error in lower case."""
 
     kind: str
@@ -40,27 +37,23 @@ class CallEnded:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class CallNotMade:
+class CallNotMade(Struct, frozen=True, gc=False):
     """A call was wanted and not made. ``reason``: ``paused``, ``budgetspent`` or ``busy``."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerMalformed:
+class AnswerMalformed(Struct, frozen=True, gc=False):
     """A 200 could not be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewsDropped:
+class ReviewsDropped(Struct, frozen=True, gc=False):
     """So many reviews of one answer could not be read."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerTurned:
+class BreakerTurned(Struct, frozen=True, gc=False):
     """The circuit breaker opened or closed."""
 
     is_open: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
@@ -57,8 +56,7 @@ class Read(NamedTuple):
     deadline: Deadline
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A 200, as a small WSGI application: what Flask too takes for an answer."""
 
     headers: list[tuple[str, str]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from proxy.cache import Freshness
 
@@ -48,8 +49,7 @@ Application = Callable[["WSGIEnvironment", "StartResponse"], "Iterable[bytes] | 
 """A WSGI application that may return a :class:`PrebuiltResponse` to a server that takes one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Struct, frozen=True):
     """What an answer was made from: the products, as surrogate keys, and their freshness."""
 
     surrogate_keys: tuple[str, ...]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 from cachetools import LRUCache
+from msgspec import Struct
 
 from proxy.cache.entry import Key
 from proxy.clock import Now
@@ -16,8 +16,7 @@ BACKOFF_SECONDS = 1.0
 _PRODUCTS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a fetch failed, and until when its key is left alone. ``answers``: who has no entry gets it too."""
 
     error: Exception

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.cache.backoff import BACKOFF_SECONDS, Backoff
 from proxy.cache.entry import Entry, Key
@@ -16,8 +18,7 @@ from proxy.cache.tiered import Tiered
 from proxy.clock import TRIES_OUT, Deadline, Now, Priority, Spawn
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """What a fetch brought: the bytes to cache, and whether they hold anything for the product."""
 
     value: bytes
@@ -26,8 +27,7 @@ class Fetched:
     """What the bytes were made from, so that who waits for them in this process need not read them again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cached:
+class Cached(Struct, frozen=True):
     """What to answer with."""
 
     value: bytes
@@ -36,8 +36,7 @@ class Cached:
     """What the bytes were made from, where they were fetched just now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Updated:
+class Updated(Struct, frozen=True):
     """What to cache in place of an entry. ``refresh``: serve it as stale, so that the next read has it fetched."""
 
     value: bytes
@@ -216,7 +215,7 @@ class Cache:
                 raise
             entry = Entry(fetched.value, fetched.found, self._now())
             lock.commit(entry)
-            return replace(self._cached(entry, State.MISS), source=fetched.source)
+            return Cached(entry.value, self._lifetimes.freshness(entry, State.MISS), fetched.source)
 
         return self._group.do(key, work)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 _VERSION = b"\x02"
 """Counted up when the meaning of the bytes, or of the values inside, changes: older ones are then misses."""
@@ -24,8 +25,7 @@ class Key(NamedTuple):
     part: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, gc=False):
     """What a fetch brought, and when. Moments are seconds since the epoch."""
 
     value: bytes

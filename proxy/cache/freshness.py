@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from msgspec import Struct
+
 from proxy.cache.entry import Entry
 
 _CONFIRMED_SECONDS = 400 * 86_400.0
@@ -26,8 +28,7 @@ class State(IntEnum):
 _WORDS = {state: state.name.lower() for state in State}
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(Struct, frozen=True, gc=False):
     """The state, age and remaining freshness of an answer. Moments are seconds since the epoch."""
 
     state: State

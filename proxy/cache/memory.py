@@ -6,11 +6,10 @@ import math
 import sys
 import threading
 import time
-import uuid
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from typing import Generic, TypeVar
 
 from cachetools import Cache, LRUCache, TLRUCache
@@ -187,6 +186,8 @@ def days_use(days: Mapping[int, int], window: Window, now: float) -> Use:
     counted = {day: calls for day, calls in days.items() if day > today - length}
     used = sum(counted.values())
     over, frees_in = used - window.calls, 0.0
+    if over < 0:
+        return Use(window, used, frees_in)
     for day in sorted(counted):
         if over < 0:
             break
@@ -211,6 +212,7 @@ class MemoryBackend:
         self._locks: TLRUCache[str, tuple[str, float]] = _kept(_RECORDS, clock)
         self._calls = CallLog()
         self._generation = 0
+        self._tokens = count()
         self._changes: deque[Change] = deque(maxlen=CHANGES_REMEMBERED)
         self._cursor = 0
 
@@ -265,7 +267,7 @@ class MemoryBackend:
         with self._lock:
             if name in self._locks:
                 return None
-            lock = Lock(name, uuid.uuid4().hex)
+            lock = Lock(name, str(next(self._tokens)))
             self._locks[name] = (lock.token, ttl)
             return lock
 
@@ -313,7 +315,12 @@ class MemoryBackend:
             if not calls or any(use.used + calls > use.window.calls for use in uses):
                 return Usage(counted=False, uses=uses)
             self._calls.add(now, now, calls, by_day=by_day)
-            return Usage(counted=True, uses=tuple(self._calls.use(window, now) for window in windows))
+            return Usage(counted=True, uses=tuple(self._after(use, calls, now) for use in uses))
+
+    def _after(self, use: Use, calls: int, now: float) -> Use:
+        """Return ``use`` once so many more ``calls`` are logged: only of a full window more has to be found out."""
+        used = use.used + calls
+        return use._replace(used=used) if used < use.window.calls else self._calls.use(use.window, now)
 
     def changes(self, since: int) -> Changes:
         if since == self._cursor:

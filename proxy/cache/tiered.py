@@ -13,10 +13,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from cachetools import TTLCache
+from msgspec.structs import replace
 
 from proxy.cache.backend import Backend, BackendDown, Change, Lock
 from proxy.cache.entry import BadEnvelope, Entry, Key, pack, unpack

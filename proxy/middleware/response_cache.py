@@ -14,10 +14,12 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.api.responses import (
     SOURCES,
@@ -121,8 +123,7 @@ class HeaderFields(NamedTuple):
         return cls(pairs, written(pairs))
 
 
-@dataclass(frozen=True, slots=True)
-class CachedResponse:
+class CachedResponse(Struct, frozen=True):
     """A response without how fresh it is by now."""
 
     status: str

@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import msgspec
@@ -182,18 +181,19 @@ class Indexed(Struct, frozen=True, array_like=True, gc=False):
         if review.stars not in _RATINGS:
             raise ValueError("a review has 1 to 5 stars")
         # Also where written `5.0`, as in Trustpilot's own samples.
-        review.stars = int(review.stars)
+        review.stars = stars = int(review.stars)
         try:
             moment = review.moment
         except OverflowError as error:
             raise ValueError("a date out of range") from error
+        language, attachments = review.language, review.attachments
         return cls(
             review.id or None,
-            review.stars,
+            stars,
             len(clean(review.content)),
-            (review.language or "").lower(),
+            language.lower() if language else "",
             moment.timestamp() if moment else UNDATED,
-            any(attachment.pictures for attachment in review.attachments) if review.attachments else False,
+            any(attachment.pictures for attachment in attachments) if attachments else False,
         )
 
 
@@ -238,7 +238,7 @@ class Page(Struct, frozen=True, array_like=True):
         """Return the page of reviews that are indexed already."""
         index, raw = [review for review, _ in items], [raw for _, raw in items]
         dates = [review.written for review in index if review.written != UNDATED]
-        newest_first = all(newer >= older for newer, older in pairwise(dates))
+        newest_first = dates == sorted(dates, reverse=True)
         oldest = min(dates, default=float("inf"))
         return cls(complete, dropped, index, raw, newest_first, max(dates, default=UNDATED), oldest)
 

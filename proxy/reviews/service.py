@@ -9,6 +9,8 @@ from enum import Enum
 from itertools import chain
 from typing import Generic, TypeVar
 
+from msgspec import structs
+
 from proxy.cache import Cache, DeadlinePassed, Freshness, Lookup, State
 from proxy.clock import Deadline, Now
 from proxy.reviews.answers import (
@@ -460,7 +462,7 @@ class ProductReviews:
             joined = joined.with_(part)
         if whole:
             return joined
-        return replace(joined, state=max(joined.state, State.STALE), fresh_until=self._now())
+        return structs.replace(joined, state=max(joined.state, State.STALE), fresh_until=self._now())
 
 
 def _lists(pages: PageLoader, selection: Selection, deadline: Deadline) -> list[tuple[str, Filter]]:

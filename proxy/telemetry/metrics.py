@@ -84,6 +84,7 @@ class Metrics:
         self._stale_age = histogram("stale_age_seconds", "Age of the copies served stale.", AGES)
         self._calls = Counter("ccproxy_upstream_calls", "Calls to Trustpilot.", ["kind", "outcome"], registry=own)
         self._call_seconds = histogram("upstream_seconds", "How long they took.", SECONDS, "kind")
+        self._calls_by, self._call_seconds_by = cache(self._calls.labels), cache(self._call_seconds.labels)
         self._in_flight = gauge("upstream_in_flight", "Calls under way.", "livesum")
         reasons = ("paused", "budgetspent", "busy")
         self._not_made = counter("upstream_not_made", "Calls wanted and not made.", reason=reasons)
@@ -152,8 +153,8 @@ class Metrics:
                 self._in_flight.inc()
             case CallEnded():
                 self._in_flight.dec()
-                self._calls.labels(event.kind, event.outcome).inc()
-                self._call_seconds.labels(event.kind).observe(event.seconds)
+                self._calls_by(event.kind, event.outcome).inc()
+                self._call_seconds_by(event.kind).observe(event.seconds)
             case Validated():
                 self._validated.labels("confirmed").inc(event.confirmed)
                 self._validated.labels("changed").inc(event.products - event.confirmed)

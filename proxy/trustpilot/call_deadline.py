@@ -6,17 +6,20 @@ Socket timeouts start anew with every byte, so they do not hold against a peer t
 from __future__ import annotations
 
 import heapq
+import io
 import os
 import select
 import socket
 import threading
 import time
+from http.client import HTTPConnection as PlainConnection
+from http.client import HTTPResponse, IncompleteRead, LineTooLong, UnknownProtocol
 from itertools import count
 from typing import Any, Self
 
 import urllib3
 from gevent.monkey import get_original
-from requests import PreparedRequest, Response
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -121,10 +124,93 @@ class DeadlineSweeper:
             self._runs = False
 
 
+_LONGEST_LINE, _MOST_FIELDS = 65_536, 100
+"""Of an answer's head, as http.client has it."""
+
+_NO_BODY = frozenset({204, 304})
+
+
+class Answer(HTTPResponse):
+    """An answer as http.client reads it, but for its head: that is read there as a mail's is, for 100 µs.
+
+    It has as much of the face of urllib3's as its pool and :class:`~proxy.trustpilot.transport.Transport` look at.
+    """
+
+    headers: Any
+    """By names in lower case; of a field that came twice the first counts."""
+    version_string = "HTTP/1.1"
+    _pool: Any = None
+    _connection: Any = None
+
+    def begin(self) -> None:
+        """Read the head."""
+        status = 100
+        while status == 100:
+            version, status, self.reason = self._read_status()  # type: ignore[attr-defined]  # http.client's
+            fields = self._fields()
+        if not version.startswith(("HTTP/1.", "HTTP/0.9")):
+            raise UnknownProtocol(version)
+        self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        self.code = self.status = status
+        self.headers = self.msg = fields  # type: ignore[assignment]  # http.client only calls `get`
+        self.chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        length = fields.get("content-length", "")
+        self.length = int(length) if length.isdecimal() and not self.chunked else None
+        if status in _NO_BODY:
+            self.length = 0
+        closes: bool = self._check_close()  # type: ignore[attr-defined]  # http.client's
+        self.will_close = closes or not (self.chunked or self.length is not None)
+
+    def _fields(self) -> dict[str, str]:
+        fields: dict[str, str] = {}
+        for _ in range(_MOST_FIELDS + 1):
+            line = self.fp.readline(_LONGEST_LINE + 1)
+            if len(line) > _LONGEST_LINE:
+                raise LineTooLong("header line")
+            if line in (b"\r\n", b"\n", b""):
+                return fields
+            name, _, value = line.decode("latin-1").partition(":")
+            fields.setdefault(name.strip().lower(), value.strip())
+        raise LineTooLong("head")
+
+    @property
+    def length_remaining(self) -> int | None:
+        """Return how many bytes of the body are not read yet, ``None`` where nobody knows."""
+        return self.length
+
+    def read(self, amt: int | None = None, decode_content: bool = False) -> bytes:  # noqa: FBT001, FBT002  # urllib3's
+        """Return the body, ``amt`` bytes at most. Raises ``HTTPException`` or urllib3's ``HTTPError``."""
+        body = super().read(amt)
+        if self.length and (amt is None or len(body) < amt):
+            raise IncompleteRead(body, self.length)
+        coding = self.headers.get("content-encoding") if decode_content else None
+        if coding is None:
+            return body
+        # urllib3 knows all codings, and to stop unpacking at so many bytes.
+        packed = urllib3.HTTPResponse(io.BytesIO(body), {"content-encoding": coding}, preload_content=False)
+        return packed.read(amt, decode_content=True)
+
+    def close(self) -> None:
+        """Give the connection back to its pool, closed where something of the answer is left on it."""
+        is_whole = self.isclosed()
+        super().close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if not is_whole:
+                connection.close()
+            self._pool._put_conn(connection)
+
+
 class _Abortable:
-    """Tells the current call's deadline which socket the call uses, as soon as there is one."""
+    """Tells the current call's deadline which socket the call uses, as soon as there is one.
+
+    A request leaves and an answer comes without what urllib3 looks after in either for any caller.
+    """
 
     sock: Any
+    timeout: Any
+    response_class: Any = Answer
 
     @property
     def is_connected(self) -> bool:
@@ -157,6 +243,20 @@ class _Abortable:
             deadline.stands(self.sock)
         super().putrequest(*args, **kwargs)  # type: ignore[misc]  # as above
 
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **_: Any) -> None:
+        """Send a request whose headers are complete."""
+        if self.sock is not None:
+            self.sock.settimeout(self.timeout)
+        self.putrequest(method, url, skip_accept_encoding=True)
+        for name, value in headers.items():
+            PlainConnection.putheader(self, name, value)  # type: ignore[arg-type]  # mixed into one
+        self.endheaders(body)  # type: ignore[attr-defined]  # http.client's
+
+    def getresponse(self) -> Any:
+        """Return the answer, an :class:`Answer`, once its head is there."""
+        self.sock.settimeout(self.timeout)
+        return PlainConnection.getresponse(self)  # type: ignore[arg-type]  # as above
+
 
 def _deadline() -> CallDeadline | None:
     deadline: CallDeadline | None = getattr(_current, "deadline", None)
@@ -186,20 +286,12 @@ class AbortableAdapter(HTTPAdapter):
     """requests' adapter, over connections that a :class:`CallDeadline` can abort.
 
     Without what costs much and nobody needs: a host's pool is found once, and of an answer only its status, its
-    headers and the stream of its body are kept.
+    headers and its body are kept.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         self._pools: dict[str, Any] = {}
         super().__init__(**kwargs)
-
-    def get_connection_with_tls_context(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Any:
-        """Return the pool of the connections to the request's host, which always takes the same way."""
-        host = "/".join((request.url or "").split("/", 3)[:3])
-        pool = self._pools.get(host)
-        if pool is None:
-            pool = self._pools[host] = super().get_connection_with_tls_context(request, *args, **kwargs)
-        return pool
 
     def send(
         self,
@@ -209,30 +301,34 @@ class AbortableAdapter(HTTPAdapter):
         verify: bool | str = True,  # noqa: FBT001, FBT002  # as above
         cert: Any = None,
         proxies: Any = None,
-    ) -> Response:
-        """Send ``request``: where no proxy is in between, straight through its host's pool and with its errors."""
+    ) -> Any:
+        """Send ``request``: where no proxy is in between, straight through its host's pool and with its errors.
+
+        Returns an :class:`Answer`, or urllib3's own.
+        """
         if proxies:
             return super().send(request, stream, timeout, verify, cert, proxies)
-        pool = self.get_connection_with_tls_context(request, verify)
-        self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # the library's
-        response = pool.urlopen(
+        scheme, _, host, path = f"{request.url}/".split("/", 3)
+        pool: Any = self._pools.get(scheme + host)
+        if pool is None:
+            # It always takes the same way.
+            pool = self._pools[scheme + host] = self.get_connection_with_tls_context(request, verify)
+            self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # the library's
+        return pool.urlopen(
             request.method,
-            request.path_url,
+            f"/{path[:-1]}",
             body=request.body,
             headers=request.headers,
             redirect=False,
-            preload_content=not stream,
+            preload_content=False,
             decode_content=False,
             retries=self.max_retries,
             timeout=urllib3.Timeout(*timeout),
         )
-        return self.build_response(request, response)
 
-    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        """Return an answer without cookies, encoding and history."""
-        response = Response()
-        response.status_code, response.raw, response.headers = resp.status, resp, resp.headers
-        return response
+    def build_response(self, req: PreparedRequest, resp: Any) -> Any:
+        """Return the answer as it is: requests would add cookies, an encoding and a history."""
+        return resp
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools of direct connections."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cachetools import LRUCache
+from msgspec import Struct
 
 from proxy.clock import Now
 from proxy.events import BreakerTurned, Report, unheard
@@ -48,8 +49,7 @@ _ASKS_FOR_QUIET = (RateLimited, Refused, TurnedAway)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """Names what is called: the kind of call, for which products of which business unit."""
 
     business_unit: str

@@ -185,6 +185,8 @@ class Quota:
         return [self._own.use(window, self._clock()) for window in self._windows]
 
     def _limited(self, window: Window, priority: Priority, reserve: int = 0) -> Window:
+        if priority is Priority.FOREGROUND and not reserve:
+            return window
         share = 1.0 if priority is Priority.FOREGROUND else BACKGROUND_SHARE
         return window._replace(calls=max(0, math.floor(window.calls * share) - reserve))
 

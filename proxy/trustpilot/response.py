@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from proxy.trustpilot.errors import Failing, NotFound, RateLimited, Refused, Rejected, TurnedAway
 
@@ -16,9 +17,8 @@ LONGEST_RETRY_AFTER_SECONDS = 3600
 FIREWALL = "Trustpilot's firewall turns this proxy away with 403"
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole answer. Header names are case-insensitive."""
+class Response(Struct, frozen=True):
+    """A whole answer. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -27,14 +27,14 @@ class Response:
     @property
     def retry_after(self) -> int | None:
         """``Retry-After`` in seconds."""
-        return retry_after_seconds(self.headers.get("Retry-After"))
+        return retry_after_seconds(self.headers.get("retry-after"))
 
     @property
     def is_firewall_page(self) -> bool:
         """Whether a 403 is a page for people. The API's own is JSON; see :class:`TurnedAway`."""
         if self.status != 403:
             return False
-        return "html" in self.headers.get("Content-Type", "").lower() or self.body.lstrip().startswith(b"<")
+        return "html" in self.headers.get("content-type", "").lower() or self.body.lstrip().startswith(b"<")
 
     def raise_for_status(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from http.client import HTTPException
 from importlib.metadata import version
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
@@ -12,7 +13,6 @@ from urllib.request import getproxies_environment
 
 import requests
 import urllib3
-from requests.structures import CaseInsensitiveDict
 
 from proxy.events import CallEnded, CallStarted, Report, unheard
 from proxy.trustpilot.call_deadline import AbortableAdapter, DeadlineSweeper
@@ -37,6 +37,9 @@ _HEADERS = {
     "User-Agent": f"connected-content-proxy/{version('connected-content-proxy')}",
     "Accept-Encoding": "gzip, deflate",
 }
+
+
+_FAILED = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError)
 
 
 class Transport:
@@ -86,16 +89,16 @@ class Transport:
     def _send(self, request: requests.PreparedRequest, seconds: float) -> Response:
         with self._deadlines.after(seconds) as deadline:
             try:
-                response = self._adapter.send(
+                answer = self._adapter.send(
                     request,
                     stream=True,
                     timeout=(seconds, seconds),
                     verify=self._certificates,
                     proxies=self._proxies.for_url(request.url or ""),
                 )
-                with response:
-                    body = response.raw.read(MAX_BODY_BYTES + 1, decode_content=True)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                with answer:
+                    body = answer.read(MAX_BODY_BYTES + 1, decode_content=True)
+            except _FAILED as error:
                 # Before the connection stood nothing was sent. After it, even a reset may come after the request was
                 # read.
                 received = deadline.connected
@@ -107,7 +110,7 @@ class Transport:
                 raise TimedOut("Trustpilot did not answer in time", received=True)
         if len(body) > MAX_BODY_BYTES:
             raise Malformed("Trustpilot's answer was too large", received=True)
-        return Response(response.status_code, response.headers, body)
+        return Response(answer.status, answer.headers, body)
 
 
 def kind_of(url: str) -> str:
@@ -128,7 +131,7 @@ def _prepared(method: str, url: str, headers: Mapping[str, str], data: bytes | N
     # By hand: the URL is encoded already, and requests would take both apart and put them together for each call.
     request = requests.PreparedRequest()
     request.method, request.url, request.body = method, url, data
-    request.headers = CaseInsensitiveDict({**_HEADERS, **headers})
+    request.headers = {**_HEADERS, **headers}  # type: ignore[assignment]  # nobody looks for one in another case
     if data is not None:
         request.headers["Content-Length"] = str(len(data))
     return request

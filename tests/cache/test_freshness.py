@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.cache import Entry, Freshness, Lifetimes, Pace, State
 
@@ -106,7 +107,7 @@ def test_while_the_plan_is_short_everything_lasts_longer() -> None:
 
 
 def test_an_entry_is_kept_for_longer_where_a_whole_shop_may_be_confirmed() -> None:
-    confirms = replace(POLICY, confirms=True)
+    confirms = dataclasses.replace(POLICY, confirms=True)
     assert (POLICY.kept_until(ENTRY), POLICY.kept_until(NOTHING)) == (FETCHED + 60, FETCHED + 5)
     assert confirms.kept_until(ENTRY) > FETCHED + 3600
     assert confirms.kept_until(NOTHING) == FETCHED + 5

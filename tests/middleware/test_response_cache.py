@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.api.responses import SOURCES, TAKES_PREBUILT, Application, PrebuiltResponse, Sources
 from proxy.cache import Freshness, State

@@ -260,7 +260,7 @@ def test_an_answer_may_be_packed(upstream: Upstream) -> None:
     upstream.answers, upstream.headers = [(200, gzip.compress(b"plain"))], {"Content-Encoding": "gzip"}
     events: list[object] = []
     response = Transport(timeout=10, concurrency=1, report=events.append).send(
-        "POST", f"{upstream.url}/reviews", headers={"X-A": "b", "user-agent": "own"}, data=b"four"
+        "POST", f"{upstream.url}/reviews", headers={"X-A": "b", "User-Agent": "own"}, data=b"four"
     )
     assert (response.status, response.body, response.headers["content-encoding"]) == (200, b"plain", "gzip")
     [asked] = upstream.asked

@@ -16,7 +16,7 @@ from proxy.trustpilot.errors import (
 )
 from proxy.trustpilot.response import Response
 
-HTML = {"Content-Type": "Text/HTML; charset=utf-8"}
+HTML = {"content-type": "Text/HTML; charset=utf-8"}
 
 
 def _raised(status: int, headers: dict[str, str] | None = None, body: bytes = b"{}") -> TrustpilotError:
@@ -53,13 +53,13 @@ def test_a_status_becomes_an_error_that_says_when_to_ask_again(
 ) -> None:
     error = _raised(status)
     assert (type(error), str(error), error.retry_after, error.retry_after_header) == (kind, message, 30, None)
-    error = _raised(status, {"Retry-After": "77"})
+    error = _raised(status, {"retry-after": "77"})
     assert (type(error), error.retry_after, error.retry_after_header) == (kind, 77, 77)
 
 
-@pytest.mark.parametrize(("headers", "body"), [(HTML, b""), ({}, b" \n<html>"), ({"Content-Type": "x"}, b"<")])
+@pytest.mark.parametrize(("headers", "body"), [(HTML, b""), ({}, b" \n<html>"), ({"content-type": "x"}, b"<")])
 def test_a_403_that_is_a_page_comes_from_the_firewall(headers: dict[str, str], body: bytes) -> None:
-    error = _raised(403, {**headers, "Retry-After": "77"}, body)
+    error = _raised(403, {**headers, "retry-after": "77"}, body)
     assert (type(error), error.retry_after) == (TurnedAway, 77)
     assert str(error) == "Trustpilot's firewall turns this proxy away with 403"
     assert type(_raised(401, headers, body)) is Refused
