@@ -205,11 +205,13 @@ class MemoryBackend:
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         """``max_bytes``: of entries. 0: none, where the cache above keeps them in the same memory anyway."""
         self._clock = clock
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._entries: EntryTable[tuple[bytes, float]] = EntryTable(max_bytes)
         self._generations: TLRUCache[str, tuple[int, float]] = _kept(_GENERATIONS, clock)
         self._records: TLRUCache[str, tuple[bytes, float]] = _kept(_RECORDS, clock)
-        self._locks: TLRUCache[str, tuple[str, float]] = _kept(_RECORDS, clock)
+        self._locks: dict[str, tuple[str, float]] = {}
+        """By name, the token of the holder and until when it holds."""
         self._calls = CallLog()
         self._generation = 0
         self._tokens = count()
@@ -265,17 +267,19 @@ class MemoryBackend:
 
     def lock(self, name: str, ttl: float) -> Lock | None:
         with self._lock:
-            if name in self._locks:
+            _, until = self._locks.get(name, ("", 0.0))
+            now = self._clock()
+            if now < until:
                 return None
             lock = Lock(name, str(next(self._tokens)))
-            self._locks[name] = (lock.token, ttl)
+            self._locks[name] = (lock.token, now + ttl)
             return lock
 
     def prolong(self, lock: Lock, ttl: float) -> bool:
         with self._lock:
             is_held = self._unlock(lock)
             if is_held:
-                self._locks[lock.name] = (lock.token, ttl)
+                self._locks[lock.name] = (lock.token, self._clock() + ttl)
             return is_held
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
@@ -332,7 +336,7 @@ class MemoryBackend:
 
     def wait(self, since: int, seconds: float) -> None:
         with self._lock:
-            self._lock.wait_for(lambda: self._cursor != since, seconds)
+            self._condition.wait_for(lambda: self._cursor != since, seconds)
 
     def is_reachable(self) -> bool:
         return True
@@ -345,13 +349,13 @@ class MemoryBackend:
         return raised[0] if raised else 0
 
     def _unlock(self, lock: Lock) -> bool:
-        holder = self._locks.get(lock.name)
-        if holder is None or holder[0] != lock.token:
+        token, until = self._locks.get(lock.name, ("", 0.0))
+        if token != lock.token:
             return False
         del self._locks[lock.name]
-        return True
+        return self._clock() < until
 
     def _note(self, change: Change) -> None:
         self._cursor += 1
         self._changes.append(change._replace(is_own=True))
-        self._lock.notify_all()
+        self._condition.notify_all()

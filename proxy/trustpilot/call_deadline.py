@@ -93,7 +93,8 @@ class DeadlineSweeper:
     """Hands out deadlines and aborts what is due, from one thread, which ends when no call is under way."""
 
     def __init__(self) -> None:
-        self._wakes = threading.Condition()
+        self._lock = threading.Lock()
+        self._wakes = threading.Condition(self._lock)
         self._number = count()
         self._deadlines: list[tuple[float, int, CallDeadline]] = []
         self._runs = False
@@ -101,7 +102,7 @@ class DeadlineSweeper:
     def after(self, seconds: float) -> CallDeadline:
         """Return the deadline that lies ``seconds`` from now."""
         deadline = CallDeadline(time.monotonic() + seconds)
-        with self._wakes:
+        with self._lock:
             heapq.heappush(self._deadlines, (deadline.at, next(self._number), deadline))
             if not self._runs:
                 self._runs = True
@@ -302,9 +303,10 @@ class AbortableAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Any:
-        """Send ``request``: where no proxy is in between, straight through its host's pool and with its errors.
+        """Send ``request``: where no proxy is in between, straight over a connection of its host's pool.
 
-        Returns an :class:`Answer`, or urllib3's own.
+        Returns an :class:`Answer`, or urllib3's own; raises ``HTTPException`` too. The pool's own way looks after
+        retries, redirects and addresses, of which there are none here.
         """
         if proxies:
             return super().send(request, stream, timeout, verify, cert, proxies)
@@ -314,17 +316,19 @@ class AbortableAdapter(HTTPAdapter):
             # It always takes the same way.
             pool = self._pools[scheme + host] = self.get_connection_with_tls_context(request, verify)
             self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # the library's
-        return pool.urlopen(
-            request.method,
-            f"/{path[:-1]}",
-            body=request.body,
-            headers=request.headers,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-            retries=self.max_retries,
-            timeout=urllib3.Timeout(*timeout),
-        )
+        connection = pool._get_conn()
+        try:
+            connection.timeout, _ = timeout
+            if connection.is_closed:
+                connection.connect()
+            connection.request(request.method, f"/{path[:-1]}", request.body, request.headers)
+            answer: Answer = connection.getresponse()
+        except BaseException:
+            connection.close()
+            pool._put_conn(connection)
+            raise
+        answer._pool, answer._connection = pool, connection
+        return answer
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Any:
         """Return the answer as it is: requests would add cookies, an encoding and a history."""

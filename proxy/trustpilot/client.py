@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
@@ -78,19 +78,18 @@ class Trustpilot:
         product without reviews, or a wrong business unit.
         """
         of_shop = sku == SHOP
-        query = [
-            ("orderBy", "createdat.desc") if of_shop else products_query(sku),
-            ("perPage", str(PER_PAGE)),
-            ("page", str(page)),
-        ]
-        query += [("stars", str(star)) for star in stars]
-        query += [
-            (name, text) for name, text in (("language", language), ("locale", None if of_shop else locale)) if text
-        ]
+        name, text = ("orderBy", "createdat.desc") if of_shop else products_query(sku)
+        query = f"{name}={quote_plus(text)}&perPage={PER_PAGE}&page={page}" + "".join(
+            [f"&stars={star}" for star in stars]
+        )
+        if language:
+            query += f"&language={quote_plus(language)}"
+        if locale and not of_shop:
+            query += f"&locale={quote_plus(locale)}"
 
         def get(timeout: float) -> Response:
             base = self._units if of_shop else self._url
-            url = f"{base}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{urlencode(query)}"
+            url = f"{base}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{query}"
             return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
 
         call = Call.of(business_unit, _REVIEWS[source], [sku])

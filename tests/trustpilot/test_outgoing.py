@@ -265,7 +265,7 @@ def test_an_answer_may_be_packed(upstream: Upstream) -> None:
     assert (response.status, response.body, response.headers["content-encoding"]) == (200, b"plain", "gzip")
     [asked] = upstream.asked
     assert (asked.method, asked.body, asked.headers["Content-Length"]) == ("POST", b"four", "4")
-    assert (asked.headers["Accept-Encoding"], asked.headers["user-agent"]) == ("gzip, deflate", "own")
+    assert (asked.headers["Accept-Encoding"], asked.headers["User-Agent"]) == ("gzip, deflate", "own")
     started, ended = events
     assert started == CallStarted("reviews")
     assert isinstance(ended, CallEnded)
