@@ -70,15 +70,10 @@ class Summary:
 
 def stars_of(reviews: Iterable[Indexed]) -> tuple[int, ...]:
     """Count ``reviews`` by their stars. One that is listed twice, as under two variants, counts once."""
-    stars = [0, 0, 0, 0, 0]
-    seen: set[str] = set()
-    for review in reviews:
-        if review.id is not None:
-            if review.id in seen:
-                continue
-            seen.add(review.id)
-        stars[review.stars - 1] += 1
-    return tuple(stars)
+    # Backwards, so that of two under one id the first counts.
+    listed = list(enumerate(reviews))[::-1]
+    given = list({number if review.id is None else review.id: review.stars for number, review in listed}.values())
+    return tuple(map(given.count, range(1, 6)))
 
 
 def trustpilots_counts(total: int, one: int, two: int, three: int, four: int, five: int) -> Counts:
