@@ -37,8 +37,7 @@ from proxy.server.configuration import with_file
 from proxy.settings import Settings, SettingsError, documented
 from proxy.sync.command import sync
 from proxy.trustpilot.decode import read_feed
-from proxy.trustpilot.errors import Refused, TrustpilotError, TurnedAway
-from proxy.trustpilot.response import FIREWALL
+from proxy.trustpilot.errors import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.token import Grant, Token
 from proxy.trustpilot.transport import Transport
 from proxy.warming import warm

@@ -21,9 +21,17 @@ from proxy.trustpilot.decode import (
     read_service_reviews,
     read_summary,
 )
-from proxy.trustpilot.errors import Busy, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, TrustpilotError
+from proxy.trustpilot.errors import (
+    Busy,
+    Malformed,
+    NotFound,
+    Paused,
+    QuotaUsedUp,
+    Rejected,
+    Response,
+    TrustpilotError,
+)
 from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.response import Response
 from proxy.trustpilot.transport import Transport
 
 T = TypeVar("T")

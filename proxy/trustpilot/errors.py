@@ -1,6 +1,16 @@
-"""Why Trustpilot could not be had. Messages are shown to callers: no secret, nothing from outside is in them."""
+"""Trustpilot's answers, and why Trustpilot could not be had: the one place where statuses become errors.
+
+Messages are shown to callers: no secret, nothing from outside is in them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+from msgspec import Struct
 
 
 class TrustpilotError(Exception):
@@ -74,3 +84,81 @@ class QuotaUsedUp(TrustpilotError):
 
 class OutcomeUnknown(TrustpilotError):
     """An invitation went out and nothing says what became of it."""
+
+
+LONGEST_RETRY_AFTER_SECONDS = 3600
+"""A longer ``Retry-After`` is not believed: one wrong header would stop all calls for a day."""
+
+FIREWALL = "Trustpilot's firewall turns this proxy away with 403"
+
+
+class Response(Struct, frozen=True):
+    """A whole answer. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def retry_after(self) -> int | None:
+        """``Retry-After`` in seconds."""
+        return retry_after_seconds(self.headers.get("retry-after"))
+
+    @property
+    def is_firewall_page(self) -> bool:
+        """Whether a 403 is a page for people. The API's own is JSON; see :class:`TurnedAway`."""
+        if self.status != 403:
+            return False
+        return "html" in self.headers.get("content-type", "").lower() or self.body.lstrip().startswith(b"<")
+
+    def raise_for_status(
+        self,
+        refused: str = "Trustpilot refuses the proxy's API key",
+        refusals: Collection[int] = (401, 403),
+    ) -> None:
+        """Raise what a status other than a 2xx means.
+
+        ``refused`` says whose credentials a status among ``refusals`` refuses.
+        """
+        if 200 <= self.status < 300:
+            return
+        asked = self.retry_after
+        if self.is_firewall_page:
+            raise TurnedAway(FIREWALL, retry_after_header=asked)
+        if self.status in refusals:
+            raise Refused(refused, retry_after_header=asked)
+        if self.status == 404:
+            raise NotFound("Trustpilot does not know this", retry_after_header=asked)
+        if self.status == 429:
+            raise RateLimited("Trustpilot's rate limit is reached", retry_after_header=asked)
+        if 400 <= self.status < 500 and self.status != 408:
+            raise Rejected(f"Trustpilot rejects this request with {self.status}", retry_after_header=asked)
+        raise Failing(f"Trustpilot answered {self.status}", retry_after_header=asked)
+
+
+class Sender(Protocol):
+    """What the calls with a body of their own need; a transport, or what guards one."""
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, timeout: float | None = None
+    ) -> Response:
+        """Return the answer, whatever its status; raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
+
+
+def retry_after_seconds(value: str | None) -> int | None:
+    """Read ``Retry-After``, seconds or a date (RFC 9110, 10.2.3).
+
+    Returns the seconds from 1 to an hour that it asks to wait, ``None`` when it says nothing readable.
+    """
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        seconds = int(value.strip()[:6])
+    else:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):  # the latter for a time zone that is years away
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = int((moment - datetime.now(UTC)).total_seconds())
+    return min(max(seconds, 1), LONGEST_RETRY_AFTER_SECONDS)

@@ -17,10 +17,11 @@ from proxy.trustpilot.errors import (
     OutcomeUnknown,
     Refused,
     Rejected,
+    Response,
+    Sender,
     TimedOut,
     TrustpilotError,
 )
-from proxy.trustpilot.response import Response, Sender
 from proxy.trustpilot.token import Token, Tokens
 
 _log = logging.getLogger(__name__)

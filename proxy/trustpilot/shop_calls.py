@@ -13,8 +13,7 @@ from proxy.reviews.summary import Summary
 from proxy.trustpilot.circuit_breaker import Call
 from proxy.trustpilot.client import Trustpilot
 from proxy.trustpilot.decode import read_deletions, read_feed, read_shop_summaries
-from proxy.trustpilot.errors import NoAccess, Refused
-from proxy.trustpilot.response import Response
+from proxy.trustpilot.errors import NoAccess, Refused, Response
 from proxy.trustpilot.token import Token, Tokens
 from proxy.trustpilot.transport import Transport
 

@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from proxy.cache import DeadlinePassed, Group, Key
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
-from proxy.trustpilot.errors import Malformed, Refused, TimedOut
-from proxy.trustpilot.response import Sender
+from proxy.trustpilot.errors import Malformed, Refused, Sender, TimedOut
 
 PATH = "/oauth/oauth-business-users-for-applications/accesstoken"
 

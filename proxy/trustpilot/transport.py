@@ -16,8 +16,7 @@ import urllib3
 
 from proxy.events import CallEnded, CallStarted, Report, unheard
 from proxy.trustpilot.call_deadline import AbortableAdapter, DeadlineSweeper
-from proxy.trustpilot.errors import Malformed, TimedOut, TrustpilotError, Unreachable
-from proxy.trustpilot.response import Response
+from proxy.trustpilot.errors import Malformed, Response, TimedOut, TrustpilotError, Unreachable
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A page of 100 long reviews with photos is well below 1 MB; more than this is not a page of reviews."""

@@ -16,10 +16,9 @@ from proxy.reviews.models import SHOP, Page, Source, at_url
 from proxy.trustpilot.bulkhead import Bulkhead
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Call, CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot
-from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, QuotaUsedUp, Rejected
+from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, QuotaUsedUp, Rejected, Response
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.response import Response
 from proxy.trustpilot.shop_calls import DeletionCalls, ShopCalls
 from proxy.trustpilot.token import Grant
 from proxy.trustpilot.transport import Transport

@@ -10,11 +10,11 @@ from proxy.trustpilot.errors import (
     RateLimited,
     Refused,
     Rejected,
+    Response,
     TrustpilotError,
     TurnedAway,
     Unreachable,
 )
-from proxy.trustpilot.response import Response
 
 HTML = {"content-type": "Text/HTML; charset=utf-8"}
 

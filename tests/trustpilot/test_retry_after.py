@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from proxy.trustpilot.response import retry_after_seconds
+from proxy.trustpilot.errors import retry_after_seconds
 
 
 @pytest.mark.parametrize(
