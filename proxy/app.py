@@ -48,9 +48,8 @@ from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot
 from proxy.trustpilot.errors import NotFound, Rejected, Sender
 from proxy.trustpilot.invitations import InvitationApi
-from proxy.trustpilot.plan import Plan
 from proxy.trustpilot.prober import Prober
-from proxy.trustpilot.quota import Quota
+from proxy.trustpilot.quota import Plan, Quota
 from proxy.trustpilot.shop_calls import DeletionCalls, ShopCalls
 from proxy.trustpilot.token import Grant, Tokens
 from proxy.trustpilot.transport import Transport

@@ -7,7 +7,7 @@ from pathlib import Path
 from proxy.cache import Lifetimes, MemoryBackend
 from proxy.clock import spawn
 from proxy.sync.planner import Planner
-from proxy.trustpilot.plan import YEAR_DAYS, PlanUse
+from proxy.trustpilot.quota import YEAR_DAYS, PlanUse
 
 PAGE = Path(__file__).parents[1] / "docs/freshness.md"
 _BEGIN, _END = "<!-- ages begin -->\n", "<!-- ages end -->"

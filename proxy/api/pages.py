@@ -28,8 +28,7 @@ from proxy.settings import Settings
 from proxy.sync.service import Sync
 from proxy.sync.shops import ShopState
 from proxy.telemetry.metrics import MINUTES, MOST_ERRORS, Snapshot, Workers
-from proxy.trustpilot.plan import PlanUse
-from proxy.trustpilot.quota import Quota
+from proxy.trustpilot.quota import PlanUse, Quota
 
 _REVIEWS_OF_ITS_OWN = Settings.api_url
 

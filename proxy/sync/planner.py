@@ -9,7 +9,7 @@ from collections.abc import Callable
 from proxy.cache import BackendDown, Key, Lifetimes
 from proxy.cache.backend import Backend
 from proxy.clock import Now, Spawn
-from proxy.trustpilot.plan import PlanUse
+from proxy.trustpilot.quota import PlanUse
 
 EVERY_SECONDS = 60.0
 TIGHT = 0.5

@@ -40,7 +40,7 @@ from proxy.events import (
 from proxy.middleware.access_log import RequestFinished
 from proxy.sync.events import Backfilled, Compared, Deleted, FeedRead, Validated
 from proxy.telemetry.prometheus_multiproc import shared
-from proxy.trustpilot.plan import YEAR_DAYS, PlanUse
+from proxy.trustpilot.quota import YEAR_DAYS, PlanUse
 from proxy.trustpilot.transport import kinds
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)

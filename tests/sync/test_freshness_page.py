@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from proxy.trustpilot.plan import YEAR_DAYS
+from proxy.trustpilot.quota import YEAR_DAYS
 from tools.freshness import PAGE, ages, page
 
 

@@ -13,8 +13,7 @@ from proxy.clock import Priority, spawn
 from proxy.redis_link import RedisLink
 from proxy.sync.planner import Demand, Planner
 from proxy.trustpilot.errors import QuotaUsedUp
-from proxy.trustpilot.plan import Plan, PlanUse
-from proxy.trustpilot.quota import Quota
+from proxy.trustpilot.quota import Plan, PlanUse, Quota
 from tests.running import RunningRedis
 
 DAY = 86_400

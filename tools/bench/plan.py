@@ -22,8 +22,7 @@ from proxy.reviews.summary import Summary
 from proxy.sync.planner import Planner
 from proxy.trustpilot.decode import read_batch_summaries, read_feed
 from proxy.trustpilot.errors import Malformed, QuotaUsedUp
-from proxy.trustpilot.plan import Plan
-from proxy.trustpilot.quota import Quota
+from proxy.trustpilot.quota import Plan, Quota
 from tests.sync.shop import FRESH, STALE, UNIT, Clock, Heart, Shop
 from tools.bench.report import Line
 from tools.bench.scale import FULL, Scale
