@@ -43,8 +43,7 @@ from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
 from proxy.trustpilot.asset_calls import AssetCalls
-from proxy.trustpilot.bulkhead import Bulkhead
-from proxy.trustpilot.circuit_breaker import CircuitBreaker
+from proxy.trustpilot.circuit_breaker import Bulkhead, CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot
 from proxy.trustpilot.errors import NotFound, Rejected, Sender
 from proxy.trustpilot.invitations import InvitationApi

@@ -9,8 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from proxy.trustpilot.bulkhead import REFRESHES_AT_ONCE
-from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, REFRESHES_AT_ONCE, RUN
 from tests.load import Callers, percentile
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 

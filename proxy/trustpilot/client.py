@@ -12,8 +12,7 @@ from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
 from proxy.reviews.models import PER_PAGE, SHOP, Page, Shop, Source, products_query
 from proxy.reviews.summary import Summary
-from proxy.trustpilot.bulkhead import Bulkhead
-from proxy.trustpilot.circuit_breaker import Call, CircuitBreaker
+from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.decode import (
     read_batch_summaries,
     read_business_unit,

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from proxy.clock import PATIENCE, Deadline, Patience, Priority
-from proxy.trustpilot.bulkhead import REFRESHES_AT_ONCE, Bulkhead
+from proxy.trustpilot.circuit_breaker import REFRESHES_AT_ONCE, Bulkhead
 from proxy.trustpilot.errors import Busy
 
 AT_ONCE = Deadline.after(0)

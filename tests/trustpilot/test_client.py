@@ -13,8 +13,7 @@ from proxy.cache.backend import Window
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallEnded, CallNotMade, CallStarted, ReviewsDropped
 from proxy.reviews.models import SHOP, Page, Source, at_url
-from proxy.trustpilot.bulkhead import Bulkhead
-from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Call, CircuitBreaker
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot
 from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, QuotaUsedUp, Rejected, Response
 from proxy.trustpilot.invitations import InvitationApi

@@ -12,8 +12,7 @@ import pytest
 from proxy.cache import MemoryBackend
 from proxy.cache.backend import Window
 from proxy.clock import Priority
-from proxy.trustpilot.bulkhead import Bulkhead
-from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, Call, CircuitBreaker
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.client import Trustpilot
 from proxy.trustpilot.errors import Failing, TrustpilotError
 from proxy.trustpilot.prober import Prober

@@ -13,8 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from proxy.cache import Group, MemoryBackend
 from proxy.cache.backend import Window
 from proxy.clock import spawn
-from proxy.trustpilot.bulkhead import Bulkhead
-from proxy.trustpilot.circuit_breaker import CircuitBreaker
+from proxy.trustpilot.circuit_breaker import Bulkhead, CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.token import Grant, Tokens
