@@ -44,12 +44,10 @@ from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
 from proxy.trustpilot.asset_calls import AssetCalls
 from proxy.trustpilot.circuit_breaker import Bulkhead, CircuitBreaker
-from proxy.trustpilot.client import DirectCalls, Trustpilot
+from proxy.trustpilot.client import DeletionCalls, DirectCalls, Prober, ShopCalls, Trustpilot
 from proxy.trustpilot.errors import NotFound, Rejected, Sender
 from proxy.trustpilot.invitations import InvitationApi
-from proxy.trustpilot.prober import Prober
 from proxy.trustpilot.quota import Plan, Quota
-from proxy.trustpilot.shop_calls import DeletionCalls, ShopCalls
 from proxy.trustpilot.token import Grant, Tokens
 from proxy.trustpilot.transport import Transport
 

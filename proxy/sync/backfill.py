@@ -29,7 +29,7 @@ from proxy.sync.events import Backfilled
 from proxy.sync.feed import FeedCall, OutOfOrder
 from proxy.sync.shops import Shops, ShopState
 from proxy.sync.validator import COUNTS, counts_of
-from proxy.trustpilot.shop_calls import SUMMARIES_PER_PAGE
+from proxy.trustpilot.client import SUMMARIES_PER_PAGE
 
 DRAFT = "draft"
 STEP_SECONDS = 20.0

@@ -25,7 +25,7 @@ from proxy.reviews.page_loader import (
 from proxy.reviews.summary import Summary
 from proxy.sync.events import Compared
 from proxy.sync.shops import Shops, ShopState, digest
-from proxy.trustpilot.shop_calls import SUMMARIES_PER_PAGE
+from proxy.trustpilot.client import SUMMARIES_PER_PAGE
 
 MOST_PAGES = 1000
 

@@ -14,11 +14,10 @@ from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallEnded, CallNotMade, CallStarted, ReviewsDropped
 from proxy.reviews.models import SHOP, Page, Source, at_url
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.client import DirectCalls, Trustpilot
+from proxy.trustpilot.client import DeletionCalls, DirectCalls, ShopCalls, Trustpilot
 from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, QuotaUsedUp, Rejected, Response
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.shop_calls import DeletionCalls, ShopCalls
 from proxy.trustpilot.token import Grant
 from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox

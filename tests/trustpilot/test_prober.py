@@ -13,9 +13,8 @@ from proxy.cache import MemoryBackend
 from proxy.cache.backend import Window
 from proxy.clock import Priority
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.client import Trustpilot
+from proxy.trustpilot.client import Prober, Trustpilot
 from proxy.trustpilot.errors import Failing, TrustpilotError
-from proxy.trustpilot.prober import Prober
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox
@@ -95,7 +94,7 @@ def test_a_refused_key_which_costs_the_plan_is_tried_once_an_hour(sandbox: Runni
 def test_it_looks_by_itself_until_it_is_stopped(
     upstream: Upstream, walk: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.trustpilot.prober.INTERVAL_SECONDS", 0.001)
+    monkeypatch.setattr("proxy.trustpilot.client.INTERVAL_SECONDS", 0.001)
     threads: list[threading.Thread] = []
 
     def beside(job: Callable[[], None]) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from proxy.clock import Priority
 from proxy.reviews.summary import Summary
+from proxy.trustpilot.client import NO_ACCESS, DeletionCalls, ShopCalls
 from proxy.trustpilot.errors import NoAccess, TurnedAway
-from proxy.trustpilot.shop_calls import NO_ACCESS, DeletionCalls, ShopCalls
 from tests.trustpilot.upstream import Upstream, Walk
 
 _SUMMARY = {"sku": "A", "starsAverage": 4.5, "numberOfReviews": {"total": 2, "fourStars": 1, "fiveStars": 1}}
