@@ -5,9 +5,8 @@ from __future__ import annotations
 from proxy.reviews.answers import Block, Rating, ShownReview
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.display import Display, stars_icons, stars_in_halves
-from proxy.reviews.models import Review, Source
+from proxy.reviews.models import Review, Source, clean, cut, escape_html
 from proxy.reviews.summary import Summary
-from proxy.reviews.text import clean, cut, escape_html
 from proxy.reviews.view import View
 
 _HIGHEST = 1e6

@@ -12,11 +12,10 @@ from proxy.reviews.answers import Block, BusinessAnswer, Links, TitledReview, Tr
 from proxy.reviews.block import product_block, trimmed_review
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.display import stars_icons, stars_in_halves
-from proxy.reviews.models import SHOP, ServiceReview, Shop, read_service_review
+from proxy.reviews.models import SHOP, ServiceReview, Shop, clean, escape_html, read_service_review
 from proxy.reviews.page_loader import PageLoader, read_shop
 from proxy.reviews.search import MISSING, Cursor, Missing, newest
 from proxy.reviews.summary import Summary, trustpilots_counts
-from proxy.reviews.text import clean, escape_html
 from proxy.reviews.view import View
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from proxy.reviews.display import Display
-from proxy.reviews.text import cut, escape_html
+from proxy.reviews.models import cut, escape_html
 from proxy.reviews.view import View
 
 MOST_BYTES = 20_000

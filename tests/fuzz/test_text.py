@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from liquid import Environment
 
-from proxy.reviews.text import clean, cut, escape_html
+from proxy.reviews.models import clean, cut, escape_html
 from tests.fuzz.effort import fuzzed
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.reviews.text import clean, cut, escape_html
+from proxy.reviews.models import clean, cut, escape_html
 
 
 @pytest.mark.parametrize(
