@@ -16,10 +16,9 @@ from urllib.parse import parse_qsl, quote
 
 from proxy.clock import Now
 from proxy.reviews import Selection, View
-from proxy.reviews.display import ENGLISH, Display, display_in
 from proxy.reviews.fragment import Style
 from proxy.reviews.models import UNDATED, Source, at_url
-from proxy.reviews.view import ALL_STARS
+from proxy.reviews.view import ALL_STARS, ENGLISH, Display, display_in
 
 T = TypeVar("T")
 

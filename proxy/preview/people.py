@@ -14,13 +14,10 @@ from msgspec import structs, to_builtins
 from proxy.preview.braze import Profile, RefusedError, Request, Response
 from proxy.reviews import models
 from proxy.reviews.answers import Block, BusinessAnswer, Rating
-from proxy.reviews.block import product_block, trimmed_summary
 from proxy.reviews.business import Business
-from proxy.reviews.display import Display, display_in
 from proxy.reviews.fragment import Style, html_fragment, text_fragment
 from proxy.reviews.models import Attachment, Comment, Consumer, File, Review, ServiceReview, Shop, Source
-from proxy.reviews.summary import NOTHING, Summary
-from proxy.reviews.view import ALL_STARS, View
+from proxy.reviews.view import ALL_STARS, NOTHING, Display, Summary, View, display_in, product_block, trimmed_summary
 
 _ATTRIBUTE = re.compile(r"(?<![\w.])\$\{\s*([^{}]+?)\s*\}")
 _NAMESPACED = re.compile(

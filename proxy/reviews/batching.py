@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proxy.clock import PATIENCE, Patience, Priority
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.trustpilot.errors import Malformed
 
 WINDOW_SECONDS = 0.005

@@ -9,14 +9,19 @@ from typing import Any
 from proxy.cache import Freshness, Lookup
 from proxy.clock import Deadline
 from proxy.reviews.answers import Block, BusinessAnswer, Links, TitledReview, TrustpilotBusinessUnit
-from proxy.reviews.block import product_block, trimmed_review
 from proxy.reviews.brand_assets import BrandAssets
-from proxy.reviews.display import stars_icons, stars_in_halves
 from proxy.reviews.models import SHOP, ServiceReview, Shop, clean, escape_html, read_service_review
 from proxy.reviews.page_loader import PageLoader, read_shop
 from proxy.reviews.search import MISSING, Cursor, Missing, newest
-from proxy.reviews.summary import Summary, trustpilots_counts
-from proxy.reviews.view import View
+from proxy.reviews.view import (
+    Summary,
+    View,
+    product_block,
+    stars_icons,
+    stars_in_halves,
+    trimmed_review,
+    trustpilots_counts,
+)
 
 
 @dataclass(frozen=True)

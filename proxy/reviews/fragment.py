@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from proxy.reviews.display import Display
 from proxy.reviews.models import cut, escape_html
-from proxy.reviews.view import View
+from proxy.reviews.view import Display, View
 
 MOST_BYTES = 20_000
 """Gmail cuts a message off at about 102 KB; a fragment leaves room for the rest of it, and for more fragments."""

@@ -13,9 +13,8 @@ from proxy.cache import Cache, Cached, Fetched, Key, Lookup
 from proxy.clock import Deadline, Priority
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.models import SHOP, Page, Shop, Source, products_query
-from proxy.reviews.summary import NOTHING, Summary
 from proxy.reviews.upstream import Upstream
-from proxy.reviews.view import Filter
+from proxy.reviews.view import NOTHING, Filter, Summary
 from proxy.trustpilot.errors import NotFound
 
 WHOLE = Filter()

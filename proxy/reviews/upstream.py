@@ -7,7 +7,7 @@ from typing import Protocol
 
 from proxy.clock import Priority
 from proxy.reviews.models import Page, Shop, Source
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.trustpilot.errors import Malformed
 
 

@@ -23,7 +23,7 @@ from proxy.clock import Now, Priority, in_turns
 from proxy.events import Report, unheard
 from proxy.reviews.models import PER_PAGE, FeedItem, Item, Page, item_of
 from proxy.reviews.page_loader import NEWEST_PAGE, SUMMARY, product_name
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.sync.comparison import SummariesCall
 from proxy.sync.events import Backfilled
 from proxy.sync.feed import FeedCall, OutOfOrder

@@ -22,7 +22,7 @@ from proxy.reviews.page_loader import (
     page_of,
     product_name,
 )
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.sync.events import Compared
 from proxy.sync.shops import Shops, ShopState, digest
 from proxy.trustpilot.client import SUMMARIES_PER_PAGE

@@ -28,7 +28,7 @@ from proxy.reviews.page_loader import (
     product_name,
     shop_and_sku,
 )
-from proxy.reviews.summary import NOTHING, Summary, stars_of
+from proxy.reviews.view import NOTHING, Summary, stars_of
 from proxy.sync.events import Validated
 from proxy.trustpilot.errors import Malformed, NotFound, Rejected, TrustpilotError
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus, urlencode
 from proxy.clock import Deadline, Priority, Spawn
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
 from proxy.reviews.models import PER_PAGE, SHOP, FeedItem, Page, Shop, Source, products_query
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.decode import (
     read_batch_summaries,

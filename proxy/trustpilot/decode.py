@@ -27,7 +27,7 @@ from proxy.reviews.models import (
     Shop,
     Text,
 )
-from proxy.reviews.summary import STAR_WORDS, Summary
+from proxy.reviews.view import STAR_WORDS, Summary
 from proxy.trustpilot.errors import Malformed
 
 _MOST_COUNTED = 2**53

@@ -12,10 +12,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from proxy.api.schemas import SCHEMAS
-from proxy.reviews.block import product_block
 from proxy.reviews.models import Page, Review, Source, read_review
-from proxy.reviews.summary import Summary
-from proxy.reviews.view import View
+from proxy.reviews.view import Summary, View, product_block
 from proxy.trustpilot.decode import read_batch_summaries, read_reviews
 from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.token import LONGEST_SECONDS, read_token

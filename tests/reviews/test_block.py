@@ -13,7 +13,7 @@ from proxy.api.parameters import DISPLAY_LOCALE, Query, selection, view
 from proxy.cache import Cache, Lifetimes
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews
-from proxy.reviews.display import display_in, languages
+from proxy.reviews.view import display_in, languages
 from tests.reviews.model import NOW
 from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, many, reads, review, select
 

@@ -9,8 +9,8 @@ import pytest
 from proxy.cache import State
 from proxy.clock import Deadline
 from proxy.reviews import Unavailable, View
-from proxy.reviews.display import display_in
 from proxy.reviews.models import SHOP
+from proxy.reviews.view import display_in
 from tests.reviews.trustpilot import AllAssets, FullLists, many, reads, review, select
 
 NUMBERS = {"total": 1204, "oneStar": 4, "twoStars": 10, "threeStars": 40, "fourStars": 150, "fiveStars": 1000}

@@ -13,12 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import proxy.reviews.display
-from proxy.reviews.display import display_in, languages, stars_icons, stars_in_halves
+import proxy.reviews.view
+from proxy.reviews.view import display_in, languages, stars_icons, stars_in_halves
 
-FILE: dict[str, Any] = tomllib.loads(
-    Path(proxy.reviews.display.__file__).with_name("display.toml").read_text("utf-8")
-)
+FILE: dict[str, Any] = tomllib.loads(Path(proxy.reviews.view.__file__).with_name("display.toml").read_text("utf-8"))
 TEXTS: dict[str, dict[str, Any]] = FILE["texts"]
 PROMISED = ["en", "de", "fr", "es", "it", "nl", "da", "sv", "no", "fi", "pl", "pt"]
 SORTS: list[Literal["newest", "highest"]] = ["newest", "highest"]

@@ -16,7 +16,7 @@ from proxy.api.parameters import Query, selection, view
 from proxy.clock import Deadline
 from proxy.reviews import View
 from proxy.reviews.models import PER_PAGE
-from proxy.reviews.summary import STAR_WORDS
+from proxy.reviews.view import STAR_WORDS
 from tests.reviews.model import NOW, catalogues, expected_ids, floors, odd_catalogues, parameters, rating
 from tests.reviews.trustpilot import FullLists, merged, reads
 from tests.running import RunningProxy, RunningSandbox

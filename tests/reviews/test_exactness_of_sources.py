@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from proxy.reviews.summary import STAR_WORDS
+from proxy.reviews.view import STAR_WORDS
 from tests.reviews.model import expected_ids, rating
 from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
 

@@ -11,7 +11,7 @@ import pytest
 from proxy.cache import Cache, Lifetimes, State
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, batching
-from proxy.reviews.display import ENGLISH
+from proxy.reviews.view import ENGLISH
 from proxy.trustpilot.errors import Malformed, Unreachable
 from proxy.warming import IntoStore, warm_all
 from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, many, reads, review, select, total

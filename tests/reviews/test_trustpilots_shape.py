@@ -12,7 +12,7 @@ from proxy.cache import State
 from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
 from proxy.reviews.business import service_review_in_trustpilots_shape
-from proxy.reviews.display import ENGLISH
+from proxy.reviews.view import ENGLISH
 from tests.reviews.trustpilot import FullLists, counts, many, reads, review, select
 
 ALL = View(min_chars=0)

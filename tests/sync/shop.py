@@ -14,7 +14,7 @@ from proxy.reviews import ProductReviews, Selection, Updates, View
 from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
 from proxy.reviews.models import Shop as BusinessUnit
 from proxy.reviews.page_loader import is_page, page_of
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions

@@ -20,7 +20,7 @@ from proxy.reviews.models import (
     Shop,
     read_service_review,
 )
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.trustpilot.decode import (
     read_batch_summaries,
     read_business_unit,

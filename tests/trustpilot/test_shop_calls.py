@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.clock import Priority
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.trustpilot.client import NO_ACCESS, DeletionCalls, ShopCalls
 from proxy.trustpilot.errors import NoAccess, TurnedAway
 from tests.trustpilot.upstream import Upstream, Walk

@@ -18,7 +18,7 @@ from proxy.clock import Priority, spawn
 from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.models import PER_PAGE, FeedItem, Page
 from proxy.reviews.page_loader import WHOLE, PageLoader
-from proxy.reviews.summary import Summary
+from proxy.reviews.view import Summary
 from proxy.sync.planner import Planner
 from proxy.trustpilot.decode import read_batch_summaries, read_feed
 from proxy.trustpilot.errors import Malformed, QuotaUsedUp
