@@ -22,13 +22,19 @@ from proxy.reviews.answers import (
     TrustpilotProduct,
     TrustpilotSummary,
 )
-from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.business import Business, PendingBusiness
 from proxy.reviews.models import SHOP, Indexed, Shop, Source, read_review
-from proxy.reviews.page_loader import WHOLE, PageLoader, WithoutReviews, page_of, product_name
+from proxy.reviews.page_loader import (
+    WHOLE,
+    PageLoader,
+    SummaryBatches,
+    Upstream,
+    WithoutReviews,
+    page_of,
+    product_name,
+)
 from proxy.reviews.search import MISSING, Cursor, Missing, highest, newest
-from proxy.reviews.upstream import Upstream
 from proxy.reviews.view import NOTHING, Display, Filter, Summary, View, failed_block, product_block, trimmed_summary
 
 Body = TypeVar("Body")

@@ -17,10 +17,10 @@ from proxy.cache import BackendDown, Cache, Fetched, Key, State, Updated
 from proxy.cache.cache import Parts
 from proxy.clock import Now, Priority, Spawn, in_turns
 from proxy.events import Report, unheard
-from proxy.reviews.batching import BatchCall
 from proxy.reviews.models import Page
 from proxy.reviews.page_loader import (
     SUMMARY,
+    BatchCall,
     is_confirmable,
     is_newest_page,
     is_page,

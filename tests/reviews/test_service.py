@@ -10,7 +10,7 @@ import pytest
 
 from proxy.cache import Cache, Lifetimes, State
 from proxy.clock import Deadline, spawn
-from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, batching
+from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, page_loader
 from proxy.reviews.view import ENGLISH
 from proxy.trustpilot.errors import Malformed, Unreachable
 from proxy.warming import IntoStore, warm_all
@@ -47,7 +47,7 @@ def test_a_review_that_is_listed_under_two_variants_is_shown_and_counted_once() 
 
 def test_a_cold_cart_asks_for_all_summaries_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     # Only a machine that stands still for long starts the look-ups later than a batch waits for them.
-    monkeypatch.setattr(batching, "EXPECTED_SECONDS", 5)
+    monkeypatch.setattr(page_loader, "EXPECTED_SECONDS", 5)
     skus = [f"P{number}" for number in range(20)]
     trustpilot = FullLists({sku: many(sku, 101) for sku in skus}, {sku: counts(101) for sku in skus})
     body = reads(trustpilot).blocks(select(*skus), View(), Deadline.after(10)).body
@@ -56,7 +56,7 @@ def test_a_cold_cart_asks_for_all_summaries_in_one_call(monkeypatch: pytest.Monk
 
 
 def test_warming_100_products_asks_for_their_summaries_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "EXPECTED_SECONDS", 5)
+    monkeypatch.setattr(page_loader, "EXPECTED_SECONDS", 5)
     skus = [f"P{number}" for number in range(100)]
     trustpilot = FullLists({sku: many(sku, 101) for sku in skus}, {sku: counts(101) for sku in skus})
     source = IntoStore(reads(trustpilot), "u", ("trustpilot",))

@@ -15,9 +15,8 @@ from typing import Any
 from proxy.cache import Lifetimes, MemoryBackend
 from proxy.cache.backend import Window
 from proxy.clock import Priority, spawn
-from proxy.reviews.batching import SummaryBatches
 from proxy.reviews.models import PER_PAGE, FeedItem, Page
-from proxy.reviews.page_loader import WHOLE, PageLoader
+from proxy.reviews.page_loader import WHOLE, PageLoader, SummaryBatches
 from proxy.reviews.view import Summary
 from proxy.sync.planner import Planner
 from proxy.trustpilot.decode import read_batch_summaries, read_feed
