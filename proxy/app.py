@@ -29,7 +29,6 @@ from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import AccessLog, EventLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
 from proxy.reviews import ProductReviews, Updates
-from proxy.reviews.brand_assets import KeptAssets
 from proxy.server import draining
 from proxy.settings import Settings
 from proxy.sync.backfill import Backfill
@@ -42,7 +41,7 @@ from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
-from proxy.trustpilot.asset_calls import AssetCalls
+from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
 from proxy.trustpilot.circuit_breaker import Bulkhead, CircuitBreaker
 from proxy.trustpilot.client import DeletionCalls, DirectCalls, Prober, ShopCalls, Trustpilot
 from proxy.trustpilot.errors import NotFound, Rejected, Sender

@@ -9,11 +9,11 @@ from typing import Any
 from proxy.cache import Freshness, Lookup
 from proxy.clock import Deadline
 from proxy.reviews.answers import Block, BusinessAnswer, Links, TitledReview, TrustpilotBusinessUnit
-from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.models import SHOP, ServiceReview, Shop, clean, escape_html, read_service_review
 from proxy.reviews.page_loader import PageLoader, read_shop
 from proxy.reviews.search import MISSING, Cursor, Missing, newest
 from proxy.reviews.view import (
+    BrandAssets,
     Summary,
     View,
     product_block,

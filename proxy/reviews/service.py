@@ -22,7 +22,6 @@ from proxy.reviews.answers import (
     TrustpilotProduct,
     TrustpilotSummary,
 )
-from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.business import Business, PendingBusiness
 from proxy.reviews.models import SHOP, Indexed, Shop, Source, read_review
 from proxy.reviews.page_loader import (
@@ -35,7 +34,17 @@ from proxy.reviews.page_loader import (
     product_name,
 )
 from proxy.reviews.search import MISSING, Cursor, Missing, highest, newest
-from proxy.reviews.view import NOTHING, Display, Filter, Summary, View, failed_block, product_block, trimmed_summary
+from proxy.reviews.view import (
+    NOTHING,
+    BrandAssets,
+    Display,
+    Filter,
+    Summary,
+    View,
+    failed_block,
+    product_block,
+    trimmed_summary,
+)
 
 Body = TypeVar("Body")
 

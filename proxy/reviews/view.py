@@ -15,14 +15,13 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from babel import Locale
 from babel.dates import format_skeleton
 from babel.numbers import format_decimal
 
 from proxy.reviews.answers import Block, Counts, Rating, ShownReview, TrustpilotSummary
-from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.models import UNDATED, Indexed, Review, Source, clean, cut, escape_html
 
 _FILE: dict[str, Any] = tomllib.loads(resources.files(__package__).joinpath("display.toml").read_text("utf-8"))
@@ -370,6 +369,16 @@ def _round(average: Decimal) -> float:
 
 _HIGHEST = 1e6
 """What is beyond it is no rating."""
+
+
+class BrandAssets(Protocol):
+    """Addresses that are known by now. Nothing is ever waited for."""
+
+    def stars_image(self, stars: float) -> str | None:
+        """Return the address of Trustpilot's own picture of half stars, 256×48."""
+
+    def shop_page(self, business_unit: str) -> str | None:
+        """Return the address of the business unit's page at Trustpilot."""
 
 
 def product_block(

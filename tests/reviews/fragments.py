@@ -7,8 +7,8 @@ from typing import Any
 
 from proxy.api.parameters import Query, selection, view
 from proxy.clock import Deadline
-from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.fragment import Style, fragment
+from proxy.reviews.view import BrandAssets
 from tests.reviews.model import NOW
 from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, reads, review
 

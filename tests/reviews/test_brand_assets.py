@@ -11,8 +11,8 @@ import pytest
 
 from proxy.cache import MemoryBackend
 from proxy.clock import spawn
-from proxy.reviews import brand_assets
-from proxy.reviews.brand_assets import ABSENT_SECONDS, FAILED_SECONDS, KEPT_SECONDS, KeptAssets
+from proxy.trustpilot import brand_assets
+from proxy.trustpilot.brand_assets import ABSENT_SECONDS, FAILED_SECONDS, KEPT_SECONDS, KeptAssets
 from proxy.trustpilot.errors import Busy, NotFound, TrustpilotError, Unreachable
 
 

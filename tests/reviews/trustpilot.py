@@ -11,9 +11,8 @@ from proxy.cache import Cache, Lifetimes
 from proxy.clock import Priority, spawn
 from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.answers import Block
-from proxy.reviews.brand_assets import BrandAssets
 from proxy.reviews.models import SHOP, Page, Shop, Source
-from proxy.reviews.view import STAR_WORDS, Summary
+from proxy.reviews.view import STAR_WORDS, BrandAssets, Summary
 from proxy.trustpilot.decode import (
     read_batch_summaries,
     read_business_unit,
