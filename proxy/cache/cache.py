@@ -10,8 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.cache.backoff import BACKOFF_SECONDS, Backoff
-from proxy.cache.entry import Entry, Key
-from proxy.cache.freshness import Freshness, Lifetimes, State
+from proxy.cache.entry import Entry, Freshness, Key, Lifetimes, State
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.singleflight import Call, Group
 from proxy.cache.tiered import Tiered

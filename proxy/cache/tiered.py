@@ -19,9 +19,8 @@ from cachetools import TTLCache
 from msgspec.structs import replace
 
 from proxy.cache.backend import Backend, BackendDown, Change, Lock
-from proxy.cache.entry import BadEnvelope, Entry, Key, pack, unpack
+from proxy.cache.entry import BadEnvelope, Entry, Key, Lifetimes, State, pack, unpack
 from proxy.cache.feed import Feed
-from proxy.cache.freshness import Lifetimes, State
 from proxy.cache.memory import EntryTable, weight
 from proxy.clock import Now, Spawn, in_turns
 
