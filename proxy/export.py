@@ -32,8 +32,7 @@ from tqdm import tqdm
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
 from proxy.cache import Cache, Group, Key, Lookup, Tiered
-from proxy.cache.cache import Fetch
-from proxy.cache.singleflight import Call
+from proxy.cache.cache import Call, Fetch
 from proxy.clock import Deadline, Now, Spawn, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
 from proxy.reviews.answers import Block

@@ -32,7 +32,7 @@ REPLACED_BY = {
 # Where the word is the field's own.
 ALLOWED = {
     ("api/schemas.py", "notices"): "a key of /status",
-    ("cache/singleflight.py", "forget"): "the Forget of Go's singleflight",
+    ("cache/cache.py", "forget"): "the Forget of Go's singleflight",
     ("preview/braze/standard_filters.py", "join"): "a filter of Liquid",
     ("preview/braze/bounds.py", "frame"): "Python's frame of a call",
     ("server/draining.py", "frame"): "the same, as Python gives it to a signal's handler",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.cache import Key
-from proxy.cache.backoff import Backoff, Failure
+from proxy.cache.cache import Backoff, Failure
 
 A, B, OTHER = Key("p", "a"), Key("p", "b"), Key("q", "a")
 DOWN, AWAY = ValueError("down"), ValueError("away")
