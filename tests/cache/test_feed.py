@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from proxy.cache.backend import CHANGES_REMEMBERED, Change, Lock
-from proxy.cache.feed import Feed
 from proxy.cache.memory import MemoryBackend
+from proxy.cache.tiered import Feed
 from proxy.clock import spawn
 
 LONG = 60.0
