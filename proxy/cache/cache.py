@@ -1,6 +1,7 @@
-"""Duplicate suppression: of all who ask for the same key at the same time, one causes the work.
+"""The cache: get, refresh, update and invalidate, with stale while revalidate, and one fetch per key.
 
-The work runs beside its callers, so a caller that runs out of time leaves and the call still ends for the others.
+Of all who ask for the same key at the same time, one causes the work. It runs beside its callers, so a caller that
+runs out of time leaves and the call still ends for the others. What failed is left alone for a while.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One cached entry, its name, and its envelope: bytes for a backend, and back as untrusted input."""
+"""One cached entry: its name, its envelope as untrusted input, and how fresh it is.
+
+Freshness is one policy: fresh since an entry was fetched or last confirmed, then stale, then gone.
+"""
 
 from __future__ import annotations
 

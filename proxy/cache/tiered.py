@@ -3,6 +3,8 @@
 Before each read of L1 the changes of others are applied to it, so what one process updates, invalidates or fetches is
 in the next answer of every other. What began before a change is never stored after it: in L1 by ``_version``, in the
 backend by its generation. While the backend is down the process serves on from L1 and fetches for itself.
+
+:class:`Feed` is what is heard of the others: their changes in time for the next read, and the end of a lock at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text made ready for messages: cleaned, cut at a word, escaped for HTML and Liquid."""
+"""What is read of Trustpilot: reviews, pages of them as an index over raw reviews, a shop; and how texts are made ready."""
 
 from __future__ import annotations
 

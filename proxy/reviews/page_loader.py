@@ -1,4 +1,7 @@
-"""What this room needs of Trustpilot: a few calls, however they are made."""
+"""Where pages and summaries come from: the cache, and behind it Trustpilot. One key per thing that can be fetched.
+
+Summaries asked for within a few milliseconds of each other share one call.
+"""
 
 from __future__ import annotations
 

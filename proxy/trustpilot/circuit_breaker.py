@@ -1,7 +1,10 @@
-"""Stops calls while Trustpilot fails, so that an outage costs a handful of them and not one per request.
+"""Says whether a call may be made now: the circuit breaker while Trustpilot fails, the bulkhead while others are made.
 
-One product that fails is no outage: only that product's calls pause. One business unit that is refused is none
-either: only that unit's calls pause.
+The breaker stops calls, so that an outage costs a handful of them and not one per request. One product that fails is
+no outage: only that product's calls pause. One business unit that is refused is none either: only that unit's pause.
+
+The bulkhead bounds how many calls are under way at once, and says whose turn it is when they are more. A Trustpilot
+that hangs takes a bounded part of the proxy; one that is slow serves as many callers as it can.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ minutes are there more.
 While the backend is down each process counts alone, against its part of what was left of each window: the workers of
 one machine divide that. Once the backend is back each hands in the calls it made meanwhile. Another worker's may come
 later, so what the others could have made stays reserved for as long as such calls are in the window.
+
+What is left of the plan's year is spread over the days that are left of it. Who waits is never refused because of it;
+what may be answered from a stale copy is, so that freshness gets longer instead of calls more.
 """
 
 from __future__ import annotations
