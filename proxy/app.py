@@ -23,7 +23,7 @@ from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
 from proxy.clock import Every, spawn
-from proxy.events import Report, to_all, unheard
+from proxy.events import Report, unheard
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import AccessLog, EventLog
@@ -40,7 +40,7 @@ from proxy.sync.service import Sync
 from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
-from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
+from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers, to_all
 from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
 from proxy.trustpilot.circuit_breaker import Bulkhead, CircuitBreaker
 from proxy.trustpilot.client import DeletionCalls, DirectCalls, Prober, ShopCalls, Trustpilot

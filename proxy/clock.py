@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 import time
@@ -111,22 +110,6 @@ class Priority(IntEnum):
 
 TRIES_OUT: ContextVar[bool] = ContextVar("tries_out", default=False)
 """Set around a request that only tries a message out."""
-
-
-class Patience:
-    """Until when somebody waits for what is being done beside them: up to the latest deadline of all who joined."""
-
-    def __init__(self) -> None:
-        self.until = math.inf
-        """On the monotonic clock; infinite before the first has said."""
-
-    def extend(self, deadline: Deadline) -> None:
-        """Note one more who waits."""
-        self.until = deadline.at if self.until == math.inf else max(self.until, deadline.at)
-
-
-PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
-"""Of those who wait for what this thread or greenlet does."""
 
 
 class Deadline(Struct, frozen=True, gc=False):

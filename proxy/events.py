@@ -61,13 +61,3 @@ class BreakerTurned(Struct, frozen=True, gc=False):
 
 def unheard(_event: object) -> None:
     """Report to nobody."""
-
-
-def to_all(*listeners: Report) -> Report:
-    """Return a report that every one of ``listeners`` hears."""
-
-    def report(event: object) -> None:
-        for listener in listeners:
-            listener(event)
-
-    return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -24,7 +25,6 @@ from proxy.api.routes import (
     DROP_IN_SERVICE_REVIEWS,
     DROP_IN_SUMMARY,
     route_of,
-    unit_in,
 )
 from proxy.cache import Freshness, State
 from proxy.clock import Deadline, Now
@@ -32,7 +32,6 @@ from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View
 from proxy.reviews.business import service_review_in_trustpilots_shape
 from proxy.reviews.fragment import fragment
 from proxy.reviews.models import SHOP, Source
-from proxy.reviews.page_loader import product_name
 from proxy.settings import Settings
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class Reads:
         # As Flask reads them.
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
         query = Query.parse(environ.get("QUERY_STRING", "").encode("latin-1"))
-        return Read(path, unit_in(path), query, Deadline.since(environ.get(STARTED), self._deadline_seconds))
+        return Read(path, _unit_in(path), query, Deadline.since(environ.get(STARTED), self._deadline_seconds))
 
 
 def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dict[str, Endpoint]:
@@ -153,54 +152,49 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
     def answered(
         asked: Read,
         selection: Selection,
-        read: Callable[[], Answer[Body]],
+        read: Callable[[bool], Answer[Body]],
         empty: Callable[[str], Body],
     ) -> Reply:
-        empty_instead = asked.query.one(parameters.ON_ERROR)
+        """Answer with what ``read`` returns, which is given whether ``on_error=empty`` is asked for."""
+        empty_on_error = asked.query.one(parameters.ON_ERROR)
         try:
-            found = read()
+            found = read(empty_on_error)
         except Unavailable as error:
-            if not empty_instead:
+            if not empty_on_error:
                 raise
             return answer(empty(str(error)), None, now, asked.query.ignored)
-        products = (*selection.products, product_name(selection.business_unit, SHOP))
-        return answer(found.body, Sources(products, found.freshness), now, asked.query.ignored)
+        return answer(found.body, Sources(selection.surrogate_keys, found.freshness), now, asked.query.ignored)
 
     def product(asked: Read) -> Reply:
         """One product block."""
-        query = asked.query
-        selection, view = parameters.selection(query, units, imported=imported), parameters.view(query, now)
-        empty = query.one(parameters.ON_ERROR)
+        selection = parameters.selection(asked.query, units, imported=imported)
+        view = parameters.view(asked.query, now)
         return answered(
             asked,
             selection,
-            lambda: reviews.block(selection, view, asked.deadline, empty_on_error=empty),
+            lambda empty: reviews.block(selection, view, asked.deadline, empty_on_error=empty),
             lambda error: reviews.empty_block(selection, error),
         )
 
     def products(asked: Read) -> Reply:
         """One block per SKU."""
-        query = asked.query
-        selection, view = parameters.selection(query, units, "skus", imported=imported), parameters.view(query, now)
-        empty = query.one(parameters.ON_ERROR)
+        selection = parameters.selection(asked.query, units, "skus", imported=imported)
+        view = parameters.view(asked.query, now)
         return answered(
             asked,
             selection,
-            lambda: reviews.blocks(selection, view, asked.deadline, empty_on_error=empty),
+            lambda empty: reviews.blocks(selection, view, asked.deadline, empty_on_error=empty),
             lambda error: reviews.empty_blocks(selection, error),
         )
 
     def summary(asked: Read) -> Reply:
         """Stars only."""
-        query = asked.query
-        selection, display = (
-            parameters.selection(query, units, imported=imported),
-            query.one(parameters.DISPLAY_LOCALE),
-        )
+        selection = parameters.selection(asked.query, units, imported=imported)
+        display = asked.query.one(parameters.DISPLAY_LOCALE)
         return answered(
             asked,
             selection,
-            lambda: reviews.summary(selection, display, asked.deadline),
+            lambda _empty: reviews.summary(selection, display, asked.deadline),
             lambda error: reviews.empty_summary(selection, display, error),
         )
 
@@ -217,8 +211,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         except Unavailable:
             return answer("", None, now, query.ignored, content_type=kind)
         shown = fragment(found.body, view, style, as_text=as_text)
-        products = (*selection.products, product_name(selection.business_unit, SHOP))
-        sources = Sources(products, found.freshness)
+        sources = Sources(selection.surrogate_keys, found.freshness)
         return answer(shown, sources, now, query.ignored, content_type=kind)
 
     def business(asked: Read) -> Reply:
@@ -227,7 +220,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         return answered(
             asked,
             Selection(unit, ()),
-            lambda: reviews.business(unit, view, asked.deadline),
+            lambda _empty: reviews.business(unit, view, asked.deadline),
             lambda error: reviews.empty_business(unit, view, error),
         )
 
@@ -235,7 +228,9 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         """Trustpilot's own call for a business unit."""
         known = parameters.configured_unit(asked.unit, units)
         found = reviews.trustpilot_business_unit(known, asked.deadline)
-        return answer(found.body, Sources((product_name(known, SHOP),), found.freshness), now, asked.query.ignored)
+        return answer(
+            found.body, Sources(Selection(known, (SHOP,)).products, found.freshness), now, asked.query.ignored
+        )
 
     def drop_in_service_reviews(asked: Read) -> Reply:
         """Trustpilot's own call for the reviews of a business unit."""
@@ -296,6 +291,15 @@ def batch_reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blue
         return answer({"summaries": summaries}, sources, now)
 
     return endpoints
+
+
+_UNIT = re.compile("/business-units/([^/]+)")
+
+
+def _unit_in(path: str) -> str:
+    """Return the business unit that ``path`` names, empty for none."""
+    named = _UNIT.search(path)
+    return named[1] if named else ""
 
 
 def _next_page(asked: Read, page: int) -> list[dict[str, str]]:

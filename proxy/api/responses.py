@@ -40,11 +40,6 @@ class PrebuiltResponse(NamedTuple):
     body: bytes
 
 
-def written(headers: Headers) -> bytes:
-    """Return header fields as they travel, each with its line end."""
-    return "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
-
-
 Application = Callable[["WSGIEnvironment", "StartResponse"], "Iterable[bytes] | PrebuiltResponse"]
 """A WSGI application that may return a :class:`PrebuiltResponse` to a server that takes one."""
 

@@ -64,14 +64,7 @@ RIGHT_FOR: dict[str, str | None] = {
 PLAIN = frozenset(route for route in RIGHT_FOR if "{bu}" not in route)
 
 _WITH_UNIT = {re.compile(re.escape(route).replace(r"\{bu\}", "[^/]+")): route for route in RIGHT_FOR.keys() - PLAIN}
-_UNIT = re.compile("/business-units/([^/]+)")
 _PREVIEWS = PREVIEW + "/"
-
-
-def unit_in(path: str) -> str:
-    """Return the business unit that ``path`` names, empty for none."""
-    named = _UNIT.search(path)
-    return named[1] if named else ""
 
 
 @lru_cache(maxsize=256)

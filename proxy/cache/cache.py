@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from cachetools import LRUCache
@@ -18,13 +19,29 @@ from msgspec.structs import replace
 from proxy.cache.entry import Entry, Freshness, Key, Lifetimes, State
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.tiered import Tiered
-from proxy.clock import PATIENCE, TRIES_OUT, Deadline, Now, Patience, Priority, Spawn
+from proxy.clock import TRIES_OUT, Deadline, Now, Priority, Spawn
 
 T = TypeVar("T")
 
 
 class DeadlinePassed(Exception):
     """The call had not ended by the caller's deadline. It goes on."""
+
+
+class Patience:
+    """Until when somebody waits for what is being done beside them: up to the latest deadline of all who joined."""
+
+    def __init__(self) -> None:
+        self.until = math.inf
+        """On the monotonic clock; infinite before the first has said."""
+
+    def extend(self, deadline: Deadline) -> None:
+        """Note one more who waits."""
+        self.until = deadline.at if self.until == math.inf else max(self.until, deadline.at)
+
+
+PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
+"""Of those who wait for what this thread or greenlet does."""
 
 
 class Call(Generic[T]):

@@ -25,9 +25,9 @@ from proxy.api.responses import (
     SOURCES,
     STARTED,
     TAKES_PREBUILT,
+    Headers,
     PrebuiltResponse,
     Sources,
-    written,
 )
 from proxy.cache import Call, DeadlinePassed, Freshness, State
 from proxy.clock import Deadline, Now
@@ -108,6 +108,11 @@ class RequestKey(NamedTuple):
     def __repr__(self) -> str:
         # It holds credentials, and a repr ends up in logs.
         return f"RequestKey({self.path!r})"
+
+
+def written(headers: Headers) -> bytes:
+    """Return header fields as they travel, each with its line end."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
 
 
 class HeaderFields(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from proxy.cache import Freshness, Lookup
 from proxy.clock import Deadline
 from proxy.reviews.answers import Block, BusinessAnswer, Links, TitledReview, TrustpilotBusinessUnit
-from proxy.reviews.models import SHOP, ServiceReview, Shop, clean, escape_html, read_service_review
+from proxy.reviews.models import SHOP, ServiceReview, Shop, read_service_review, ready
 from proxy.reviews.page_loader import PageLoader, read_shop
 from proxy.reviews.search import MISSING, Cursor, Missing, newest
 from proxy.reviews.view import (
@@ -40,7 +40,7 @@ class Business:
         stars = shop.stars or (stars_in_halves(shop.trust_score) if shop.trust_score else None)
         return {
             "found": shop.numbers[0] > 0 or bool(self.reviews),
-            "name": escape_html(clean(shop.name)) if view.html else clean(shop.name),
+            "name": ready(shop.name, html=view.html),
             "trust_score": shop.trust_score,
             "trust_score_text": view.display.average(shop.trust_score),
             "stars": stars,
@@ -111,8 +111,7 @@ class PendingBusiness:
 
 
 def _titled(review: ServiceReview, view: View) -> TitledReview:
-    title = clean(review.title)
-    return {**trimmed_review(review, "trustpilot", view), "title": escape_html(title) if view.html else title}
+    return {**trimmed_review(review, "trustpilot", view), "title": ready(review.title, html=view.html)}
 
 
 def service_review_in_trustpilots_shape(raw: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is read of Trustpilot: reviews, pages of them as an index over raw reviews, a shop; and how texts are made ready."""
+"""What is read of Trustpilot: reviews, a page as an index over raw ones, a shop; and how texts are made ready."""
 
 from __future__ import annotations
 
@@ -48,6 +48,18 @@ def cut(text: str, max_chars: int | None) -> tuple[str, bool]:
     if end <= 0:
         end = _visible(text, room)
     return text[:end].rstrip() + "…", True
+
+
+def ready(text: object, *, html: bool) -> str:
+    """Return ``text`` clean, and safe in HTML where that is asked for."""
+    cleaned = clean(text)
+    return escape_html(cleaned) if html else cleaned
+
+
+def cut_ready(text: object, max_chars: int | None, *, html: bool) -> tuple[str, bool]:
+    """Return ``text`` as :func:`ready` does, cut before, and whether it had to be."""
+    content, truncated = cut(clean(text), max_chars)
+    return escape_html(content) if html else content, truncated
 
 
 def escape_html(text: str) -> str:

@@ -16,7 +16,8 @@ from urllib.parse import quote
 import msgspec
 
 from proxy.cache import Cache, Cached, Fetched, Key, Lookup
-from proxy.clock import PATIENCE, Deadline, Patience, Priority
+from proxy.cache.cache import PATIENCE, Patience
+from proxy.clock import Deadline, Priority
 from proxy.reviews.models import SHOP, Page, Shop, Source, products_query
 from proxy.reviews.view import NOTHING, Filter, Summary
 from proxy.trustpilot.errors import Malformed, NotFound

@@ -95,6 +95,11 @@ class Selection:
         """The names under which the cache holds the products."""
         return tuple(product_name(self.business_unit, sku) for sku in self.skus)
 
+    @property
+    def surrogate_keys(self) -> tuple[str, ...]:
+        """The same, and the shop, which may stand in for them or is named beside them."""
+        return (*self.products, product_name(self.business_unit, SHOP))
+
 
 @dataclass
 class _PendingBlock:

@@ -22,7 +22,7 @@ from babel.dates import format_skeleton
 from babel.numbers import format_decimal
 
 from proxy.reviews.answers import Block, Counts, Rating, ShownReview, TrustpilotSummary
-from proxy.reviews.models import UNDATED, Indexed, Review, Source, clean, cut, escape_html
+from proxy.reviews.models import UNDATED, Indexed, Review, Source, cut_ready, ready
 
 _FILE: dict[str, Any] = tomllib.loads(resources.files(__package__).joinpath("display.toml").read_text("utf-8"))
 _TEXTS: dict[str, dict[str, Any]] = _FILE["texts"]
@@ -433,31 +433,28 @@ def trimmed_summary(summary: Summary, display: Display, assets: BrandAssets) -> 
 
 def trimmed_review(review: Review, source: Source, view: View) -> ShownReview:
     """Return one of the contract's reviews."""
-
-    def ready(text: object) -> str:
-        cleaned = clean(text)
-        return escape_html(cleaned) if view.html else cleaned
-
-    moment = review.moment
+    html, moment, reply = view.html, review.moment, review.first_company_comment
     day = moment.date() if moment else None
-    content, truncated = cut(clean(review.content), view.max_chars)
+    content, truncated = cut_ready(review.content, view.max_chars, html=html)
     return {
-        "id": ready(review.id) or None,
+        "id": ready(review.id, html=html) or None,
         "stars": int(review.stars),
         "stars_icons": stars_icons(review.stars),
         "source": source,
-        "content": escape_html(content) if view.html else content,
+        "content": content,
         "truncated": truncated,
-        "author": ready(review.consumer.display_name) if review.consumer else "",
+        "author": ready(review.consumer.display_name, html=html) if review.consumer else "",
         "date": day.isoformat() if day else None,
         "date_text": view.display.date(day),
         "created_at": moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z" if moment else None,
-        "language": ready(review.language) or None,
-        "reply": ready(review.first_company_comment.comment) or None if review.first_company_comment else None,
-        "image": ready(review.image) or None,
+        "language": ready(review.language, html=html) or None,
+        "reply": ready(reply.comment, html=html) or None if reply else None,
+        "image": ready(review.image, html=html) or None,
         "attributes": [
-            {"name": ready(rating.attribute_name), "rating": rating.rating}
+            {"name": name, "rating": rating.rating}
             for rating in review.attribute_ratings or ()
-            if clean(rating.attribute_name) and isinstance(rating.rating, float) and abs(rating.rating) < _HIGHEST
+            if isinstance(rating.rating, float)
+            and abs(rating.rating) < _HIGHEST
+            and (name := ready(rating.attribute_name, html=html))
         ],
     }

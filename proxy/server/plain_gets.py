@@ -21,9 +21,9 @@ from gunicorn import SERVER, util
 from gunicorn.http.wsgi import base_environ
 from gunicorn_h1c import IncompleteError, ParseError, parse_request
 
-from proxy.api.responses import TAKES_PREBUILT, Application, PrebuiltResponse, written
+from proxy.api.responses import TAKES_PREBUILT, Application, PrebuiltResponse
 from proxy.clock import Now
-from proxy.middleware.response_cache import Collected
+from proxy.middleware.response_cache import Collected, written
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

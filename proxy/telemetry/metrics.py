@@ -35,6 +35,7 @@ from proxy.events import (
     CallStarted,
     FileFailed,
     RedisFailed,
+    Report,
     ReviewsDropped,
 )
 from proxy.middleware.access_log import RequestFinished
@@ -53,6 +54,16 @@ _STATUSES = (400, 401, 403, 500, 502, 503, 504)
 _OUTCOMES = ("200", "401", "403", "429", "500", "503", "timedout", "unreachable")
 _Mode = Literal["livemostrecent", "livesum", "livemax"]
 GAUGE_SECONDS = 5.0
+
+
+def to_all(*listeners: Report) -> Report:
+    """Return a report that every one of ``listeners`` hears."""
+
+    def report(event: object) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return report
 
 
 class Metrics:

@@ -1,4 +1,4 @@
-"""Says whether a call may be made now: the circuit breaker while Trustpilot fails, the bulkhead while others are made.
+"""Says whether a call may be made now: the circuit breaker while Trustpilot fails, the bulkhead while it is busy.
 
 The breaker stops calls, so that an outage costs a handful of them and not one per request. One product that fails is
 no outage: only that product's calls pause. One business unit that is refused is none either: only that unit's pause.
@@ -23,7 +23,8 @@ from itertools import count
 from cachetools import LRUCache
 from msgspec import Struct
 
-from proxy.clock import PATIENCE, Deadline, Now, Patience, Priority
+from proxy.cache.cache import PATIENCE, Patience
+from proxy.clock import Deadline, Now, Priority
 from proxy.events import BreakerTurned, Report, unheard
 from proxy.trustpilot.errors import Busy, Paused, RateLimited, Refused, TrustpilotError, TurnedAway
 

@@ -9,7 +9,8 @@ from operator import add
 import pytest
 
 from proxy.cache import DeadlinePassed, Group, Key
-from proxy.clock import PATIENCE, Deadline
+from proxy.cache.cache import PATIENCE
+from proxy.clock import Deadline
 
 
 class Jobs:

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from proxy.clock import PATIENCE, Deadline, Patience, Priority
+from proxy.cache.cache import PATIENCE, Patience
+from proxy.clock import Deadline, Priority
 from proxy.trustpilot.circuit_breaker import REFRESHES_AT_ONCE, Bulkhead
 from proxy.trustpilot.errors import Busy
 
