@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from flask import Flask, Response, request
@@ -42,8 +43,8 @@ from proxy.sync.validator import Validator
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers, to_all
 from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
-from proxy.trustpilot.circuit_breaker import Bulkhead, CircuitBreaker
-from proxy.trustpilot.client import DeletionCalls, DirectCalls, Prober, ShopCalls, Trustpilot
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, CircuitBreaker
+from proxy.trustpilot.client import DeletionCalls, DirectCalls, ShopCalls, Trustpilot, probe
 from proxy.trustpilot.errors import NotFound, Rejected, Sender
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.quota import Plan, Quota
@@ -321,7 +322,9 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             report=report,
         )
     services += [sync] if sync else []
-    prober = Prober(trustpilot, breaker, settings.business_units, spawn)
+    prober = Every(
+        INTERVAL_SECONDS, partial(probe, trustpilot, breaker, settings.business_units), spawn, at_once=False
+    )
     return Proxy(
         settings,
         backend,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import quote, quote_plus, urlencode
 
-from proxy.clock import Deadline, Priority, Spawn
+from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
 from proxy.reviews.models import PER_PAGE, SHOP, FeedItem, Page, Shop, Source, products_query
 from proxy.reviews.view import Summary
-from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, Call, CircuitBreaker
+from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.decode import (
     read_batch_summaries,
     read_business_unit,
@@ -103,14 +102,10 @@ class Trustpilot:
         if locale and not of_shop:
             query += f"&locale={quote_plus(locale)}"
 
-        def get(timeout: float) -> Response:
-            base = self._units if of_shop else self._url
-            url = f"{base}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{query}"
-            return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
-
-        call = Call.of(business_unit, _REVIEWS[source], [sku])
+        base = self._units if of_shop else self._url
+        url = f"{base}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{query}"
         read = read_service_reviews if of_shop else read_reviews
-        found = self.call(call, get, lambda body: read(body, PER_PAGE), priority)
+        found = self._ask(business_unit, _REVIEWS[source], [sku], url, lambda body: read(body, PER_PAGE), priority)
         if found.dropped:
             self._report(ReviewsDropped(found.dropped))
             _log.warning("dropped %d malformed reviews of business unit %s", found.dropped, business_unit)
@@ -118,22 +113,14 @@ class Trustpilot:
 
     def business_unit(self, business_unit: str, *, priority: Priority) -> Shop:
         """Return the shop itself. Raises as :meth:`reviews` does."""
-
-        def get(timeout: float) -> Response:
-            url = f"{self._units}{quote(business_unit, safe='')}"
-            return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
-
-        return self.call(Call.of(business_unit, "business unit", []), get, read_business_unit, priority)
+        url = f"{self._units}{quote(business_unit, safe='')}"
+        return self._ask(business_unit, "business unit", [], url, read_business_unit, priority)
 
     def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
         """Return the summary of what ``sku`` names, merged by Trustpilot. Raises as :meth:`reviews` does."""
-
-        def get(timeout: float) -> Response:
-            path = "" if source == "trustpilot" else "/imported-reviews-summaries"
-            url = f"{self._url}{quote(business_unit, safe='')}{path}?{urlencode([products_query(sku)])}"
-            return self._transport.send("GET", url, headers=self._headers, timeout=timeout)
-
-        return self.call(Call.of(business_unit, f"{source} summary", [sku]), get, read_summary, priority)
+        path = "" if source == "trustpilot" else "/imported-reviews-summaries"
+        url = f"{self._url}{quote(business_unit, safe='')}{path}?{urlencode([products_query(sku)])}"
+        return self._ask(business_unit, f"{source} summary", [sku], url, read_summary, priority)
 
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
@@ -142,14 +129,27 @@ class Trustpilot:
 
         A summary that can't be read is an error in its SKU's place. Raises as :meth:`reviews` does.
         """
+        url = f"{self._url}{quote(business_unit, safe='')}/batch-summaries"
+        body = json.dumps({"skus": list(skus)}).encode()
+        return self._ask(business_unit, "summaries", skus, url, read_batch_summaries, priority, body)
 
-        def post(timeout: float) -> Response:
-            url = f"{self._url}{quote(business_unit, safe='')}/batch-summaries"
-            headers = {**self._headers, "Content-Type": "application/json"}
-            body = json.dumps({"skus": list(skus)}).encode()
-            return self._transport.send("POST", url, headers=headers, data=body, timeout=timeout)
+    def _ask(
+        self,
+        business_unit: str,
+        kind: str,
+        skus: Iterable[str],
+        url: str,
+        read: Callable[[bytes], T],
+        priority: Priority,
+        body: bytes | None = None,
+    ) -> T:
+        method = "GET" if body is None else "POST"
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
 
-        return self.call(Call.of(business_unit, "summaries", skus), post, read_batch_summaries, priority)
+        def send(timeout: float) -> Response:
+            return self._transport.send(method, url, headers=headers, data=body, timeout=timeout)
+
+        return self.call(Call.of(business_unit, kind, skus), send, read, priority)
 
     def call(
         self,
@@ -337,42 +337,18 @@ def _check_access(response: Response, refused: str) -> None:
         raise NoAccess(f"{refused} with {response.status}")
 
 
-_SKU = "connected-content-proxy-probe"
+_PROBED = "connected-content-proxy-probe"
 """Of no product: whatever Trustpilot says of it, it says something."""
 
 
-class Prober:
-    """Makes one call once a pause is over and nobody else has made it.
+def probe(trustpilot: Trustpilot, breaker: CircuitBreaker, business_units: Sequence[str]) -> None:
+    """Make one call where a pause is over and nobody else has made it: nobody has to ask to end an outage.
 
-    The pauses between its own calls grow to a minute, after a 401 or 403 to an hour, and a first success ends them.
-    So an outage costs a handful of calls, and those that Trustpilot fails are not of the plan.
+    The pauses between these calls grow to a minute, after a 401 or 403 to an hour, and a first success ends them. So
+    an outage costs a handful of calls, and those that Trustpilot fails are not of the plan.
     """
-
-    def __init__(
-        self, trustpilot: Trustpilot, breaker: CircuitBreaker, business_units: Sequence[str], spawn: Spawn
-    ) -> None:
-        self._trustpilot = trustpilot
-        self._breaker = breaker
-        self._units = business_units
-        self._spawn = spawn
-        self._stopped = threading.Event()
-
-    def start(self) -> None:
-        """Begin to look; called once, after the fork."""
-        self._spawn(self._run)
-
-    def stop(self) -> None:
-        """End with the next look."""
-        self._stopped.set()
-
-    def probe(self) -> None:
-        """Make the calls that are due."""
-        for unit in self._units:
-            if self._breaker.awaits_probe(Call.of(unit, "summaries", [_SKU])):
-                # What comes of it is known to the breaker.
-                with contextlib.suppress(TrustpilotError):
-                    self._trustpilot.batch_summaries(unit, [_SKU], priority=Priority.BACKGROUND)
-
-    def _run(self) -> None:
-        while not self._stopped.wait(INTERVAL_SECONDS):
-            self.probe()
+    for unit in business_units:
+        if breaker.awaits_probe(Call.of(unit, "summaries", [_PROBED])):
+            # What comes of it is known to the breaker.
+            with contextlib.suppress(TrustpilotError):
+                trustpilot.batch_summaries(unit, [_PROBED], priority=Priority.BACKGROUND)

@@ -6,14 +6,15 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from proxy.cache import MemoryBackend
 from proxy.cache.backend import Window
-from proxy.clock import Priority
+from proxy.clock import Every, Priority
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.client import Prober, Trustpilot
+from proxy.trustpilot.client import Trustpilot, probe
 from proxy.trustpilot.errors import Failing, TrustpilotError
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.transport import Transport
@@ -35,7 +36,7 @@ class Outage:
         trustpilot = Trustpilot(
             transport, Bulkhead(4), self.breaker, quota, api_url=sandbox.api_url, api_key=sandbox.api_key
         )
-        self._prober = Prober(trustpilot, self.breaker, [UNIT], lambda job: threading.Thread(target=job).start())
+        self._probe = partial(probe, trustpilot, self.breaker, [UNIT])
         sandbox.behave("fail", status=status)
         for number in range(RUN):
             with pytest.raises(TrustpilotError):
@@ -48,7 +49,7 @@ class Outage:
         until = self.seconds + seconds
         while self.seconds < until:
             self.seconds += INTERVAL_SECONDS
-            self._prober.probe()
+            self._probe()
 
     def calls(self) -> int:
         """Return how many calls the prober has made."""
@@ -91,10 +92,7 @@ def test_a_refused_key_which_costs_the_plan_is_tried_once_an_hour(sandbox: Runni
     assert 9 <= refused.calls() <= 10
 
 
-def test_it_looks_by_itself_until_it_is_stopped(
-    upstream: Upstream, walk: Walk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("proxy.trustpilot.client.INTERVAL_SECONDS", 0.001)
+def test_it_looks_by_itself_until_it_is_stopped(upstream: Upstream, walk: Walk) -> None:
     threads: list[threading.Thread] = []
 
     def beside(job: Callable[[], None]) -> None:
@@ -105,7 +103,7 @@ def test_it_looks_by_itself_until_it_is_stopped(
         walk.breaker.admit(Call.of("unit", "reviews", [str(number)])).failed(Failing("down"))
     walk.now += INTERVAL_SECONDS
     upstream.answers = [(200, {"summaries": []})]
-    prober = Prober(walk.client, walk.breaker, ["unit", "other"], beside)
+    prober = Every(0.001, partial(probe, walk.client, walk.breaker, ["unit", "other"]), beside, at_once=False)
     prober.start()
     while walk.breaker.is_open:
         time.sleep(0.001)
