@@ -411,6 +411,14 @@ def examine_loop(draft: Draft, markup: Markup) -> None:
                 Edit(at, end, f" {right}"),
             )
             return
+    late = re.search(r"(?:limit|offset)\s*:.*?(\s+reversed\b)", code)
+    if late and (listed := re.match(r"\s*[\w-]+\s+in\s+\S+", code)):
+        edits = (
+            Edit(at + listed.end(), at + listed.end(), " reversed"),
+            Edit(at + late.start(1), at + late.end(1), ""),
+        )
+        message = "reversed stands right behind the list, and is overlooked here: move it there."
+        draft.note("loop", at + late.start(1), message, "Move reversed", *edits)
     for match in re.finditer(r"\b(limit|offset|cols)(\s*=\s*|\s+)(?=[\w{])", code):
         draft.note(
             "loop",

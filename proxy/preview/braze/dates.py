@@ -50,10 +50,13 @@ _DATES = (
     re.compile(r"(?<!\d)(?P<a>\d{4})(?P<b>\d{2})(?P<c>\d{2})(?!\d)"),
     re.compile(r"(?<!\d)(?P<a>\d{1,4})/(?P<b>\d{1,2})(?:/(?P<c>\d{1,4}))?(?!\d)"),
     re.compile(r"(?<!\d)(?P<a>\d{1,4})\.(?P<b>\d{1,2})\.(?P<c>\d{1,4})(?!\d)"),
-    re.compile(rf"(?<!\d)(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[\s-]*{_NAME}(?:[\s,-]*(?P<year>\d{{4}}|\d{{2}})(?!\d))?"),
+    re.compile(
+        rf"(?<!\d)(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[\s.-]*{_NAME}(?:[\s,-]*(?P<year>\d{{4}}|\d{{2}})(?!\d))?"
+    ),
     re.compile(rf"\b{_NAME}\s*(?P<day>\d{{1,2}})(?!\d)(?:st|nd|rd|th)?(?:[\s,]*(?P<year>\d{{4}})(?!\d))?"),
     re.compile(rf"\b{_NAME}(?:\s*(?P<year>\d{{4}})(?!\d))?"),
 )
+_FRENCH, _COMPACT = re.compile(r"\b(\d{1,2})h(\d{2})\b"), re.compile(r"\b(\d{8})t(\d{2})(\d{2})(\d{2})\b")
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:[.:]\d+)?)?\s?[+-]\d{2}:?\d{2}")
 _DIRECTIVE = re.compile(r"%(?P<flags>[-0^_#:]*)(?P<width>\d*)(?P<letter>[A-Za-z%+])")
 
@@ -199,11 +202,13 @@ def _zone_name(moment: datetime) -> str:
 
 def _parsed(text: str, now: datetime) -> datetime | None:
     """Read a text by the rules of Ruby's ``Time.parse``: what is missing at the top comes from today."""
+    text = _COMPACT.sub(r"\1t\2:\3:\4", _FRENCH.sub(r"\1:\2", text))
     clock = _CLOCK.search(text)
     rest = text[: clock.start()] + " " + text[clock.end() :] if clock else text
     year, month, day = _date(rest)
     if year is None and month is None and day is None:
-        if clock is None:
+        # A year, or a year and a month, is no date to Ruby, even beside a clock.
+        if clock is None or re.search(r"(?<!\d)\d{4}(?!\d)", rest):
             return None
         year, month, day = now.year, now.month, now.day
     year = now.year if year is None else year

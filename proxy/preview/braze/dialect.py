@@ -22,6 +22,7 @@ from liquid.builtin.expressions.logical import (
 from liquid.builtin.expressions.primitive import Blank, Empty, Nil
 from liquid.builtin.output import OutputNode
 from liquid.builtin.tags.case_tag import CaseNode, MultiExpressionBlockNode, _AnyExpression
+from liquid.builtin.tags.cycle_tag import CycleNode
 from liquid.builtin.tags.echo_tag import EchoNode
 from liquid.builtin.tags.for_tag import ForNode
 from liquid.builtin.tags.if_tag import IfNode
@@ -262,6 +263,9 @@ class BrazeLoopExpression(LoopExpression):
         every = _looped(value)
         if isinstance(self.iterable, Path) and (not every or isinstance(value, Mapping)):
             braze(context).empties.add("loop", self.token, _names(self.iterable, context), value)
+        if isinstance(ruby.plain(value), str):
+            # A text is one item, whatever limit and offset say.
+            return iter(every), len(every)
         key = f"{self.identifier}-{self.iterable}"
         if isinstance(self.offset, StringLiteral) and self.offset.value == "continue":
             start = context.stopindex(key)
@@ -326,6 +330,24 @@ class BrazeTablerowNode(TablerowNode):
     def __init__(self, token: Token, expression: LoopExpression, block: BlockNode) -> None:
         super().__init__(token, _loop(expression), block)
 
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        """Write the rows; Ruby has one without cells where there is nothing but nil to loop over."""
+        value = ruby.plain(self.expression.iterable.evaluate(context))
+        if value not in (None, False) and not self.expression.evaluate(context)[1]:
+            return buffer.write('<tr class="row1">\n</tr>\n')
+        return super().render_to_output(context, buffer)
+
+
+class BrazeCycleNode(CycleNode):
+    """``{% cycle … %}``, printed as Ruby prints."""
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        """Write the next value's text."""
+        values = [value.evaluate(context) for value in self.args]
+        group = ruby.text(self.group.evaluate(context)) if self.group else ""
+        at = context.cycle(group or str(list(map(str, self.args))), len(values))
+        return buffer.write(ruby.output(values[at]))
+
 
 _NODES: Mapping[str, type[Node]] = {
     TOKEN_OUTPUT: BrazeOutputNode,
@@ -335,6 +357,7 @@ _NODES: Mapping[str, type[Node]] = {
     "case": BrazeCaseNode,
     "for": BrazeForNode,
     "tablerow": BrazeTablerowNode,
+    "cycle": BrazeCycleNode,
 }
 
 

@@ -109,6 +109,11 @@ _IN_EXPRESSION = re.compile(
 _FILTERS = re.compile(
     r"""(?P<kept>'[^']*'|"[^"]*"|\|\|)|\|(?:'[^']*'|"[^"]*"|(?!\b(?:and|or)\b)[^|])*""",
 )
+# `empty` and `blank` given to a filter are nothing; the library does not read them there.
+_LITERAL = re.compile(r"""'[^']*'|"[^"]*"|(?P<before>[:,]\s*)(?:empty|blank)\b""")
+_WITH_LITERALS = ("if", "elsif", "unless", "case", "when")
+# Ruby knows `reversed` right behind the list, and overlooks it elsewhere.
+_LATE_REVERSED = re.compile(r"(\b(?:limit|offset|cols)\s*:.*?)\breversed\b", re.DOTALL)
 _KEEPS_ITS_TEXT = frozenset(
     {
         *("abort_message", "catalog_items", "catalog_selection_items", "connected_content", "message_extras"),
@@ -138,6 +143,10 @@ def tokenize(source: str, lexer: Callable[[str], Iterator[Token]]) -> Iterator[T
         value = token.value.translate(_UNCOVER)
         if token.kind == TOKEN_EXPRESSION and tag not in _KEEPS_ITS_TEXT:
             value = _looked_up(value, token.start_index, source, in_tag=bool(tag))
+            if tag not in _WITH_LITERALS:
+                value = _LITERAL.sub(_without_literal, value)
+            if tag in ("for", "tablerow"):
+                value = _LATE_REVERSED.sub(lambda match: match[1] + " " * len("reversed"), value)
             if tag in ("if", "elsif", "unless"):
                 value = _FILTERS.sub(lambda match: match["kept"] or " " * len(match.group()), value)
             # The library looks ahead to the end of the expression from each of these.
@@ -225,6 +234,11 @@ def _end_of_comment(text: str, start: int) -> int:
 
 def _unclosed(message: str, text: str, at: int) -> LiquidSyntaxError:
     return LiquidSyntaxError(message, token=Token(TOKEN_EOF, text[at : at + 2], at, text))
+
+
+def _without_literal(match: re.Match[str]) -> str:
+    before = match["before"]
+    return f"{before}''".ljust(len(match.group())) if before else match.group()
 
 
 def _looked_up(expression: str, start: int, source: str, *, in_tag: bool) -> str:

@@ -222,6 +222,8 @@ def ordered(left: object, operator: str, right: object) -> bool:
         LiquidTypeError: a text is compared with a number, which Ruby refuses.
 
     """
+    if isinstance(left, (Empty, Blank)) or isinstance(right, (Empty, Blank)):
+        return False
     left, right = plain(left), plain(right)
     if (_is_number(left) and isinstance(right, str)) or (isinstance(left, str) and _is_number(right)):
         message = f"'{operator}' can't compare text with a number; assign the text with | plus: 0 first"

@@ -208,7 +208,12 @@ def _keyed(select: Callable[[list[object], list[object]], list[object]]) -> Filt
         try:
             return select(whole, [part(item, key) for item in whole])
         except NoPropertyError:
-            return None
+            return whole if select is _unique and len(whole) == 1 else None
+        except TypeError:
+            # Ruby asks nothing of an item that stands alone.
+            if len(whole) > 1:
+                raise
+            return whole
 
     return filtered
 
