@@ -34,6 +34,8 @@ _ASKED = 300
 _SMALL_MB = 16
 _MEBIBYTE = 1024 * 1024
 
+_MEMORY, _AGAIN = "memory", "another memory"
+_ONE, _TWO = "one worker on SQLite", "two workers on SQLite"
 _REPEATED, _VIEWS = "repeated answers", "answers worked out"
 _VIEW = f"""
 math.randomseed({{seed}})
@@ -60,52 +62,97 @@ def store(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
 
 
 def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
+    """Measure several starts of each kind: two processes of the very same settings differ by 2 % and more.
+
+    Hash seeds and places in memory are others each time. So ratios are of what ran beside each other, their median
+    is of all starts, and how much one memory differs from another is told beside them.
+    """
     sandbox.reset()
-    url = f"sqlite:///{folder}/store.sqlite3"
-    one, two = "one worker on SQLite", "two workers on SQLite"
-    with ExitStack() as started:
-        servers = {
-            "memory": started.enter_context(proxy(sandbox, CACHE_URL="memory://")),
-            one: started.enter_context(proxy(sandbox, CACHE_URL=url)),
-            two: started.enter_context(proxy(sandbox, "--workers", "2", CACHE_URL=url)),
-        }
-        measured: dict[tuple[str, str], list[Load]] = defaultdict(list)
-        for server in servers.values():
-            load(server, _CONNECTIONS, 1)
-        # Many short rounds: what else the machine does changes from second to second.
-        for number in range(scale.rounds * scale.hit_seconds):
-            view = _script(folder, _VIEW, seed=number)
-            for name in list(servers)[:: -1 if number % 2 else 1]:
-                for what, script in ((_REPEATED, FIGURES), (_VIEWS, view)):
-                    measured[name, what].append(load(servers[name], _CONNECTIONS, 1, script))
+    starts = [_started(sandbox, folder / f"store-{number}.sqlite3", folder, scale) for number in range(scale.starts)]
     lines = []
-    for (name, what), loads in measured.items():
+    for kind in starts[0]:
+        loads = [load for start in starts for load in start[kind]]
+        name, what = kind
         lines += [
             Line("store", f"{what}, {name}: a second", _median(loads, "per_second")),
             Line("store", f"{what}, {name}: processor time", _median(loads, "cpu"), "µs"),
         ]
-    base, own = measured["memory", _REPEATED], measured[one, _REPEATED]
+
+    def ratios(name: str, other: str, what: str, figure: str) -> list[float]:
+        return [_ratio(start[name, what], start[other, what], figure) for start in starts]
+
+    def ratio(name: str, other: str, what: str, figure: str) -> float:
+        return statistics.median(ratios(name, other, what, figure))
+
+    told = f"median of {scale.starts} starts"
     lines += [
-        Line("store", f"{one} of memory", _ratio(own, base, "per_second"), "times", floor=0.97),
-        Line("store", f"{one} of memory, by its processor time", _ratio(base, own, "cpu"), "times", floor=0.97),
+        Line(
+            "store", f"{_ONE} of memory, {told}", ratio(_ONE, _MEMORY, _REPEATED, "per_second"), "times", floor=0.97
+        ),
+        Line(
+            "store",
+            f"{_ONE} of memory, by processor time, {told}",
+            ratio(_MEMORY, _ONE, _REPEATED, "cpu"),
+            "times",
+            floor=0.97,
+        ),
     ]
+    for figure, by in (("per_second", ""), ("cpu", ", by processor time")):
+        noise = ratios(_MEMORY, _AGAIN, _REPEATED, figure)
+        lines += [
+            Line("store", f"memory of another memory{by}: least", min(noise), "times"),
+            Line("store", f"memory of another memory{by}: most", max(noise), "times"),
+        ]
     for what in (_REPEATED, _VIEWS):
-        alone, both = measured[one, what], measured[two, what]
-        share = statistics.median(each.driver / each.cpu for each in both)
+        share = statistics.median(load.driver / load.cpu for start in starts for load in start[_TWO, what])
         cores = os.cpu_count() or 1
         lines += [
             Line("store", f"{what}: wrk's processor time of a worker's", share, "times"),
             Line("store", f"{what}: what it leaves to two workers", min(2.0, cores / (1 + share)), "times"),
-            Line("store", f"{what}: two workers of one", _ratio(both, alone, "per_second"), "times", floor=1.8),
             Line(
                 "store",
-                f"{what}: two workers of one, by their processor time",
-                2 * _ratio(alone, both, "cpu"),
+                f"{what}: two workers of one, {told}",
+                ratio(_TWO, _ONE, what, "per_second"),
+                "times",
+                floor=1.8,
+            ),
+            Line(
+                "store",
+                f"{what}: two workers of one, by processor time, {told}",
+                2 * ratio(_ONE, _TWO, what, "cpu"),
                 "times",
                 floor=1.8,
             ),
         ]
     return lines
+
+
+def _started(sandbox: RunningSandbox, file: Path, folder: Path, scale: Scale) -> dict[tuple[str, str], list[Load]]:
+    """Start each kind once, and load them in turn."""
+    url = f"sqlite:///{file}"
+    ways = {
+        _MEMORY: (("--workers", "1"), "memory://"),
+        _ONE: (("--workers", "1"), url),
+        _AGAIN: (("--workers", "1"), "memory://"),
+        _TWO: (("--workers", "2"), url),
+    }
+    measured: dict[tuple[str, str], list[Load]] = defaultdict(list)
+    with ExitStack() as started:
+        servers = {
+            name: started.enter_context(proxy(sandbox, *options, CACHE_URL=store))
+            for name, (options, store) in ways.items()
+        }
+        for name, server in servers.items():
+            server.settle(2 if name == _TWO else 1)
+            load(server, _CONNECTIONS, 1)
+        # Many short rounds: what else the machine does changes from second to second.
+        for number in range(scale.rounds):
+            view = _script(folder, _VIEW, seed=number)
+            for name in list(servers)[:: -1 if number % 2 else 1]:
+                for what, script in ((_REPEATED, FIGURES), (_VIEWS, view)):
+                    if (name, what) != (_AGAIN, _VIEWS):
+                        measured[name, what].append(load(servers[name], _CONNECTIONS, 1, script))
+    return measured
 
 
 def _median(loads: Sequence[Load], figure: str) -> float:
