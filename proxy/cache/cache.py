@@ -302,6 +302,10 @@ class Cache:
         """
         return self._store.confirm(key, at)
 
+    def was_read(self, product: str) -> bool:
+        """Tell whether a copy of ``product`` was asked for in this process since it was fetched or confirmed last."""
+        return self._store.was_read(product)
+
     def parts(self, product: str) -> Parts:
         """Return all that is cached of ``product`` and is not gone. Raises :class:`BackendDown`."""
         parts, generation = self._store.parts(product)

@@ -58,14 +58,18 @@ class Ages(NamedTuple):
 
 
 class _L1Entry:
-    """An entry in L1. Until ``checked_until`` (monotonic) nothing but the feed is asked whether it is still so."""
+    """An entry in L1. Until ``checked_until`` (monotonic) nothing but the feed is asked whether it is still so.
 
-    __slots__ = ("checked_until", "entry", "generation")
+    ``is_read``: somebody asked for it since it is there.
+    """
+
+    __slots__ = ("checked_until", "entry", "generation", "is_read")
 
     def __init__(self, entry: Entry, generation: int, checked_until: float) -> None:
         self.entry = entry
         self.generation = generation
         self.checked_until = checked_until
+        self.is_read = False
 
 
 class Tiered:
@@ -110,6 +114,7 @@ class Tiered:
         with self._lock:
             cached = self._l1.get(key)
         if cached is not None and self._is_checked(cached):
+            cached.is_read = True
             return self._as_confirmed(key, Found(cached.entry, cached.generation))
         try:
             return self._as_confirmed(key, self._ask(key))
@@ -122,6 +127,11 @@ class Tiered:
         with self._lock:
             for part in self._l1.parts(product):
                 self._l1.drop(Key(product, part))
+
+    def was_read(self, product: str) -> bool:
+        """Tell whether what L1 has of ``product`` was asked for since it was put there, or confirmed."""
+        with self._lock:
+            return any(cached.is_read for cached in self._l1.parts(product).values())
 
     def parts(self, product: str) -> tuple[dict[str, Entry], int]:
         """Return every cached part of ``product``, and its generation. Raises :class:`BackendDown`."""

@@ -210,6 +210,7 @@ class Validator:
             for refetch in (asked or {}).values():
                 refetch()
             return False
+        is_asked = asked is not None or self._cache.was_read(product)
         parts = self._cache.parts(product)
         if SUMMARY in parts.cached:
             self._cache.put(
@@ -235,7 +236,7 @@ class Validator:
         if asked is None and wrong:
             # Nobody asked just now: who asks next has it fetched.
             self._cache.update(product, lambda part, cached: Updated(cached.value, refresh=part in wrong))
-        self._note(shop, sku, at, rode=asked is None, has_pages=bool(parts.cached))
+        self._note(shop, sku, at, rode=not is_asked, has_pages=bool(parts.cached))
         return not wrong
 
     def spans(self, parts: Parts, summary: Summary) -> list[tuple[float, float]]:

@@ -165,6 +165,17 @@ def test_a_call_that_is_not_full_takes_along_what_is_stale_soon_but_not_what_nob
     assert [sorted(batch) for batch in heart.shop.batches] == [["S0", "S1", "S2"]] * (MOST_RIDES + 1) + [["S0"]] * 2
 
 
+def test_what_is_asked_for_while_it_is_fresh_is_taken_along_on_and_on() -> None:
+    heart = Heart()
+    skus = shop_of(heart, 3)
+    heart.clock.now += FRESH
+    for _ in range(MOST_RIDES + 2):
+        heart.ask(*skus)
+        heart.clock.now += FRESH
+        heart.ask("S0")
+    assert [sorted(batch) for batch in heart.shop.batches] == [skus] * (MOST_RIDES + 3)
+
+
 def test_a_webhook_that_came_meanwhile_is_not_undone_by_a_confirmation() -> None:
     heart = Heart()
     shop_of(heart, 1)
