@@ -27,7 +27,7 @@ from proxy.reviews.view import Summary
 from proxy.sync.comparison import SummariesCall
 from proxy.sync.events import Backfilled
 from proxy.sync.feed import FeedCall, OutOfOrder
-from proxy.sync.shops import Shops, ShopState
+from proxy.sync.shops import Shops, ShopState, digest
 from proxy.sync.validator import COUNTS, counts_of
 from proxy.trustpilot.client import SUMMARIES_PER_PAGE
 
@@ -119,7 +119,7 @@ class Backfill:
             by_sku.setdefault(item.sku, []).append(item)
         for sku, theirs in in_turns(by_sku.items()):
             self._collect(product_name(business_unit, sku), theirs)
-        return self._shops.add_skus(business_unit, state, by_sku), replace(
+        return self._shops.add_skus(business_unit, state, map(digest, by_sku)), replace(
             progress,
             page=progress.page + 1,
             last=min(progress.last, written[-1]) if written else progress.last,
@@ -155,7 +155,7 @@ class Backfill:
         for sku, summary in in_turns(summaries):
             self._complete(business_unit, sku, summary, at)
             if summary.total:
-                with_reviews.append(sku)
+                with_reviews.append(digest(sku))
         state = self._shops.add_skus(business_unit, state, with_reviews)
         state = replace(state, is_backfilled=given < SUMMARIES_PER_PAGE)
         return state, replace(progress, summaries=progress.summaries + 1)

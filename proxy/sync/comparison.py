@@ -28,6 +28,7 @@ from proxy.sync.shops import Shops, ShopState, digest
 from proxy.trustpilot.client import SUMMARIES_PER_PAGE
 
 MOST_PAGES = 1000
+_PAIRS_AT_ONCE = 2000
 
 
 class SummariesCall(Protocol):
@@ -87,7 +88,7 @@ class Comparison:
                 counted.extend((name, counts))
                 reviews += summary.total
                 if summary.total:
-                    with_reviews.append(sku)
+                    with_reviews.append(name)
                 if before.get(name) != counts:
                     others += self._is_other(business_unit, sku, summary, is_first=is_first)
             state = self._shops.add_skus(business_unit, state, with_reviews)
@@ -106,7 +107,10 @@ class Comparison:
         if kept is None or len(kept) % 16 or len(touched) % 8:
             return {}, True
         pairs = array("Q", kept)
-        before = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        before: dict[int, int] = {}
+        for start in in_turns(range(0, len(pairs), _PAIRS_AT_ONCE)):
+            some = pairs[start : start + _PAIRS_AT_ONCE]
+            before.update(zip(some[::2], some[1::2], strict=True))
         for name in array("Q", touched):
             before.pop(name, None)
         return before, False

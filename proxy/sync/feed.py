@@ -18,7 +18,7 @@ from proxy.events import Report, unheard
 from proxy.reviews import Updates
 from proxy.reviews.models import PER_PAGE, FeedItem, ReviewEvent
 from proxy.sync.events import FeedRead
-from proxy.sync.shops import ShopState
+from proxy.sync.shops import ShopState, digest
 
 REMEMBERED = 100
 """Reviews of which one has to be met again: any of them may be deleted meanwhile."""
@@ -49,7 +49,7 @@ class FeedReader:
         updates: Updates,
         now: Now,
         touch: Callable[[str, Iterable[str]], None],
-        add_skus: Callable[[str, ShopState, Iterable[str]], ShopState],
+        add_skus: Callable[[str, ShopState, Iterable[int]], ShopState],
         report: Report = unheard,
         *,
         fetch_seconds: float = 12.0,
@@ -90,7 +90,7 @@ class FeedReader:
             came = _before(unseen, met_before)
             new += len(came)
             self._touch(business_unit, dict.fromkeys(item.sku for item in came))
-            state = self._add_skus(business_unit, state, [item.sku for item in came])
+            state = self._add_skus(business_unit, state, [digest(item.sku) for item in came])
             self._updates.apply(business_unit, [_event(item) for item in came])
             met = len(came) < len(unseen) or (given < PER_PAGE and not met_before)
             if met or given < PER_PAGE or last < state.reached:

@@ -82,13 +82,13 @@ class Shops:
         self._states[business_unit] = state
         return state
 
-    def add_skus(self, business_unit: str, state: ShopState, skus: Iterable[str]) -> ShopState:
-        """Note that ``skus`` have reviews; return the state to save, by which the others see it.
+    def add_skus(self, business_unit: str, state: ShopState, digests: Iterable[int]) -> ShopState:
+        """Note that the SKUs of these digests have reviews; return the state to save, by which the others see it.
 
         Raises :class:`~proxy.cache.BackendDown`.
         """
         version, known = self._skus_of(business_unit)
-        added = frozenset(map(digest, skus)) - known
+        added = frozenset(digests) - known
         if not added:
             return state
         known = (known if version == state.skus else self._read_skus(business_unit)) | added

@@ -169,7 +169,11 @@ class Validator:
                 _log.exception("stale products could not be confirmed")
 
     def _validate(self, business_unit: str, shop: _Shop, wanted: dict[str, dict[str, Refetch]]) -> None:
-        asked = {sku: refetches for sku, refetches in wanted.items() if self._is_stale(business_unit, sku, refetches)}
+        asked = {
+            sku: refetches
+            for sku, refetches in in_turns(wanted.items())
+            if self._is_stale(business_unit, sku, refetches)
+        }
         if not asked:
             return
         skus = [*asked, *self._riders(business_unit, shop, shop.most - len(asked), asked)]

@@ -81,6 +81,10 @@ class _Feed(Struct, rename="camel"):
     product_reviews: list[_FeedReview]
 
 
+class _Summaries(Struct):
+    summaries: list[Raw]
+
+
 class _Event(Struct, rename="camel"):
     event_name: Text = UNSET
     event_data: _EventData | UnsetType | None = UNSET
@@ -92,6 +96,7 @@ class _Webhook(Struct):
 
 _REVIEWS = msgspec.json.Decoder(_Reviews)
 _FEED = msgspec.json.Decoder(_Feed)
+_SUMMARIES = msgspec.json.Decoder(_Summaries)
 _WEBHOOK = msgspec.json.Decoder(_Webhook)
 _EVENT = msgspec.json.Decoder(_Event)
 _REFUSED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -237,17 +242,31 @@ def read_shop_summaries(body: bytes) -> tuple[Iterator[tuple[str, Summary]], int
 
     Each is read when it is asked for, as there are a thousand. What can't be read is left out.
     """
-    listed = read_object(body).get("summaries")
+    try:
+        listed: Any = _SUMMARIES.decode(body).summaries
+    except _REFUSED:
+        listed = read_object(body).get("summaries")
     if not isinstance(listed, list):
         raise Malformed("Trustpilot's answer holds no list of summaries")
     return _summaries(listed), len(listed)
 
 
 def _summaries(listed: Sequence[object]) -> Iterator[tuple[str, Summary]]:
-    for summary in listed:
+    for given in listed:
+        summary = _value_of(given) if isinstance(given, Raw) else given
         if isinstance(summary, dict) and isinstance(sku := summary.get("sku"), str):
             with contextlib.suppress(Malformed):
                 yield sku, _summary(summary)
+
+
+def _value_of(raw: Raw) -> object:
+    """Return what ``raw`` says, ``None`` where that can't be read."""
+    try:
+        return msgspec.json.decode(raw)
+    except _REFUSED:
+        with contextlib.suppress(Malformed):
+            return read_object(bytes(raw))
+    return None
 
 
 def read_deletions(body: bytes, members: str, name: str) -> tuple[list[str], str | None]:
