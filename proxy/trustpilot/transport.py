@@ -1,21 +1,37 @@
-"""HTTP to Trustpilot: pooled connections, the environment's proxies, a total time and a size that nothing exceeds."""
+"""HTTP to Trustpilot: pooled connections, the environment's proxies, a total time and a size that nothing exceeds.
+
+Socket timeouts start anew with every byte, so they do not hold against a peer that drips: one sweeper per process aborts
+the connections of calls whose time is up.
+"""
 
 from __future__ import annotations
 
+import heapq
+import io
 import os
+import select
+import socket
+import threading
 import time
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPConnection as PlainConnection
+from http.client import HTTPException, HTTPResponse, IncompleteRead, LineTooLong, UnknownProtocol
 from importlib.metadata import version
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import count
+from typing import Any, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 import requests
 import urllib3
+from gevent.monkey import get_original
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from proxy.events import CallEnded, CallStarted, Report, unheard
-from proxy.trustpilot.call_deadline import AbortableAdapter, DeadlineSweeper
 from proxy.trustpilot.errors import Malformed, Response, TimedOut, TrustpilotError, Unreachable
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -194,3 +210,327 @@ def _network(entry: str) -> IPv4Network | IPv6Network | None:
         return ip_network(entry.strip(), strict=False) if "/" in entry else None
     except ValueError:
         return None
+
+
+_poll = get_original("select", "poll")
+
+_current = threading.local()
+"""``deadline``: the deadline of the call that this thread or greenlet is making."""
+
+
+class CallDeadline:
+    """Aborts the connection of the call that is made inside of it when its time is up.
+
+    ``connected``: the connection stands, through a proxy's tunnel and the TLS handshake, so that the request may have
+    been sent.
+    """
+
+    def __init__(self, at: float) -> None:
+        """``at``: a moment on the monotonic clock."""
+        self.at = at
+        self.expired = False
+        self.over = False
+        self.connected = False
+        self._socket: socket.socket | None = None
+        self._opened: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        _current.deadline = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        _current.deadline = None
+        self._socket = None
+        self._drop_opened()
+
+    def opened(self, sock: socket.socket) -> None:
+        """Abort ``sock`` while it becomes a connection."""
+        # A TLS handshake takes the descriptor away from ``sock`` at its very beginning; a second one stays.
+        self._socket = self._opened = socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(sock.fileno()))
+        self._check()
+
+    def stands(self, sock: socket.socket) -> None:
+        """Abort ``sock``, on which the request is sent next."""
+        self._socket = sock
+        self._drop_opened()
+        self._check()
+        self.connected = True
+
+    def abort(self) -> None:
+        """End the call now."""
+        self.expired = True
+        if (sock := self._socket) is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                # Closed in the same moment: there is nothing left to abort.
+                return
+
+    def _check(self) -> None:
+        if self.expired:
+            raise TimeoutError("the call's time was up before it was connected")
+
+    def _drop_opened(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+class DeadlineSweeper:
+    """Hands out deadlines and aborts what is due, from one thread, which ends when no call is under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wakes = threading.Condition(self._lock)
+        self._number = count()
+        self._deadlines: list[tuple[float, int, CallDeadline]] = []
+        self._runs = False
+
+    def after(self, seconds: float) -> CallDeadline:
+        """Return the deadline that lies ``seconds`` from now."""
+        deadline = CallDeadline(time.monotonic() + seconds)
+        with self._lock:
+            heapq.heappush(self._deadlines, (deadline.at, next(self._number), deadline))
+            if not self._runs:
+                self._runs = True
+                threading.Thread(target=self._sweep, name="call-deadlines", daemon=True).start()
+            elif self._deadlines[0][2] is deadline:
+                self._wakes.notify()
+        return deadline
+
+    def _sweep(self) -> None:
+        with self._wakes:
+            while self._deadlines:
+                at, _, deadline = self._deadlines[0]
+                if deadline.over:
+                    heapq.heappop(self._deadlines)
+                elif (left := at - time.monotonic()) > 0:
+                    self._wakes.wait(left)
+                else:
+                    heapq.heappop(self._deadlines)
+                    deadline.abort()
+            self._runs = False
+
+
+_LONGEST_LINE, _MOST_FIELDS = 65_536, 100
+"""Of an answer's head, as http.client has it."""
+
+_NO_BODY = frozenset({204, 304})
+
+
+class Answer(HTTPResponse):
+    """An answer as http.client reads it, but for its head: that is read there as a mail's is, for 100 µs.
+
+    It has as much of the face of urllib3's as its pool and :class:`~proxy.trustpilot.transport.Transport` look at.
+    """
+
+    headers: Any
+    """By names in lower case; of a field that came twice the first counts."""
+    version_string = "HTTP/1.1"
+    _pool: Any = None
+    _connection: Any = None
+
+    def begin(self) -> None:
+        """Read the head."""
+        status = 100
+        while status == 100:
+            version, status, self.reason = self._read_status()  # type: ignore[attr-defined]  # http.client's
+            fields = self._fields()
+        if not version.startswith(("HTTP/1.", "HTTP/0.9")):
+            raise UnknownProtocol(version)
+        self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        self.code = self.status = status
+        self.headers = self.msg = fields  # type: ignore[assignment]  # http.client only calls `get`
+        self.chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        length = fields.get("content-length", "")
+        self.length = int(length) if length.isdecimal() and not self.chunked else None
+        if status in _NO_BODY:
+            self.length = 0
+        closes: bool = self._check_close()  # type: ignore[attr-defined]  # http.client's
+        self.will_close = closes or not (self.chunked or self.length is not None)
+
+    def _fields(self) -> dict[str, str]:
+        fields: dict[str, str] = {}
+        for _ in range(_MOST_FIELDS + 1):
+            line = self.fp.readline(_LONGEST_LINE + 1)
+            if len(line) > _LONGEST_LINE:
+                raise LineTooLong("header line")
+            if line in (b"\r\n", b"\n", b""):
+                return fields
+            name, _, value = line.decode("latin-1").partition(":")
+            fields.setdefault(name.strip().lower(), value.strip())
+        raise LineTooLong("head")
+
+    @property
+    def length_remaining(self) -> int | None:
+        """Return how many bytes of the body are not read yet, ``None`` where nobody knows."""
+        return self.length
+
+    def read(self, amt: int | None = None, decode_content: bool = False) -> bytes:  # noqa: FBT001, FBT002  # urllib3's
+        """Return the body, ``amt`` bytes at most. Raises ``HTTPException`` or urllib3's ``HTTPError``."""
+        body = super().read(amt)
+        if self.length and (amt is None or len(body) < amt):
+            raise IncompleteRead(body, self.length)
+        coding = self.headers.get("content-encoding") if decode_content else None
+        if coding is None:
+            return body
+        # urllib3 knows all codings, and to stop unpacking at so many bytes.
+        packed = urllib3.HTTPResponse(io.BytesIO(body), {"content-encoding": coding}, preload_content=False)
+        return packed.read(amt, decode_content=True)
+
+    def close(self) -> None:
+        """Give the connection back to its pool, closed where something of the answer is left on it."""
+        is_whole = self.isclosed()
+        super().close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if not is_whole:
+                connection.close()
+            self._pool._put_conn(connection)
+
+
+class _Abortable:
+    """Tells the current call's deadline which socket the call uses, as soon as there is one.
+
+    A request leaves and an answer comes without what urllib3 looks after in either for any caller.
+    """
+
+    sock: Any
+    timeout: Any
+    response_class: Any = Answer
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the peer has not closed a kept connection, nor sent what nobody asked for."""
+        if self.sock is None:
+            return False
+        # The kernel is asked directly: gevent's own way through its loop costs twenty times as much.
+        poll = _poll()
+        poll.register(self.sock, select.POLLIN)
+        return not poll.poll(0)
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # mixed into urllib3's connections below
+        if (deadline := _deadline()) is not None:
+            try:
+                deadline.opened(sock)
+            except TimeoutError:
+                sock.close()
+                raise
+        return sock
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # as above
+        if (deadline := _deadline()) is not None:
+            deadline.stands(self.sock)
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        # A kept-alive connection does not connect again.
+        if self.sock is not None and (deadline := _deadline()) is not None:
+            deadline.stands(self.sock)
+        super().putrequest(*args, **kwargs)  # type: ignore[misc]  # as above
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **_: Any) -> None:
+        """Send a request whose headers are complete."""
+        if self.sock is not None:
+            self.sock.settimeout(self.timeout)
+        self.putrequest(method, url, skip_accept_encoding=True)
+        for name, value in headers.items():
+            PlainConnection.putheader(self, name, value)  # type: ignore[arg-type]  # mixed into one
+        self.endheaders(body)  # type: ignore[attr-defined]  # http.client's
+
+    def getresponse(self) -> Any:
+        """Return the answer, an :class:`Answer`, once its head is there."""
+        self.sock.settimeout(self.timeout)
+        return PlainConnection.getresponse(self)  # type: ignore[arg-type]  # as above
+
+
+def _deadline() -> CallDeadline | None:
+    deadline: CallDeadline | None = getattr(_current, "deadline", None)
+    return deadline
+
+
+class _AbortableHTTP(_Abortable, HTTPConnection):
+    pass
+
+
+class _AbortableHTTPS(_Abortable, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _AbortableHTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _AbortableHTTPS
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class AbortableAdapter(HTTPAdapter):
+    """requests' adapter, over connections that a :class:`CallDeadline` can abort.
+
+    Without what costs much and nobody needs: a host's pool is found once, and of an answer only its status, its
+    headers and its body are kept.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._pools: dict[str, Any] = {}
+        super().__init__(**kwargs)
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002  # requests' own signature
+        timeout: Any = None,
+        verify: bool | str = True,  # noqa: FBT001, FBT002  # as above
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Any:
+        """Send ``request``: where no proxy is in between, straight over a connection of its host's pool.
+
+        Returns an :class:`Answer`, or urllib3's own; raises ``HTTPException`` too. The pool's own way looks after
+        retries, redirects and addresses, of which there are none here.
+        """
+        if proxies:
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        scheme, _, host, path = f"{request.url}/".split("/", 3)
+        pool: Any = self._pools.get(scheme + host)
+        if pool is None:
+            # It always takes the same way.
+            pool = self._pools[scheme + host] = self.get_connection_with_tls_context(request, verify)
+            self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # the library's
+        connection = pool._get_conn()
+        try:
+            connection.timeout, _ = timeout
+            if connection.is_closed:
+                connection.connect()
+            connection.request(request.method, f"/{path[:-1]}", request.body, request.headers)
+            answer: Answer = connection.getresponse()
+        except BaseException:
+            connection.close()
+            pool._put_conn(connection)
+            raise
+        answer._pool, answer._connection = pool, connection
+        return answer
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Any:
+        """Return the answer as it is: requests would add cookies, an encoding and a history."""
+        return resp
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
+        """Return the pools of the connections through ``proxy``."""
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        # A SOCKS proxy brings connections of its own; the mere timeouts hold there.
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from requests import PreparedRequest
 
-from proxy.trustpilot.call_deadline import AbortableAdapter, CallDeadline, DeadlineSweeper
+from proxy.trustpilot.transport import AbortableAdapter, CallDeadline, DeadlineSweeper
 
 
 @pytest.fixture
