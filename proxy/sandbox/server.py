@@ -1,19 +1,26 @@
 """Puts the sandbox together and serves it: ``flask --app wsgi sandbox`` or ``python -m proxy.sandbox``."""
 
+from __future__ import annotations
+
+import json
+import random
 import resource
 import signal
 import socket
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 import click
 import gevent
-from flask import Flask
+from flask import Blueprint, Flask, Response, request
 from gevent.pywsgi import WSGIHandler, WSGIServer
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
-from proxy.sandbox.control import control_plane
+from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.endpoints import documented_calls
-from proxy.sandbox.faults import ConnectionOverError, refusal
-from proxy.sandbox.state import State
+from proxy.sandbox.faults import Behaviour, Behaviours, ConnectionOverError, Kind, Mode, Shape, json_answer, refusal
+from proxy.sandbox.state import CHANGES, BusinessUnit, Limit, Lists, Order, State
 
 
 def create_sandbox() -> Flask:
@@ -81,3 +88,232 @@ def _allow_many_connections() -> None:
 def sandbox(host: str, port: int) -> None:
     """Run a local stand-in for Trustpilot."""
     serve(create_sandbox(), host, port)
+
+
+_Takes = tuple[str, Callable[[Any], bool]]
+"""What a member takes, in words, and whether a value is such."""
+
+
+def _whole(least: int, most: int) -> _Takes:
+    return f"a whole number from {least} to {most}", lambda given: type(given) is int and least <= given <= most
+
+
+def _texts(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(each, str) for each in given)
+
+
+def _fits_into_a_header(given: Any) -> bool:
+    """RFC 9110 allows seconds and dates in Retry-After, and servers send nonsense."""
+    return type(given) is int or (isinstance(given, str) and given.isascii() and given.isprintable())
+
+
+_SECONDS: _Takes = ("seconds, from 0 to 86400", lambda given: type(given) in (int, float) and 0 <= given <= 86_400)
+_BEHAVIOUR: Mapping[str, _Takes] = {
+    "mode": (f"one of {', '.join(Mode)}", lambda given: given in list(Mode)),
+    "kinds": (f"a list of {', '.join(Kind)}", lambda given: _texts(given) and set(given) <= set(Kind)),
+    "business_units": ("a list of business units", _texts),
+    "skus": ("a list of SKUs", _texts),
+    "times": _whole(1, 10**9),
+    "seconds": _SECONDS,
+    "status": _whole(300, 599),
+    "retry_after": ("seconds or text that fits into a header", _fits_into_a_header),
+    "shape": (f"one of {', '.join(Shape)}", lambda given: given in list(Shape)),
+}
+_LIMIT = {"calls": _whole(0, 10**9), "seconds": _SECONDS}
+_GENERATE: Mapping[str, _Takes] = {
+    "products": _whole(1, 200_000),
+    "reviews": _whole(0, 10_000),
+    "prefix": ("text", lambda given: isinstance(given, str)),
+}
+_ORDER: _Takes = (f"one of {', '.join(Order)}", lambda given: given in list(Order))
+_LISTS: Mapping[str, _Takes] = {
+    "reviews_order": _ORDER,
+    "feed_order": _ORDER,
+    "batch_skus": _whole(0, 10**9),
+    "arrivals": _whole(0, 1000),
+    "lost_page": _whole(2, 10**9),
+}
+_CHANGE: Mapping[str, _Takes] = {
+    "changes": _whole(1, 100_000),
+    "seed": _whole(0, 10**9),
+    "kinds": (
+        f"a list of {', '.join(CHANGES)}",
+        lambda given: _texts(given) and bool(given) and set(given) <= set(CHANGES),
+    ),
+}
+_TEXT: _Takes = ("text", lambda given: isinstance(given, str) and given != "")
+_DELETE: Mapping[str, _Takes] = {"reviewId": _TEXT, "consumerId": _TEXT}
+_PRODUCT: Mapping[str, _Takes] = {
+    "reviews": ("a list of reviews", lambda given: isinstance(given, list)),
+    "imported": ("a list of reviews", lambda given: isinstance(given, list)),
+    "name": _TEXT,
+    "productUrl": _TEXT,
+}
+_SHOP: Mapping[str, _Takes] = {
+    "name": _TEXT,
+    "service_reviews": ("a list of reviews", lambda given: isinstance(given, list)),
+}
+_TOKEN: Mapping[str, _Takes] = {
+    "seconds": _whole(0, 10**7),
+    "as_number": ("true or false", lambda given: isinstance(given, bool)),
+}
+
+
+def control_plane(state: State) -> Blueprint:
+    """Return the control plane as a blueprint."""
+    control = Blueprint("control", __name__, url_prefix="/_sandbox")
+
+    @control.get("/")
+    def overview() -> Response:
+        return json_answer(_overview(state))
+
+    @control.get("/calls")
+    def calls() -> Response:
+        return json_answer(state.record.written_up())
+
+    @control.get("/asides")
+    def asides() -> Response:
+        return json_answer(state.asides.written_up())
+
+    @control.post("/reset")
+    def reset() -> Response:
+        state.reset()
+        return json_answer({})
+
+    @control.put("/behaviour")
+    def behaviour() -> Response:
+        given = _given()
+        each = given if isinstance(given, list) else [given]
+        state.behaviours = Behaviours([Behaviour.of(_members(one, _BEHAVIOUR, "mode")) for one in each])
+        return json_answer({})
+
+    @control.put("/limit")
+    def limit() -> Response:
+        given = _given()
+        state.limit = None if given is None else Limit(**_members(given, _LIMIT, "calls", "seconds"))
+        return json_answer({})
+
+    @control.put("/lists")
+    def lists() -> Response:
+        given = _members(_given(), _LISTS)
+        orders = {name: Order(value) for name, value in given.items() if name.endswith("_order")}
+        state.lists = Lists(**{**given, **orders})
+        return json_answer({})
+
+    @control.put("/shops/<unit>")
+    def put_shop(unit: str) -> Response:
+        given = _members(_given(), _SHOP, "name")
+        state.units[unit] = BusinessUnit(**given)
+        return json_answer({})
+
+    @control.put("/products/<path:sku>")
+    def put_product(sku: str) -> Response:
+        given, unit = _given(), _unit(state)
+        members = _members({"reviews": given} if isinstance(given, list) else given, _PRODUCT)
+        for name, products in (("reviews", unit.products), ("imported", unit.imported)):
+            if name in members:
+                products.put(sku, members.pop(name))
+        unit.details[sku] = {**unit.details.get(sku, {}), **members}
+        return json_answer({})
+
+    @control.post("/generate")
+    def generate() -> Response:
+        asked = _members(_given(), _GENERATE, "products", "reviews")
+        return json_answer({"skus": _unit(state).products.generate(**asked)})
+
+    @control.post("/change")
+    def change() -> Response:
+        """Change reviews at random; the same seed changes the same shop alike."""
+        asked = _members(_given(), _CHANGE, "changes", "seed")
+        chance, unit = random.Random(asked["seed"]), _unit(state)  # noqa: S311  # sample data
+        skus = chance.choices(list(unit.products), k=asked["changes"])
+        kinds = asked.get("kinds", CHANGES)
+        changes = [unit.change(chance, kinds, state.now(), sku) for sku in skus]
+        for change in changes:
+            if change["what"] == "deleted":
+                state.list_deletion("reviewId", change["id"])
+        return json_answer({"changes": changes})
+
+    @control.post("/delete")
+    def delete() -> Response:
+        asked = _members(_given(), _DELETE)
+        return json_answer({"reviews": sum(state.delete(name, each) for name, each in asked.items())})
+
+    @control.get("/links")
+    def links() -> Response:
+        return json_answer(list(state.links))
+
+    @control.put("/token")
+    def token() -> Response:
+        for name, value in _members(_given(), _TOKEN).items():
+            setattr(state.tokens, name, value)
+        return json_answer({})
+
+    @control.post("/token/revoke")
+    def revoke() -> Response:
+        state.tokens.revoke()
+        return json_answer({})
+
+    @control.get("/invitations")
+    def invitations() -> Response:
+        return json_answer(list(state.invitations))
+
+    return control
+
+
+def _given() -> object:
+    """Return the request's JSON, whatever its content type says: a control plane should not need curl flags."""
+    try:
+        given: object = json.loads(request.get_data())
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body takes JSON: {error}") from error
+    return given
+
+
+def _members(given: object, takes: Mapping[str, _Takes], *required: str) -> dict[str, Any]:
+    """Return the members of a JSON object, those that are null left out."""
+    if not isinstance(given, dict):
+        raise BadRequest(f"the body takes a JSON object with {', '.join(takes)}, not {given!r:.80}")
+    members = {name: value for name, value in given.items() if value is not None}
+    for name in (*members, *required):
+        if name not in takes:
+            raise BadRequest(f"there is no {name}; the body takes {', '.join(takes)}")
+        what, fits = takes[name]
+        if not fits(members.get(name)):
+            raise BadRequest(f"{name} takes {what}, not {members.get(name)!r:.80}")
+    return members
+
+
+def _unit(state: State) -> BusinessUnit:
+    unit = request.args.get("business_unit", BUSINESS_UNIT)
+    if unit not in state.units:
+        raise BadRequest(f"business_unit takes one of {', '.join(state.units)}, not {unit}")
+    return state.units[unit]
+
+
+def _overview(state: State) -> dict[str, object]:
+    return {
+        "what": "A local stand-in for Trustpilot with sample data.",
+        "api_url": f"{request.host_url}v1",
+        "api_key": API_KEY,
+        "api_secret": API_SECRET,
+        "business_units": {each: unit.products.sizes() for each, unit in state.units.items()},
+        "behaviour": [asdict(behaviour) for behaviour in state.behaviours],
+        "limit": {"calls": state.limit.calls, "seconds": state.limit.seconds} if state.limit else None,
+        "control": {
+            "GET /_sandbox/calls": "what has been called",
+            "POST /_sandbox/reset": "as on the first day",
+            "PUT /_sandbox/behaviour": {name: f"takes {what}" for name, (what, _) in _BEHAVIOUR.items()},
+            "PUT /_sandbox/limit": {"calls": 833, "seconds": 300},
+            "PUT /_sandbox/lists": {name: f"takes {what}" for name, (what, _) in _LISTS.items()},
+            "PUT /_sandbox/shops/{business unit}": {name: f"takes {what}" for name, (what, _) in _SHOP.items()},
+            "PUT /_sandbox/products/{sku}": ["reviews, in any order"],
+            "POST /_sandbox/change": {"changes": 200, "seed": 7, "kinds": CHANGES},
+            "POST /_sandbox/delete": {"reviewId": "670d5810ba62e6b31de97de9", "consumerId": "6176xxxx"},
+            "POST /_sandbox/generate": {"products": 2000, "reviews": 100, "prefix": "SKU-"},
+            "PUT /_sandbox/token": {"seconds": 360000, "as_number": False},
+            "POST /_sandbox/token/revoke": None,
+            "GET /_sandbox/invitations": "what has been sent",
+            "GET /_sandbox/links": "what invitation links have been asked for",
+        },
+    }
