@@ -1,4 +1,9 @@
-"""Puts the sandbox together and serves it: ``flask --app wsgi sandbox`` or ``python -m proxy.sandbox``."""
+"""Puts the sandbox together and serves it: ``flask --app wsgi sandbox`` or ``python -m proxy.sandbox``.
+
+Beside Trustpilot's calls there is a control plane under ``/_sandbox/``: what has been called, how to answer, what to
+sell. It has no credentials and never misbehaves. Products belong to the first business unit, or to the one named by
+``?business_unit=``. Whatever it can't use is a 400 with ``{"message": …}`` that says why.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """HTTP to Trustpilot: pooled connections, the environment's proxies, a total time and a size that nothing exceeds.
 
-Socket timeouts start anew with every byte, so they do not hold against a peer that drips: one sweeper per process aborts
-the connections of calls whose time is up.
+Socket timeouts start anew with every byte, so they do not hold against a peer that drips: one sweeper per process
+aborts the connections of calls whose time is up.
 """
 
 from __future__ import annotations
