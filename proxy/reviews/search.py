@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -139,6 +139,25 @@ class Cursor:
             anew.prefetch()
             anew.await_page(deadline)
         self.loaded, self._restarts = anew.loaded, anew._restarts
+
+
+def prefetched(pages: PageLoader, lists: Iterable[tuple[str, Filter]]) -> list[Cursor]:
+    """Look the newest page of each list up, before waiting for any."""
+    cursors = [Cursor(pages, name, filters) for name, filters in lists]
+    for cursor in cursors:
+        cursor.prefetch()
+    return cursors
+
+
+def await_pages(cursors: Iterable[Cursor], deadline: Deadline) -> Missing | None:
+    """Wait for all; return why some could not be read."""
+    failure: Missing | None = None
+    for cursor in cursors:
+        try:
+            cursor.await_page(deadline)
+        except MISSING as missing:
+            failure = missing
+    return failure
 
 
 class Shown(NamedTuple):

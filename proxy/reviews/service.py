@@ -33,7 +33,7 @@ from proxy.reviews.page_loader import (
     page_of,
     product_name,
 )
-from proxy.reviews.search import MISSING, Cursor, Missing, highest, newest
+from proxy.reviews.search import MISSING, Cursor, Missing, await_pages, highest, newest, prefetched
 from proxy.reviews.view import (
     NOTHING,
     BrandAssets,
@@ -98,7 +98,7 @@ class Selection:
     @property
     def surrogate_keys(self) -> tuple[str, ...]:
         """The same, and the shop, which may stand in for them or is named beside them."""
-        return (*self.products, product_name(self.business_unit, SHOP))
+        return tuple(product_name(self.business_unit, sku) for sku in (*self.skus, SHOP))
 
 
 @dataclass
@@ -178,7 +178,7 @@ class ProductReviews:
         # A slow page may keep the others' summaries waiting for half of the time only.
         soon = deadline.half()
         for block in pending:
-            _await_pages(block.bases, soon)
+            await_pages(block.bases, soon)
         summaries = _summaries(self._loader(selection), [base for block in pending for base in block.uncounted])
         for block in pending:
             block.summaries = [summaries[base] for base in block.uncounted if base in summaries]
@@ -323,8 +323,8 @@ class ProductReviews:
     ) -> tuple[list[bytes], bool, Freshness]:
         """Return a page of reviews as Trustpilot's JSON, and whether more follow. Raises :class:`Unavailable`."""
         pages = self._loader(selection)
-        bases = _prefetched(pages, selection, deadline)
-        failure = _await_pages(bases, deadline)
+        bases = prefetched(pages, _lists(pages, selection, deadline))
+        failure = await_pages(bases, deadline)
         if failure is not None:
             raise Unavailable(failure)
         # An incomplete whole listing says itself that more follow; under filters one review more has to be seen.
@@ -380,17 +380,18 @@ class ProductReviews:
 
     def _look_up(self, selection: Selection, view: View, deadline: Deadline) -> _PendingBlock:
         pages = self._loader(selection)
-        return _PendingBlock(selection, view, pages, _prefetched(pages, selection, deadline))
+        return _PendingBlock(selection, view, pages, prefetched(pages, _lists(pages, selection, deadline)))
 
     def _finish_block(self, block: _PendingBlock, deadline: Deadline) -> Answer[Block]:
         selection, view, bases = block.selection, block.view, block.bases
-        failure = _await_pages(bases, deadline)
+        failure = await_pages(bases, deadline)
         read = [base for base in bases if base.loaded]
         if not read:
             raise Unavailable(failure or DeadlinePassed())
+        uncounted = block.uncounted
         if block.summaries is None:
-            block.summaries = list(_summaries(block.pages, block.uncounted).values())
-        counted = [base.loaded[0].page.index for base in read if base.loaded[0].page.countable]
+            block.summaries = list(_summaries(block.pages, uncounted).values())
+        counted = [base.loaded[0].page.index for base in read if base not in uncounted]
         search = highest if view.sort == "highest" else newest
         found = search(block.pages, read, view, view.limit, deadline)
         reviews = found.reviews[: view.limit]
@@ -505,22 +506,3 @@ def _summaries(pages: PageLoader, lists: Sequence[Cursor]) -> dict[Cursor, Looku
 def _is_single(sku: str, filters: Filter) -> bool:
     """Tell whether the list is Trustpilot's of one SKU."""
     return filters.source == "trustpilot" and "," not in sku and not sku.startswith(" ")
-
-
-def _prefetched(pages: PageLoader, selection: Selection, deadline: Deadline) -> list[Cursor]:
-    """Look all of the SKUs' newest pages up, before waiting for any. Raises :class:`Unavailable`."""
-    cursors = [Cursor(pages, name, filters) for name, filters in _lists(pages, selection, deadline)]
-    for cursor in cursors:
-        cursor.prefetch()
-    return cursors
-
-
-def _await_pages(cursors: list[Cursor], deadline: Deadline) -> Missing | None:
-    """Wait for all; return why some could not be read."""
-    failure: Missing | None = None
-    for cursor in cursors:
-        try:
-            cursor.await_page(deadline)
-        except MISSING as missing:
-            failure = missing
-    return failure
