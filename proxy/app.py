@@ -82,7 +82,6 @@ class Proxy:
             service.start()
 
     def stop(self) -> None:
-        """Stop it in the opposite order."""
         for service in reversed(self.services):
             service.stop()
         self.backend.close()

@@ -56,7 +56,6 @@ class Every:
         self._spawn(self._run)
 
     def stop(self) -> None:
-        """End with the next round."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -105,7 +104,6 @@ class Priority(IntEnum):
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody waits for it."""
         return self in (Priority.FOREGROUND, Priority.TRIAL)
 
 
@@ -120,7 +118,6 @@ class Deadline(Struct, frozen=True, gc=False):
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """Return the deadline that lies ``seconds`` from now."""
         return cls(time.monotonic() + seconds)
 
     @classmethod

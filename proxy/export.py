@@ -312,6 +312,5 @@ class Seen:
         return self._before.get(sku) != digest
 
     def save(self) -> None:
-        """Remember what was noted."""
         with replaced(self._path) as file:
             file.write(json.dumps({**self._before, **self._now}).encode())

@@ -115,7 +115,6 @@ class RedisLink:
         return answer
 
     def is_reachable(self) -> bool:
-        """Tell whether Redis answers right now."""
         try:
             return bool(self.ask(lambda client: client.ping()))
         except RedisDown:

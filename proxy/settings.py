@@ -195,12 +195,10 @@ class Settings:
 
     @property
     def shared_store(self) -> bool:
-        """Whether several workers share one cache."""
         return not self.cache_url.startswith("memory:")
 
     @property
     def uses_redis(self) -> bool:
-        """Whether the shared cache is a Redis."""
         return self.shared_store and self.cache_file is None
 
     @property

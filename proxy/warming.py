@@ -310,7 +310,6 @@ class IntoStore:
         self._sources = sources
 
     def page(self, sku: str) -> tuple[Warmed, bool]:
-        """Warm the newest page, of each source."""
         selection = Selection(self._business_unit, (sku,), sources=self._sources)
         try:
             return self._reviews.warm_page(selection, Deadline.after(_PATIENCE_SECONDS))
@@ -318,7 +317,6 @@ class IntoStore:
             raise _said(error) from error
 
     def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | CouldNot]:
-        """Warm the summaries in one call."""
         outcomes = self._reviews.warm_summaries(self._business_unit, skus, Deadline.after(_PATIENCE_SECONDS))
         said = {sku: outcome if isinstance(outcome, Warmed) else _said(outcome) for sku, outcome in outcomes.items()}
         for outcome in said.values():
@@ -349,7 +347,6 @@ class ThroughProxy:
         return dict.fromkeys(skus, Warmed.FRESH_ALREADY)
 
     def page(self, sku: str) -> tuple[Warmed, bool]:
-        """Warm the product's block."""
         params = {"sku": sku, "business_unit": self._business_unit}
         try:
             answer = self._session.get(f"{self._url}/v1/reviews", params=params, timeout=_PATIENCE_SECONDS)

@@ -89,7 +89,6 @@ def updates(changes: Updates, settings: Settings) -> Blueprint:
 
     @endpoints.post("/v1/cache/purge")
     def purge() -> Response:
-        """Remove products from the cache."""
         selection = parameters.selection(Query.parse(request.query_string), units)
         request.get_data()  # empty as a rule; a malformed one is refused before anything is forgotten
         changes.purge(selection.business_unit, selection.skus)
@@ -97,7 +96,6 @@ def updates(changes: Updates, settings: Settings) -> Blueprint:
 
     @endpoints.post("/hooks/trustpilot")
     def hook() -> Response:
-        """Take created, updated and deleted reviews."""
         unit = parameters.business_unit(Query.parse(request.query_string), units)
         if not request.is_json:
             abort(415)

@@ -37,7 +37,6 @@ def inviting(invitations: Invitations | None, links: Links | None, settings: Set
 
     @endpoints.post("/private/business-units/<unit>/email-invitations")
     def drop_in(unit: str) -> Response:
-        """Trustpilot's own call."""
         return send(parameters.configured_unit(unit, units))
 
     def send(unit: str) -> Response:

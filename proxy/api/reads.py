@@ -63,7 +63,6 @@ class Reply(Struct, frozen=True):
     sources: Sources | None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer with it."""
         if self.sources is not None:
             environ[SOURCES] = self.sources
         start_response("200 OK", self.headers)
@@ -114,7 +113,6 @@ class Reads:
         self._deadline_seconds = deadline_seconds
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
         endpoint = self._endpoints.get(route_of(environ["PATH_INFO"]))
         if endpoint is None or environ["REQUEST_METHOD"] != "GET":
             return self._flask(environ, start_response)
@@ -166,7 +164,6 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         return answer(found.body, Sources(selection.surrogate_keys, found.freshness), now, asked.query.ignored)
 
     def product(asked: Read) -> Reply:
-        """One product block."""
         selection = parameters.selection(asked.query, units, imported=imported)
         view = parameters.view(asked.query, now)
         return answered(
@@ -177,7 +174,6 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         )
 
     def products(asked: Read) -> Reply:
-        """One block per SKU."""
         selection = parameters.selection(asked.query, units, "skus", imported=imported)
         view = parameters.view(asked.query, now)
         return answered(
@@ -215,7 +211,6 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         return answer(shown, sources, now, query.ignored, content_type=kind)
 
     def business(asked: Read) -> Reply:
-        """Answer with the shop itself."""
         unit, view = parameters.business_unit(asked.query, units), parameters.business_view(asked.query, now)
         return answered(
             asked,
@@ -225,7 +220,6 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         )
 
     def drop_in_business_unit(asked: Read) -> Reply:
-        """Trustpilot's own call for a business unit."""
         known = parameters.configured_unit(asked.unit, units)
         found = reviews.trustpilot_business_unit(known, asked.deadline)
         return answer(
@@ -233,14 +227,12 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         )
 
     def drop_in_service_reviews(asked: Read) -> Reply:
-        """Trustpilot's own call for the reviews of a business unit."""
         selection = Selection(parameters.configured_unit(asked.unit, units), (SHOP,))
         shown, next_page, freshness = read_page(asked, selection)
         body = {"reviews": list(map(service_review_in_trustpilots_shape, shown)), "links": next_page}
         return answer(body, Sources(selection.products, freshness), now, asked.query.ignored)
 
     def trustpilot_reviews(asked: Read, source: Source) -> Reply:
-        """Trustpilot's own call for reviews, imported ones or not."""
         selection = parameters.selection_in(asked.unit, asked.query, units, source)
         shown, next_page, freshness = read_page(asked, selection)
         body = {"productReviews": [Raw(review) for review in shown], "links": next_page}
@@ -255,7 +247,6 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         return shown, _next_page(asked, page) if more else [], freshness
 
     def trustpilot_summary(asked: Read, source: Source) -> Reply:
-        """Trustpilot's own call for a summary, of imported reviews or not."""
         selection = parameters.selection_in(asked.unit, asked.query, units, source)
         found = reviews.trustpilot_summary(selection, asked.deadline)
         return answer(found.body, Sources(selection.products, found.freshness), now, asked.query.ignored)
@@ -281,7 +272,6 @@ def batch_reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blue
 
     @endpoints.post(DROP_IN_BATCH_SUMMARIES.replace("{bu}", "<unit>"))
     def drop_in_batch_summaries(unit: str) -> Reply:
-        """Trustpilot's own call for the summaries of several products."""
         known = parameters.configured_unit(unit, settings.business_units)
         skus = _batch(request)
         summaries, freshness = reviews.trustpilot_summaries(
@@ -310,7 +300,6 @@ def _next_page(asked: Read, page: int) -> list[dict[str, str]]:
 
 
 def _batch(asked: Request) -> tuple[str, ...]:
-    """Read the SKUs of a batch from its body."""
     if not asked.is_json:
         abort(415)
     try:

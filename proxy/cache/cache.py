@@ -54,12 +54,10 @@ class Call(Generic[T]):
         self._exception: Exception | None = None
 
     def set_result(self, result: T) -> None:
-        """Return ``result`` to everyone who waits."""
         self._result = result
         self._done.set()
 
     def set_exception(self, exception: Exception) -> None:
-        """Raise ``exception`` in everyone who waits."""
         self._exception = exception
         self._done.set()
 
@@ -142,7 +140,6 @@ class Backoff:
         self._products: LRUCache[str, dict[str, Failure]] = LRUCache(_PRODUCTS)
 
     def add(self, key: Key, error: Exception, seconds: float, *, answers: bool) -> None:
-        """Leave ``key`` alone for ``seconds``."""
         now = self._now()
         with self._lock:
             kept = {

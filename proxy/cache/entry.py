@@ -115,7 +115,6 @@ class Freshness(Struct, frozen=True, gc=False):
         return max(0.0, min(self.fresh_until - now, self.fresh_until - self.as_of))
 
     def headers(self, now: float) -> list[tuple[str, str]]:
-        """Return the headers that say so."""
         return [
             ("X-Cache", _WORDS[self.state]),
             ("Age", str(max(0, int(now - self.as_of)))),

@@ -71,7 +71,6 @@ class EntryTable(Generic[V]):
             self._entries[key] = (size, value)
 
     def drop(self, key: Key) -> None:
-        """Drop what is kept under ``key``."""
         self._entries.pop(key, None)
 
     def parts(self, product: str) -> dict[str, V]:
@@ -152,7 +151,6 @@ class CallLog:
             del self._moments[:old]
 
     def use(self, window: Window, now: float) -> Use:
-        """Return how much of ``window`` is used."""
         if window.seconds > EXACT_SECONDS:
             used = self._used_before(int(now // DAY_SECONDS), window) + self._days.get(int(now // DAY_SECONDS), 0)
             return Use(window, used, 0.0) if used < window.calls else days_use(self._days, window, now)

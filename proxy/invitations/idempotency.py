@@ -120,7 +120,6 @@ class _Record:
         return record
 
     def outcome(self) -> Outcome:
-        """Return the verdict, or raise the failure."""
         if self.status is not None:
             return Outcome(Verdict(self.status, self.body.encode()), replayed=True)
         kind = OutcomeUnknown if self.unknown else Failing

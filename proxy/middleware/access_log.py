@@ -87,7 +87,6 @@ class AccessLog:
         self._report = report
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
-        """Answer one request."""
         started = environ[STARTED] = time.monotonic()
         given = environ.get(REQUEST_ID, "")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
@@ -146,7 +145,6 @@ def _finished(environ: WSGIEnvironment, status: str, headers: Headers, seconds: 
 
 
 def _skus(query: str) -> int:
-    """Count the SKUs in a raw query string."""
     count = 0
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
@@ -198,7 +196,6 @@ class EventLog:
             self.write()
 
     def write(self) -> None:
-        """Write all lines that wait."""
         while self._waiting:
             event, at, cause = self._waiting.popleft()
             if isinstance(event, RequestFinished):

@@ -46,7 +46,6 @@ class AllowedNetworks:
         self._hops = hops
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
-        """Answer one request."""
         if environ.get("PATH_INFO") in OPEN_PATHS or IN_PROCESS in environ or self._allows(environ):
             return self._app(environ, start_response)
         return problem(403, "calls are not taken from this address")(environ, start_response)
@@ -91,7 +90,6 @@ class SecretFromQuery:
         self._app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
-        """Answer one request."""
         query = environ.get("QUERY_STRING", "")
         if query and route_of(environ.get("PATH_INFO", "")) in SECRET_IN_QUERY:
             self._move(query, environ)

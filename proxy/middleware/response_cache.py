@@ -94,7 +94,6 @@ class RequestKey(NamedTuple):
 
     @classmethod
     def of(cls, environ: WSGIEnvironment) -> RequestKey:
-        """Read a request."""
         get = environ.get
         return cls(
             environ["PATH_INFO"],
@@ -184,7 +183,6 @@ class ResponseStore:
         self._stale: dict[RequestKey, None] = {}
 
     def get(self, key: RequestKey) -> CachedResponse | None:
-        """Return the response to repeat."""
         # Without the lock: this is all that most requests need, and one look into a dictionary is whole by itself.
         stored = self._responses.get(key)
         # A clock set back would have it repeated for longer than it is fresh.
@@ -304,7 +302,6 @@ class ResponseCache:
         """Of calls under way, what those get whose time is up before."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
-        """Answer one request."""
         if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].startswith(_READS):
             return self._app(environ, start_response)
         key = RequestKey.of(environ)

@@ -35,7 +35,6 @@ class Business:
     whole: bool
 
     def answer(self, view: View, assets: BrandAssets) -> BusinessAnswer:
-        """Return the answer of ``/v1/business``."""
         shop = self.shop
         stars = shop.stars or (stars_in_halves(shop.trust_score) if shop.trust_score else None)
         return {
@@ -65,7 +64,6 @@ class Business:
         return {**block, "scope": "business", "links": self._links(assets)}
 
     def in_trustpilots_shape(self) -> TrustpilotBusinessUnit:
-        """Return Trustpilot's own business unit."""
         shop = self.shop
         return {
             "id": self.unit,

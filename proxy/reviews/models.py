@@ -322,7 +322,6 @@ class Page(Struct, frozen=True, array_like=True):
         return self.index[-1].id or "" if self.index else ""
 
     def encode(self) -> bytes:
-        """Return the page as compressed bytes."""
         plain = _PACK.encode(self)
         with _ZSTD_LOCK:
             return _COMPRESSOR.compress(plain)

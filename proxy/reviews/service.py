@@ -213,7 +213,6 @@ class ProductReviews:
         return Answer(self._summary_body(selection, summary, display), freshness)
 
     def business(self, business_unit: str, view: View, deadline: Deadline) -> Answer[BusinessAnswer]:
-        """Return the shop itself. Raises :class:`Unavailable`."""
         business = self._business(business_unit, view, deadline)
         freshness = self._joined(list(business.freshness), whole=business.whole)
         return Answer(business.answer(view, self._assets), freshness)

@@ -225,7 +225,6 @@ class View:
     """Of the texts that the proxy itself writes."""
 
     def accepts(self, review: Indexed) -> bool:
-        """Tell whether ``review`` passes the filters."""
         return (
             review.stars in self.stars
             and (not self.languages or review.language in self.languages)
@@ -320,7 +319,6 @@ class Summary:
         return cls(average, total, tuple(stars))
 
     def encode(self) -> bytes:
-        """Return the summary as JSON."""
         return json.dumps([self.average, self.total, self.stars]).encode()
 
     @classmethod
@@ -330,7 +328,6 @@ class Summary:
         return cls(average, total, tuple(stars))
 
     def in_trustpilots_shape(self) -> TrustpilotSummary:
-        """Return Trustpilot's own summary object."""
         return {"starsAverage": self.average or 0, "numberOfReviews": trustpilots_counts(self.total, *self.stars)}
 
 

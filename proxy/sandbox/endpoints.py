@@ -35,7 +35,6 @@ _MOST_DELETIONS = 1000
 
 
 def _with_key(_: State) -> None:
-    """Refuse a call that does not show the API key."""
     if not _same(request.headers.get("apikey", ""), API_KEY):
         raise Unauthorized("Invalid API key")
 
@@ -251,7 +250,6 @@ _WITH_A_KEY = (
 
 
 def _asked_stars() -> set[int]:
-    """Return the ratings asked for; none means all."""
     return {_whole("stars", given, 1, 5) for given in request.args.getlist("stars")}
 
 
@@ -320,7 +318,6 @@ _STATES = ("published", "unpublished", "underModeration", "archived")
 
 
 def _with_token(state: State) -> None:
-    """Refuse a call that does not show an access token."""
     shown = request.authorization
     if shown is None or shown.type != "bearer" or not state.tokens.holds(shown.token or ""):
         raise Unauthorized("Invalid access token")

@@ -187,7 +187,6 @@ class Wire:
         return here
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
         self._connection.sendall(data)
 
     def reset_on_close(self) -> None:

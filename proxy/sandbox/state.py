@@ -108,7 +108,6 @@ class Products:
         return skus
 
     def sizes(self) -> dict[str, int]:
-        """Return how many reviews each SKU has."""
         return {sku: len(found) if isinstance(found, list) else found.count for sku, found in self._reviews.items()}
 
     def all_reviews(
@@ -226,7 +225,6 @@ class BusinessUnit:
 
     @property
     def domain(self) -> str:
-        """The shop's web site."""
         return f"{self.name.lower().replace(' ', '-')}.example"
 
     def product(self, sku: str) -> dict[str, str]:
@@ -314,7 +312,6 @@ class CallRecord:
         self._calls: deque[dict[str, object]] = deque(maxlen=_KEPT)
 
     def begin(self, kind: Kind, unit: str | None, skus: Collection[str], query: Mapping[str, list[str]]) -> None:
-        """Note a call that has arrived."""
         self.by_kind[kind] += 1
         self._under_way[kind] += 1
         self._most[kind] = max(self._most[kind], self._under_way[kind])
@@ -324,7 +321,6 @@ class CallRecord:
         )
 
     def end(self, kind: Kind) -> None:
-        """Note that a call has been answered, or given up."""
         self._under_way[kind] -= 1
 
     def written_up(self) -> dict[str, object]:
@@ -374,7 +370,6 @@ class Tokens:
     _expiry: dict[str, float] = field(default_factory=dict)
 
     def issue(self) -> dict[str, object]:
-        """Return Trustpilot's answer."""
         token = secrets.token_hex(16)
         self._expiry[token] = self.clock() + self.seconds
         return {

@@ -73,7 +73,6 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.app_extensions: dict[str, Any] = {}
 
     def load_wsgi(self) -> None:
-        """Load the application and start it."""
         super().load_wsgi()
         app: Any = self.wsgi
         self.app_extensions = getattr(app, "extensions", {})
@@ -238,17 +237,14 @@ class RequestBody:
         """Whether the answer has left. From then on nobody is left to be told, and the connection just ends."""
 
     def read(self, *size: int | None) -> bytes:
-        """Return so many bytes, or all."""
         read: bytes = self._checked(self._body.read, *size)
         return read
 
     def readline(self, *size: int | None) -> bytes:
-        """Return one line."""
         line: bytes = self._checked(self._body.readline, *size)
         return line
 
     def readlines(self, *size: int | None) -> list[bytes]:
-        """Return all lines."""
         lines: list[bytes] = self._checked(self._body.readlines, *size)
         return lines
 

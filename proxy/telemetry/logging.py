@@ -44,7 +44,6 @@ class Redaction:
         self._secrets = sorted({*long, *(_encode(secret)[1:-1] for secret in long)}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return ``text`` without secrets and addresses."""
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, "[secret]")
@@ -72,7 +71,6 @@ class JsonLines(logging.Formatter):
         self._redacted = redaction
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
         line: dict[str, Any] = {
             "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}+00:00",
             "level": record.levelname.lower(),
@@ -111,7 +109,6 @@ class Columns(logging.Formatter):
         self._redacted = redaction
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and the traceback below it."""
         line, *below = super().format(record).split("\n")
         pairs = "".join(f" {name}={value}" for name, value in _fields(record).items() if value != "")
         return self._redacted("\n".join([line + pairs, *below]))

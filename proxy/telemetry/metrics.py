@@ -156,7 +156,6 @@ class Metrics:
                 self._calls.labels(kind, outcome)
 
     def on_event(self, event: object) -> None:
-        """Count one event; events of no interest pass."""
         match event:
             case RequestFinished():
                 self._request_finished(event)
@@ -307,7 +306,6 @@ class Recent:
         self._paused_since: float | None = None
 
     def on_event(self, event: object) -> None:
-        """Remember one event; events of no interest pass."""
         match event:
             case RequestFinished():
                 if event.cache != "none":
@@ -321,7 +319,6 @@ class Recent:
                 self._paused_since = self._now() if event.is_open else None
 
     def snapshot(self, levels: dict[str, Any]) -> Snapshot:
-        """Return what is known."""
         with self._lock:
             oldest = int(self._now() // 60) - MINUTES
             for minute in [minute for minute in self._minutes if minute <= oldest]:

@@ -77,11 +77,9 @@ class KeptAssets:
         self._listeners.append(listener)
 
     def start(self) -> None:
-        """Begin to work beside the requests."""
         self._spawn(self._run)
 
     def stop(self) -> None:
-        """End soon."""
         self._stopped.set()
         self._due.set()
 

@@ -67,7 +67,6 @@ class Call(Struct, frozen=True):
 
     @classmethod
     def of(cls, business_unit: str, kind: str, skus: Iterable[str]) -> Call:
-        """Name a call about ``skus``."""
         return cls(business_unit, kind, frozenset(skus))
 
     def may_share_a_cause_with(self, other: Call) -> bool:
@@ -208,7 +207,6 @@ class CircuitBreaker:
             return all(circuit.wait(call, now) == 0 and now >= circuit.quiet_until for circuit in circuits)
 
     def admit(self, call: Call) -> Attempt:
-        """Let ``call`` pass. Raises :class:`Paused`."""
         with self._lock:
             now = self._now()
             circuits = [self._everything, self._unit(call)]

@@ -39,7 +39,6 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether Trustpilot took the invitation."""
         return 200 <= self.status < 300
 
 

@@ -193,7 +193,6 @@ class Quota:
         return window._replace(calls=max(0, math.floor(window.calls * share) - reserve))
 
     def _refuse_beyond(self, uses: Sequence[Use], priority: Priority = Priority.FOREGROUND) -> None:
-        """Raise for the first window that is full."""
         for use in uses:
             if use.used >= self._limited(use.window, priority).calls:
                 raise _used_up(use)

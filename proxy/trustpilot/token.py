@@ -54,7 +54,6 @@ class Token:
         return now < self.renew_at
 
     def encode(self) -> bytes:
-        """Return the token as JSON."""
         return json.dumps([self.text, self.renew_at, self.expires_at]).encode()
 
     @classmethod

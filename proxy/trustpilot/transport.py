@@ -258,7 +258,6 @@ class CallDeadline:
         self.connected = True
 
     def abort(self) -> None:
-        """End the call now."""
         self.expired = True
         if (sock := self._socket) is not None:
             try:
@@ -288,7 +287,6 @@ class DeadlineSweeper:
         self._runs = False
 
     def after(self, seconds: float) -> CallDeadline:
-        """Return the deadline that lies ``seconds`` from now."""
         deadline = CallDeadline(time.monotonic() + seconds)
         with self._lock:
             heapq.heappush(self._deadlines, (deadline.at, next(self._number), deadline))
@@ -332,7 +330,6 @@ class Answer(HTTPResponse):
     _connection: Any = None
 
     def begin(self) -> None:
-        """Read the head."""
         status = 100
         while status == 100:
             version, status, self.reason = self._read_status()  # type: ignore[attr-defined]  # http.client's
@@ -523,7 +520,6 @@ class AbortableAdapter(HTTPAdapter):
         return resp
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
