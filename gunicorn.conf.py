@@ -10,8 +10,7 @@ from gevent import monkey
 # Before proxy brings in urllib3: ssl must not be imported unpatched.
 monkey.patch_all()
 
-from proxy.server import draining  # noqa: E402  # after the patch, see above
-from proxy.server.configuration import reload_settings, warnings  # noqa: E402  # as above
+from proxy.server.lifecycle import drain_on_sigterm, reload_settings, warnings  # noqa: E402  # after the patch, see above
 from proxy.settings import SettingsError  # noqa: E402  # as above
 from proxy.telemetry import prometheus_multiproc  # noqa: E402  # as above
 from proxy.telemetry.logging import log_config  # noqa: E402  # after the patch, see above
@@ -86,7 +85,7 @@ def _warn_of_names(server: Any) -> None:
 
 def when_ready(_server: Any) -> None:
     """Have ``/readyz`` turn before anything else when the stop comes."""
-    draining.begin_on_sigterm()
+    drain_on_sigterm()
 
 
 def pre_exec(server: Any) -> None:

@@ -30,7 +30,7 @@ from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import AccessLog, EventLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
 from proxy.reviews import ProductReviews, Updates
-from proxy.server import draining
+from proxy.server.lifecycle import is_draining
 from proxy.settings import Settings
 from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
@@ -124,7 +124,7 @@ def wire(settings: Settings) -> Flask:
     refusal = refusing(settings)
     app.before_request(lambda: refusal(request.environ))
     register_problems(app)
-    app.register_blueprint(admin.health(proxy.store, proxy.quota, proxy.breaker, proxy.sync, draining.is_set))
+    app.register_blueprint(admin.health(proxy.store, proxy.quota, proxy.breaker, proxy.sync, is_draining))
     app.register_blueprint(home_page(settings))
     app.register_blueprint(describing(settings))
     endpoints = read_endpoints(proxy.reviews, settings, time.time)
@@ -161,9 +161,7 @@ def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
 
     workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time)
     proxy.services.append(Every(SNAPSHOT_SECONDS, workers.write, spawn))
-    app.register_blueprint(
-        status_page(proxy.settings, workers, proxy.quota, proxy.store, proxy.sync, draining.is_set)
-    )
+    app.register_blueprint(status_page(proxy.settings, workers, proxy.quota, proxy.store, proxy.sync, is_draining))
 
 
 def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, report: Report) -> None:

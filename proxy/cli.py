@@ -33,7 +33,7 @@ from proxy.preview.command import preview
 from proxy.reviews.page_loader import product_name
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
-from proxy.server.configuration import with_file
+from proxy.server.lifecycle import with_file
 from proxy.settings import Settings, SettingsError, documented
 from proxy.sync.command import sync
 from proxy.trustpilot.decode import read_feed

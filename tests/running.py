@@ -26,7 +26,7 @@ from werkzeug.serving import make_server
 
 from proxy import create_app
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UNIT
-from proxy.server.configuration import with_file
+from proxy.server.lifecycle import with_file
 from proxy.settings import Settings
 from tools.leaks import COMMON_SECRETS, WATCH
 

@@ -35,7 +35,7 @@ ALLOWED = {
     ("cache/cache.py", "forget"): "the Forget of Go's singleflight",
     ("preview/braze/standard_filters.py", "join"): "a filter of Liquid",
     ("preview/braze/bounds.py", "frame"): "Python's frame of a call",
-    ("server/draining.py", "frame"): "the same, as Python gives it to a signal's handler",
+    ("server/lifecycle.py", "frame"): "the same, as Python gives it to a signal's handler",
     ("server/worker.py", "frame"): "the same",
     ("warming.py", "frame"): "the same",
 }

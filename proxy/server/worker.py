@@ -22,7 +22,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from proxy.middleware.access_log import EventLog, RequestFinished, new_request_id
-from proxy.server import draining
+from proxy.server.lifecycle import is_draining
 from proxy.server.plain_gets import REQUEST_SECONDS, Handover, Listener, PlainGets
 
 TURN_SECONDS = 0.5
@@ -123,7 +123,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         Not at a reload: others have taken this worker's place, and nobody is to be told anything.
         """
         proxy = self.app_extensions.get("proxy")
-        seconds = proxy.settings.drain_seconds if proxy and draining.is_set() else 0
+        seconds = proxy.settings.drain_seconds if proxy and is_draining() else 0
         if seconds:
             gevent.spawn_later(seconds, super().handle_exit, sig, frame)
         else:

@@ -1,14 +1,20 @@
-"""Settings at the start and at SIGHUP: from the environment, and from ``.env`` or the file ``PROXY_ENV_FILE`` names.
+"""What a process lives through: settings at the start and at SIGHUP, and the stop.
 
-This is the only reader of those files, so that gunicorn, flask and make start with the same settings. A running
-process can't be given another environment, so what is to be changed without a stop has to be in one of them.
+Settings come from the environment, and from ``.env`` or the file ``PROXY_ENV_FILE`` names. This is the only reader of
+those files, so that gunicorn, flask and make start with the same settings. A running process can't be given another
+environment, so what is to be changed without a stop has to be in one of them.
+
+Whether the master was told to stop is shared with the workers it forks, so that ``/readyz`` turns in all at once.
 """
 
 from __future__ import annotations
 
 import logging
+import mmap
+import signal
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from types import FrameType
 
 from dotenv import dotenv_values, find_dotenv
 from dotenv.parser import parse_stream
@@ -93,3 +99,29 @@ def _values(called: str, path: str) -> dict[str, str]:
     if wrong := [binding.original.line for binding in bindings if binding.error]:
         raise SettingsError([f"{called}: line {line} can't be read; takes NAME=value" for line in wrong])
     return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}
+
+
+_flag = mmap.mmap(-1, 1)
+"""One byte of anonymous shared memory. It outlives SIGHUP, which runs ``gunicorn.conf.py`` again but not this."""
+
+
+def is_draining() -> bool:
+    """Tell whether the stop has begun."""
+    return _flag[0] == 1
+
+
+def drain() -> None:
+    """Tell every worker."""
+    _flag[0] = 1
+
+
+def drain_on_sigterm() -> None:
+    """Begin in the very moment SIGTERM comes, before whoever handles it now does."""
+    handle = signal.getsignal(signal.SIGTERM)
+
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        drain()
+        if callable(handle):
+            handle(number, frame)
+
+    signal.signal(signal.SIGTERM, on_sigterm)
