@@ -15,7 +15,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from random import getrandbits
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from proxy.api.responses import STARTED, Application, Headers, PrebuiltResponse
 from proxy.api.routes import route_of
@@ -51,7 +53,7 @@ _requests = logging.getLogger(REQUESTS)
 _upstream = logging.getLogger(UPSTREAM)
 
 
-class RequestFinished(NamedTuple):
+class RequestFinished(Struct, frozen=True, gc=False):
     """One request was answered. Nothing in it can name a product, a person or a secret."""
 
     request_id: str
@@ -157,12 +159,6 @@ def _sender(version: str) -> str:
     return version if version and _SENDER.fullmatch(version) else ""
 
 
-class _Waiting(NamedTuple):
-    event: RequestFinished | CallEnded
-    at: float
-    cause: str
-
-
 class EventLog:
     """Writes an event's line at level info; other events have lines of their own where they happen, or none.
 
@@ -173,7 +169,8 @@ class EventLog:
 
     def __init__(self) -> None:
         self._soon: Callable[[Callable[[], None]], object] = lambda write: write()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[tuple[RequestFinished | CallEnded, float, str]] = deque()
+        """Events, each with the moment and the id of the request that it belongs to."""
 
     def wait_for(self, soon: Callable[[Callable[[], None]], object]) -> None:
         """From now on have lines written by what is given to ``soon``, which calls it a moment later."""
@@ -188,7 +185,7 @@ class EventLog:
                 pass
             case _:
                 return
-        self._waiting.append(_Waiting(event, time.time(), CAUSE.get()))
+        self._waiting.append((event, time.time(), CAUSE.get()))
         waiting = len(self._waiting)
         if waiting == 1:
             self._soon(self.write)

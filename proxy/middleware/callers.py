@@ -91,7 +91,9 @@ class SecretFromQuery:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         query = environ.get("QUERY_STRING", "")
-        if query and route_of(environ.get("PATH_INFO", "")) in SECRET_IN_QUERY:
+        # Its name may be percent-encoded; without either sign it is not there.
+        may_hold_it = "apikey" in query or "%" in query
+        if may_hold_it and route_of(environ.get("PATH_INFO", "")) in SECRET_IN_QUERY:
             self._move(query, environ)
         return self._app(environ, start_response)
 
