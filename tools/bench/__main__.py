@@ -32,11 +32,13 @@ _PAGE = _ROOT / "docs" / "speed.md"
 def instructions(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     """e. Instructions per hit, of the whole worker."""
     sandbox.reset()
-    own, floor = instructions_per_hit(sandbox, folder, PATH, hits=scale.counted_hits)
+    own, on_sqlite, floor = instructions_per_hit(sandbox, folder, PATH, hits=scale.counted_hits)
     return [
         Line("instructions", "a hit", own),
+        Line("instructions", "a hit on SQLite", on_sqlite),
         Line("instructions", "the bare function", floor),
         Line("instructions", "bare of hit", floor / own, "times"),
+        Line("instructions", "memory of SQLite", own / on_sqlite, "times"),
     ]
 
 

@@ -10,7 +10,6 @@ class Scale:
     """Sizes of the benches; times in seconds."""
 
     rounds: int = 5
-    starts: int = 4
     hit_seconds: int = 3
     renders: int = 6000
     skus: int = 300
@@ -37,7 +36,6 @@ class Scale:
 FULL = Scale()
 SMOKE = Scale(
     rounds=1,
-    starts=1,
     hit_seconds=1,
     renders=40,
     skus=5,

@@ -68,7 +68,7 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     is of all starts, and how much one memory differs from another is told beside them.
     """
     sandbox.reset()
-    starts = [_started(sandbox, folder / f"store-{number}.sqlite3", folder, scale) for number in range(scale.starts)]
+    starts = [_started(sandbox, folder / f"store-{number}.sqlite3", folder, scale) for number in range(scale.rounds)]
     lines = []
     for kind in starts[0]:
         loads = [load for start in starts for load in start[kind]]
@@ -84,7 +84,7 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     def ratio(name: str, other: str, what: str, figure: str) -> float:
         return statistics.median(ratios(name, other, what, figure))
 
-    told = f"median of {scale.starts} starts"
+    told = f"median of {scale.rounds} starts"
     lines += [
         Line(
             "store", f"{_ONE} of memory, {told}", ratio(_ONE, _MEMORY, _REPEATED, "per_second"), "times", floor=0.97
@@ -146,7 +146,7 @@ def _started(sandbox: RunningSandbox, file: Path, folder: Path, scale: Scale) ->
             server.settle(2 if name == _TWO else 1)
             load(server, _CONNECTIONS, 1)
         # Many short rounds: what else the machine does changes from second to second.
-        for number in range(scale.rounds):
+        for number in range(scale.hit_seconds):
             view = _script(folder, _VIEW, seed=number)
             for name in list(servers)[:: -1 if number % 2 else 1]:
                 for what, script in ((_REPEATED, FIGURES), (_VIEWS, view)):
