@@ -22,7 +22,7 @@ from tools.bench.report import Line, chart, markdown, put_into, terminal
 from tools.bench.scale import FULL, SMOKE, Scale
 from tools.bench.send import send
 from tools.bench.store import store
-from tools.bench.sync import sync
+from tools.bench.sync import backfill, sync
 
 _ROOT = Path(__file__).parents[2]
 _ARTEFACTS = _ROOT / "tests" / "artefacts"
@@ -61,7 +61,8 @@ def main(wanted: list[str]) -> int:
             "store": lambda: store(sandbox, folder, scale),
             "kills": lambda: kills(sandbox, folder, scale),
             "plan": lambda: plan(scale),
-            "sync": lambda: sync(sandbox, folder, scale),
+            "backfill": lambda: backfill(sandbox, folder, scale),
+            "sync": lambda: sync(folder, scale),
             "instructions": lambda: instructions(sandbox, folder, scale),
         }
         for name in names or benches:

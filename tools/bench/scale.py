@@ -31,6 +31,7 @@ class Scale:
     backfill_connections: int = 1000
     compared_products: int = 50_000
     compare_rounds: int = 3
+    confirmed_rounds: int = 250
 
 
 FULL = Scale()
@@ -55,4 +56,5 @@ SMOKE = Scale(
     backfill_connections=8,
     compared_products=100,
     compare_rounds=1,
+    confirmed_rounds=30,
 )
