@@ -82,7 +82,7 @@ exact: $(BIN)/.installed-test
 	@EXACT_CASES=$(CASES) $(BIN)/python -m pytest -s tests/reviews/test_exactness_of_sources.py
 
 # Small changes to the rooms of the heart, each against the tests nearest to it: which share do they notice? A sample of
-# each room, the same each time; SEED=2 takes others, SAMPLE=0 all; ROOMS="cache reviews/text" some rooms.
+# each room, the same each time; SEED=2 takes others, SAMPLE=0 all; ROOMS="cache reviews/view" some rooms.
 SAMPLE ?= 100
 mutants: $(BIN)/.installed-test system
 	@$(BIN)/python -m tools.mutants $(SAMPLE) $(ROOMS)
