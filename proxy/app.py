@@ -36,7 +36,7 @@ from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions
 from proxy.sync.feed import FeedReader
-from proxy.sync.planner import Demand, Planner
+from proxy.sync.planner import EVERY_SECONDS, Demand, Planner
 from proxy.sync.service import Sync
 from proxy.sync.shops import Shops
 from proxy.sync.validator import Validator
@@ -279,9 +279,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         asked, skus_per_call = (lambda: validator.known), settings.batch_skus
     inviting = _inviting(settings, backend, direct_calls, report)
     has_feed = inviting is not None and settings.sync in ("auto", "feed")
-    planner = Planner(
-        quota.plan_use, lifetimes, spawn, backend, asked=asked, skus_per_call=skus_per_call, has_feed=has_feed
-    )
+    planner = Planner(quota.plan_use, lifetimes, backend, asked=asked, skus_per_call=skus_per_call, has_feed=has_feed)
     services: list[Service] = []
     sync = None
     if settings.sync != "off":
@@ -333,7 +331,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         assets,
         inviting,
         sync,
-        [assets, prober, planner, *services],
+        [assets, prober, Every(EVERY_SECONDS, planner.tick, spawn), *services],
     )
 
 

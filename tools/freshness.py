@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxy.cache import Lifetimes, MemoryBackend
-from proxy.clock import spawn
 from proxy.sync.planner import Planner
 from proxy.trustpilot.quota import YEAR_DAYS, PlanUse
 
@@ -24,7 +23,6 @@ def ages(calls: int | None, products: int, *, has_feed: bool, skus_per_call: int
     planner = Planner(
         lambda: use,
         lifetimes,
-        spawn,
         MemoryBackend(0),
         asked=lambda: products,
         skus_per_call=skus_per_call,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 
 from proxy.cache import BackendDown, Key, Lifetimes
 from proxy.cache.backend import Backend
-from proxy.clock import Now, Spawn
+from proxy.clock import Now
 from proxy.trustpilot.quota import PlanUse
 
 EVERY_SECONDS = 60.0
@@ -62,13 +61,12 @@ class Demand:
 
 
 class Planner:
-    """Sets the pace of the lifetimes, once a minute."""
+    """Sets the pace of the lifetimes, whenever it ticks."""
 
     def __init__(
         self,
         plan_use: Callable[[], PlanUse | None],
         lifetimes: Lifetimes,
-        spawn: Spawn,
         backend: Backend,
         *,
         asked: Callable[[], int],
@@ -82,20 +80,10 @@ class Planner:
         self._has_feed = has_feed
         self._plan_use = plan_use
         self._lifetimes = lifetimes
-        self._spawn = spawn
         self._backend = backend
         self._asked = asked
         self._skus_per_call = skus_per_call
         self._is_tight = False
-        self._stopped = threading.Event()
-
-    def start(self) -> None:
-        """Begin; called once, after the fork."""
-        self._spawn(self._run)
-
-    def stop(self) -> None:
-        """End with the next round."""
-        self._stopped.set()
 
     def tick(self) -> None:
         """Set the pace by what is used of the day's share."""
@@ -147,8 +135,3 @@ class Planner:
         whole = max(1.0, whole_calls / (room * _FOR_WHOLE))
         fresh_calls = products / self._skus_per_call * _DAY_SECONDS / lifetimes.fresh
         return max(1.0, fresh_calls / (room - whole_calls / whole)), whole
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            self.tick()
-            self._stopped.wait(EVERY_SECONDS)

@@ -106,7 +106,7 @@ def test_freshness_gets_longer_once_half_of_the_share_is_used_and_the_rest_would
 ) -> None:
     lifetimes = Lifetimes(900, 86_400, 300)
     use = PlanUse(200_000, today, today, 548, 0)
-    planner = Planner(lambda: use, lifetimes, spawn, MemoryBackend(0), asked=lambda: products, skus_per_call=100)
+    planner = Planner(lambda: use, lifetimes, MemoryBackend(0), asked=lambda: products, skus_per_call=100)
     planner.tick()
     assert (lifetimes.pace.fresh, lifetimes.pace.whole) == pytest.approx((fresh, whole), rel=0.02)
 
@@ -117,7 +117,6 @@ def test_without_sync_the_products_that_are_asked_for_are_counted_and_fetched_as
     planner = Planner(
         lambda: PlanUse(200_000, 300, 300, 548, 0),
         lifetimes,
-        spawn,
         MemoryBackend(0),
         asked=asked.count,
         skus_per_call=1,
@@ -142,7 +141,6 @@ def test_after_a_restart_copies_last_as_long_as_before_it() -> None:
         planner = Planner(
             lambda today=today: replace(use, today=today),  # type: ignore[misc]  # bound now
             lifetimes,
-            spawn,
             backend,
             asked=lambda products=products: products,  # type: ignore[misc]  # bound now
             skus_per_call=1,
@@ -154,7 +152,7 @@ def test_after_a_restart_copies_last_as_long_as_before_it() -> None:
 
 def test_without_a_limit_by_the_year_nothing_lasts_longer() -> None:
     lifetimes = Lifetimes(900, 86_400, 300)
-    Planner(lambda: None, lifetimes, spawn, MemoryBackend(0), asked=lambda: 10**6, skus_per_call=1).tick()
+    Planner(lambda: None, lifetimes, MemoryBackend(0), asked=lambda: 10**6, skus_per_call=1).tick()
     assert (lifetimes.pace.fresh, lifetimes.pace.whole) == (1.0, 1.0)
 
 

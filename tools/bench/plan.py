@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.cache import Lifetimes, MemoryBackend
 from proxy.cache.backend import Window
-from proxy.clock import Priority, spawn
+from proxy.clock import Priority
 from proxy.reviews.models import PER_PAGE, FeedItem, Page
 from proxy.reviews.page_loader import WHOLE, PageLoader, SummaryBatches
 from proxy.reviews.view import Summary
@@ -169,7 +169,6 @@ def _year(products: int, skus_per_call: int) -> tuple[int, float, float]:
     planner = Planner(
         quota.plan_use,
         lifetimes,
-        spawn,
         backend,
         asked=lambda: products,
         skus_per_call=skus_per_call or 1,
