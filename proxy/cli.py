@@ -1,14 +1,16 @@
-"""flask's commands: demo, cache and check here, the others in their rooms."""
+"""flask's commands: demo, cache, check and sync here, the others in their rooms."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,12 +21,14 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
+from tqdm import tqdm
 
 from proxy.api.openapi import print_collection as collection
 from proxy.cache import BackendDown, Entry, State
@@ -35,7 +39,7 @@ from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
 from proxy.server.lifecycle import with_file
 from proxy.settings import Settings, SettingsError, documented
-from proxy.sync.command import sync
+from proxy.sync.service import Sync
 from proxy.trustpilot.decode import read_feed
 from proxy.trustpilot.errors import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.token import Grant, Token
@@ -374,3 +378,59 @@ def _token(settings: Settings, transport: Transport, secret: str) -> tuple[Findi
         ), None
     hours = (token.expires_at - time.time()) / 3600
     return Finding(works=True, text=f"token: works, lasts {hours:.0f} hours"), token
+
+
+_INTERRUPTED = 130
+_PAUSE_SECONDS = 1.0
+
+
+@click.command("sync")
+@click.option("--wait", is_flag=True, help="read on until all reviews are cached")
+@with_appcontext
+def sync(*, wait: bool) -> None:
+    """Show how many reviews of each shop are cached; with --wait read the rest.
+
+    An interrupted reading goes on where it stopped, here or in a running proxy. It keeps to 80 % of the call budget.
+    """
+    proxy = current_app.extensions["proxy"]
+    settings: Settings = proxy.settings
+    service: Sync | None = proxy.sync
+    if service is None or not service.has_feed:
+        raise click.UsageError("takes SYNC=auto or feed, and TRUSTPILOT_API_SECRET: without a token there is no feed")
+    if not settings.shared_store:
+        raise click.UsageError("CACHE_URL is memory://, which this command does not share with the running proxy")
+    stopped = wait and _read_on(service, settings.business_units)
+    for unit in settings.business_units:
+        read, total = service.progress(unit)
+        state = "all are cached" if service.is_backfilled(unit) else "not all are cached yet"
+        click.echo(f"business unit {unit}: {read} of about {total} reviews read; {state}")
+    if stopped:
+        click.echo("Stopped. The same command goes on from here.")
+        sys.exit(_INTERRUPTED)
+
+
+def _read_on(service: Sync, units: tuple[str, ...]) -> bool:
+    """Do what is due until all is cached; tell whether a Ctrl-C or SIGTERM ended it."""
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _at: FrameType | None) -> None:
+        stop.set()
+        service.stop()
+
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        # Not tqdm's own guess, which shows nothing in a terminal that does not tell its size.
+        columns, lines = shutil.get_terminal_size()
+        with tqdm(unit=" reviews", disable=None, ncols=columns, nrows=lines) as bar:
+            while not stop.is_set() and not all(map(service.is_backfilled, units)):
+                service.round()
+                progress = [service.progress(unit) for unit in units]
+                bar.total = sum(max(pair) for pair in progress)
+                bar.n = sum(read for read, _ in progress)
+                bar.refresh()
+                if not all(map(service.is_backfilled, units)):
+                    stop.wait(_PAUSE_SECONDS)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return stop.is_set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from msgspec import Struct
 
@@ -57,6 +58,44 @@ class BreakerTurned(Struct, frozen=True, gc=False):
     """The circuit breaker opened or closed."""
 
     is_open: bool
+
+
+class Validated(Struct, frozen=True, gc=False):
+    """One call told about so many products, of which so many are as they were."""
+
+    products: int
+    confirmed: int
+
+
+class FeedRead(Struct, frozen=True, gc=False):
+    """A shop's feed was read, and brought so many reviews.
+
+    ``begun``: for the first time. ``restarted``: it does not lead to what was read last.
+    """
+
+    outcome: Literal["read", "begun", "restarted", "out_of_order", "failed"]
+    reviews: int = 0
+
+
+class Compared(Struct, frozen=True, gc=False):
+    """A shop's summaries were compared, and so many products were fetched because of it."""
+
+    products: int
+    fetched: int
+
+
+class Backfilled(Struct, frozen=True, gc=False):
+    """So many reviews of a shop's list were read."""
+
+    business_unit: str
+    reviews: int
+    is_complete: bool
+
+
+class Deleted(Struct, frozen=True, gc=False):
+    """Trustpilot lists so many reviews and consumers as deleted that were not known to be."""
+
+    names: int
 
 
 def unheard(_event: object) -> None:

@@ -20,12 +20,11 @@ from proxy.cache import Cache, Cached, Fetched, Key, Updated
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.cache.cache import Parts
 from proxy.clock import Now, Priority, in_turns
-from proxy.events import Report, unheard
+from proxy.events import Backfilled, Report, unheard
 from proxy.reviews.models import PER_PAGE, FeedItem, Item, Page, item_of
 from proxy.reviews.page_loader import NEWEST_PAGE, SUMMARY, product_name
 from proxy.reviews.view import Summary
 from proxy.sync.comparison import SummariesCall
-from proxy.sync.events import Backfilled
 from proxy.sync.feed import FeedCall, OutOfOrder
 from proxy.sync.shops import Shops, ShopState, digest
 from proxy.sync.validator import COUNTS, counts_of

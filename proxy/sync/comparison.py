@@ -12,7 +12,7 @@ from proxy.cache import Cache, Cached, Key, Updated
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.cache.cache import Parts
 from proxy.clock import Now, Priority, in_turns
-from proxy.events import Report, unheard
+from proxy.events import Compared, Report, unheard
 from proxy.reviews.page_loader import (
     is_confirmable,
     is_newest_page,
@@ -23,7 +23,6 @@ from proxy.reviews.page_loader import (
     product_name,
 )
 from proxy.reviews.view import Summary
-from proxy.sync.events import Compared
 from proxy.sync.shops import Shops, ShopState, digest
 from proxy.trustpilot.client import SUMMARIES_PER_PAGE
 

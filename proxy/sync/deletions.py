@@ -7,9 +7,8 @@ from typing import Protocol
 
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.clock import Now, in_turns
-from proxy.events import Report, unheard
+from proxy.events import Deleted, Report, unheard
 from proxy.reviews import Updates
-from proxy.sync.events import Deleted
 
 EVERY_SECONDS = 3600.0
 OVERLAP_SECONDS = 86_400.0

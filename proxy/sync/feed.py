@@ -14,10 +14,9 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from proxy.clock import Now, Priority
-from proxy.events import Report, unheard
+from proxy.events import FeedRead, Report, unheard
 from proxy.reviews import Updates
 from proxy.reviews.models import PER_PAGE, FeedItem, ReviewEvent
-from proxy.sync.events import FeedRead
 from proxy.sync.shops import ShopState, digest
 
 REMEMBERED = 100

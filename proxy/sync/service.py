@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 from proxy.cache.backend import Backend, BackendDown, Lock
 from proxy.clock import Now, Spawn
-from proxy.events import Report, unheard
+from proxy.events import FeedRead, Report, unheard
 from proxy.sync.backfill import Backfill
 from proxy.sync.comparison import Comparison
 from proxy.sync.deletions import Deletions
-from proxy.sync.events import FeedRead
 from proxy.sync.feed import FeedReader, OutOfOrder
 from proxy.sync.planner import COMPARE_SECONDS
 from proxy.sync.shops import Shops, ShopState

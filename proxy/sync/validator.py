@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from proxy.cache import BackendDown, Cache, Fetched, Key, State, Updated
 from proxy.cache.cache import Parts
 from proxy.clock import Now, Priority, Spawn, in_turns
-from proxy.events import Report, unheard
+from proxy.events import Report, Validated, unheard
 from proxy.reviews.models import Page
 from proxy.reviews.page_loader import (
     SUMMARY,
@@ -29,7 +29,6 @@ from proxy.reviews.page_loader import (
     shop_and_sku,
 )
 from proxy.reviews.view import NOTHING, Summary, stars_of
-from proxy.sync.events import Validated
 from proxy.trustpilot.errors import Malformed, NotFound, Rejected, TrustpilotError
 
 COUNTS = "counts"

@@ -29,17 +29,21 @@ from proxy.cache.tiered import Ages
 from proxy.clock import Now
 from proxy.events import (
     AnswerMalformed,
+    Backfilled,
     BreakerTurned,
     CallEnded,
     CallNotMade,
     CallStarted,
+    Compared,
+    Deleted,
+    FeedRead,
     FileFailed,
     RedisFailed,
     Report,
     ReviewsDropped,
+    Validated,
 )
 from proxy.middleware.access_log import RequestFinished
-from proxy.sync.events import Backfilled, Compared, Deleted, FeedRead, Validated
 from proxy.telemetry.prometheus_multiproc import shared
 from proxy.trustpilot.quota import YEAR_DAYS, PlanUse
 from proxy.trustpilot.transport import kinds
