@@ -3,10 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command or the files it brings.
-DEBIAN := redis-server:redis-server docker-compose:docker-compose chromium:chromium prometheus:promtool caddy:caddy nginx:nginx \
+DEBIAN := redis-server:redis-server docker-compose:docker-compose chromium-headless-shell:chromium-headless-shell prometheus:promtool caddy:caddy nginx:nginx \
 	systemd:systemd-analyze ruby:ruby ruby-liquid:/usr/share/rubygems-integration/all/gems/liquid-* npm:npm
 # Debian starts a service when it installs one, unless this file says no (/usr/share/doc/init-system-helpers).
 POLICY := /usr/sbin/policy-rc.d
+# Tests wait more than they work, so more of them run at once than there are cores; in the order of tests/conftest.py.
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 NPM := axe-core caniemail html-validate
 NPM_INSTALLED := $(NPM:%=.venv/npm/node_modules/%/package.json)
 # A piece of shell that prints those of DEBIAN that are missing.
@@ -54,7 +56,7 @@ plan:
 
 # Without Debian packages, root, started proxies and a browser: what a room decides by itself.
 test-quick: lint types
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --quick
+	@$(BIN)/python -m pytest $(SPREAD) --quick
 
 lint: $(BIN)/.installed-test
 	@$(BIN)/ruff check .
@@ -64,7 +66,7 @@ types: $(BIN)/.installed-test
 	@$(BIN)/mypy
 
 tests: $(BIN)/.installed-test system npm
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest $(SPREAD)
 
 # Some thousands of cases against /openapi.json, without and with credentials; `make test` runs a few.
 contract: $(BIN)/.installed-test
@@ -97,7 +99,7 @@ lowest: system npm
 	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt . && $(LOWEST)/python -m tools.installed
 	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt '.[redis,preview]' && $(LOWEST)/python -m tools.installed
 	@$(LOWEST)/$(PIP) -c .venv-lowest/lowest.txt --editable '.[redis,preview,dev]'
-	@$(LOWEST)/python -m pytest -n 3 --dist loadfile
+	@$(LOWEST)/python -m pytest $(SPREAD)
 
 RUNTIME := .venv-runtime
 $(RUNTIME)/.installed: setup.cfg pyproject.toml

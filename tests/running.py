@@ -16,7 +16,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import quote
@@ -28,6 +30,8 @@ from proxy import create_app
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UNIT
 from proxy.server.lifecycle import with_file
 from proxy.settings import Settings
+from tests import forking
+from tests.forking import Forked
 from tools.leaks import COMMON_SECRETS, WATCH
 
 UNIT = BUSINESS_UNIT
@@ -50,20 +54,25 @@ class Process:
         *,
         folder: Path | None = None,
         quiet_port: int | None = None,
+        forks: bool = False,
     ) -> None:
         """``listening``: what it prints when it does. ``quiet_port``: where it does, if it prints nothing."""
         self._quiet_port = quiet_port
         self.url = ""
         self.log: list[str] = []
-        self._process = subprocess.Popen(
-            command,
-            env=dict(environment),
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        self._process: subprocess.Popen[str] | Forked
+        if forks:
+            self._process = forking.gunicorn(command, environment)
+        else:
+            self._process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         self.pid = self._process.pid
         self._printed = threading.Event()
         self._reader = threading.Thread(target=self._drain, daemon=True)
@@ -297,10 +306,17 @@ class RunningSandbox(Process):
         return answer
 
 
+@cache
+def _left_behind() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="ccproxy-tests-")
+
+
 def proxy_environment(sandbox: RunningSandbox, **settings: str) -> dict[str, str]:
     """Return the environment of a proxy in front of ``sandbox``."""
     return {
         **os.environ,
+        # A proxy that is killed leaves its counts behind.
+        "TMPDIR": _left_behind().name,
         # Whoever runs the tests may have a .env.
         "PROXY_ENV_FILE": os.devnull,
         # The default is a file in the working directory; those who test that name one of their own.
@@ -321,6 +337,8 @@ def proxy_environment(sandbox: RunningSandbox, **settings: str) -> dict[str, str
 class RunningProxy(Process):
     """The proxy under gunicorn. Extra settings are the contract's variables."""
 
+    _forks = True
+
     def __init__(self, sandbox: RunningSandbox, *, keep_alive: int = 1, **settings: str) -> None:
         environment = proxy_environment(sandbox, **settings)
         # gunicorn says at level info where it listens.
@@ -328,8 +346,9 @@ class RunningProxy(Process):
         options = ["--bind", f"127.0.0.1:{port or 0}", "--keep-alive", str(keep_alive)]
         # The script and not the module: started that way, gunicorn can't start itself again on USR2.
         script = str(Path(sys.executable).with_name("gunicorn"))
-        command = [sys.executable, script, "wsgi:app", *options]
-        super().__init__(command, environment, r"Listening at: (http://\S+)", quiet_port=port)
+        command = [*([] if self._forks else [sys.executable]), script, "wsgi:app", *options]
+        listening = r"Listening at: (http://\S+)"
+        super().__init__(command, environment, listening, quiet_port=port, forks=self._forks)
         self._secrets = {SECRET, *Settings.from_environment(with_file(environment)).secrets}
         WATCH.proxy(self.url, self._secrets)
 
@@ -350,6 +369,12 @@ class RunningProxy(Process):
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return requests.get(self.url + path, params=params, headers={"X-Api-Key": SECRET}, timeout=20)
+
+
+class ProxyFromScratch(RunningProxy):
+    """The same as a program of its own, and not as a fork that has everything imported."""
+
+    _forks = False
 
 
 class Served(Protocol):

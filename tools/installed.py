@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tests.running import RunningProxy, RunningSandbox
+from tests.running import ProxyFromScratch, RunningSandbox
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +32,7 @@ def main() -> None:
         assert "site-packages" in where, f"not the installed package: {where}"
         assert find_spec("pytest") is None, "this environment has the test tools too"
         with RunningSandbox() as sandbox:
-            with RunningProxy(sandbox) as proxy:
+            with ProxyFromScratch(sandbox) as proxy:
                 answer = proxy.get("/v1/reviews", sku="TRUCK-01")
                 assert answer.json()["found"] is True, answer.text
                 assert proxy.get("/metrics").status_code == 200
@@ -45,7 +45,7 @@ def _check_extra(sandbox: RunningSandbox, module: str, extra: str, **settings: A
     if find_spec(module) is None:
         assert f"pip install '.[{extra}]'" in _refusal(sandbox, **settings)
         return
-    with RunningProxy(sandbox, **settings) as proxy:
+    with ProxyFromScratch(sandbox, **settings) as proxy:
         assert proxy.get("/v1/reviews", sku="TRUCK-01").json()["found"] is True
         if extra == "preview":
             assert "<script" in proxy.get("/preview").text
@@ -55,7 +55,7 @@ def _check_extra(sandbox: RunningSandbox, module: str, extra: str, **settings: A
 
 def _refusal(sandbox: RunningSandbox, **settings: Any) -> str:
     try:
-        RunningProxy(sandbox, **settings).end()
+        ProxyFromScratch(sandbox, **settings).end()
     except AssertionError as refused:
         return str(refused)
     return "it started"

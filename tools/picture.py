@@ -5,11 +5,11 @@ The block is the proxy's own answer; the mail around it is what a shop would wri
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from tests.browser import CHROMIUM
 from tests.running import RunningProxy, RunningSandbox
 
 FILE = Path(__file__).parents[1] / "docs/mail.png"
@@ -39,7 +39,7 @@ def fragment() -> str:
 def main() -> None:
     """Write the picture."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": _WIDTH, "height": 200})
         page.set_content(_MAIL.replace("FRAGMENT", fragment()))
         page.screenshot(path=FILE, full_page=True)

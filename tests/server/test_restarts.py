@@ -18,7 +18,7 @@ from proxy.server.lifecycle import with_file
 from proxy.settings import SettingsError
 from tests.exposition import values
 from tests.load import Callers
-from tests.running import SECRET, RunningProxy, RunningSandbox
+from tests.running import SECRET, ProxyFromScratch, RunningProxy, RunningSandbox
 
 RATE = 200
 
@@ -46,7 +46,7 @@ def test_sigterm_with_a_new_master_taking_over_the_port_loses_no_answer(sandbox:
         proxy.signal(signal.SIGTERM)
         proxy.wait_for_first_master()
 
-    with RunningProxy(sandbox, keep_alive=10, WEB_CONCURRENCY="2") as proxy:
+    with ProxyFromScratch(sandbox, keep_alive=10, WEB_CONCURRENCY="2") as proxy:
         with Callers(40) as many:
             answers = many.during(take_over, RATE, lambda _: f"{proxy.url}/v1/reviews?sku=MUG-01")
         # The port is the new master's now, and its workers count on where the old ones stopped.
@@ -76,7 +76,7 @@ def test_sighup_loses_no_answer_and_takes_the_files_credentials(sandbox: Running
             proxy.signal(signal.SIGHUP)
             _await_workers(proxy, 2 * number + 4)
 
-    with RunningProxy(sandbox, keep_alive=10, PROXY_ENV_FILE=str(file), WEB_CONCURRENCY="2") as proxy:
+    with ProxyFromScratch(sandbox, keep_alive=10, PROXY_ENV_FILE=str(file), WEB_CONCURRENCY="2") as proxy:
         assert show("rotated-2") == 401
         with Callers(40) as many:
             answers = many.during(rotate, RATE, lambda _: f"{proxy.url}/v1/reviews?sku=MUG-01")
@@ -96,7 +96,7 @@ def test_a_secret_that_came_with_sighup_is_redacted_like_those_of_the_start(
 ) -> None:
     file = tmp_path / "proxy.env"
     file.write_text("")
-    with RunningProxy(sandbox, PROXY_ENV_FILE=str(file)) as proxy:
+    with ProxyFromScratch(sandbox, PROXY_ENV_FILE=str(file)) as proxy:
         file.write_text(f"PROXY_CREDENTIALS=braze:{SECRET},next:rotated-7\n")
         proxy.signal(signal.SIGHUP)
         _await_workers(proxy, 2)
@@ -110,7 +110,7 @@ def test_a_secret_that_came_with_sighup_is_redacted_like_those_of_the_start(
 
 
 def test_readyz_turns_first_and_what_is_under_way_is_finished(sandbox: RunningSandbox) -> None:
-    with RunningProxy(sandbox, PROXY_DRAIN_SECONDS="2", DEADLINE_SECONDS="5") as proxy:
+    with ProxyFromScratch(sandbox, PROXY_DRAIN_SECONDS="2", DEADLINE_SECONDS="5") as proxy:
         assert proxy.get("/readyz").status_code == 200
         sandbox.behave("slow", seconds=2.5)
         got: list[int] = []
@@ -126,7 +126,7 @@ def test_readyz_turns_first_and_what_is_under_way_is_finished(sandbox: RunningSa
 
 
 def test_ctrl_c_in_a_terminal_ends_without_a_traceback(sandbox: RunningSandbox) -> None:
-    with RunningProxy(sandbox, WEB_CONCURRENCY="2") as proxy:
+    with ProxyFromScratch(sandbox, WEB_CONCURRENCY="2") as proxy:
         proxy.get("/v1/reviews", sku="MUG-01")
         # A terminal signals the whole foreground group.
         for pid in [*proxy.workers(), proxy.pid]:
@@ -140,7 +140,7 @@ def test_a_stop_while_the_workers_are_still_loading_ends_without_a_traceback(
     sandbox: RunningSandbox, number: int
 ) -> None:
     for wait in (0.0, 0.1, 0.2):
-        with RunningProxy(sandbox, WEB_CONCURRENCY="2") as proxy:
+        with ProxyFromScratch(sandbox, WEB_CONCURRENCY="2") as proxy:
             _await_workers(proxy, 2)
             time.sleep(wait)
             for pid in [*proxy.workers(), proxy.pid]:
