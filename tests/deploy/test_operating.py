@@ -27,7 +27,7 @@ BIN = Path(sys.executable).parent
 CONFIGURATION = "/etc/connected-content-proxy/proxy.env"
 CURLS = [line for line in COMMANDS if line.startswith("curl ")]
 SIGNALS = [line for line in COMMANDS if "/run/ccproxy.pid" in line and line.startswith("kill ")] + ["sleep 5"]
-[START] = [line for line in COMMANDS if "gunicorn wsgi:app" in line]
+[START] = [line for line in COMMANDS if "python -m proxy" in line]
 [CHECK] = {line for line in COMMANDS if ".venv/bin/flask" in line}
 GREPS = [line for line in COMMANDS if "| grep" in line]
 [COMPOSE] = re.findall(r"^    (cd deploy\n(?:    .+\n)+)", INSTALLATION, re.MULTILINE)
@@ -81,7 +81,7 @@ def started(configuration: Path, pid: Path) -> Iterator[Process]:
     """Start the proxy with the page's own line, on a free port."""
     line = START.replace(CONFIGURATION, str(configuration)).replace("/run/ccproxy.pid", str(pid))
     environment = {"PATH": os.environ["PATH"], "GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0"}
-    line = line.replace(".venv/bin/gunicorn", f"exec {BIN}/gunicorn")
+    line = line.replace(".venv/bin/python", f"exec {BIN}/python")
     with Process(["bash", "-c", line], environment, r"Listening at: (http://\S+)") as proxy:
         yield proxy
 

@@ -17,8 +17,7 @@ from tests.deploy.shipped import DEPLOY, ROOT
 from tests.running import SECRET, Process
 
 UNIT = DEPLOY / "systemd" / "connected-content-proxy.service"
-INSTALLED = "/opt/connected-content-proxy/.venv/bin/gunicorn"
-GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
+INSTALLED = "/opt/connected-content-proxy/.venv/bin/python"
 
 
 def told() -> dict[str, list[str]]:
@@ -36,7 +35,7 @@ def test_systemd_knows_every_setting(tmp_path: Path) -> None:
     assert text.count(INSTALLED) == 1
     # systemd looks whether the program is there.
     copy = tmp_path / UNIT.name
-    copy.write_text(text.replace(INSTALLED, GUNICORN))
+    copy.write_text(text.replace(INSTALLED, sys.executable))
     verified = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, timeout=60)
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
     copy.write_text(copy.read_text().replace("ProtectClock", "ProtectWatch"))
@@ -80,7 +79,7 @@ def test_the_proxy_runs_with_what_the_unit_sets_and_says_when_it_is_ready(
         "NOTIFY_SOCKET": str(tmp_path / "notify"),
     }
     [_, *arguments] = told()["ExecStart"][0].split()
-    command = [sys.executable, GUNICORN, *(argument.replace("${BIND}", "127.0.0.1:0") for argument in arguments)]
+    command = [sys.executable, *(argument.replace("${BIND}", "127.0.0.1:0") for argument in arguments)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(environment["NOTIFY_SOCKET"])
         systemd.settimeout(20)
