@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from tests.reviews.model import NOW, catalogues, expected_ids, floors, odd_catal
 from tests.reviews.trustpilot import FullLists, merged, reads
 from tests.running import RunningProxy, RunningSandbox
 
+CASES = int(os.environ.get("EXACT_CASES", "0"))
+exact = settings(max_examples=CASES // 10 or 40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _names = itertools.count()
 
 
@@ -66,7 +69,7 @@ def _summary(reviews: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @given(catalogues(), parameters, floors)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@exact
 def test_one_sku_answers_as_filtering_the_full_list_would(
     reviews: list[dict[str, Any]], params: dict[str, Any], floor: dict[str, Any]
 ) -> None:
@@ -74,7 +77,7 @@ def test_one_sku_answers_as_filtering_the_full_list_would(
 
 
 @given(catalogues("a"), catalogues("b"), parameters, floors)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@exact
 def test_merged_skus_answer_as_merging_the_full_lists_would(
     one: list[dict[str, Any]], other: list[dict[str, Any]], params: dict[str, Any], floor: dict[str, Any]
 ) -> None:
@@ -84,7 +87,7 @@ def test_merged_skus_answer_as_merging_the_full_lists_would(
 
 
 @given(catalogues("a"), catalogues("b"), catalogues("c"), catalogues("d"), parameters, floors)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@exact
 def test_imported_reviews_are_merged_as_merging_the_full_lists_would(
     one: list[dict[str, Any]],
     other: list[dict[str, Any]],
@@ -103,7 +106,7 @@ def test_imported_reviews_are_merged_as_merging_the_full_lists_would(
 
 
 @given(odd_catalogues(), parameters)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@exact
 def test_lists_in_no_order_with_equal_moments_and_reviews_that_come_twice_are_answered_exactly(
     lists: list[list[dict[str, Any]]], params: dict[str, Any]
 ) -> None:
@@ -113,7 +116,7 @@ def test_lists_in_no_order_with_equal_moments_and_reviews_that_come_twice_are_an
 
 def test_a_sample_is_exact_through_real_http(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
     @given(st.tuples(catalogues()) | st.tuples(catalogues("a"), catalogues("b")), parameters, floors)
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @settings(exact, database=None)
     def is_exact(lists: Sequence[list[dict[str, Any]]], params: dict[str, Any], floor: dict[str, Any]) -> None:
         params |= floor
         skus = [f"RANDOM-{next(_names)}" for _ in lists]
