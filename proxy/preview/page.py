@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from flask import Blueprint, Flask, Response, abort, jsonify, request
+from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import BadRequest
 
 from proxy.middleware.callers import caller
@@ -23,6 +23,7 @@ from proxy.preview.transport import InProcessTransport, Spawn
 from proxy.settings import Credential, Settings
 
 _BODY_BYTES = 512 * 1024
+_SKU_CHARACTERS = 200
 # Inline styles and https images are the e-mail's, whose frame inherits this policy besides its own; scripts are
 # this page's file only, and the frame is sandboxed without any.
 _POLICY = (
@@ -32,13 +33,21 @@ _POLICY = (
 
 
 def preview_page(
-    app: Flask, settings: Settings, spawn: Spawn, products: Callable[[], list[dict[str, Any]]]
+    app: Flask, settings: Settings, spawn: Spawn, products: Callable[[str], list[dict[str, Any]]]
 ) -> Blueprint:
     """Return the page and its endpoints.
 
-    ``app`` is what a template's calls are made to; ``products`` lists some that it knows, without any call.
+    ``app`` is what a template's calls are made to; ``products`` lists some that it knows, like a text, without any
+    call.
     """
-    page = Blueprint("preview", __name__, url_prefix="/preview", static_folder="static", static_url_path="/static")
+    page = Blueprint(
+        "preview",
+        __name__,
+        url_prefix="/preview",
+        static_folder="static",
+        static_url_path="/static",
+        template_folder="templates",
+    )
 
     @page.after_request
     def guard(response: Response) -> Response:
@@ -49,7 +58,7 @@ def preview_page(
 
     @page.get("", strict_slashes=False)
     def show() -> Response:
-        return page.send_static_file("preview.html")
+        return Response(render_template("preview.html"), mimetype="text/html")
 
     @page.get("/ready")
     def ready() -> Response:
@@ -69,12 +78,12 @@ def preview_page(
             }
             for one in READY_TEMPLATES
         ]
-        return jsonify(templates=templates, host=host, host_is_example=host == HOST)
+        return jsonify(templates=templates, own=_own_thumbnail(), host=host, host_is_example=host == HOST)
 
     @page.get("/products")
     def known() -> Response:
-        """Return products to preview with."""
-        return jsonify(products=products())
+        """Return products to preview with; with ``like`` those whose SKU holds it."""
+        return jsonify(products=products(request.args.get("like", "")[:_SKU_CHARACTERS].strip()))
 
     @page.post("/tag")
     def tag() -> Response:
@@ -126,10 +135,22 @@ def preview_page(
 @cache
 def _thumbnail(ready: ReadyTemplate) -> dict[str, Any]:
     """Return how a template looks, from made-up answers."""
-    message = Message(ready.channel, ready.template(), ready.title, profile(dict(ready.data)))
+    return _looks(Message(ready.channel, ready.template(), ready.title, profile(dict(ready.data))))
+
+
+@cache
+def _own_thumbnail() -> dict[str, Any]:
+    """Return how the builder's own block looks."""
+    built = build(Choices(Channel.EMAIL, HOST, sku="item_sku"))
+    return _looks(
+        Message(Channel.EMAIL, built.tag + built.block, profile=profile({"event_properties": {"item_sku": "A"}}))
+    )
+
+
+def _looks(message: Message) -> dict[str, Any]:
     full = preview(message, CannedTransport("full"), Credential("preview", "none"))
     return {"title": full.title, "body": full.body} | (
-        {"frame": in_frame(full.body)} if ready.channel.is_html else {}
+        {"frame": in_frame(full.body)} if message.channel.is_html else {}
     )
 
 

@@ -67,6 +67,14 @@ READY_TEMPLATES = (
         {"event_properties": {"item_sku": "TRUCK-01"}},
     ),
     ReadyTemplate(
+        "push-rating",
+        "Rating for push",
+        "Stars in figures, where at least ten people gave four on average.",
+        Channel.PUSH,
+        "You looked at it twice",
+        {"event_properties": {"item_sku": "TRUCK-01"}},
+    ),
+    ReadyTemplate(
         "sms-stars",
         "Star line for SMS",
         "The rating in figures: ★ would make an SMS twice as long.",
@@ -80,6 +88,14 @@ READY_TEMPLATES = (
         "Stars and the latest review, in a dialog.",
         Channel.IN_APP,
         "Loved by many",
+        {"event_properties": {"item_sku": "TRUCK-01"}},
+    ),
+    ReadyTemplate(
+        "in-app-quotes",
+        "Two quotes in the app",
+        "The latest words of two people, whatever their stars.",
+        Channel.IN_APP,
+        "What others say",
         {"event_properties": {"item_sku": "TRUCK-01"}},
     ),
 )

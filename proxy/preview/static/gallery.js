@@ -9,7 +9,7 @@ const CHANNELS = { email: "E-mail", push: "Push", sms: "SMS", "in-app": "In-app"
 export function drawGallery(templates, choose) {
   $("gallery").replaceChildren(...templates.map((template) => {
     const press = button("", () => choose(template), { "data-template": template.name, className: "start-from" });
-    press.append(template.thumbnail ? small(template.channel, template.thumbnail) : element("div", { className: "small-none", "aria-hidden": "true", textContent: "{% … %}" }),
+    press.append(small(template.channel, template.thumbnail),
       element("b", { textContent: template.label }),
       element("span", { className: "hint", textContent: `${CHANNELS[template.channel]} · ${template.about}` }));
     return element("li", {}, press);

@@ -24,7 +24,8 @@ const OWN = { name: "own", label: "The builder’s block", about: "Only the tag 
 const FIRST_CHOICES = { kind: "product", source: "event", sku: "item_sku", credential: "reviews_proxy", fallback: "hide", fallback_text: "", display_locale: "", filters: {} };
 
 const steps = new Steps();
-const picker = new SkuPicker(picked);
+const productsLike = async (text) => (await ask(`/preview/products?like=${encodeURIComponent(text)}`)).products;
+const picker = new SkuPicker(picked, productsLike);
 let shown = null; // the last answer, while it belongs to what is typed
 let isTouched = false; // something was typed since a start was chosen
 let isChoosing = false; // a choice of step 2 is on its way into the message
@@ -383,7 +384,7 @@ function failed(error) {
 
 async function suggest(result) {
   try {
-    picker.know((await ask("/preview/products")).products);
+    picker.know(await productsLike(""));
   } catch {
     return; // the picker keeps what it knows
   }
@@ -470,9 +471,9 @@ if (kept?.message) {
   note();
 }
 try {
-  const { templates, host_is_example: isExample } = await ask("/preview/ready");
+  const { templates, own, host_is_example: isExample } = await ask("/preview/ready");
   $("host-hint").hidden = !isExample;
-  drawGallery([...templates, OWN], chooseTemplate);
+  drawGallery([...templates, { ...OWN, thumbnail: own }], chooseTemplate);
   drawDrafts(openDraft);
   if (!kept?.message) {
     chooseTemplate(templates[0]);

@@ -1,6 +1,6 @@
 // The SKUs to preview with: chips, and a list to choose from with stars and counts.
 
-import { $, announce, button, element } from "./dom.js";
+import { $, announce, button, element, later } from "./dom.js";
 
 export const rated = (product) => (product.total ? `★ ${product.average_text} (${product.total.toLocaleString("en")})` : "no reviews");
 
@@ -9,9 +9,21 @@ export class SkuPicker {
   #products = [];
   #active = -1;
   #changed;
+  #search;
+  #asked = new Set();
 
-  constructor(changed) {
+  // `search` finds products by a part of their SKU; the first ones come through `know`.
+  constructor(changed, search) {
     this.#changed = changed;
+    this.#search = later(async () => {
+      const typed = $("sample").value.trim();
+      // The beginning too: what follows may be misspelt.
+      for (const part of new Set([typed, typed.slice(0, 3)])) {
+        if (part.length < 2 || this.#asked.has(part)) continue;
+        this.#asked.add(part);
+        await search(part).then((found) => this.know(found), () => this.#asked.delete(part));
+      }
+    }, 200);
     this.multiple = false;
     const input = $("sample");
     input.addEventListener("input", (event) => {
@@ -45,7 +57,8 @@ export class SkuPicker {
   }
 
   know(products) {
-    this.#products = products;
+    const known = new Map([...this.#products, ...products].map((one) => [one.sku, one]));
+    this.#products = [...known.values()].sort((one, other) => other.total - one.total);
     this.#draw();
   }
 
@@ -87,11 +100,12 @@ export class SkuPicker {
           $("sample").focus();
         }, { "aria-label": `Remove ${sku}` }));
     }));
-    if ($("sample").getAttribute("aria-expanded") === "true") this.#open();
+    if ($("sample").getAttribute("aria-expanded") === "true" || document.activeElement === $("sample") && $("sample").value) this.#open();
   }
 
   #open() {
     const typed = $("sample").value.trim();
+    this.#search();
     const like = (one) => !this.#chosen.includes(one.sku) && one.sku.toLowerCase().includes(typed.toLowerCase());
     const offered = this.#products.filter(like).slice(0, 50);
     if (typed && !this.#products.some((one) => one.sku === typed)) {
