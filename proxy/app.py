@@ -134,8 +134,7 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
     if settings.preview:
         # These need the extra `preview`, which settings has checked.
-        from proxy.preview.page import preview_page
-        from proxy.preview.products import KnownProducts
+        from proxy.preview.page import KnownProducts, preview_page
 
         known = KnownProducts(proxy.store, proxy.reviews, settings.business_units[0], time.time, spawn)
         app.register_blueprint(preview_page(app, settings, spawn, known.listed))

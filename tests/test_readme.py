@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxy.preview.braze import BasicCredential, MemoryAnswers, Profile, parse, render
-from proxy.preview.ready import READY_TEMPLATES
+from proxy.preview.page import READY_TEMPLATES
 from tests.api.test_reads import Sockets
 from tests.deploy.shipped import anchors
 from tests.running import SECRET, RunningProxy

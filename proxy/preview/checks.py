@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from proxy.preview.braze import CallRecord, Channel
-from proxy.preview.call_tag import CallTag, call_tags
-from proxy.preview.findings import Edit, Finding, Markup, line_at, markups, without_unread
+from proxy.preview.findings import CallTag, Edit, Finding, Markup, call_tags, line_at, markups, without_unread
 
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[0-9a-fA-F]+|[a-zA-Z]{2,8}\d?);")
 _HTML_TAG = re.compile(

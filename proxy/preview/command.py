@@ -48,7 +48,7 @@ def preview(
     from proxy.preview.braze import Channel
     from proxy.preview.message import BadProfile, Message, profile
     from proxy.preview.message import preview as previewed
-    from proxy.preview.transport import InProcessTransport
+    from proxy.preview.people import InProcessTransport
 
     try:
         given = profile(json.loads(data.read_text("utf-8")) if data else {})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from proxy.preview import checks, doctor, unfilled
+from proxy.preview import checks, doctor
 from proxy.preview.braze import (
     BasicCredential,
     Channel,
@@ -22,9 +22,8 @@ from proxy.preview.braze import (
     render,
 )
 from proxy.preview.builder import HOST
-from proxy.preview.call_tag import call_tags
-from proxy.preview.findings import Draft, Edit, Finding, applied
-from proxy.preview.fixes import distinct, fixed
+from proxy.preview.findings import Draft, Edit, Finding, applied, call_tags
+from proxy.preview.fixes import Unfilled, distinct, examine_empties, fixed
 from proxy.preview.people import RECIPIENTS, CannedTransport, Recipient, profile_of
 from proxy.settings import Credential
 
@@ -313,9 +312,9 @@ class _Room:
         )
 
 
-def _unfilled(template: str, rendering: Rendering) -> unfilled.Unfilled:
+def _unfilled(template: str, rendering: Rendering) -> Unfilled:
     has_failed_calls = any(not call.succeeded for call in rendering.calls)
-    return unfilled.examine(template, rendering.empties, has_failed_calls=has_failed_calls)
+    return examine_empties(template, rendering.empties, has_failed_calls=has_failed_calls)
 
 
 _PART_NAMES = {"title": "subject or title", "preheader": "preheader", "body": "body"}

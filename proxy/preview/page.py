@@ -1,26 +1,209 @@
-"""``/preview``: one page, and the JSON endpoints it is made of."""
+"""``/preview``: one page, the endpoints it is made of, and what it offers: templates, products, links to share."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Mapping
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import BadRequest
 
+from proxy.cache import BackendDown, Tiered
+from proxy.clock import Now, Spawn
+from proxy.export import CopiesOnly, blocks, sku_of_page
 from proxy.middleware.callers import caller
 from proxy.preview.braze import Channel
-from proxy.preview.builder import HOST, BadChoices, Choices, build
-from proxy.preview.message import BadProfile, Message, in_frame, preview, profile
-from proxy.preview.people import CannedTransport
-from proxy.preview.ready import READY_TEMPLATES, ReadyTemplate
-from proxy.preview.sharing import shareable
-from proxy.preview.tag_editor import read, rewritten
-from proxy.preview.transport import InProcessTransport, Spawn
+from proxy.preview.builder import HOST, BadChoices, Choices, build, read, rewritten
+from proxy.preview.checks import has_secret
+from proxy.preview.message import PROFILE_KINDS, BadProfile, Message, in_frame, preview, profile
+from proxy.preview.people import CannedTransport, InProcessTransport
+from proxy.reviews import ProductReviews, Selection, View
+from proxy.reviews.page_loader import product_name
 from proxy.settings import Credential, Settings
+
+_MOST = 200
+_MOST_LIKE = 50
+_PATIENCE_SECONDS = 0.2
+
+
+class _Enough(Exception):
+    """Ends a scan."""
+
+
+class KnownProducts:
+    """Lists products of one business unit with their stars, most reviewed first."""
+
+    def __init__(self, store: Tiered, reviews: ProductReviews, business_unit: str, now: Now, spawn: Spawn) -> None:
+        self._cache = CopiesOnly(store, now, spawn)
+        self._reviews = reviews.through(self._cache)
+        self._selection = Selection(business_unit, ())
+
+    def listed(self, like: str = "") -> list[dict[str, Any]]:
+        """Return the ``sku``, ``average_text`` and ``total`` of some products; never waits long.
+
+        With ``like`` of those whose SKU holds it: all that begin so are looked at first, as the cache finds them by
+        their beginning however many there are; then the others, as far as there is time.
+        """
+        skus: set[str] = set()
+        until = time.monotonic() + _PATIENCE_SECONDS
+        most = _MOST if not like else _MOST_LIKE
+
+        def look(product: str, part: str, _value: bytes) -> None:
+            sku = sku_of_page(product, part)
+            if sku and like.lower() in sku.lower():
+                skus.add(sku)
+            if len(skus) >= most or time.monotonic() > until:
+                raise _Enough
+
+        with suppress(BackendDown, _Enough):
+            for beginning in dict.fromkeys((like, like.upper(), like.lower(), "")):
+                self._cache.scan(product_name(self._selection.business_unit, beginning), look)
+        products: list[dict[str, Any]] = []
+        for sku, block in blocks(self._reviews, self._selection, sorted(skus), View(limit=1)):
+            summary = block and block["summary"]
+            if summary:
+                stars, total = summary["average_text"], summary["total"]
+                products.append({"sku": sku, "average_text": stars, "total": total})
+        return sorted(products, key=lambda one: (-one["total"], one["sku"]))
+
+
+@dataclass(frozen=True)
+class ReadyTemplate:
+    """A template with what it needs to be previewed: ``data`` is what `proxy.preview.message.profile` reads."""
+
+    name: str
+    label: str
+    about: str
+    channel: Channel
+    title: str
+    data: Mapping[str, Any] = field(hash=False)
+    preheader: str = ""
+
+    def template(self) -> str:
+        """Return the template's Liquid, calling `HOST`."""
+        return (files(__package__) / "templates" / f"{self.name}.liquid").read_text("utf-8")
+
+
+READY_TEMPLATES = (
+    ReadyTemplate(
+        "product-reviews",
+        "Reviews of a product",
+        "The rating and the latest reviews, whatever their stars.",
+        Channel.EMAIL,
+        "What others say about your {{event_properties.${item_name} | default: 'find'}}",
+        {"event_properties": {"item_sku": "TRUCK-01", "item_name": "toy truck"}, "attributes": {"first_name": "Ann"}},
+        "Their stars, and their own words.",
+    ),
+    ReadyTemplate(
+        "abandoned-cart",
+        "Products in a cart",
+        "Stars and one quote for each of several products.",
+        Channel.EMAIL,
+        "You left something behind",
+        {"event_properties": {"skus": ["TRUCK-01", "BLENDER-450", "NEW-00"]}},
+        "See what others say about it.",
+    ),
+    ReadyTemplate(
+        "review-invitation",
+        "Ask for a review",
+        "Neutral, as Trustpilot wants it: no other reviews beside it.",
+        Channel.EMAIL,
+        "How do you like your {{event_properties.${item_name} | default: 'order'}}?",
+        {
+            "attributes": {"first_name": "Ann"},
+            "event_properties": {"item_name": "toy truck", "review_link": "https://shop.example.com/review/1001"},
+        },
+        "Two minutes of yours help the next person choose.",
+    ),
+    ReadyTemplate(
+        "push-quote",
+        "One quote for push",
+        "A short quote, and which reviews it is from.",
+        Channel.PUSH,
+        "Still thinking about it?",
+        {"event_properties": {"item_sku": "TRUCK-01"}},
+    ),
+    ReadyTemplate(
+        "push-rating",
+        "Rating for push",
+        "Stars in figures, where at least ten people gave four on average.",
+        Channel.PUSH,
+        "You looked at it twice",
+        {"event_properties": {"item_sku": "TRUCK-01"}},
+    ),
+    ReadyTemplate(
+        "sms-stars",
+        "Star line for SMS",
+        "The rating in figures: ★ would make an SMS twice as long.",
+        Channel.SMS,
+        "",
+        {"event_properties": {"item_sku": "TRUCK-01", "cart_link": "https://shop.example.com/c/1"}},
+    ),
+    ReadyTemplate(
+        "in-app-rating",
+        "Rating in the app",
+        "Stars and the latest review, in a dialog.",
+        Channel.IN_APP,
+        "Loved by many",
+        {"event_properties": {"item_sku": "TRUCK-01"}},
+    ),
+    ReadyTemplate(
+        "in-app-quotes",
+        "Two quotes in the app",
+        "The latest words of two people, whatever their stars.",
+        Channel.IN_APP,
+        "What others say",
+        {"event_properties": {"item_sku": "TRUCK-01"}},
+    ),
+)
+
+
+_SECRET_NAME = re.compile(r"authorization|api[-_ ]?key|token|secret|passw", re.IGNORECASE)
+_SECRET = re.compile(
+    r"\b(?:Basic|Bearer)\s+[A-Za-z0-9+/_.=-]{8,}|\beyJ[\w-]{8,}\.[\w-]+|hmac_sha\d+:\s*['\"][^'\"]+|-----BEGIN\b"
+    r"|[?&](?:api[-_]?key|(?:access_)?token|secret|password)=[\w%.~+/-]{8,}",
+    re.IGNORECASE,
+)
+_PERSONAL_NAME = re.compile(r"e[-_]?mail|phone|birth|\bdob\b|address|last_name|user_id|braze_id", re.IGNORECASE)
+_PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}|\+\d[\d ()/-]{7,}\d", re.IGNORECASE)
+_SHORTEST_SECRET = 6
+
+
+def shareable(message: Message, own_secrets: Iterable[str]) -> dict[str, Any]:
+    """Return why no link is made of ``message``, empty where one may be, and the values that a link leaves out.
+
+    ``own_secrets`` are the proxy's; none of them may stand anywhere. ``personal`` names kinds and names of the data.
+    """
+    parts = {"subject or title": message.title, "preheader": message.preheader, "message": message.body}
+    values = [(kind, name, value) for kind in PROFILE_KINDS for name, value in asdict(message.profile)[kind].items()]
+    secrets = [one for one in own_secrets if len(one) >= _SHORTEST_SECRET]
+    refused = ""
+    for part, text in parts.items():
+        if has_secret(text) or _SECRET.search(text) or any(one in text for one in secrets):
+            refused = f"A secret stands in the {part}: store it in Braze and name it in the tag, then share."
+    for _, name, value in values:
+        text = _of_text(value)
+        if _SECRET_NAME.search(name) or _SECRET.search(text) or any(one in text for one in secrets):
+            refused = f"The value of {name} may be a secret: take it out, then share."
+    personal = [
+        [kind, name]
+        for kind, name, value in values
+        if _PERSONAL_NAME.search(name) or _PERSONAL.search(_of_text(value))
+    ]
+    return {"refused": refused, "personal": personal}
+
+
+def _of_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
 
 _BODY_BYTES = 512 * 1024
 _SKU_CHARACTERS = 200

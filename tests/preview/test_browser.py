@@ -8,7 +8,7 @@ from itertools import product
 
 from playwright.sync_api import Browser, Dialog, Error, FrameLocator, Page, Route, expect
 
-from tests.browser import artefact, fits
+from tests.browser import artefact
 from tests.preview.braze.endpoint import running_endpoint
 from tests.running import SECRET, RunningSandbox
 
@@ -41,7 +41,7 @@ def fill(page: Page, template: str, kind: str = "check") -> None:
     state(page, kind)
 
 
-def test_a_first_visit_changes_a_choice_and_sees_it_in_the_tag_and_the_message(page: Page) -> None:
+def a_first_visit_changes_a_choice_and_sees_it_in_the_tag_and_the_message(page: Page) -> None:
     assert state(page, "ready") == "Braze would send this."
     mail(page).locator(f"text={TRUCK}").first.wait_for()
     before = page.input_value("#body")
@@ -66,7 +66,26 @@ def test_a_first_visit_changes_a_choice_and_sees_it_in_the_tag_and_the_message(p
     assert "JSON: saved as {{product}}. Braze keeps it for 5 minutes." in call
 
 
-def test_an_empty_sku_is_explained_at_its_line_and_at_its_call(page: Page) -> None:
+def no_star_chosen_is_all_and_it_is_said(page: Page) -> None:
+    assert page.inner_text("#stars-said") == "None chosen: all stars are shown."
+    page.get_by_label("4 ★").check()
+    page.get_by_label("5 ★").check()
+    assert page.inner_text("#stars-said") == "Only 4 & 5 stars are shown, and the message has to say so."
+    expect(page.locator("#body")).to_have_value(re.compile(re.escape("&stars=4,5")))
+    page.get_by_label("4 ★").uncheck()
+    page.get_by_label("5 ★").uncheck()
+    expect(page.locator("#body")).not_to_have_value(re.compile("stars="))
+
+
+def a_wrong_choice_is_told_beside_its_field_and_dims_what_is_shown(page: Page) -> None:
+    page.get_by_label("How many").fill("50")
+    page.wait_for_selector("#limit-wrong:text('takes a whole number from 1 to 20')")
+    assert page.get_attribute("#limit", "aria-invalid") == "true"
+    assert page.locator("#result.outdated").count() == 1
+    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
+
+
+def an_empty_sku_is_explained_at_its_line_and_at_its_call(page: Page) -> None:
     start_from(page, "own")
     page.get_by_label("Remove TRUCK-01").click()
     told = state(page, "blank")
@@ -81,7 +100,41 @@ def test_an_empty_sku_is_explained_at_its_line_and_at_its_call(page: Page) -> No
     assert page.evaluate("[document.activeElement.selectionStart, document.activeElement.scrollTop]") == [0, 0]
 
 
-def test_each_kind_of_mistake_is_explained(page: Page) -> None:
+def an_aborted_message_shows_its_reason_and_is_not_copied(page: Page) -> None:
+    start_from(page, "own")
+    page.select_option("#fallback", "abort")
+    page.fill("#sample", "NEW-00")
+    page.press("#sample", "Enter")
+    told = state(page, "aborted")
+    assert "Braze would not send this message." in told
+    assert "Reason: no reviews" in told
+    assert page.locator("#message").inner_text() == ""
+    assert "found is false" in page.inner_text(".call")
+    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
+
+
+def the_five_people_are_small_results_and_one_is_shown_large(page: Page, sandbox: RunningSandbox) -> None:
+    start_from(page, "own")
+    said = page.locator("#people button").all_inner_texts()
+    assert [text.split("\n")[0] for text in said] == [
+        "All is there",
+        "Blank",
+        "Blank",
+        "Gaps in reviews",
+        "Blank",
+    ]
+    assert page.locator("#people iframe").count() == 2
+    calls = sandbox.ledger().total
+    page.get_by_role("button", name="Nothing is set").click()
+    assert "Nothing is left of the message" in page.inner_text("#message")
+    page.get_by_role("button", name="All is there").click()
+    mail(page).locator("text=Arrived in two days").first.wait_for()
+    page.get_by_role("button", name="Back to yours").click()
+    mail(page).locator(f"text={TRUCK}").first.wait_for()
+    assert sandbox.ledger().total == calls
+
+
+def each_kind_of_mistake_is_explained(page: Page) -> None:
     tag = "{% connected_content https://reviews.example.com/v1/reviews?sku=TRUCK-01&PARAM :basic_auth a SAVE %}x"
     for written, explained in {
         tag.replace("PARAM", "colour=red").replace("SAVE", ":save r"): "ignored them: colour",
@@ -91,6 +144,41 @@ def test_each_kind_of_mistake_is_explained(page: Page) -> None:
     }.items():
         page.fill("#body", written)
         page.locator("main", has_text=explained).first.wait_for()
+
+
+def all_is_mended_by_one_button(page: Page) -> None:
+    fill(page, "Hi {{first_name}} &amp; {{last_name}}, <a href=''>x</a>")
+    page.get_by_role("button", name="Fix all").click()
+    expect(page.locator("#body")).to_have_value(re.compile(re.escape("{{${first_name}}}")))
+    page.wait_for_selector("#result:not(.outdated)")
+    assert "href=''" not in page.input_value("#body")
+
+
+def a_broken_template_names_its_line_and_comes_back(page: Page) -> None:
+    fill(page, "one\n{% if %}", "broken")
+    assert "Line 2" in page.inner_text("#state")
+    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
+    start_from(page, "product-reviews")
+    state(page, "ready")
+    mail(page).locator(f"text={TRUCK}").first.wait_for()
+
+
+def test_choices_change_the_tag_and_are_told_where_they_are_wrong(page: Page) -> None:
+    a_first_visit_changes_a_choice_and_sees_it_in_the_tag_and_the_message(page)
+    no_star_chosen_is_all_and_it_is_said(page)
+    a_wrong_choice_is_told_beside_its_field_and_dims_what_is_shown(page)
+
+
+def test_what_becomes_of_a_message_is_told_for_yours_and_for_five(page: Page, sandbox: RunningSandbox) -> None:
+    an_empty_sku_is_explained_at_its_line_and_at_its_call(page)
+    an_aborted_message_shows_its_reason_and_is_not_copied(page)
+    the_five_people_are_small_results_and_one_is_shown_large(page, sandbox)
+
+
+def test_mistakes_are_explained_and_mended(page: Page) -> None:
+    each_kind_of_mistake_is_explained(page)
+    all_is_mended_by_one_button(page)
+    a_broken_template_names_its_line_and_comes_back(page)
 
 
 def test_what_customers_would_see_is_mended_by_buttons_until_it_is_green(page: Page) -> None:
@@ -113,65 +201,6 @@ def test_what_customers_would_see_is_mended_by_buttons_until_it_is_green(page: P
     assert "${item_sku} | url_param_escape}" in body
     assert "<b>" not in body
     assert page.get_by_role("button", name="Copy for Braze").is_enabled()
-
-
-def test_all_is_mended_by_one_button(page: Page) -> None:
-    fill(page, "Hi {{first_name}} &amp; {{last_name}}, <a href=''>x</a>")
-    page.get_by_role("button", name="Fix all").click()
-    expect(page.locator("#body")).to_have_value(re.compile(re.escape("{{${first_name}}}")))
-    page.wait_for_selector("#result:not(.outdated)")
-    assert "href=''" not in page.input_value("#body")
-
-
-def test_an_aborted_message_shows_its_reason_and_is_not_copied(page: Page) -> None:
-    start_from(page, "own")
-    page.select_option("#fallback", "abort")
-    page.fill("#sample", "NEW-00")
-    page.press("#sample", "Enter")
-    told = state(page, "aborted")
-    assert "Braze would not send this message." in told
-    assert "Reason: no reviews" in told
-    assert page.locator("#message").inner_text() == ""
-    assert "found is false" in page.inner_text(".call")
-    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
-
-
-def test_a_broken_template_names_its_line_and_comes_back(page: Page) -> None:
-    fill(page, "one\n{% if %}", "broken")
-    assert "Line 2" in page.inner_text("#state")
-    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
-    start_from(page, "product-reviews")
-    state(page, "ready")
-    mail(page).locator(f"text={TRUCK}").first.wait_for()
-
-
-def test_a_wrong_choice_is_told_beside_its_field_and_dims_what_is_shown(page: Page) -> None:
-    page.get_by_label("How many").fill("50")
-    page.wait_for_selector("#limit-wrong:text('takes a whole number from 1 to 20')")
-    assert page.get_attribute("#limit", "aria-invalid") == "true"
-    assert page.locator("#result.outdated").count() == 1
-    assert page.get_by_role("button", name="Copy for Braze").is_disabled()
-
-
-def test_the_five_people_are_small_results_and_one_is_shown_large(page: Page, sandbox: RunningSandbox) -> None:
-    start_from(page, "own")
-    said = page.locator("#people button").all_inner_texts()
-    assert [text.split("\n")[0] for text in said] == [
-        "All is there",
-        "Blank",
-        "Blank",
-        "Gaps in reviews",
-        "Blank",
-    ]
-    assert page.locator("#people iframe").count() == 2
-    calls = sandbox.ledger().total
-    page.get_by_role("button", name="Nothing is set").click()
-    assert "Nothing is left of the message" in page.inner_text("#message")
-    page.get_by_role("button", name="All is there").click()
-    mail(page).locator("text=Arrived in two days").first.wait_for()
-    page.get_by_role("button", name="Back to yours").click()
-    mail(page).locator(f"text={TRUCK}").first.wait_for()
-    assert sandbox.ledger().total == calls
 
 
 def test_an_old_verdict_is_dimmed_when_the_server_is_gone(page: Page) -> None:
@@ -239,17 +268,6 @@ def test_a_cart_is_chips_and_a_misspelt_sku_is_asked_about(page: Page) -> None:
     page.get_by_role("button", name="TRUCK-01 ★ 4.7 (153)").click()
     mail(page).locator(f"text={TRUCK}").first.wait_for()
     assert page.locator("#chips b").all_inner_texts() == ["TRUCK-01"]
-
-
-def test_no_star_chosen_is_all_and_it_is_said(page: Page) -> None:
-    assert page.inner_text("#stars-said") == "None chosen: all stars are shown."
-    page.get_by_label("4 ★").check()
-    page.get_by_label("5 ★").check()
-    assert page.inner_text("#stars-said") == "Only 4 & 5 stars are shown, and the message has to say so."
-    expect(page.locator("#body")).to_have_value(re.compile(re.escape("&stars=4,5")))
-    page.get_by_label("4 ★").uncheck()
-    page.get_by_label("5 ★").uncheck()
-    expect(page.locator("#body")).not_to_have_value(re.compile("stars="))
 
 
 def test_the_builder_steps_back_from_a_text_that_is_not_its_own(page: Page) -> None:
@@ -404,10 +422,3 @@ def test_the_page_works_with_the_keyboard_alone(page: Page) -> None:
     assert page.evaluate("document.activeElement.id") == "copy"
     keyboard.press("Control+Z")
     page.wait_for_selector("#announcer:has-text('Undone')", state="attached")
-
-
-def test_nothing_is_wider_than_a_small_phone(browser: Browser, previewing: Previewing) -> None:
-    with visit(browser, previewing, 360, "light") as page:
-        fill(page, "{% connected_content https://reviews.example.com/v1/reviews?sku=" + "A" * 300 + " :save r %}x")
-        page.get_by_text("Headers and body").click()
-        assert fits(page)

@@ -52,6 +52,13 @@ def sharing(page: Page) -> None:
     page.wait_for_selector("#copy-link.done")
 
 
+def long_address(page: Page) -> None:
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 360, "height": 900})
+    fill(page, "{% connected_content https://reviews.example.com/v1/reviews?sku=" + "A" * 300 + " :save r %}x")
+    page.get_by_text("Headers and body").click()
+
+
 def server_gone(page: Page) -> None:
     page.keyboard.press("Escape")
     page.route("**/preview/render", lambda route: route.abort())
@@ -78,6 +85,7 @@ STATES: dict[str, Callable[[Page], object]] = {
     "in-app": lambda page: start_from(page, "in-app-rating"),
     "copying": copying,
     "sharing": sharing,
+    "long address on a small phone": long_address,
     "server gone": server_gone,
 }
 

@@ -9,8 +9,9 @@ from tests.running import SECRET, RunningSandbox
 from .conftest import Previewing
 
 
-def listed(previewing: Previewing) -> dict[str, tuple[str, int]]:
-    answer = requests.get(previewing.url + "/preview/products", headers={"X-Api-Key": SECRET}, timeout=5)
+def listed(previewing: Previewing, like: str = "") -> dict[str, tuple[str, int]]:
+    address = f"{previewing.url}/preview/products?like={like}"
+    answer = requests.get(address, headers={"X-Api-Key": SECRET}, timeout=5)
     assert answer.status_code == 200
     return {one["sku"]: (one["average_text"], one["total"]) for one in answer.json()["products"]}
 
@@ -26,4 +27,18 @@ def test_what_was_asked_for_is_listed_with_its_stars(previewing: Previewing, san
     assert found["BLENDER-450"][1] == 450
     assert found["NEW-00"] == ("", 0)
     assert next(iter(found)) == max(found, key=lambda sku: found[sku][1])
+    assert sandbox.ledger().total == calls
+
+
+def test_any_product_is_found_by_its_sku_however_many_there_are(
+    previewing: Previewing, sandbox: RunningSandbox
+) -> None:
+    skus = [f"FIND-{number:03d}" for number in range(240)]
+    for start in range(0, len(skus), 20):
+        previewing.get("/v1/products", skus=",".join(skus[start : start + 20]))
+    calls = sandbox.ledger().total
+    assert len(listed(previewing)) == 200
+    for like, found in (("FIND-239", "FIND-239"), ("find-17", "FIND-171"), ("237", "FIND-237")):
+        assert found in listed(previewing, like)
+    assert listed(previewing, "nobody-has-this") == {}
     assert sandbox.ledger().total == calls

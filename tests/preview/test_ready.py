@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.preview.ready import READY_TEMPLATES, ReadyTemplate
+from proxy.preview.page import READY_TEMPLATES, ReadyTemplate
 
 from .conftest import Previewing
 

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.preview.braze import Channel, Profile
 from proxy.preview.message import Message
-from proxy.preview.sharing import shareable
+from proxy.preview.page import shareable
 from tests.running import SECRET
 
 from .conftest import Previewing

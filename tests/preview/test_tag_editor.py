@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from proxy.preview.braze import Channel
-from proxy.preview.builder import FALLBACKS, HOST, KINDS, Choices
-from proxy.preview.ready import READY_TEMPLATES
-from proxy.preview.tag_editor import read, rewritten
+from proxy.preview.builder import FALLBACKS, HOST, KINDS, Choices, read, rewritten
+from proxy.preview.page import READY_TEMPLATES
 
 CHOICES = Choices(Channel.EMAIL, HOST, filters={"stars": "4,5", "limit": "2"})
 OTHERS: list[dict[str, Any]] = [

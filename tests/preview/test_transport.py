@@ -12,7 +12,7 @@ from proxy import create_app
 from proxy.clock import spawn
 from proxy.preview.braze import Channel, NoAnswerInTimeError, RefusedError, Request, rules
 from proxy.preview.message import Message, preview
-from proxy.preview.transport import InProcessTransport
+from proxy.preview.people import InProcessTransport
 from proxy.settings import Credential, Settings
 from tests.preview.braze.endpoint import running_endpoint
 from tests.preview.braze.test_seed import TOKEN

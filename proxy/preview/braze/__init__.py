@@ -9,10 +9,10 @@ can each bring theirs. What others need of the room is named here; the modules b
 from proxy.preview.braze.bounds import TemplateBoundError, TemplateError
 from proxy.preview.braze.empties import Empty
 from proxy.preview.braze.exchange import CallRecord
-from proxy.preview.braze.filters import FILTERS
 from proxy.preview.braze.mistakes import Mistake, MistakeKind
 from proxy.preview.braze.rendering import Profile, Rendering, parse, render
 from proxy.preview.braze.rules import Channel
+from proxy.preview.braze.standard_filters import FILTERS
 from proxy.preview.braze.wire import (
     AnswerCache,
     BasicCredential,

@@ -15,13 +15,12 @@ from liquid.utils import ReadOnlyChainMap
 from proxy.preview.braze import ruby, rules
 from proxy.preview.braze.bounds import Allowance, BoundReachedError
 from proxy.preview.braze.call import CallRequest
-from proxy.preview.braze.dates import Now
 from proxy.preview.braze.empties import BRACED, Empties, Missing
-from proxy.preview.braze.filters import filters
 from proxy.preview.braze.mistakes import Mistake
 from proxy.preview.braze.objects import JOINING, Placeholder
+from proxy.preview.braze.ruby import Now
 from proxy.preview.braze.rules import Verdict
-from proxy.preview.braze.standard_filters import Filter
+from proxy.preview.braze.standard_filters import Filter, filters
 
 # How deep texts from elsewhere may stand in each other: Content Blocks, and answers that are rendered again.
 _DEPTH = 3

@@ -18,16 +18,15 @@ from proxy.preview.braze.bounds import (
     line_of,
     line_reached,
 )
-from proxy.preview.braze.connected_content import ConnectedContentTag
 from proxy.preview.braze.context import BrazeContext, Calls
-from proxy.preview.braze.dates import Now, in_utc, utc_now
 from proxy.preview.braze.empties import Empty
 from proxy.preview.braze.exchange import CallRecord, Exchange
 from proxy.preview.braze.markup import PROFILE, tokenize
 from proxy.preview.braze.mistakes import Inserted, MarkedAnswers, Mistake, Wanted
 from proxy.preview.braze.objects import SAMPLES, placeholders, shown
+from proxy.preview.braze.ruby import Now, in_utc, utc_now
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
-from proxy.preview.braze.tags import TAGS, MessageAbortedError
+from proxy.preview.braze.tags import TAGS, ConnectedContentTag, MessageAbortedError
 from proxy.preview.braze.wire import AnswerCache, Credentials, Transport
 
 

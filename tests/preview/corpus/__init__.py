@@ -10,7 +10,7 @@ from proxy import create_app
 from proxy.clock import spawn
 from proxy.preview.braze import Channel
 from proxy.preview.message import Message, Preview, preview, profile
-from proxy.preview.transport import InProcessTransport
+from proxy.preview.people import InProcessTransport
 from proxy.settings import Credential, Settings
 from tests.running import SECRET, RunningSandbox, proxy_environment
 
