@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -324,26 +326,59 @@ def test_what_has_expired_leaves_and_the_file_shrinks(path: Path, open_one: Open
     assert open_one().get("key") == b"kept"
 
 
+@contextlib.contextmanager
+def _filled(disk: Path, _worker: int) -> Iterator[None]:
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as writing, contextlib.suppress(OSError):
+        while True:
+            writing.write(bytes(65_536))
+    yield
+    filler.unlink()
+
+
+@contextlib.contextmanager
+def _no_file_grows(_disk: Path, worker: int) -> Iterator[None]:
+    """Do what a full disk does, to one process alone."""
+    before = resource.prlimit(worker, resource.RLIMIT_FSIZE)
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (1, before[1]))
+    yield
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
+
+
+Filling = Callable[[Path, int], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Filling]]:
+    """Yield a disk and what fills it: a real one of 2 MB where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield disk, _no_file_grows
+        return
+    yield disk, _filled
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
 def test_a_full_disk_is_served_from_memory_sends_nothing_twice_and_ends_by_itself(
-    sandbox: RunningSandbox, path: Path
+    sandbox: RunningSandbox, small_disk: tuple[Path, Filling]
 ) -> None:
-    with RunningProxy(sandbox, CACHE_URL=f"sqlite:///{path}", WEB_CONCURRENCY="1") as proxy:
+    disk, full = small_disk
+    with RunningProxy(sandbox, CACHE_URL=f"sqlite:///{disk}/proxy.sqlite3", WEB_CONCURRENCY="1") as proxy:
         assert proxy.get("/v1/reviews", sku="LAMP-01").headers["X-Cache"] == "miss"
         [worker] = proxy.workers()
-        before = resource.prlimit(worker, resource.RLIMIT_FSIZE)
-        # What a full disk does, to this process alone: no file grows.
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, (1, before[1]))
-        states = [proxy.get("/v1/reviews", sku="MUG-01").headers["X-Cache"] for _ in range(3)]
-        assert states == ["miss", "hit", "hit"]
-        assert proxy.get("/v1/reviews", sku="LAMP-01").headers["X-Cache"] == "hit"
-        body = order()
-        answer = invite(proxy, body)
-        assert (answer.status_code, sandbox.invitations()) == (503, [])
-        assert "the invitation was not sent" in answer.json()["detail"]
-        purge = requests.post(f"{proxy.url}/v1/cache/purge?sku=LAMP-01", headers={"X-Api-Key": SECRET}, timeout=5)
-        assert purge.status_code == 503
-        assert value(proxy, "ccproxy_sqlite_errors_total", kind="full") > 0
-        resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
+        with full(disk, worker):
+            states = [proxy.get("/v1/reviews", sku="MUG-01").headers["X-Cache"] for _ in range(3)]
+            assert states == ["miss", "hit", "hit"]
+            assert proxy.get("/v1/reviews", sku="LAMP-01").headers["X-Cache"] == "hit"
+            body = order()
+            answer = invite(proxy, body)
+            assert (answer.status_code, sandbox.invitations()) == (503, [])
+            assert "the invitation was not sent" in answer.json()["detail"]
+            purge = requests.post(f"{proxy.url}/v1/cache/purge?sku=LAMP-01", headers={"X-Api-Key": SECRET}, timeout=5)
+            assert purge.status_code == 503
+            assert value(proxy, "ccproxy_sqlite_errors_total", kind="full") > 0
         assert [invite(proxy, body).status_code for _ in range(2)] == [202, 202]
         assert len(sandbox.invitations()) == 1
         proxy.stop()
