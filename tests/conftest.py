@@ -84,6 +84,8 @@ def proxy(sandbox: RunningSandbox) -> Iterator[RunningProxy]:
 @pytest.fixture(scope="module")
 def shared_proxy(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
     """One proxy for all tests of a file, with all its doors open, for those that leave nothing behind in it."""
+    # The file before may have left it failing, whichever that was.
+    started_sandbox.reset()
     with RunningProxy(started_sandbox, TOKEN_ENDPOINT="true", PREVIEW="true") as proxy:
         yield proxy
 
