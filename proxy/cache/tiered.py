@@ -280,15 +280,20 @@ class Tiered:
         if time.monotonic() < self._ages_until:
             return self._ages
         with self._lock:
-            found = list(zip(self._l1.keys(""), self._l1.values(), strict=True))
+            keys = self._l1.keys("")
         now, states, ages = self._now(), [0, 0, 0], [0.0]
-        for key, cached in in_turns(found):
+        # By key: a list of entries would keep those alive that leave L1 meanwhile.
+        for key in in_turns(keys):
+            with self._lock:
+                cached = self._l1.parts(key.product).get(key.part)
+            if cached is None:
+                continue
             entry = self._as_confirmed(key, Found(cached.entry, 0)).entry or cached.entry
             states[self.lifetimes.state(entry, now)] += 1
             ages.append(max(0.0, now - entry.as_of))
         fresh, stale, gone = states
         self._ages = Ages(fresh, stale, gone, sum(ages), max(ages))
-        self._ages_until = time.monotonic() + len(found) / 1000
+        self._ages_until = time.monotonic() + len(keys) / 1000
         return self._ages
 
     def commit(self, lock: FetchLock, entry: Entry) -> None:
