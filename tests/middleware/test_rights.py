@@ -20,6 +20,7 @@ OPEN = {"/healthz", "/readyz"}
 @pytest.fixture(scope="module")
 def narrowed(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
     """A proxy with a pair for each right alone, ``<right>:<right>-secret``, and one with all."""
+    started_sandbox.reset()
     with RunningProxy(
         started_sandbox,
         PROXY_CREDENTIALS=f"{PAIRS},two:two-secret:read+hook",
