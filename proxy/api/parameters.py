@@ -69,26 +69,25 @@ class Takes:
 
 def whole_number(least: int, most: int) -> Takes:
     """Take a whole number within bounds, both included."""
-
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise ValueError
-        return int(text)
-
     schema = {"type": "integer", "minimum": least, "maximum": most}
+    read = _within(least, most, r"[0-9]{1,9}", int)
     return Takes(f"takes a whole number from {least} to {most}", schema, read)
 
 
 def decimals(least: int, most: int) -> Takes:
     """Take a number within bounds, both included, written with a point."""
-
-    def read(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,20})?", text) or not least <= float(text) <= most:
-            raise ValueError
-        return float(text)
-
     schema = {"type": "number", "minimum": least, "maximum": most}
+    read = _within(least, most, r"[0-9]{1,9}(?:\.[0-9]{1,20})?", float)
     return Takes(f"takes a number from {least} to {most}, such as {most - 1}.25", schema, read)
+
+
+def _within(least: int, most: int, pattern: str, number: Callable[[str], float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not re.fullmatch(pattern, text) or not least <= (value := number(text)) <= most:
+            raise ValueError
+        return value
+
+    return read
 
 
 def choice(choices: tuple[str, ...], words: str = "") -> Takes:
