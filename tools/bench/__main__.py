@@ -65,6 +65,9 @@ def main(wanted: list[str]) -> int:
             "sync": lambda: sync(folder, scale),
             "instructions": lambda: instructions(sandbox, folder, scale),
         }
+        if unknown := [name for name in names if name not in benches]:
+            print(f"no bench {', '.join(unknown)}; there are quick, {', '.join(benches)}", file=sys.stderr)
+            return 2
         for name in names or benches:
             started = time.monotonic()
             measured = benches[name]()
