@@ -419,6 +419,7 @@ def test_the_page_works_with_the_keyboard_alone(page: Page) -> None:
     keyboard.press("Enter")
     page.wait_for_selector("dialog[open] button.done")
     keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="hidden")
     assert page.evaluate("document.activeElement.id") == "copy"
     keyboard.press("Control+Z")
     page.wait_for_selector("#announcer:has-text('Undone')", state="attached")
