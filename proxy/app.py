@@ -32,14 +32,11 @@ from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
 from proxy.reviews import ProductReviews, Updates
 from proxy.server.lifecycle import is_draining
 from proxy.settings import Settings
-from proxy.sync.backfill import Backfill
-from proxy.sync.comparison import Comparison
-from proxy.sync.deletions import Deletions
-from proxy.sync.feed import FeedReader
+from proxy.sync.feed import FeedReader, Shops
 from proxy.sync.planner import EVERY_SECONDS, Demand, Planner
-from proxy.sync.service import Sync
-from proxy.sync.shops import Shops
+from proxy.sync.service import Deletions, Sync
 from proxy.sync.validator import Validator
+from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers, to_all
 from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets

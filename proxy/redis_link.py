@@ -103,10 +103,6 @@ class RedisLink:
             self._note_up()
             self._report(RedisFailed(refused=True))
             raise RedisDown(f"Redis refuses: {self._note_refusal(error)}") from error
-        except redis.exceptions.LockError as error:
-            # It answers; a lock ended before its holder was done.
-            self._note_up()
-            raise RedisDown("a lock in Redis ended before its time") from error
         except redis.RedisError as error:
             self._note_down(error)
             self._report(RedisFailed(refused=False))

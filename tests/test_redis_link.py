@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -38,13 +37,3 @@ def test_a_refusal_is_logged_once_by_its_code_and_leaves_redis_in_use(
                 link.ask(lambda client: client.set("key", "value"))
             assert link.ask(lambda client: client.get("key")) is None
     assert [record.message for record in caplog.records] == ["Redis refuses, going on without it: OutOfMemoryError"]
-
-
-def test_a_lock_that_ended_before_its_time_is_not_taken_for_an_outage(redis_server: RunningRedis) -> None:
-    link = RedisLink(redis_server.url)
-    lock = link.client.lock("key", timeout=0.05)
-    assert link.ask(lambda _: lock.acquire())
-    time.sleep(0.1)
-    with pytest.raises(RedisDown, match="lock"):
-        link.ask(lambda _: lock.release())
-    assert link.is_reachable()

@@ -25,8 +25,8 @@ from proxy.api.schemas import SCHEMAS
 from proxy.cache import BackendDown, Tiered
 from proxy.cache.backend import Use
 from proxy.settings import Settings
+from proxy.sync.feed import ShopState
 from proxy.sync.service import Sync
-from proxy.sync.shops import ShopState
 from proxy.telemetry.metrics import MINUTES, MOST_ERRORS, Snapshot, Workers
 from proxy.trustpilot.quota import PlanUse, Quota
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from proxy.cache import BackendDown, Key, Lifetimes
 from proxy.cache.backend import Backend
@@ -37,21 +38,21 @@ _DAY_SECONDS = 86_400
 _KEY = "plan:asked"
 
 
+@dataclass(eq=False)
 class Demand:
     """Counts the products that are asked for where nothing confirms them: within a day, or while copies are fresh."""
 
-    def __init__(self, now: Now, fresh_seconds: Callable[[], float]) -> None:
-        self._now = now
-        self._fresh_seconds = fresh_seconds
-        self._seen: set[int] = set()
-        self._before = 0
-        self._until = 0.0
+    now: Now
+    fresh_seconds: Callable[[], float]
+    _seen: set[int] = field(default_factory=set, init=False)
+    _before: int = field(default=0, init=False)
+    _until: float = field(default=0.0, init=False)
 
     def note(self, key: Key, _as_of: float, _refetch: object) -> bool:
         """Note that a stale copy was asked for, and see to nothing."""
-        if self._now() >= self._until:
+        if self.now() >= self._until:
             self._before, self._seen = len(self._seen), set()
-            self._until = self._now() + max(_DAY_SECONDS, self._fresh_seconds())
+            self._until = self.now() + max(_DAY_SECONDS, self.fresh_seconds())
         self._seen.add(hash(key.product))
         return False
 
@@ -60,43 +61,34 @@ class Demand:
         return max(self._before, len(self._seen))
 
 
+@dataclass(eq=False)
 class Planner:
-    """Sets the pace of the lifetimes, whenever it ticks."""
+    """Sets the pace of the lifetimes, whenever it ticks.
 
-    def __init__(
-        self,
-        plan_use: Callable[[], PlanUse | None],
-        lifetimes: Lifetimes,
-        backend: Backend,
-        *,
-        asked: Callable[[], int],
-        skus_per_call: int,
-        has_feed: bool = False,
-    ) -> None:
-        """``asked``: how many products are asked for again and again; ``skus_per_call``: how many a call confirms.
+    ``asked``: how many products are asked for again and again; ``skus_per_call``: how many a call confirms;
+    ``has_feed``: calls that confirm are few.
+    """
 
-        ``has_feed``: calls that confirm are few.
-        """
-        self._has_feed = has_feed
-        self._plan_use = plan_use
-        self._lifetimes = lifetimes
-        self._backend = backend
-        self._asked = asked
-        self._skus_per_call = skus_per_call
-        self._is_tight = False
+    plan_use: Callable[[], PlanUse | None]
+    lifetimes: Lifetimes
+    backend: Backend
+    asked: Callable[[], int]
+    skus_per_call: int
+    has_feed: bool = False
+    _is_tight: bool = field(default=False, init=False)
 
     def tick(self) -> None:
         """Set the pace by what is used of the day's share."""
-        use, pace = self._plan_use(), self._lifetimes.pace
+        use, pace = self.plan_use(), self.lifetimes.pace
         if use is None:
             return
-        asked, before = self._asked(), self._asked_before()
+        asked, before = self.asked(), self._asked_before()
         fresh, whole = self._needed(max(1, use.share), max(asked, before))
         was_tight = self._is_tight or before > 0
         self._is_tight = use.today >= TIGHT * use.share or (was_tight and max(fresh, whole) > 1)
         if self._is_tight and asked > before:
             with contextlib.suppress(BackendDown):
-                self._backend.set(_KEY, str(asked).encode(), _DAY_SECONDS)
+                self.backend.set(_KEY, str(asked).encode(), _DAY_SECONDS)
         if not self._is_tight:
             pace.fresh = pace.whole = 1.0
             return
@@ -107,7 +99,7 @@ class Planner:
 
     def compare_seconds(self, products: int) -> float:
         """Return how often the summaries of so many products may be compared."""
-        use = self._plan_use()
+        use = self.plan_use()
         if use is None:
             return COMPARE_SECONDS
         calls = -(-max(1, products) // _SKUS_COMPARED)
@@ -119,19 +111,19 @@ class Planner:
         Or all copies that are older than was set would be gone at a restart, and callers would wait for each.
         """
         with contextlib.suppress(BackendDown, ValueError):
-            return int(self._backend.get(_KEY) or 0)
+            return int(self.backend.get(_KEY) or 0)
         return 0
 
     def _needed(self, share: int, products: int) -> tuple[float, float]:
         """Return how much longer entries have to be fresh, and to go without a fetch, for ``share`` to be enough."""
-        lifetimes = self._lifetimes
+        lifetimes = self.lifetimes
         room = share * _FOR_AGE
         whole_calls = products * _DAY_SECONDS / max(lifetimes.fresh, lifetimes.stale - lifetimes.fresh)
-        if self._has_feed:
+        if self.has_feed:
             return 1.0, max(1.0, whole_calls / room)
-        if self._skus_per_call == 1:
+        if self.skus_per_call == 1:
             room = share * _FOR_FETCHING
             return max(1.0, products * _DAY_SECONDS / lifetimes.fresh / room), max(1.0, whole_calls / room)
         whole = max(1.0, whole_calls / (room * _FOR_WHOLE))
-        fresh_calls = products / self._skus_per_call * _DAY_SECONDS / lifetimes.fresh
+        fresh_calls = products / self.skus_per_call * _DAY_SECONDS / lifetimes.fresh
         return max(1.0, fresh_calls / (room - whole_calls / whole)), whole

@@ -1,22 +1,33 @@
-"""Does what is due, in one process of all at a time: whoever has the backend's lock. Nobody waits for it."""
+"""Does what is due, in one process of all at a time: whoever has the backend's lock. Nobody waits for it.
+
+What people had deleted at Trustpilot leaves all stores: "You must delete" it (Trustpilot: Data Solutions).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from proxy.cache.backend import Backend, BackendDown, Lock
-from proxy.clock import Now, Spawn
-from proxy.events import FeedRead, Report, unheard
-from proxy.sync.backfill import Backfill
-from proxy.sync.comparison import Comparison
-from proxy.sync.deletions import Deletions
-from proxy.sync.feed import FeedReader, OutOfOrder
+from proxy.cache.backend import FOR_GOOD_SECONDS, Backend, BackendDown, Lock
+from proxy.clock import Now, Spawn, in_turns
+from proxy.events import Deleted, FeedRead, Report, unheard
+from proxy.reviews import Updates
+from proxy.sync.feed import FeedReader, OutOfOrder, Shops, ShopState
 from proxy.sync.planner import COMPARE_SECONDS
-from proxy.sync.shops import Shops, ShopState
+from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.trustpilot.errors import NoAccess, NotFound, QuotaUsedUp, Rejected, TrustpilotError
+
+_DELETIONS_SECONDS = 3600.0
+_OVERLAP_SECONDS = 86_400.0
+_FIRST_SECONDS = 30 * 86_400.0
+"""How far back the first look goes: what is cached may have been so by an earlier proxy."""
+
+_DELETIONS = "sync:deletions"
+_MOST_PAGES = 1000
 
 _LOOK_SECONDS = 2.0
 _LOCK = "sync"
@@ -32,43 +43,92 @@ _UNORDERED_SECONDS = 86_400.0
 
 _log = logging.getLogger(__name__)
 
+_List = Callable[[float, str | None], tuple[list[str], str | None]]
 
+
+class Lists(Protocol):
+    """The calls that list what was deleted since a moment, a page at a time."""
+
+    def reviews(self, since: float, token: str | None) -> tuple[list[str], str | None]:
+        """Return ids of reviews, and the token of the next page."""
+
+    def consumers(self, since: float, token: str | None) -> tuple[list[str], str | None]:
+        """Return ids of consumers, and the token of the next page."""
+
+
+@dataclass(eq=False)
+class Deletions:
+    """Looks once an hour, from the last look on with a day's overlap."""
+
+    lists: Lists
+    updates: Updates
+    backend: Backend
+    business_units: Sequence[str]
+    now: Now
+    report: Report = unheard
+    _removed: dict[str, float] = field(default_factory=dict, init=False)
+    """When what was removed already was so, which the overlap lists again."""
+
+    def is_due(self) -> bool:
+        """Tell whether nobody has looked for an hour. Raises :class:`~proxy.cache.BackendDown`."""
+        return self.now() >= self._last() + _DELETIONS_SECONDS
+
+    def remove(self) -> None:
+        """Remove what was deleted since the last look.
+
+        Raises :class:`~proxy.trustpilot.errors.TrustpilotError` or :class:`~proxy.cache.BackendDown`.
+        """
+        at, last = self.now(), self._last()
+        since = (last or at - _FIRST_SECONDS) - _OVERLAP_SECONDS
+        self._remove(self.lists.reviews, since, self.updates.remove_reviews)
+        self._remove(self.lists.consumers, since, self.updates.remove_consumers)
+        self.backend.set(_DELETIONS, repr(at).encode(), FOR_GOOD_SECONDS)
+        self._removed = {name: when for name, when in self._removed.items() if when > since - _DELETIONS_SECONDS}
+
+    def _remove(self, list_: _List, since: float, remove: Callable[[str, list[str]], None]) -> None:
+        token: str | None = None
+        for _ in range(_MOST_PAGES):
+            listed, token = list_(since, token)
+            names = [name for name in listed if name not in self._removed]
+            for unit in in_turns(self.business_units if names else ()):
+                remove(unit, names)
+            self._removed.update(dict.fromkeys(names, self.now()))
+            self.report(Deleted(len(names)))
+            if token is None:
+                return
+
+    def _last(self) -> float:
+        kept = self.backend.get(_DELETIONS)
+        try:
+            return float(kept) if kept else 0.0
+        except ValueError:
+            return 0.0
+
+
+@dataclass(eq=False)
 class Sync:
-    """The feed of each shop once per ``CACHE_FRESH_SECONDS``, its summaries and the deletions once an hour."""
+    """The feed of each shop once per ``CACHE_FRESH_SECONDS``, its summaries and the deletions once an hour.
 
-    def __init__(
-        self,
-        backend: Backend,
-        shops: Shops,
-        deletions: Deletions,
-        spawn: Spawn,
-        now: Now,
-        fresh_seconds: Callable[[], float],
-        *,
-        feed: FeedReader | None = None,
-        comparison: Comparison | None = None,
-        backfill: Backfill | None = None,
-        compare_seconds: Callable[[int], float] = lambda _products: COMPARE_SECONDS,
-        report: Report = unheard,
-    ) -> None:
-        """Without ``feed`` and what comes with it, which take an API secret, only deletions are looked for."""
-        self._backfill = backfill
-        self._compare_seconds = compare_seconds
-        self._backend = backend
-        self._shops = shops
-        self._deletions = deletions
-        self._spawn = spawn
-        self._now = now
-        self._fresh_seconds = fresh_seconds
-        self._feed = feed
-        self._comparison = comparison
-        self._report = report
-        self._retry_at: dict[str, float] = {}
-        self._stopped = threading.Event()
+    Without ``feed`` and what comes with it, which take an API secret, only deletions are looked for.
+    """
+
+    backend: Backend
+    shops: Shops
+    deletions: Deletions
+    spawn: Spawn
+    now: Now
+    fresh_seconds: Callable[[], float]
+    feed: FeedReader | None = None
+    comparison: Comparison | None = None
+    backfill: Backfill | None = None
+    compare_seconds: Callable[[int], float] = lambda _products: COMPARE_SECONDS
+    report: Report = unheard
+    _retry_at: dict[str, float] = field(default_factory=dict, init=False)
+    _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
     def start(self) -> None:
         """Begin; called once, after the fork."""
-        self._spawn(self._run)
+        self.spawn(self._run)
 
     def stop(self) -> None:
         """End soon."""
@@ -76,21 +136,21 @@ class Sync:
 
     def states(self) -> dict[str, ShopState]:
         """Return what is known of each shop whose feed is read; nothing while the backend is down."""
-        if self._feed is None:
+        if self.feed is None:
             return {}
         with contextlib.suppress(BackendDown):
-            return {unit: self._shops.load(unit) for unit in self._shops.business_units}
+            return {unit: self.shops.load(unit) for unit in self.shops.business_units}
         return {}
 
     @property
     def has_feed(self) -> bool:
         """Whether there is a feed to read."""
-        return self._feed is not None
+        return self.feed is not None
 
     def counts(self) -> dict[str, int]:
         """Return of how many shops the feed is read, and all reviews are cached, as this process saw them last."""
-        states = [self._shops.seen(unit) for unit in self._shops.business_units]
-        behind = self._now() - 2 * self._fresh_seconds() - _LOOK_SECONDS
+        states = [self.shops.seen(unit) for unit in self.shops.business_units]
+        behind = self.now() - 2 * self.fresh_seconds() - _LOOK_SECONDS
         return {
             "shops": len(states),
             "read_by_feed": sum(state.confirmed_at > behind for state in states),
@@ -99,35 +159,35 @@ class Sync:
 
     def is_backfilled(self, business_unit: str) -> bool:
         """Tell whether all reviews of a shop are cached, or never will be. Raises :class:`BackendDown`."""
-        state = self._shops.load(business_unit)
-        return self._backfill is None or state.is_backfilled or self._now() < state.unreadable_until
+        state = self.shops.load(business_unit)
+        return self.backfill is None or state.is_backfilled or self.now() < state.unreadable_until
 
     def progress(self, business_unit: str) -> tuple[int, int]:
         """Return how many reviews of a shop were read, and how many there are. Raises :class:`BackendDown`."""
-        read = self._backfill.progress(business_unit).reviews if self._backfill else 0
-        return read, self._shops.load(business_unit).reviews
+        read = self.backfill.progress(business_unit).reviews if self.backfill else 0
+        return read, self.shops.load(business_unit).reviews
 
     def round(self) -> None:
         """Look at what others did, and do what is due unless another process does."""
         try:
-            due = [unit for unit in self._shops.business_units if self._is_due(unit, self._shops.load(unit))]
-            deletions = self._may("deletions") and self._deletions.is_due()
+            due = [unit for unit in self.shops.business_units if self._is_due(unit, self.shops.load(unit))]
+            deletions = self._may("deletions") and self.deletions.is_due()
             if not due and not deletions:
                 return
-            seconds = min(_LOCK_SECONDS, max(1.0, self._fresh_seconds()))
-            lock = self._backend.lock(_LOCK, seconds)
+            seconds = min(_LOCK_SECONDS, max(1.0, self.fresh_seconds()))
+            lock = self.backend.lock(_LOCK, seconds)
             if lock is None:
                 return
             done = threading.Event()
-            self._spawn(lambda: self._prolong(lock, seconds, done))
+            self.spawn(lambda: self._prolong(lock, seconds, done))
             try:
                 for unit in due:
                     self._attempt(unit, lambda unit=unit: self._see_to(unit))  # type: ignore[misc]  # bound now
                 if deletions:
-                    self._attempt("deletions", self._deletions.remove)
+                    self._attempt("deletions", self.deletions.remove)
             finally:
                 done.set()
-                self._backend.release(lock)
+                self.backend.release(lock)
         except BackendDown:
             # Reported where the backend is asked. Copies grow stale meanwhile, and are confirmed when it is back.
             return
@@ -136,7 +196,7 @@ class Sync:
         """Renew ``lock`` until all is ``done``."""
         while not done.wait(seconds / 3):
             with contextlib.suppress(BackendDown):
-                self._backend.prolong(lock, seconds)
+                self.backend.prolong(lock, seconds)
 
     def _attempt(self, name: str, work: Callable[[], None]) -> None:
         """Do something whose failure is nobody else's."""
@@ -144,65 +204,65 @@ class Sync:
             work()
         except TrustpilotError:
             # Reported where the call was made.
-            self._retry_at[name] = self._now() + _RETRY_SECONDS
+            self._retry_at[name] = self.now() + _RETRY_SECONDS
         except BackendDown:
             raise
         except Exception:  # noqa: BLE001  # a fault in one shop's data must not end the work for the others
-            self._retry_at[name] = self._now() + _RETRY_SECONDS
+            self._retry_at[name] = self.now() + _RETRY_SECONDS
             _log.exception("sync of %s failed", name)
 
     def _may(self, name: str) -> bool:
-        return self._now() >= self._retry_at.get(name, 0.0)
+        return self.now() >= self._retry_at.get(name, 0.0)
 
     def _is_due(self, unit: str, state: ShopState) -> bool:
-        if self._feed is None or not self._may(unit) or self._now() < state.unreadable_until:
+        if self.feed is None or not self._may(unit) or self.now() < state.unreadable_until:
             return False
         return self._is_feed_due(state) or self._is_backfill_due(unit, state)
 
     def _is_feed_due(self, state: ShopState) -> bool:
-        return self._now() >= state.confirmed_at + self._fresh_seconds()
+        return self.now() >= state.confirmed_at + self.fresh_seconds()
 
     def _is_backfill_due(self, unit: str, state: ShopState) -> bool:
-        ready = self._backfill is not None and state.compared_at > 0 and self._may(f"{unit} backfill")
+        ready = self.backfill is not None and state.compared_at > 0 and self._may(f"{unit} backfill")
         return ready and not state.is_backfilled
 
     def _see_to(self, unit: str) -> None:
-        state = self._shops.load(unit)  # another process may have been quicker
-        if self._feed is None or not self._is_due(unit, state):
+        state = self.shops.load(unit)  # another process may have been quicker
+        if self.feed is None or not self._is_due(unit, state):
             return
         try:
             if self._is_feed_due(state):
                 before = state
-                state = self._feed.read(unit, state)
-                self._shops.save(unit, state)
-                if self._comparison is not None and self._now() >= before.compared_at + self._compare_seconds(
+                state = self.feed.read(unit, state)
+                self.shops.save(unit, state)
+                if self.comparison is not None and self.now() >= before.compared_at + self.compare_seconds(
                     before.products
                 ):
-                    state = self._comparison.compare(unit, state)
-                    self._shops.save(unit, state)
-            if self._backfill is not None and self._is_backfill_due(unit, state):
-                self._shops.save(unit, self._backfill.step(unit, state, self._stopped.is_set))
+                    state = self.comparison.compare(unit, state)
+                    self.shops.save(unit, state)
+            if self.backfill is not None and self._is_backfill_due(unit, state):
+                self.shops.save(unit, self.backfill.step(unit, state, self._stopped.is_set))
         except OutOfOrder:
             self._leave_alone(unit, state, _UNORDERED_SECONDS, "is not newest first")
-            self._report(FeedRead("out_of_order"))
+            self.report(FeedRead("out_of_order"))
             return
         except QuotaUsedUp as error:
             # Of the day or the hour: the feed is before the backfill, and nothing stops it for that.
-            self._retry_at[f"{unit} backfill"] = self._now() + error.retry_after
+            self._retry_at[f"{unit} backfill"] = self.now() + error.retry_after
             raise
         except (NoAccess, NotFound, Rejected) as error:
             self._leave_alone(unit, state, _REFUSED_SECONDS, f"can't be read: {error}")
-            self._report(FeedRead("failed"))
+            self.report(FeedRead("failed"))
             return
         except TrustpilotError:
-            self._report(FeedRead("failed"))
+            self.report(FeedRead("failed"))
             raise
 
     def _leave_alone(self, unit: str, state: ShopState, seconds: float, why: str) -> None:
-        self._shops.save(unit, ShopState(unreadable_until=self._now() + seconds, compared_at=state.compared_at))
+        self.shops.save(unit, ShopState(unreadable_until=self.now() + seconds, compared_at=state.compared_at))
         _log.warning("the feed of business unit %s %s; its products are confirmed by their counts", unit, why)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             self.round()
-            self._stopped.wait(min(_LOOK_SECONDS, max(0.05, self._fresh_seconds() / 4)))
+            self._stopped.wait(min(_LOOK_SECONDS, max(0.05, self.fresh_seconds() / 4)))

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from proxy.cache import BackendDown, Cache, Fetched, Key, State, Updated
+from proxy.cache import BackendDown, Cache, Cached, Fetched, Key, State, Updated
 from proxy.cache.cache import Parts
 from proxy.clock import Now, Priority, Spawn, in_turns
 from proxy.events import Report, Validated, unheard
@@ -58,6 +58,7 @@ _UNABLE_SECONDS = 300.0
 _log = logging.getLogger(__name__)
 
 Refetch = Callable[[], object]
+Spans = Callable[[Parts, Summary], list[tuple[float, float]]]
 
 
 @dataclass
@@ -72,6 +73,7 @@ class _Known:
 class _Shop:
     """What is known of one business unit. ``wanted``: by SKU, the stale parts and how each is fetched."""
 
+    business_unit: str
     most: int
     wanted: dict[str, dict[str, Refetch]] = field(default_factory=dict)
     known: OrderedDict[str, _Known] = field(default_factory=OrderedDict)
@@ -82,41 +84,32 @@ class _Shop:
     full: threading.Event = field(default_factory=threading.Event)
 
 
+@dataclass(eq=False)
 class Validator:
-    """Sees to stale entries that may still be right. Nobody waits for it."""
+    """Sees to stale entries that may still be right. Nobody waits for it.
 
-    def __init__(
-        self,
-        cache: Cache,
-        call: BatchCall,
-        spawn: Spawn,
-        now: Now,
-        *,
-        most_skus: int,
-        fresh_seconds: Callable[[], float],
-        collect_seconds: float = COLLECT_SECONDS,
-        report: Report = unheard,
-    ) -> None:
-        """``fresh_seconds``: how long an entry is fresh once it is confirmed."""
-        self._cache = cache
-        self._call = call
-        self._spawn = spawn
-        self._now = now
-        self._most_skus = most_skus
-        self._fresh_seconds = fresh_seconds
-        self._collect_seconds = collect_seconds
-        self._report = report
-        self._lock = threading.Lock()
-        self._shops: dict[str, _Shop] = {}
+    ``fresh_seconds``: how long an entry is fresh once it is confirmed.
+    """
+
+    cache: Cache
+    call: BatchCall
+    spawn: Spawn
+    now: Now
+    most_skus: int
+    fresh_seconds: Callable[[], float]
+    collect_seconds: float = COLLECT_SECONDS
+    report: Report = unheard
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _shops: dict[str, _Shop] = field(default_factory=dict, init=False)
 
     def want(self, key: Key, _as_of: float, refetch: Refetch) -> bool:
         """Have the stale entry of ``key`` confirmed, or fetched by ``refetch``; tell whether that is possible."""
         if not is_confirmable(key):
             return False
         business_unit, sku = shop_and_sku(key.product)
-        now = self._now()
+        now = self.now()
         with self._lock:
-            shop = self._shops.get(business_unit) or self._shops.setdefault(business_unit, _Shop(self._most_skus))
+            shop = self._shops.setdefault(business_unit, _Shop(business_unit, self.most_skus))
             if now < shop.unable_until:
                 return False
             if now < shop.paused_until:
@@ -127,17 +120,8 @@ class Validator:
                 shop.full.set()
             starts, shop.is_working = not shop.is_working, True
         if starts:
-            self._spawn(lambda: self._work(business_unit, shop))
+            self.spawn(lambda: self._work(shop))
         return True
-
-    def oldest(self) -> float:
-        """Return by how many seconds the product that waits longest has been stale; 0 when none waits."""
-        now = self._now()
-        with self._lock:
-            waiting = [
-                shop.known[sku].stale_at for shop in self._shops.values() for sku in shop.wanted if sku in shop.known
-            ]
-        return max(0.0, now - min(waiting)) if waiting else 0.0
 
     @property
     def known(self) -> int:
@@ -145,11 +129,11 @@ class Validator:
         with self._lock:
             return sum(len(shop.known) for shop in self._shops.values())
 
-    def _work(self, business_unit: str, shop: _Shop) -> None:
+    def _work(self, shop: _Shop) -> None:
         while True:
-            shop.full.wait(self._collect_seconds)
+            shop.full.wait(self.collect_seconds)
             with self._lock:
-                if self._now() >= shop.grows_at:
+                if self.now() >= shop.grows_at:
                     self._resize(shop, 2 * shop.most)
                 shop.full.clear()
                 batch = {sku: shop.wanted.pop(sku) for sku in list(shop.wanted)[: shop.most]}
@@ -159,7 +143,7 @@ class Validator:
                 if len(shop.wanted) >= shop.most:
                     shop.full.set()
             try:
-                self._validate(business_unit, shop, batch)
+                self._validate(shop, batch)
             except BackendDown:
                 # What could not be confirmed for all is stale until the backend is back.
                 self._pause(shop)
@@ -167,18 +151,19 @@ class Validator:
                 self._pause(shop)
                 _log.exception("stale products could not be confirmed")
 
-    def _validate(self, business_unit: str, shop: _Shop, wanted: dict[str, dict[str, Refetch]]) -> None:
+    def _validate(self, shop: _Shop, wanted: dict[str, dict[str, Refetch]]) -> None:
+        business_unit = shop.business_unit
         asked = {
             sku: refetches
             for sku, refetches in in_turns(wanted.items())
-            if self._is_stale(business_unit, sku, refetches)
+            if self._is_stale(product_name(business_unit, sku), refetches)
         }
         if not asked:
             return
-        skus = [*asked, *self._riders(business_unit, shop, shop.most - len(asked), asked)]
-        at = self._now()
+        skus = [*asked, *self._riders(shop, shop.most - len(asked), asked)]
+        at = self.now()
         try:
-            summaries = self._call(business_unit, skus, priority=Priority.VALIDATION)
+            summaries = self.call(business_unit, skus, priority=Priority.VALIDATION)
         except (Rejected, NotFound) as error:
             self._shrink(shop, len(skus) if isinstance(error, Rejected) else 1, error)
             with self._lock:
@@ -195,50 +180,40 @@ class Validator:
             return
         confirmed = 0
         for sku in in_turns(skus):
-            confirmed += self._judge(business_unit, shop, sku, summaries.get(sku, NOTHING), at, asked.get(sku))
-        self._report(Validated(len(skus), confirmed))
+            confirmed += self._judge(shop, sku, summaries.get(sku, NOTHING), at, asked.get(sku))
+        self.report(Validated(len(skus), confirmed))
 
     def _judge(
-        self,
-        business_unit: str,
-        shop: _Shop,
-        sku: str,
-        summary: Summary | Malformed,
-        at: float,
-        asked: Mapping[str, Refetch] | None,
+        self, shop: _Shop, sku: str, summary: Summary | Malformed, at: float, asked: Mapping[str, Refetch] | None
     ) -> bool:
         """Confirm what ``summary`` of the moment ``at`` shows to be right, have the rest fetched; tell if all is."""
-        product = product_name(business_unit, sku)
+        product = product_name(shop.business_unit, sku)
         if isinstance(summary, Malformed):
             for refetch in (asked or {}).values():
                 refetch()
             return False
-        is_asked = asked is not None or self._cache.was_read(product)
-        parts = self._cache.parts(product)
+        is_asked = asked is not None or self.cache.was_read(product)
+        parts = self.cache.parts(product)
         if SUMMARY in parts.cached:
-            self._cache.put(
+            self.cache.put(
                 Key(product, SUMMARY), Fetched(summary.encode(), bool(summary.total)), at, parts.generation
             )
         pages = {part: cached for part, cached in parts.cached.items() if is_page(part)}
         spans = self.spans(parts, summary)
-        right = {
-            part
-            for part, cached in pages.items()
-            if any(begin <= cached.freshness.stored_at <= end for begin, end in spans)
-        }
+        right = {part for part, cached in pages.items() if is_within(cached, spans)}
         for part in right:
-            self._cache.confirm(Key(product, part), at)
+            self.cache.confirm(Key(product, part), at)
         if not spans:
             # What the summary says now, before the pages are fetched, is what it is compared with from now on.
-            self._cache.put(Key(product, COUNTS), Fetched(counts_of(summary), found=True), at, parts.generation)
+            self.cache.put(Key(product, COUNTS), Fetched(counts_of(summary), found=True), at, parts.generation)
         elif COUNTS in parts.cached:
-            self._cache.confirm(Key(product, COUNTS), at)
+            self.cache.confirm(Key(product, COUNTS), at)
         wrong = pages.keys() - right
         for part in wrong & (asked or {}).keys():
             (asked or {})[part]()
         if asked is None and wrong:
             # Nobody asked just now: who asks next has it fetched.
-            self._cache.update(product, lambda part, cached: Updated(cached.value, refresh=part in wrong))
+            self.cache.update(product, lambda part, cached: Updated(cached.value, refresh=part in wrong))
         self._note(shop, sku, at, rode=not is_asked, has_pages=bool(parts.cached))
         return not wrong
 
@@ -248,15 +223,15 @@ class Validator:
         baseline = parts.cached.get(COUNTS)
         if baseline is not None and baseline.value == counts_of(summary):
             # Once nobody looked at the counts any more, they may have changed and changed back.
-            spans.append((baseline.freshness.stored_at, baseline.freshness.as_of + 2 * self._fresh_seconds()))
+            spans.append((baseline.freshness.stored_at, baseline.freshness.as_of + 2 * self.fresh_seconds()))
         for part, cached in parts.cached.items():
             if is_newest_page(part) and _counts_as(page_of(cached), summary):
                 spans.append((cached.freshness.stored_at, math.inf))
         return spans
 
-    def _riders(self, business_unit: str, shop: _Shop, room: int, asked: Mapping[str, object]) -> list[str]:
+    def _riders(self, shop: _Shop, room: int, asked: Mapping[str, object]) -> list[str]:
         """Return products that are stale soon, as many as there is room for: asking for them costs nothing more."""
-        until = self._now() + SOON * self._fresh_seconds()
+        until = self.now() + SOON * self.fresh_seconds()
         riders: list[str] = []
         given_up: list[str] = []
         with self._lock:
@@ -270,10 +245,9 @@ class Validator:
                 del shop.known[sku]
         return riders
 
-    def _is_stale(self, business_unit: str, sku: str, refetches: Mapping[str, Refetch]) -> bool:
+    def _is_stale(self, product: str, refetches: Mapping[str, Refetch]) -> bool:
         """Tell whether another process has not confirmed all of it meanwhile."""
-        product = product_name(business_unit, sku)
-        cached = [self._cache.get(Key(product, part)) for part in refetches]
+        cached = [self.cache.get(Key(product, part)) for part in refetches]
         return any(one is None or one.freshness.state is State.STALE for one in cached)
 
     def _note(self, shop: _Shop, sku: str, at: float, *, rode: bool, has_pages: bool) -> None:
@@ -282,7 +256,7 @@ class Validator:
             if not has_pages:
                 return
             rides = before.rides + 1 if rode and before else 0
-            shop.known[sku] = _Known(at + self._fresh_seconds(), rides)
+            shop.known[sku] = _Known(at + self.fresh_seconds(), rides)
             if len(shop.known) > MOST_KNOWN:
                 shop.known.popitem(last=False)
 
@@ -292,19 +266,24 @@ class Validator:
             if size > 1:
                 self._resize(shop, size // 2)
             else:
-                shop.unable_until = self._now() + _UNABLE_SECONDS
+                shop.unable_until = self.now() + _UNABLE_SECONDS
         if size > 1:
             _log.warning("Trustpilot rejects a summary of %d products at once: asking for %d", size, shop.most)
         else:
             _log.warning("products are fetched again instead of confirmed for a while: %s", error)
 
     def _resize(self, shop: _Shop, most: int) -> None:
-        shop.most = max(1, min(most, self._most_skus))
-        shop.grows_at = self._now() + _GROW_SECONDS if shop.most < self._most_skus else math.inf
+        shop.most = max(1, min(most, self.most_skus))
+        shop.grows_at = self.now() + _GROW_SECONDS if shop.most < self.most_skus else math.inf
 
     def _pause(self, shop: _Shop) -> None:
         with self._lock:
-            shop.paused_until = self._now() + _PAUSE_SECONDS
+            shop.paused_until = self.now() + _PAUSE_SECONDS
+
+
+def is_within(page: Cached, spans: list[tuple[float, float]]) -> bool:
+    """Tell whether a page was fetched in one of ``spans``."""
+    return any(begin <= page.freshness.stored_at <= end for begin, end in spans)
 
 
 def counts_of(summary: Summary) -> bytes:

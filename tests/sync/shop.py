@@ -15,13 +15,10 @@ from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
 from proxy.reviews.models import Shop as BusinessUnit
 from proxy.reviews.page_loader import is_page, page_of
 from proxy.reviews.view import Summary
-from proxy.sync.backfill import Backfill
-from proxy.sync.comparison import Comparison
-from proxy.sync.deletions import Deletions
-from proxy.sync.feed import FeedCall, FeedReader
-from proxy.sync.service import Sync
-from proxy.sync.shops import Shops
+from proxy.sync.feed import FeedCall, FeedReader, Shops
+from proxy.sync.service import Deletions, Sync
 from proxy.sync.validator import Validator
+from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.trustpilot.decode import read_batch_summaries, read_feed, read_reviews, read_shop_summaries
 from proxy.trustpilot.errors import Malformed, Rejected, TrustpilotError
 from tests.reviews.trustpilot import NoAssets

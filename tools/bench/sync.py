@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from proxy.cache.sqlite import SqliteBackend
 from proxy.clock import spawn
 from proxy.reviews.models import PER_PAGE
-from proxy.sync.shops import Shops
+from proxy.sync.feed import Shops
 from tests.load import percentile
 from tests.running import SECRET, RunningSandbox, proxy_environment
 from tools.bench.driver import Burst, Driver
