@@ -24,10 +24,10 @@ from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
 from proxy.clock import Every, spawn
-from proxy.events import Report, unheard
+from proxy.events import Events, Report, unheard
 from proxy.invitations import Idempotency, Invitations, Links
 from proxy.middleware import ResponseCache, ResponseStore
-from proxy.middleware.access_log import AccessLog, EventLog
+from proxy.middleware.access_log import AccessLog, write_lines
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
 from proxy.reviews import ProductReviews, Updates
 from proxy.server.lifecycle import is_draining
@@ -38,7 +38,7 @@ from proxy.sync.service import Deletions, Sync
 from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.telemetry import prometheus_multiproc
-from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers, to_all
+from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
 from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, CircuitBreaker
 from proxy.trustpilot.client import DeletionCalls, DirectCalls, ShopCalls, Trustpilot, probe
@@ -107,12 +107,11 @@ def wire(settings: Settings) -> Flask:
     """Return the proxy as a WSGI application; its rooms are in ``extensions["proxy"]``."""
     logging.getLogger("proxy").setLevel(settings.log_level.upper())
     metrics = Metrics(shared_quota=settings.shared_store)
-    event_log = EventLog()
     recent = Recent(time.time)
-    report = to_all(metrics.on_event, event_log.on_event, recent.on_event)
-    proxy = build(settings, report, metrics.evicted)
+    events = Events(write_lines, metrics.on_events, recent.on_events)
+    proxy = build(settings, events.report, metrics.evicted)
     app = Flask(__name__)
-    app.extensions["event_log"] = event_log
+    app.extensions["events"] = events
     app.extensions["proxy"] = proxy
     app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
     # Braze follows no redirects: an address with a slash too many is told to be none.
@@ -139,8 +138,8 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(inviting(sends.invitations if sends else None, sends.links if sends else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
-    _watch(app, reads, proxy, metrics, report)
-    _show_status(app, proxy, recent)
+    _watch(app, reads, proxy, metrics, events)
+    _show_status(app, proxy, recent, events)
     return app
 
 
@@ -149,8 +148,9 @@ def _without_sniffing(response: Response) -> Response:
     return response
 
 
-def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
+def _show_status(app: Flask, proxy: Proxy, recent: Recent, events: Events) -> None:
     def levels() -> dict[str, Any]:
+        events.tell()
         store, pauses = proxy.store, proxy.breaker.pauses()
         copies = {"bytes": store.l1_bytes, **store.ages()._asdict()}
         return {"copies": copies, "pauses": [asdict(pause) for pause in pauses]}
@@ -160,10 +160,11 @@ def _show_status(app: Flask, proxy: Proxy, recent: Recent) -> None:
     app.register_blueprint(status_page(proxy.settings, workers, proxy.quota, proxy.store, proxy.sync, is_draining))
 
 
-def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, report: Report) -> None:
+def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, events: Events) -> None:
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
     def set_gauges() -> None:
+        events.tell()
         store = proxy.store
         metrics.set_gauges(
             entries=len(store),
@@ -177,14 +178,12 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, report: Rep
 
     proxy.services.append(Every(GAUGE_SECONDS, set_gauges, spawn))
     app.register_blueprint(admin.metrics(metrics.text, set_gauges))
-    # gunicorn's worker reports here what never reached the app.
-    app.extensions["report"] = report
     settings = proxy.settings
     # The response cache sits behind what refuses callers for anything but their credential, and in front of Flask.
     layers: Application = SecretFromQuery(_response_cache(app, reads, proxy))
     if settings.allowed_networks:
         layers = AllowedNetworks(layers, settings.allowed_networks, settings.trusted_hops)
-    app.wsgi_app = AccessLog(layers, report)  # type: ignore[assignment]  # Flask's documented place for layers
+    app.wsgi_app = AccessLog(layers, events.report)  # type: ignore[assignment]  # Flask's documented place for layers
 
 
 def _response_cache(app: Flask, reads: Reads, proxy: Proxy) -> ResponseCache:

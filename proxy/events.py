@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
+from proxy.clock import CAUSE
+
 Report = Callable[[object], None]
 """Takes one event: a frozen struct of the room that reports it. Never raises, never waits."""
+
+_MOST_WAITING = 100
+"""More than these would not be in the processor's cache any more when their turn comes."""
+
+
+class RequestFinished(Struct, frozen=True, gc=False):
+    """One request was answered. Nothing in it can name a product, a person or a secret."""
+
+    request_id: str
+    method: str
+    route: str
+    """A path of the contract, or ``other``."""
+    status: int
+    cache: str
+    """``hit``, ``stale`` or ``miss``; ``none`` for what does not come from the cache."""
+    age: int
+    """Of the copy, in seconds."""
+    seconds: float
+    bytes: int
+    """Of the body as sent."""
+    skus: int
+    """How many were asked for."""
+    sender: str
+    """``X-Braze-Sender-Version``."""
+    replayed: bool
+    """An invitation that was answered like the first and not sent again."""
 
 
 class RedisFailed(Struct, frozen=True, gc=False):
@@ -100,3 +131,62 @@ class Deleted(Struct, frozen=True, gc=False):
 
 def unheard(_event: object) -> None:
     """Report to nobody."""
+
+
+class Happened(NamedTuple):
+    """An event, when it was reported (seconds since the epoch), and the id of the request that it belongs to."""
+
+    event: object
+    at: float
+    cause: str
+
+
+Listener = Callable[[Sequence[Happened]], None]
+"""Takes events in the order in which they were reported. Never raises, never waits."""
+
+
+class Events:
+    """Has ``listeners`` hear what is reported.
+
+    Counting and writing costs least for many events one after the other. So where there is a server that does
+    several things in turn, what each request reports waits a moment.
+    """
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+        self._soon: Callable[[Callable[[], None]], object] = lambda tell: tell()
+        self._waiting: deque[Happened] = deque()
+
+    def wait_for(self, soon: Callable[[Callable[[], None]], object]) -> None:
+        """From now on have events told by what is given to ``soon``, which calls it a moment later."""
+        self._soon = soon
+
+    def report(self, event: object) -> None:
+        happened = Happened(event, time.time(), CAUSE.get())
+        if not isinstance(event, _FREQUENT):
+            # It may come from a thread of its own, to which the server's turns are nothing.
+            self._tell([happened])
+            return
+        self._waiting.append(happened)
+        waiting = len(self._waiting)
+        if waiting == 1:
+            self._soon(self.tell)
+        elif waiting >= _MOST_WAITING:
+            self.tell()
+
+    def tell(self) -> None:
+        """Have all hear what waits."""
+        happened: list[Happened] = []
+        # Another thread may take some of them.
+        with suppress(IndexError):
+            while True:
+                happened.append(self._waiting.popleft())
+        if happened:
+            self._tell(happened)
+
+    def _tell(self, happened: Sequence[Happened]) -> None:
+        for listener in self._listeners:
+            listener(happened)
+
+
+_FREQUENT = (RequestFinished, CallStarted, CallEnded)

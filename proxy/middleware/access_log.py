@@ -1,7 +1,7 @@
 """The access log: one event per request, one line per request and per call to Trustpilot, and who writes them.
 
-:class:`AccessLog` is the outermost WSGI layer and reports :class:`RequestFinished`. :class:`EventLog` makes lines of
-events. :class:`BufferedHandler` puts the many lines of a busy moment on a file descriptor in few writes.
+:class:`AccessLog` is the outermost WSGI layer and reports :class:`RequestFinished`. :func:`write_lines` makes lines
+of events. :class:`BufferedHandler` puts the many lines of a busy moment on a file descriptor in few writes.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from random import getrandbits
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
 
 from proxy.api.responses import STARTED, Application, Headers, PrebuiltResponse
 from proxy.api.routes import route_of
 from proxy.clock import CAUSE
-from proxy.events import CallEnded, Report
+from proxy.events import CallEnded, Happened, Report, RequestFinished
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,9 +35,6 @@ REQUEST_ID = "HTTP_X_REQUEST_ID"
 REQUESTS, UPSTREAM = "proxy.requests", "proxy.upstream"
 """The loggers of the two kinds of lines."""
 
-_MOST_EVENTS = 100
-"""More than these would not be in the processor's cache any more when their turn comes."""
-
 _MOST_LINES = 500
 _PIECE = select.PIPE_BUF
 """Bytes that a pipe takes in one piece, whoever else writes into it (POSIX, write): several workers share one."""
@@ -53,35 +48,12 @@ _requests = logging.getLogger(REQUESTS)
 _upstream = logging.getLogger(UPSTREAM)
 
 
-class RequestFinished(Struct, frozen=True, gc=False):
-    """One request was answered. Nothing in it can name a product, a person or a secret."""
-
-    request_id: str
-    method: str
-    route: str
-    """A path of the contract, or ``other``."""
-    status: int
-    cache: str
-    """``hit``, ``stale`` or ``miss``; ``none`` for what does not come from the cache."""
-    age: int
-    """Of the copy, in seconds."""
-    seconds: float
-    bytes: int
-    """Of the body as sent."""
-    skus: int
-    """How many were asked for."""
-    sender: str
-    """``X-Braze-Sender-Version``."""
-    replayed: bool
-    """An invitation that was answered like the first and not sent again."""
-
-
 class AccessLog:
     """Reports :class:`RequestFinished` for every request.
 
     It is reported when the answer is ready and before its first byte leaves, so that a caller who has the answer
-    finds it counted. Every request has an id from here on: the layers below find it in ``X-Request-Id``. Every answer
-    gets it too, and ``Server-Timing``, the time since the request came.
+    finds it counted by this worker. Every request has an id from here on: the layers below find it in
+    ``X-Request-Id``. Every answer gets it too, and ``Server-Timing``, the time since the request came.
     """
 
     def __init__(self, app: Application, report: Report) -> None:
@@ -159,48 +131,19 @@ def _sender(version: str) -> str:
     return version if version and _SENDER.fullmatch(version) else ""
 
 
-class EventLog:
-    """Writes an event's line at level info; other events have lines of their own where they happen, or none.
+def write_lines(happened: Sequence[Happened]) -> None:
+    """Write an event's line at level info; other events have lines of their own where they happen, or none.
 
-    A line costs least when many are made one after the other and leave together. So where there is a server that does
-    several things in turn, lines wait a moment. Lines of other kinds, warnings say, don't wait for these. Each has
-    its time.
+    Lines of other kinds, warnings say, don't wait for these. Each has its time.
     """
-
-    def __init__(self) -> None:
-        self._soon: Callable[[Callable[[], None]], object] = lambda write: write()
-        self._waiting: deque[tuple[RequestFinished | CallEnded, float, str]] = deque()
-        """Events, each with the moment and the id of the request that it belongs to."""
-
-    def wait_for(self, soon: Callable[[Callable[[], None]], object]) -> None:
-        """From now on have lines written by what is given to ``soon``, which calls it a moment later."""
-        self._soon = soon
-
-    def on_event(self, event: object) -> None:
-        """Note what has a line."""
-        match event:
-            case RequestFinished() if _requests.isEnabledFor(logging.INFO):
-                pass
-            case CallEnded() if _upstream.isEnabledFor(logging.INFO):
-                pass
-            case _:
-                return
-        self._waiting.append((event, time.time(), CAUSE.get()))
-        waiting = len(self._waiting)
-        if waiting == 1:
-            self._soon(self.write)
-        elif waiting >= _MOST_EVENTS:
-            self.write()
-
-    def write(self) -> None:
-        while self._waiting:
-            event, at, cause = self._waiting.popleft()
-            if isinstance(event, RequestFinished):
-                _handle(_requests, "answered", at, _of_request(event))
-            else:
-                _handle(_upstream, "called Trustpilot", at, _of_call(event, cause))
-        for handler in logging.getLogger("proxy").handlers:
-            handler.flush()
+    requests, calls = _requests.isEnabledFor(logging.INFO), _upstream.isEnabledFor(logging.INFO)
+    for event, at, cause in happened:
+        if isinstance(event, RequestFinished) and requests:
+            _handle(_requests, "answered", at, _of_request(event))
+        elif isinstance(event, CallEnded) and calls:
+            _handle(_upstream, "called Trustpilot", at, _of_call(event, cause))
+    for handler in logging.getLogger("proxy").handlers:
+        handler.flush()
 
 
 def _handle(logger: logging.Logger, message: str, at: float, fields: dict[str, object]) -> None:

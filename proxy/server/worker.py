@@ -21,7 +21,8 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from proxy.middleware.access_log import EventLog, RequestFinished, new_request_id
+from proxy.events import Events, RequestFinished
+from proxy.middleware.access_log import new_request_id
 from proxy.server.lifecycle import is_draining
 from proxy.server.plain_gets import REQUEST_SECONDS, Handover, Listener, PlainGets
 
@@ -35,9 +36,9 @@ _ACCEPTED_AT_ONCE = 1000
 _ACCEPTED_BESIDE_OTHERS = 32
 """The same where other workers take some too: fewer, so that none takes them all. gunicorn takes one a turn."""
 
-_MANY, _LOG_SECONDS = 16, 0.01
-"""With so many connections log lines wait so long for others, to be written together: at 16 callers a write for each
-took a tenth of a miss."""
+_MANY, _TELL_SECONDS = 16, 0.01
+"""With so many connections events wait so long for others, to be told together: at 16 callers a write for each log
+line took a tenth of a miss."""
 
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 1024 * 1024
@@ -69,7 +70,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # There from the start: a signal may come while the application is still being loaded.
-        self._event_log = EventLog()
+        self._events = Events()
         self.app_extensions: dict[str, Any] = {}
 
     def load_wsgi(self) -> None:
@@ -77,8 +78,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         app: Any = self.wsgi
         self.app_extensions = getattr(app, "extensions", {})
         self._plain_gets = PlainGets(app, self, time.time)
-        self._event_log = self.app_extensions.get("event_log", self._event_log)
-        self._event_log.wait_for(self._write_soon)
+        self._events = self.app_extensions.get("events", self._events)
+        self._events.wait_for(self._tell_soon)
         if (proxy := self.app_extensions.get("proxy")) is not None:
             proxy.start()
         lengthen_turns(TURN_SECONDS)
@@ -93,14 +94,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             super().run()
         finally:
-            self._event_log.write()
+            self._events.tell()
 
-    def _write_soon(self, write: Callable[[], None]) -> None:
-        """Have log lines written: in the next turn, or with those of the next moment where there are many."""
+    def _tell_soon(self, tell: Callable[[], None]) -> None:
+        """Have events told: in the next turn, or with those of the next moment where there are many."""
         if self._plain_gets.connections < _MANY:
-            gevent.get_hub().loop.run_callback(write)
+            gevent.get_hub().loop.run_callback(tell)
         else:
-            gevent.spawn_later(_LOG_SECONDS, write)
+            gevent.spawn_later(_TELL_SECONDS, tell)
 
     @property
     def server_class(self) -> Any:
@@ -132,13 +133,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End at once, as the second Ctrl-C would. ``sys.exit`` in a greenlet would print a traceback."""
         try:
-            self._event_log.write()
+            self._events.tell()
         finally:
             os._exit(0)
 
     def handle_abort(self, sig: int, frame: Any) -> None:
         """End because the master heard nothing for too long, with the lines of what came before that."""
-        self._event_log.write()
+        self._events.tell()
         super().handle_abort(sig, frame)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
@@ -186,8 +187,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if not is_theirs:
             _log.error("bug while answering request %s", request_id, exc_info=exc)
         answer, size = _problem(status, detail, request_id)
-        report = self.app_extensions["report"]
-        report(RequestFinished(request_id, "other", "other", status, "none", 0, 0.0, size, 0, "", replayed=False))
+        event = RequestFinished(request_id, "other", "other", status, "none", 0, 0.0, size, 0, "", replayed=False)
+        self._events.report(event)
         try:
             util.write_nonblock(client, answer)
             _linger(client)

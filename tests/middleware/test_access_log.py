@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from proxy.middleware.access_log import REQUESTS, BufferedHandler, EventLog, RequestFinished
+from proxy.events import Happened, RequestFinished
+from proxy.middleware.access_log import REQUESTS, BufferedHandler, write_lines
 
 MOST = 500
 
@@ -100,32 +101,15 @@ def test_a_line_that_can_not_be_made_is_told_and_harms_nothing(
     assert "ValueError: broken" in capsys.readouterr().err
 
 
-def answered(number: int) -> RequestFinished:
-    return RequestFinished(f"id-{number}", "GET", "/healthz", 200, "none", 0, 0.001, 10, 0, "", replayed=False)
-
-
-def test_lines_wait_for_the_servers_next_turn_and_keep_their_order_and_time(caplog: pytest.LogCaptureFixture) -> None:
-    turns: list[Callable[[], None]] = []
-    event_log = EventLog()
-    event_log.wait_for(turns.append)
+def test_each_event_has_its_line_with_its_own_time(caplog: pytest.LogCaptureFixture) -> None:
+    events = [
+        RequestFinished(f"id-{number}", "GET", "/healthz", 200, "none", 0, 0.001, 10, 0, "", replayed=False)
+        for number in range(3)
+    ]
     with caplog.at_level(logging.INFO, REQUESTS):
-        for number in range(3):
-            event_log.on_event(answered(number))
-        assert caplog.records == []
-        assert len(turns) == 1
-        turns.pop()()
-    told = [record.__dict__["fields"]["request_id"] for record in caplog.records]
-    assert told == ["id-0", "id-1", "id-2"]
-    times = [record.created for record in caplog.records]
-    assert times == sorted(times)
-    event_log.on_event(answered(4))
-    assert len(turns) == (1 if logging.getLogger(REQUESTS).isEnabledFor(logging.INFO) else 0)
-
-
-def test_without_a_server_a_line_is_written_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, REQUESTS):
-        EventLog().on_event(answered(1))
-    assert len(caplog.records) == 1
+        write_lines([Happened(event, 1000.25 + place, "") for place, event in enumerate(events)])
+    told = [(record.__dict__["fields"]["request_id"], record.created) for record in caplog.records]
+    assert told == [("id-0", 1000.25), ("id-1", 1001.25), ("id-2", 1002.25)]
 
 
 def test_lines_that_can_not_be_written_cost_nobody_an_answer_and_are_told_of_later(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from proxy.api.routes import PLAIN, route_of
-from proxy.events import CallNotMade, RedisFailed
+from proxy.events import CallNotMade, Happened, RedisFailed
 from proxy.telemetry.metrics import Metrics
 from proxy.trustpilot.circuit_breaker import RUN
 from tests.exposition import value, values
@@ -118,7 +118,7 @@ def test_a_redis_that_is_gone_is_counted(sandbox: RunningSandbox, redis_server: 
 )
 def test_an_event_is_counted_under_its_name(event: object, line: str) -> None:
     metrics = Metrics(shared_quota=False)
-    metrics.on_event(event)
+    metrics.on_events([Happened(event, 0.0, "")])
     assert line in metrics.text().decode().splitlines()
 
 
