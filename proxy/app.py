@@ -246,6 +246,8 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
 
     shops = Shops(backend, settings.business_units, time.time, fresh_seconds)
     direct_calls = DirectCalls(transport, bulkhead, quota)
+    inviting = _inviting(settings, backend, direct_calls, report)
+    has_feed = inviting is not None and settings.sync in ("auto", "feed")
     asset_calls = AssetCalls(direct_calls, breaker, quota, api_url=settings.api_url, api_key=settings.api_key)
     assets = KeptAssets(asset_calls, backend, settings.api_url, settings.business_units, spawn, time.time)
     reviews = ProductReviews(
@@ -254,7 +256,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         assets,
         time.time,
         batch_skus=settings.batch_skus,
-        without_reviews=shops.without_reviews_at,
+        without_reviews=shops.without_reviews_at if has_feed else None,
     )
     asked: Callable[[], int]
     if settings.sync == "off":
@@ -272,19 +274,20 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             report=report,
         )
         asked, skus_per_call = (lambda: validator.known), settings.batch_skus
-    inviting = _inviting(settings, backend, direct_calls, report)
-    has_feed = inviting is not None and settings.sync in ("auto", "feed")
     planner = Planner(quota.plan_use, lifetimes, backend, asked=asked, skus_per_call=skus_per_call, has_feed=has_feed)
     services: list[Service] = []
     sync = None
     if settings.sync != "off":
-        store.confirm_with(shops.confirmed)
-        cache.validate_with(lambda key, as_of, fetch: shops.covers(key, as_of) or validator.want(key, as_of, fetch))
+        cache.validate_with(validator.want)
         updates = Updates(cache)
         lists = DeletionCalls(trustpilot, transport, api_url=settings.api_url, api_key=settings.api_key)
         deletions = Deletions(lists, updates, backend, settings.business_units, time.time, report)
         feed = comparison = backfill = None
         if inviting is not None and has_feed:
+            store.confirm_with(shops.confirmed)
+            cache.validate_with(
+                lambda key, as_of, fetch: shops.covers(key, as_of) or validator.want(key, as_of, fetch)
+            )
             calls = ShopCalls(trustpilot, transport, inviting.tokens, api_url=settings.api_url)
             spans, refetch = validator.spans, reviews.refetch
             comparison = Comparison(calls.summaries, cache, backend, shops, time.time, spans, refetch, report)

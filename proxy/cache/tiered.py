@@ -101,7 +101,7 @@ class Tiered:
         self._change_listeners: list[Callable[[str], None]] = []
         self._refresh_listeners: list[Callable[[str], None]] = []
         self._gap_listeners: list[Callable[[], None]] = []
-        self._confirmed: Callable[[Key], tuple[float, float]] = lambda _key: (math.inf, -math.inf)
+        self._confirmed: Callable[[Key], tuple[float, float]] | None = None
         self._ages = Ages(0, 0, 0, 0.0, 0.0)
         self._ages_until = 0.0
         self.feed = Feed(backend, spawn)
@@ -416,8 +416,11 @@ class Tiered:
             listener()
 
     def _as_confirmed(self, key: Key, found: Found) -> Found:
-        entry, (since, at) = found.entry, self._confirmed(key)
-        if entry is None or not since <= entry.as_of < at or entry.outdated_at < math.inf:
+        entry = found.entry
+        if entry is None or self._confirmed is None or entry.outdated_at < math.inf:
+            return found
+        since, at = self._confirmed(key)
+        if not since <= entry.as_of < at:
             return found
         return Found(replace(entry, confirmed_at=at), found.generation)
 

@@ -243,7 +243,7 @@ class PageLoader:
         locale: str | None,
         *,
         fresh: bool = False,
-        without_reviews: WithoutReviews = lambda _business_unit, _sku: None,
+        without_reviews: WithoutReviews | None = None,
     ) -> None:
         """``fresh``: a stale copy is not enough. What ``without_reviews`` knows of is not fetched."""
         self._without_reviews = without_reviews
@@ -363,6 +363,8 @@ class PageLoader:
 
     def _has_no_reviews(self, sku: str) -> bool:
         """Tell whether nothing need be fetched: it is known of one SKU alone, and where nothing is cached of it."""
+        if self._without_reviews is None:
+            return False
         alone = is_confirmable(Key(product_name(self._business_unit, sku), NEWEST_PAGE))
         return alone and self._without_reviews(self._business_unit, sku) is not None
 

@@ -132,7 +132,7 @@ class ProductReviews:
         now: Now,
         *,
         batch_skus: int = 100,
-        without_reviews: WithoutReviews = lambda _business_unit, _sku: None,
+        without_reviews: WithoutReviews | None = None,
     ) -> None:
         """``batch_skus``: most SKUs in one summaries call. What ``without_reviews`` knows of is not fetched."""
         self._without_reviews = without_reviews
