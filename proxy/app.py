@@ -253,7 +253,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     reviews = ProductReviews(
         cache,
         trustpilot,
-        assets,
+        assets.known,
         time.time,
         batch_skus=settings.batch_skus,
         without_reviews=shops.without_reviews_at if has_feed else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +16,13 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from babel import Locale
 from babel.dates import format_skeleton
 from babel.numbers import format_decimal
 
+from proxy.clock import Now
 from proxy.reviews.answers import Block, Counts, Rating, ShownReview, TrustpilotSummary
 from proxy.reviews.models import UNDATED, Indexed, Review, Source, cut_ready, ready
 
@@ -376,6 +378,39 @@ class BrandAssets(Protocol):
 
     def shop_page(self, business_unit: str) -> str | None:
         """Return the address of the business unit's page at Trustpilot."""
+
+
+class KnownAsset(NamedTuple):
+    """An address, ``None`` where Trustpilot has nothing, and until when that need not be asked again."""
+
+    address: str | None
+    until: float
+
+
+class KnownAssets:
+    """Those of ``names`` that are known. Whoever brings addresses finds in ``wanted`` what was asked for in vain."""
+
+    def __init__(self, names: Iterable[str], now: Now) -> None:
+        self.names = frozenset(names)
+        self.addresses: dict[str, KnownAsset] = {}
+        self.wanted: set[str] = set()
+        self.is_wanted = threading.Event()
+        self._now = now
+
+    def stars_image(self, stars: float) -> str | None:
+        """Return the address of the picture if it is known."""
+        return self._look(f"stars/{stars:g}")
+
+    def shop_page(self, business_unit: str) -> str | None:
+        """Return the address of the page if it is known."""
+        return self._look(f"page/{business_unit}")
+
+    def _look(self, name: str) -> str | None:
+        known = self.addresses.get(name)
+        if (known is None or known.until <= self._now()) and name in self.names:
+            self.wanted.add(name)
+            self.is_wanted.set()
+        return known.address if known else None
 
 
 def product_block(

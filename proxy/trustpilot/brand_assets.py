@@ -10,12 +10,11 @@ import json
 import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 from urllib.parse import quote
 
 from proxy.cache import Backend, BackendDown
 from proxy.clock import Now, Priority, Spawn
-from proxy.reviews.view import BrandAssets
+from proxy.reviews.view import BrandAssets, KnownAsset, KnownAssets
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import DirectCalls
 from proxy.trustpilot.decode import read_object
@@ -40,13 +39,8 @@ _STARS = "stars/"
 _PAGE = "page/"
 
 
-class _Known(NamedTuple):
-    address: str | None
-    until: float
-
-
 class KeptAssets:
-    """Knows what the backend keeps, and has fetched what was asked for and is not there."""
+    """Knows what the backend keeps, and has fetched what is wanted of ``known`` and is not there."""
 
     def __init__(
         self, calls: BrandAssets, backend: Backend, account: str, units: Sequence[str], spawn: Spawn, now: Now
@@ -55,22 +49,12 @@ class KeptAssets:
         self._calls = calls
         self._backend = backend
         self._prefix = f"brand/{account}/"
-        self._names = [f"{_STARS}{half / 2:g}" for half in range(2, 11)] + [f"{_PAGE}{unit}" for unit in units]
+        stars = [f"{_STARS}{half / 2:g}" for half in range(2, 11)]
+        self.known = KnownAssets([*stars, *(f"{_PAGE}{unit}" for unit in units)], now)
         self._spawn = spawn
         self._now = now
-        self._known: dict[str, _Known] = {}
-        self._asked: set[str] = set()
-        self._due = threading.Event()
         self._stopped = threading.Event()
         self._listeners: list[Callable[[], None]] = []
-
-    def stars_image(self, stars: float) -> str | None:
-        """Return the address of the picture if it is known."""
-        return self._look(f"{_STARS}{stars:g}")
-
-    def shop_page(self, business_unit: str) -> str | None:
-        """Return the address of the page if it is known."""
-        return self._look(f"{_PAGE}{business_unit}")
 
     def when_found(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` when answers would show another address than before."""
@@ -81,50 +65,43 @@ class KeptAssets:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._due.set()
+        self.known.is_wanted.set()
 
     def load(self) -> None:
         """Learn what the backend keeps."""
-        for name in self._names:
+        for name in self.known.names:
             self._load(name)
 
     def fetch(self) -> bool:
-        """Fetch what was asked for; tell whether nothing is left to do."""
-        for name in sorted(self._asked):
+        """Fetch what is wanted; tell whether nothing is left to do."""
+        for name in sorted(self.known.wanted):
             try:
                 if not self._load(name):
                     self._fetch(name)
             except BackendDown:
                 return False
-        return not self._asked
+        return not self.known.wanted
 
     def _run(self) -> None:
         try:
             self.load()
         except BackendDown:
-            self._due.set()
+            self.known.is_wanted.set()
         while not self._stopped.is_set():
-            self._due.wait()
-            self._due.clear()
+            self.known.is_wanted.wait()
+            self.known.is_wanted.clear()
             if self._stopped.wait(QUIET_SECONDS):
                 return
             if not self.fetch():
                 self._stopped.wait(_RETRY_SECONDS)
-                self._due.set()
-
-    def _look(self, name: str) -> str | None:
-        known = self._known.get(name)
-        if (known is None or known.until <= self._now()) and name in self._names:
-            self._asked.add(name)
-            self._due.set()
-        return known.address if known else None
+                self.known.is_wanted.set()
 
     def _load(self, name: str) -> bool:
         kept = self._backend.get(self._prefix + name)
         if kept is None:
             return False
         address, until = json.loads(kept)
-        self._keep(name, _Known(address, until))
+        self._keep(name, KnownAsset(address, until))
         return bool(until > self._now())
 
     def _fetch(self, name: str) -> None:
@@ -132,9 +109,9 @@ class KeptAssets:
         if lock is None:
             return
         try:
-            before = self._known.get(name)
+            before = self.known.addresses.get(name)
             address, seconds = self._fetched(name, before.address if before else None)
-            known = _Known(address, self._now() + seconds)
+            known = KnownAsset(address, self._now() + seconds)
             self._backend.set(self._prefix + name, json.dumps(known).encode(), seconds)
             self._keep(name, known)
         except _NOT_MADE:
@@ -157,11 +134,11 @@ class KeptAssets:
             return before, FAILED_SECONDS
         return address, KEPT_SECONDS if address else ABSENT_SECONDS
 
-    def _keep(self, name: str, known: _Known) -> None:
-        before = self._known.get(name)
-        self._known[name] = known
+    def _keep(self, name: str, known: KnownAsset) -> None:
+        before = self.known.addresses.get(name)
+        self.known.addresses[name] = known
         if known.until > self._now():
-            self._asked.discard(name)
+            self.known.wanted.discard(name)
         if known.address != (before.address if before else None):
             for listener in self._listeners:
                 listener()

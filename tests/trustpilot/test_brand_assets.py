@@ -51,31 +51,31 @@ class World:
 def test_what_one_worker_fetched_all_others_know_at_once_and_after_a_restart() -> None:
     world = World(Calls())
     first = world.worker()
-    assert (first.stars_image(4.5), first.shop_page("u")) == (None, None)
+    assert (first.known.stars_image(4.5), first.known.shop_page("u")) == (None, None)
     assert world.calls.made == {}
     assert first.fetch()
     second = world.worker()
     second.load()
     for worker in (first, second):
-        assert worker.stars_image(4.5) == "https://images.example/4.5.png"
-        assert worker.shop_page("u") == "https://www.trustpilot.com/review/u.example"
+        assert worker.known.stars_image(4.5) == "https://images.example/4.5.png"
+        assert worker.known.shop_page("u") == "https://www.trustpilot.com/review/u.example"
     third = world.worker()
-    assert third.stars_image(4.5) is None
+    assert third.known.stars_image(4.5) is None
     assert third.fetch()
-    assert third.stars_image(4.5) is not None
+    assert third.known.stars_image(4.5) is not None
     assert world.calls.made.total() == 2
 
 
 def test_an_address_outlives_its_weeks_until_there_is_another() -> None:
     world = World(Calls())
     worker = world.worker()
-    worker.stars_image(4.5)
+    worker.known.stars_image(4.5)
     worker.fetch()
     world.now += KEPT_SECONDS + 1
     world.calls.error = Unreachable("down")
-    assert worker.stars_image(4.5) is not None
+    assert worker.known.stars_image(4.5) is not None
     assert worker.fetch()
-    assert worker.stars_image(4.5) is not None
+    assert worker.known.stars_image(4.5) is not None
     assert world.calls.made.total() == 2
 
 
@@ -85,12 +85,12 @@ def test_an_address_outlives_its_weeks_until_there_is_another() -> None:
 def test_that_there_is_nothing_is_remembered_by_all(error: TrustpilotError, seconds: float) -> None:
     world = World(Calls(error))
     for worker in (world.worker(), world.worker()):
-        assert worker.stars_image(3) is None
+        assert worker.known.stars_image(3) is None
         assert worker.fetch()
-        assert worker.stars_image(3) is None
+        assert worker.known.stars_image(3) is None
     assert world.calls.made.total() == 1
     world.now += seconds + 1
-    worker.stars_image(3)
+    worker.known.stars_image(3)
     worker.fetch()
     assert world.calls.made.total() == 2
 
@@ -100,17 +100,17 @@ def test_where_no_call_can_be_spared_it_is_tried_again() -> None:
     worker = world.worker()
     heard: list[bool] = []
     worker.when_found(lambda: heard.append(True))
-    worker.stars_image(1)
+    worker.known.stars_image(1)
     assert not worker.fetch()
     world.calls.error = None
     assert worker.fetch()
-    assert (worker.stars_image(1), heard) == ("https://images.example/1.png", [True])
+    assert (worker.known.stars_image(1), heard) == ("https://images.example/1.png", [True])
 
 
 def test_nobody_can_have_other_things_asked_for() -> None:
     world = World(Calls())
     worker = world.worker()
-    assert (worker.shop_page("another"), worker.stars_image(0.5)) == (None, None)
+    assert (worker.known.shop_page("another"), worker.known.stars_image(0.5)) == (None, None)
     assert worker.fetch()
     assert world.calls.made == {}
 
@@ -120,22 +120,22 @@ def test_what_is_asked_for_is_fetched_beside_the_requests_and_tried_again(monkey
     monkeypatch.setattr(brand_assets, "_RETRY_SECONDS", 0.01)
     world = World(Calls(Busy("no calls to spare")))
     first = world.worker()
-    first.stars_image(2.5)
+    first.known.stars_image(2.5)
     first.start()
     _until(lambda: world.calls.made.total() >= 3)
-    assert first.stars_image(2.5) is None
+    assert first.known.stars_image(2.5) is None
     world.calls.error = None
     found = Event()
     first.when_found(found.set)
     assert found.wait(10)
-    assert first.stars_image(2.5) == "https://images.example/2.5.png"
+    assert first.known.stars_image(2.5) == "https://images.example/2.5.png"
     second = world.worker()
     second.start()
-    _until(lambda: second.stars_image(2.5) is not None)
+    _until(lambda: second.known.stars_image(2.5) is not None)
     made = world.calls.made.total()
     for worker in (first, second):
         worker.stop()
-    assert second.shop_page("u") is None
+    assert second.known.shop_page("u") is None
     sleep(0.05)
     assert world.calls.made.total() == made
 
