@@ -148,8 +148,8 @@ Listener = Callable[[Sequence[Happened]], None]
 class Events:
     """Has ``listeners`` hear what is reported.
 
-    Counting and writing costs least for many events one after the other. So where there is a server that does
-    several things in turn, what each request reports waits a moment.
+    Counting and writing costs least for many events one after the other. So where there is a server with many
+    requests at once, what each of them reports waits a moment for others.
     """
 
     def __init__(self, *listeners: Listener) -> None:

@@ -97,9 +97,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self._events.tell()
 
     def _tell_soon(self, tell: Callable[[], None]) -> None:
-        """Have events told: in the next turn, or with those of the next moment where there are many."""
+        """Have events told: at once, or with those of the next moment where there are many."""
         if self._plain_gets.connections < _MANY:
-            gevent.get_hub().loop.run_callback(tell)
+            tell()
         else:
             gevent.spawn_later(_TELL_SECONDS, tell)
 

@@ -1,25 +1,32 @@
-"""How log lines look: JSON for machines, columns on a terminal; in both, no secret and no e-mail address."""
+"""How log lines look and are written: JSON for machines, columns on a terminal; no secret, no e-mail address.
+
+A record of the access log has many lines: its ``lines`` are when each was, and what it says beside the message.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import re
-from collections.abc import Collection
+import select
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
 
-from proxy.middleware.access_log import REQUESTS, UPSTREAM, BufferedHandler
-
 _IN_ADDRESS = r"[^\s\x00-\x1f\x7f-\x9f\ufeff@<>(),;:\"\[\]\\]"
 _ADDRESS = re.compile(rf"(?<!{_IN_ADDRESS}){_IN_ADDRESS}+(?:@|%40){_IN_ADDRESS}+")
 """Rather too much than too little: whatever an invitation takes as an address, and what only looks like one. It
 begins where a word begins, or a long word would be searched anew from each of its characters."""
 
-_BUFFERED = frozenset({REQUESTS, UPSTREAM})
+_PIECE = select.PIPE_BUF
+"""Bytes that a pipe takes in one piece, whoever else writes into it (POSIX, write): several workers share one."""
+
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary words, and hides nothing."""
 
@@ -71,17 +78,13 @@ class JsonLines(logging.Formatter):
         self._redacted = redaction
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}+00:00",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_fields(record),
-        }
+        common = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        lines: list[dict[str, Any]] = [{"time": _time(at), **common, **fields} for at, fields in _lines(record)]
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        text = _encode(line)
-        return _encode(self._without(line)) if self._redacted.may_change(text) else text
+            lines[-1]["exception"] = self.formatException(record.exc_info)
+        text = "\n".join(map(_encode, lines))
+        # Looked at together, as each look takes longer to begin than to make.
+        return "\n".join(_encode(self._without(line)) for line in lines) if self._redacted.may_change(text) else text
 
     def _without(self, value: Any) -> Any:
         """Return ``value`` redacted, before it is JSON: blots within JSON could take an escape apart."""
@@ -96,6 +99,10 @@ class JsonLines(logging.Formatter):
                 return self._redacted(str(value))
 
 
+def _time(at: float) -> str:
+    return f"{_second(int(at))}.{int(at % 1 * 1000):03d}+00:00"
+
+
 @lru_cache(maxsize=4)
 def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -105,23 +112,100 @@ class Columns(logging.Formatter):
     """For eyes: clock, level, message, ``name=value`` pairs."""
 
     def __init__(self, redaction: Redaction) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+        super().__init__("%(levelname)-7s %(message)s")
         self._redacted = redaction
 
     def format(self, record: logging.LogRecord) -> str:
-        line, *below = super().format(record).split("\n")
-        pairs = "".join(f" {name}={value}" for name, value in _fields(record).items() if value != "")
-        return self._redacted("\n".join([line + pairs, *below]))
+        message, *below = super().format(record).split("\n")
+        lines = [
+            f"{datetime.fromtimestamp(at):%H:%M:%S} {message}"
+            + "".join(f" {name}={value}" for name, value in fields.items() if value != "")
+            for at, fields in _lines(record)
+        ]
+        return self._redacted("\n".join([*lines, *below]))
+
+
+class LineHandler(logging.Handler):
+    """Writes lines in the order they come, each in one piece. Never waits for another writer, and never raises.
+
+    Lines that can't be written are lost, and the next line that can be is preceded by their number. The lines of one
+    record are written together: each write wakes whoever reads the log, which costs more than making the line.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._waiting: deque[str] = deque()
+        self._writing = threading.Lock()
+        self._lost = 0
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a line, without the library's lock: making one touches nothing that is shared, and a deque is safe."""
+        kept = self.filter(record)
+        if kept:
+            # Since Python 3.12 a filter may return another record.
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception:  # noqa: BLE001  # logging's own way: a line that can't be made must not fail an answer
+            self.handleError(record)
+            return
+        self._waiting.extend(text.split("\n") if hasattr(record, "lines") else [text])
+        self.flush()
+
+    def flush(self) -> None:
+        """Write all lines that wait; also called when the process ends."""
+        # A signal's handler may come here in the middle of a write. Who holds the lock looks again once it is free.
+        while self._waiting and self._writing.acquire(blocking=False):
+            try:
+                self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+            finally:
+                self._writing.release()
+
+    def _write(self, lines: list[str]) -> None:
+        notice = [self._lost_notice()] if self._lost else []
+        written = -len(notice)
+        try:
+            for count, piece in _pieces([*notice, *lines]):
+                rest = piece
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                written += count
+                self._lost = 0
+        except OSError:
+            # There is no other place to tell it; it is told here as soon as that goes again.
+            self._lost += len(lines) - max(written, 0)
+
+    def _lost_notice(self) -> str:
+        message = "%d lines before this one could not be written"
+        return self.format(logging.LogRecord(__name__, logging.ERROR, "", 0, message, (self._lost,), None))
+
+
+def _pieces(lines: list[str]) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines together, as many as stay in one piece, and how many they are."""
+    piece, count = b"", 0
+    for line in lines:
+        encoded = line.encode("utf-8", "backslashreplace") + b"\n"
+        if count and len(piece) + len(encoded) > _PIECE:
+            yield count, piece
+            piece, count = b"", 0
+        piece += encoded
+        count += 1
+    yield count, piece
 
 
 def log_config(level: str, secrets: Collection[str], *, terminal: bool) -> dict[str, Any]:
     """Return the configuration of the standard library's logging for the whole process, gunicorn's lines included."""
     # No line shows what the library would find out for each ("Optimization" in its documentation).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     redaction = Redaction(secrets)
     # The redaction and not the secrets: gunicorn prints this whole dictionary at level debug.
     make = partial(Columns if terminal else JsonLines, redaction)
-    write = partial(BufferedHandler, 2, _BUFFERED)
+    write = partial(LineHandler, 2)
     ours = {"level": level.upper(), "handlers": ["stderr"], "propagate": False}
     return {
         "version": 1,
@@ -133,6 +217,7 @@ def log_config(level: str, secrets: Collection[str], *, terminal: bool) -> dict[
     }
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    fields: dict[str, Any] = getattr(record, "fields", {})
-    return fields
+def _lines(record: logging.LogRecord) -> Sequence[tuple[float, dict[str, object]]]:
+    """Return when each line of a record was, and what it says beside the message."""
+    lines: Sequence[tuple[float, dict[str, object]]] = getattr(record, "lines", ((record.created, {}),))
+    return lines

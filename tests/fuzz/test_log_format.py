@@ -69,7 +69,7 @@ def test_a_json_line_stays_json_and_says_neither(before: str, told: str, after: 
     assume("\ud800" not in text)
     fields: dict[str, Any] = {"field": f"{field}{told}", "ms": 3.5, "list": [told]}
     record = logging.makeLogRecord(
-        {"name": "proxy", "levelname": "INFO", "msg": "%s", "args": (text,), "fields": fields}
+        {"name": "proxy", "levelname": "INFO", "msg": "%s", "args": (text,), "lines": [(1.5, fields)]}
     )
     redaction = Redaction(["nabcd"])
     line = JsonLines(redaction).format(record)

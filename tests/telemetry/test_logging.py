@@ -65,9 +65,10 @@ def test_secrets_and_addresses_are_blotted_out_wherever_they_come_from(formatter
     logger = logging.getLogger("tests.redaction")
     logger.propagate = False
     logger.addHandler(handler)
+    more = {"lines": [(1.5, {"abc": 1})]}
     error = ValueError('no room for jane.doe+x@shop.example, hush-hush, qu"ote')
     try:
-        logger.error("GET /?who=jane%%40shop.example %s", "hush-hush", exc_info=error, extra={"fields": {"abc": 1}})
+        logger.error("GET /?who=jane%%40shop.example %s", "hush-hush", exc_info=error, extra=more)
     finally:
         logger.removeHandler(handler)
     text = out.getvalue()
@@ -86,6 +87,12 @@ def test_a_terminal_gets_columns_and_anything_else_json() -> None:
         config = log_config("info", [], terminal=terminal)
         made[terminal] = config["formatters"]["line"]["()"]()
         assert "hush" not in repr(log_config("info", ["hush"], terminal=terminal))
-    record = logging.makeLogRecord({"name": "proxy", "levelname": "INFO", "msg": "answered", "fields": {"ms": 3}})
-    assert made[True].format(record).endswith("INFO    answered ms=3")
-    assert json.loads(made[False].format(record))["ms"] == 3
+    lines = [(1.25, {"ms": 3}), (2.5, {"ms": 4})]
+    record = logging.makeLogRecord({"name": "proxy", "levelname": "INFO", "msg": "answered", "lines": lines})
+    columns = made[True].format(record).splitlines()
+    assert [line[8:] for line in columns] == [" INFO    answered ms=3", " INFO    answered ms=4"]
+    read = [json.loads(line) for line in made[False].format(record).splitlines()]
+    assert [(line["time"], line["message"], line["ms"]) for line in read] == [
+        ("1970-01-01T00:00:01.250+00:00", "answered", 3),
+        ("1970-01-01T00:00:02.500+00:00", "answered", 4),
+    ]

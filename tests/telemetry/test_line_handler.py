@@ -1,0 +1,148 @@
+"""Log lines on a real pipe: whole, in order, and together where they may wait."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.telemetry.logging import LineHandler
+
+LOST = 7
+
+
+class Pipe:
+    """A handler that writes into a pipe, and what has come out of it."""
+
+    def __init__(self) -> None:
+        self._out, into = os.pipe()
+        self.handler = LineHandler(into)
+        self.handler.setFormatter(logging.Formatter("%(message)s"))
+        self._into = into
+
+    def log(self, message: object, **more: object) -> None:
+        self.handler.handle(logging.makeLogRecord({"msg": message, **more}))
+
+    def came(self) -> list[str]:
+        os.set_blocking(self._out, False)
+        try:
+            return os.read(self._out, 65_536).decode().splitlines()
+        except BlockingIOError:
+            return []
+
+    def until(self, end: bytes) -> bytes:
+        read = b""
+        while not read.endswith(end):
+            read += os.read(self._out, 65_536)
+        return read
+
+    def close(self) -> None:
+        os.close(self._into)
+        os.close(self._out)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+def test_the_lines_of_a_record_are_written_together(pipe: Pipe) -> None:
+    pipe.log("one\ntwo", lines=[{}, {}])
+    pipe.log("three")
+    assert pipe.came() == ["one", "two", "three"]
+
+
+def test_a_line_larger_than_the_pipe_arrives_whole() -> None:
+    pipe = Pipe()
+    came: list[bytes] = []
+    reader = threading.Thread(target=lambda: came.append(pipe.until(b"\n")))
+    reader.start()
+    pipe.log("x" * 300_000)
+    reader.join(20)
+    pipe.close()
+    assert came == [b"x" * 300_000 + b"\n"]
+
+
+def test_a_line_that_can_not_be_made_is_told_and_harms_nothing(
+    pipe: Pipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("broken")
+
+    pipe.log(Broken())
+    pipe.log("after")
+    assert pipe.came() == ["after"]
+    assert "ValueError: broken" in capsys.readouterr().err
+
+
+def test_lines_that_can_not_be_written_cost_nobody_an_answer_and_are_told_of_later(tmp_path: Path) -> None:
+    kept = tmp_path / "log"
+    kept.touch()
+    only_read = os.open(kept, os.O_RDONLY)
+    handler = LineHandler(only_read)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for number in range(LOST):
+        handler.handle(logging.makeLogRecord({"msg": f"{number}\nand", "lines": [{}, {}]}))
+    # The same descriptor again, as when a full disk has room again.
+    writable = os.open(kept, os.O_WRONLY | os.O_APPEND)
+    os.dup2(writable, only_read)
+    for message in ("after", "and after"):
+        handler.handle(logging.makeLogRecord({"msg": message}))
+    os.close(writable)
+    os.close(only_read)
+    assert kept.read_text().splitlines() == [
+        f"{2 * LOST} lines before this one could not be written",
+        "after",
+        "and after",
+    ]
+
+
+_WRITER = """
+import logging, sys
+from proxy.telemetry.logging import LineHandler
+
+into, lines, width = map(int, sys.argv[1:4])
+handler = LineHandler(into)
+handler.setFormatter(logging.Formatter('%(message)s'))
+for number in range(0, lines, 10):
+    text = '\\n'.join(f'{line:05}' + sys.argv[4] * width for line in range(number, number + 10))
+    handler.handle(logging.makeLogRecord({'msg': text, 'lines': [{}] * 10}))
+"""
+
+
+def test_lines_of_two_processes_on_one_pipe_are_never_mixed() -> None:
+    out, into = os.pipe()
+    lines, width = 3000, 300
+    command = [sys.executable, "-c", _WRITER, str(into), str(lines), str(width)]
+    children = [subprocess.Popen([*command, name], pass_fds=[into]) for name in ("a", "b")]
+    os.close(into)
+    came = b""
+    while piece := os.read(out, 65_536):
+        came += piece
+        # A reader that is slower than the writers, so that the pipe is full all the time.
+        time.sleep(0.002)
+    os.close(out)
+    assert [child.wait(20) for child in children] == [0, 0]
+    told = came.decode().splitlines()
+    for name in ("a", "b"):
+        assert [line for line in told if line.endswith(name)] == [f"{n:05}" + name * width for n in range(lines)]
+    assert len(told) == 2 * lines
+
+
+def test_a_line_within_a_write_leaves_both_to_the_write_under_way(pipe: Pipe) -> None:
+    """As when a signal's handler, about to end the process, comes in the middle of a write."""
+    with pipe.handler._writing:
+        pipe.log("one")
+        assert pipe.came() == []
+    pipe.handler.flush()
+    assert pipe.came() == ["one"]
