@@ -5,30 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
-from tqdm import tqdm
 
 from proxy.api.openapi import print_collection as collection
 from proxy.cache import BackendDown, Entry, State
@@ -40,6 +35,7 @@ from proxy.sandbox.server import sandbox
 from proxy.server.lifecycle import with_file
 from proxy.settings import Settings, SettingsError, documented
 from proxy.sync.service import Sync
+from proxy.terminal import bar, end_if_stopped, need_shared_store, stopped_by_signals
 from proxy.trustpilot.decode import read_feed
 from proxy.trustpilot.errors import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.token import Grant, Token
@@ -262,8 +258,7 @@ def clear() -> None:
 @contextmanager
 def _shared() -> Iterator[Proxy]:
     proxy: Proxy = current_app.extensions["proxy"]
-    if not proxy.settings.shared_store:
-        raise click.UsageError("CACHE_URL is memory://, which this command does not share with the running proxy")
+    need_shared_store(proxy.settings)
     try:
         yield proxy
     except BackendDown as error:
@@ -276,8 +271,7 @@ def _state(proxy: Proxy, entry: Entry) -> str:
     return _STATES[proxy.store.lifetimes.state(entry, time.time())]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line: what was tried, what came of it, and what to do."""
 
     works: bool
@@ -380,7 +374,6 @@ def _token(settings: Settings, transport: Transport, secret: str) -> tuple[Findi
     return Finding(works=True, text=f"token: works, lasts {hours:.0f} hours"), token
 
 
-_INTERRUPTED = 130
 _PAUSE_SECONDS = 1.0
 
 
@@ -397,40 +390,24 @@ def sync(*, wait: bool) -> None:
     service: Sync | None = proxy.sync
     if service is None or not service.has_feed:
         raise click.UsageError("takes SYNC=auto or feed, and TRUSTPILOT_API_SECRET: without a token there is no feed")
-    if not settings.shared_store:
-        raise click.UsageError("CACHE_URL is memory://, which this command does not share with the running proxy")
+    need_shared_store(settings)
     stopped = wait and _read_on(service, settings.business_units)
     for unit in settings.business_units:
         read, total = service.progress(unit)
         state = "all are cached" if service.is_backfilled(unit) else "not all are cached yet"
         click.echo(f"business unit {unit}: {read} of about {total} reviews read; {state}")
-    if stopped:
-        click.echo("Stopped. The same command goes on from here.")
-        sys.exit(_INTERRUPTED)
+    end_if_stopped(stopped=stopped)
 
 
 def _read_on(service: Sync, units: tuple[str, ...]) -> bool:
     """Do what is due until all is cached; tell whether a Ctrl-C or SIGTERM ended it."""
-    stop = threading.Event()
-
-    def ask_to_stop(_number: int, _at: FrameType | None) -> None:
-        stop.set()
-        service.stop()
-
-    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        # Not tqdm's own guess, which shows nothing in a terminal that does not tell its size.
-        columns, lines = shutil.get_terminal_size()
-        with tqdm(unit=" reviews", disable=None, ncols=columns, nrows=lines) as bar:
-            while not stop.is_set() and not all(map(service.is_backfilled, units)):
-                service.round()
-                progress = [service.progress(unit) for unit in units]
-                bar.total = sum(max(pair) for pair in progress)
-                bar.n = sum(read for read, _ in progress)
-                bar.refresh()
-                if not all(map(service.is_backfilled, units)):
-                    stop.wait(_PAUSE_SECONDS)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with stopped_by_signals(service.stop) as stop, bar(" reviews") as shown:
+        while not stop.is_set() and not all(map(service.is_backfilled, units)):
+            service.round()
+            progress = [service.progress(unit) for unit in units]
+            shown.total = sum(max(pair) for pair in progress)
+            shown.n = sum(read for read, _ in progress)
+            shown.refresh()
+            if not all(map(service.is_backfilled, units)):
+                stop.wait(_PAUSE_SECONDS)
     return stop.is_set()

@@ -13,8 +13,6 @@ import io
 import json
 import os
 import re
-import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +25,6 @@ import click
 import msgspec
 from flask import current_app
 from flask.cli import with_appcontext
-from tqdm import tqdm
 
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
@@ -37,6 +34,7 @@ from proxy.clock import Deadline, Now, Spawn, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
 from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
+from proxy.terminal import bar, chosen_unit, need_shared_store
 from proxy.trustpilot import TrustpilotError
 from proxy.warming import NoSuchColumn, read_skus
 
@@ -61,8 +59,7 @@ def export(
     until the new one is whole.
     """
     proxy = current_app.extensions["proxy"]
-    if not proxy.settings.shared_store:
-        raise click.UsageError("CACHE_URL is memory://, which this command does not share with the running proxy")
+    need_shared_store(proxy.settings)
     selection, view = _asked(proxy.settings, business_unit, query)
     cache = CopiesOnly(proxy.store, time.time, spawn)
     proxy.assets.load()
@@ -73,7 +70,7 @@ def export(
         raise click.UsageError(str(error)) from error
     try:
         found = _read_once(blocks(reviews, selection, skus, view), cache, selection.business_unit)
-        found = _shown(found, len(skus))
+        found = bar(" SKUs", found, len(skus))
         counts = _each(found, target) if each else _rows(found, view.limit, target, only_changed=only_changed)
     except FileTooLarge:
         raise click.ClickException(
@@ -84,9 +81,7 @@ def export(
 
 
 def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Selection, View]:
-    unit = business_unit or settings.business_units[0]
-    if unit not in settings.business_units:
-        raise click.BadParameter(f"takes a configured business unit: {', '.join(settings.business_units)}")
+    unit = chosen_unit(settings, business_unit)
     asked = Query.parse(f"sku=A&{query}".encode())
     try:
         selection = parameters.selection(asked, settings.business_units, imported=settings.imported_reviews)
@@ -135,12 +130,6 @@ def _rows(found: Blocks, limit: int, target: Path, *, only_changed: bool) -> Cou
                 counts["unchanged"] += 1
     seen.save()
     return counts
-
-
-def _shown(found: Blocks, total: int) -> Blocks:
-    columns, lines = shutil.get_terminal_size()
-    bar: Blocks = tqdm(found, total=total, unit=" SKUs", disable=None, ncols=columns, nrows=lines, file=sys.stderr)
-    return bar
 
 
 _PATIENCE_SECONDS = 60
@@ -270,7 +259,7 @@ class Rows:
             writer = csv.writer(text)
             if not self._size:
                 writer.writerow(cells)
-            writer.writerow(["" if value is None else value for value in cells.values()])
+            writer.writerow(cells.values())
             line = text.getvalue()
         data = line.encode("utf-8", "replace")
         self._size += len(data)

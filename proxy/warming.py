@@ -7,23 +7,19 @@ or through a running proxy; the command waits where the budget asks to, and stop
 from __future__ import annotations
 
 import csv
-import shutil
-import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import Protocol, TextIO, TypeVar
 
 import click
 import requests
 from flask import current_app
 from flask.cli import with_appcontext
-from tqdm import tqdm
 
 from proxy.api.parameters import BadParameter, check_sku
 from proxy.cache import DeadlinePassed, FailedElsewhere
@@ -32,10 +28,10 @@ from proxy.reviews import ProductReviews, Selection, Warmed
 from proxy.reviews.models import Source
 from proxy.reviews.search import Missing
 from proxy.settings import Settings
+from proxy.terminal import bar, chosen_unit, end_if_stopped, need_shared_store, stopped_by_signals
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import Busy, Paused, QuotaUsedUp
 
-_INTERRUPTED = 130
 _MOST_FAILURES_SHOWN = 20
 
 
@@ -52,9 +48,7 @@ def warm(file: TextIO, column: str | None, business_unit: str | None, through: s
     on where it stopped. Fetching keeps to 80 % of the call budget and waits where that is used up.
     """
     settings: Settings = current_app.extensions["proxy"].settings
-    unit = business_unit or settings.business_units[0]
-    if unit not in settings.business_units:
-        raise click.BadParameter(f"takes a configured business unit: {', '.join(settings.business_units)}")
+    unit = chosen_unit(settings, business_unit)
     try:
         skus = read_skus(file, column)
     except NoSuchColumn as error:
@@ -65,9 +59,7 @@ def warm(file: TextIO, column: str | None, business_unit: str | None, through: s
     tally, stopped = _run([sku for sku in skus if sku not in bad], _source(settings, unit, through))
     tally.failed.update(bad)
     _summarise(tally, len(skus))
-    if stopped:
-        click.echo("Stopped. The same command goes on from here.")
-        sys.exit(_INTERRUPTED)
+    end_if_stopped(stopped=stopped)
     sys.exit(1 if tally.failed else 0)
 
 
@@ -85,42 +77,27 @@ def _source(settings: Settings, unit: str, through: str | None) -> Warm:
     if through:
         secret = settings.credentials[0].secret if settings.credentials else ""
         return ThroughProxy(through.rstrip("/"), secret, unit)
-    if not settings.shared_store:
-        raise click.UsageError(
-            "CACHE_URL is memory://, which this command does not share with the running proxy: "
-            "set it to the proxies' sqlite:///… or redis://…, or name the one running proxy with --through http://127.0.0.1:8000"
-        )
+    instead = ": set it to the proxies' sqlite:///… or redis://…, or name the one running proxy with --through http://127.0.0.1:8000"
+    need_shared_store(settings, instead)
     sources: tuple[Source, ...] = ("trustpilot", "imported") if settings.imported_reviews else ("trustpilot",)
     return IntoStore(current_app.extensions["proxy"].reviews, unit, sources)
 
 
 def _run(skus: list[str], source: Warm) -> tuple[Tally, bool]:
     """Warm ``skus`` behind a progress bar; a Ctrl-C or SIGTERM lets what is under way end."""
-    stop = threading.Event()
+    with stopped_by_signals() as stop, bar(" SKUs", total=len(skus)) as shown:
+        reported: set[str] = set()
 
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        def waiting(not_yet: NotYet) -> None:
+            if str(not_yet) not in reported:
+                reported.add(str(not_yet))
+                shown.write(f"Waiting {not_yet.seconds:.0f} s: {not_yet}", file=sys.stderr)
 
-    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        # Not tqdm's own guess, which shows nothing in a terminal that does not tell its size.
-        columns, lines = shutil.get_terminal_size()
-        with tqdm(total=len(skus), unit=" SKUs", disable=None, ncols=columns, nrows=lines) as bar:
-            reported: set[str] = set()
+        def progressed() -> None:
+            reported.clear()
+            shown.update()
 
-            def waiting(not_yet: NotYet) -> None:
-                if str(not_yet) not in reported:
-                    reported.add(str(not_yet))
-                    bar.write(f"Waiting {not_yet.seconds:.0f} s: {not_yet}", file=sys.stderr)
-
-            def progressed() -> None:
-                reported.clear()
-                bar.update()
-
-            return warm_all(skus, source, stop=stop, progressed=progressed, waiting=waiting), stop.is_set()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return warm_all(skus, source, stop=stop, progressed=progressed, waiting=waiting), stop.is_set()
 
 
 def _summarise(tally: Tally, total: int) -> None:
@@ -207,22 +184,21 @@ def warm_all(
             tally.counts[outcome] += 1
         progressed()
 
-    def look_after(remaining: Iterator[str]) -> None:
-        for sku in _each(remaining, lock, stop):
-            try:
-                warmed = _patiently(partial(warm.page, sku), stop, lock, waiting)
-            except CouldNot as error:
-                with lock:
-                    count(sku, error)
-                continue
-            if warmed is None:
-                return
-            outcome, lacks_summary = warmed
+    def look_after(sku: str) -> None:
+        try:
+            warmed = _patiently(partial(warm.page, sku), stop, lock, waiting)
+        except CouldNot as error:
             with lock:
-                if lacks_summary:
-                    lacking[sku] = outcome
-                else:
-                    count(sku, outcome)
+                count(sku, error)
+            return
+        if warmed is None:
+            return
+        outcome, lacks_summary = warmed
+        with lock:
+            if lacks_summary:
+                lacking[sku] = outcome
+            else:
+                count(sku, outcome)
 
     def complete() -> None:
         """Warm the summaries that the pages lack."""
@@ -233,20 +209,9 @@ def warm_all(
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for first in range(0, len(skus), SUMMARIES_AT_ONCE):
-            remaining = iter(skus[first : first + SUMMARIES_AT_ONCE])
-            for ended in [pool.submit(look_after, remaining) for _ in range(AT_ONCE)]:
-                ended.result()
+            list(pool.map(look_after, skus[first : first + SUMMARIES_AT_ONCE]))
             complete()
     return tally
-
-
-def _each(remaining: Iterator[str], lock: threading.Lock, stop: threading.Event) -> Iterator[str]:
-    while not stop.is_set():
-        with lock:
-            sku = next(remaining, None)
-        if sku is None:
-            return
-        yield sku
 
 
 def _patiently(
@@ -300,24 +265,23 @@ def _index(header: list[str], column: str | None) -> tuple[int, bool]:
 _PATIENCE_SECONDS = 60
 
 
+@dataclass(frozen=True)
 class IntoStore:
-    """Fetches into the store that the proxies share."""
+    """Fetches into the store that the proxies share: from those sources that they read where nobody says which."""
 
-    def __init__(self, reviews: ProductReviews, business_unit: str, sources: tuple[Source, ...]) -> None:
-        """Read these ``sources``: those that the proxies read where nobody says which."""
-        self._reviews = reviews
-        self._business_unit = business_unit
-        self._sources = sources
+    reviews: ProductReviews
+    business_unit: str
+    sources: tuple[Source, ...]
 
     def page(self, sku: str) -> tuple[Warmed, bool]:
-        selection = Selection(self._business_unit, (sku,), sources=self._sources)
+        selection = Selection(self.business_unit, (sku,), sources=self.sources)
         try:
-            return self._reviews.warm_page(selection, Deadline.after(_PATIENCE_SECONDS))
+            return self.reviews.warm_page(selection, Deadline.after(_PATIENCE_SECONDS))
         except (TrustpilotError, FailedElsewhere, DeadlinePassed) as error:
             raise _said(error) from error
 
     def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | CouldNot]:
-        outcomes = self._reviews.warm_summaries(self._business_unit, skus, Deadline.after(_PATIENCE_SECONDS))
+        outcomes = self.reviews.warm_summaries(self.business_unit, skus, Deadline.after(_PATIENCE_SECONDS))
         said = {sku: outcome if isinstance(outcome, Warmed) else _said(outcome) for sku, outcome in outcomes.items()}
         for outcome in said.values():
             if isinstance(outcome, NotYet):

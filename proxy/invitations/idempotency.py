@@ -18,9 +18,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
+import msgspec
 from cachetools import TTLCache
+from msgspec import Struct
 
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
@@ -87,8 +90,7 @@ def _hashed(parts: list[str], secret: bytes) -> str:
     return hmac.new(secret, json.dumps(parts).encode(), hashlib.sha256).hexdigest()
 
 
-@dataclass(frozen=True)
-class _Record:
+class _Record(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One record, as JSON: with a ``status`` a verdict, with ``failed`` a failure, with neither a claim."""
 
     identity: str
@@ -101,23 +103,14 @@ class _Record:
     retry_after: int = 0
 
     def encode(self) -> bytes:
-        return json.dumps(self.__dict__).encode()
+        return msgspec.json.encode(self)
 
     @classmethod
     def decode(cls, value: bytes) -> _Record | None:
         """Return the record in ``value``, ``None`` where it is none: a shared backend may hold anything."""
-        try:
-            record = cls(**json.loads(value))
-            record.body.encode()
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            return None
-        texts = (record.identity, record.claim, record.body, record.failed or "")
-        numbers = (record.retry_after, record.status or 0)
-        if not isinstance(record.until, int | float):
-            return None
-        if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
-            return None
-        return record
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            return msgspec.json.decode(value, type=cls)
+        return None
 
     def outcome(self) -> Outcome:
         if self.status is not None:
@@ -126,18 +119,18 @@ class _Record:
         raise kind(f"another delivery of the same failed: {self.failed}", retry_after=self.retry_after)
 
 
+@dataclass(eq=False)
 class Idempotency:
     """Sends each invitation once. ``claim_seconds``: longer than any sending takes."""
 
-    def __init__(
-        self, backend: Backend, sleep: Callable[[float], None], *, claim_seconds: float, now: Now = time.time
-    ) -> None:
-        self._backend = backend
-        self._sleep = sleep
-        self._claim_seconds = claim_seconds
-        self._now = now
-        self._unreleased: TTLCache[bytes, _Record] = TTLCache(1000, REMEMBERED_SECONDS, timer=time.monotonic)
-        """Failures by claim, of claims that the backend could not be told to release."""
+    backend: Backend
+    sleep: Callable[[float], None]
+    claim_seconds: float
+    now: Now = time.time
+    _unreleased: TTLCache[bytes, _Record] = field(
+        default_factory=lambda: TTLCache(1000, REMEMBERED_SECONDS, timer=time.monotonic), init=False
+    )
+    """Failures by claim, of claims that the backend could not be told to release."""
 
     def send(
         self, fingerprint: Fingerprint, send: Callable[[], Verdict], deadline: Deadline, *, harmless: bool = False
@@ -151,7 +144,7 @@ class Idempotency:
         if fingerprint.key is None:
             return Outcome(send(), replayed=False)
         key = f"{_PREFIX}:{fingerprint.key}"
-        until = self._now() + self._claim_seconds
+        until = self.now() + self.claim_seconds
         claim = _Record(fingerprint.identity, claim=uuid.uuid4().hex, until=until)
         try:
             outcome = self._earlier(key, claim, deadline, harmless=harmless)
@@ -166,11 +159,11 @@ class Idempotency:
         """Return the outcome of an earlier delivery, or ``None`` once ``claim`` is recorded."""
         seen: bytes | None = None
         for pause in itertools.chain(_PAUSES, itertools.repeat(_LONGEST_PAUSE)):
-            if seen is not None and (failure := self._backend.get(_failure_key(seen))):
+            if seen is not None and (failure := self.backend.get(_failure_key(seen))):
                 failed = _Record.decode(failure)
                 if failed is not None:
                     return failed.outcome()
-            seen = self._backend.add(key, claim.encode(), REMEMBERED_SECONDS)
+            seen = self.backend.add(key, claim.encode(), REMEMBERED_SECONDS)
             if seen is None:
                 return None
             if (unreleased := self._unreleased.pop(seen, None)) is not None:
@@ -179,15 +172,15 @@ class Idempotency:
             record = _Record.decode(seen)
             if record is None:
                 _log.warning("what is recorded under an invitation's key is not the proxy's: dropped")
-                self._backend.remove(key, seen)
+                self.backend.remove(key, seen)
             elif record.identity != claim.identity:
                 raise KeyReused
             elif record.status is not None:
                 return record.outcome()
-            elif record.until <= self._now() and harmless:
-                self._backend.remove(key, seen)
+            elif record.until <= self.now() and harmless:
+                self.backend.remove(key, seen)
                 continue
-            elif record.until <= self._now():
+            elif record.until <= self.now():
                 raise OutcomeUnknown(
                     "the proxy was ended while it sent this invitation, and does not send it again within 24 hours",
                     retry_after=_UNKNOWN_RETRY_SECONDS,
@@ -195,7 +188,7 @@ class Idempotency:
             if not deadline.remaining():
                 break
             if record is not None:
-                self._sleep(min(pause, deadline.remaining()))
+                self.sleep(min(pause, deadline.remaining()))
         raise InvitationUnderWay
 
     def _sent(self, key: str, claim: _Record, send: Callable[[], Verdict]) -> Outcome:
@@ -218,14 +211,14 @@ class Idempotency:
 
     def _keep(self, key: str, record: _Record) -> None:
         try:
-            self._backend.set(key, record.encode(), REMEMBERED_SECONDS)
+            self.backend.set(key, record.encode(), REMEMBERED_SECONDS)
         except BackendDown:
             _log.error("an invitation was sent but its answer could not be recorded: it may not be known any more")
 
     def _release(self, key: str, claim: bytes, failure: _Record) -> None:
         try:
-            self._backend.set(_failure_key(claim), failure.encode(), FAILURE_SECONDS)
-            self._backend.remove(key, claim)
+            self.backend.set(_failure_key(claim), failure.encode(), FAILURE_SECONDS)
+            self.backend.remove(key, claim)
         except BackendDown:
             self._unreleased[claim] = failure
             _log.warning("the claim on a failed invitation could not be removed yet")

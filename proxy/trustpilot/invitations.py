@@ -6,11 +6,13 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from proxy.clock import Deadline
+from proxy.trustpilot.decode import read_object
 from proxy.trustpilot.errors import (
     Malformed,
     NotFound,
@@ -110,12 +112,10 @@ class InvitationApi:
 
 def read_link(body: bytes) -> str:
     """Return the link in Trustpilot's answer: ``url`` or ``reviewUrl``. Raises :class:`Malformed`."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = None
-    for name in ("url", "reviewUrl"):
-        link = answer.get(name) if isinstance(answer, dict) else None
+    answer: dict[str, Any] = {}
+    with suppress(Malformed):
+        answer = read_object(body)
+    for link in (answer.get("url"), answer.get("reviewUrl")):
         # It goes into the href of a mail.
         if isinstance(link, str) and re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?([/?#][!#-;=?-_a-z|~]*)?", link):
             return link

@@ -16,6 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import msgspec
+from msgspec import Struct
+
 from proxy.cache import DeadlinePassed, Group, Key
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
@@ -41,67 +44,60 @@ _PAUSE_SECONDS = 0.05
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """An access token. Moments are seconds since the epoch."""
 
-    text: str = field(repr=False)
+    text: str
     renew_at: float
     expires_at: float
+
+    def __repr__(self) -> str:
+        return "Token(…)"
 
     def is_fresh(self, now: float) -> bool:
         """Tell whether the token need not be renewed yet."""
         return now < self.renew_at
 
     def encode(self) -> bytes:
+        # The same bytes in each version of the proxy, as a refused token is removed by them.
         return json.dumps([self.text, self.renew_at, self.expires_at]).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> Token | None:
         """Read what :meth:`encode` wrote, ``None`` for anything else."""
-        try:
-            text, renew_at, expires_at = json.loads(value)
-        except (ValueError, TypeError, RecursionError):
-            return None
-        times = (renew_at, expires_at)
-        if not isinstance(text, str) or not all(type(time) in (int, float) and math.isfinite(time) for time in times):
-            return None
-        return cls(text, renew_at, expires_at)
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            return msgspec.json.decode(value, type=cls)
+        return None
 
 
+@dataclass(eq=False)
 class Tokens:
     """Hands out the proxy's token. One fetch is under way at a time, here and wherever the backend is shared.
 
     While the backend is down each process fetches a token of its own: that is better than none.
+
+    ``account`` says whose tokens these are. ``fetch_seconds``: longer than any fetch.
     """
 
-    def __init__(
-        self,
-        fetch: Callable[[], Token],
-        backend: Backend,
-        group: Group[Token],
-        now: Now,
-        *,
-        account: str,
-        fetch_seconds: float,
-    ) -> None:
-        """``account`` says whose tokens these are. ``fetch_seconds``: longer than any fetch."""
-        self._fetch = fetch
-        self._backend = backend
-        self._group = group
-        self._now = now
-        self._key = f"token:{hashlib.sha256(account.encode()).hexdigest()[:16]}"
-        self._fetch_seconds = fetch_seconds
-        self._current: Token | None = None
-        self._distrusted: tuple[Token, float] | None = None
+    fetch: Callable[[], Token]
+    backend: Backend
+    group: Group[Token]
+    now: Now
+    account: str
+    fetch_seconds: float
+    _current: Token | None = field(default=None, init=False)
+    _distrusted: tuple[Token, float] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._key = f"token:{hashlib.sha256(self.account.encode()).hexdigest()[:16]}"
 
     def token(self, deadline: Deadline) -> Token:
         """Return a token. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
         current = self._current
-        if current is not None and current.is_fresh(self._now()):
+        if current is not None and current.is_fresh(self.now()):
             return current
         try:
-            return self._group.do(Key(self._key, ""), self._renewed).wait(deadline)
+            return self.group.do(Key(self._key, ""), self._renewed).wait(deadline)
         except DeadlinePassed:
             raise TimedOut("Trustpilot did not hand out an access token in time") from None
 
@@ -112,18 +108,18 @@ class Tokens:
         """
         if self._distrusted is not None:
             distrusted, until = self._distrusted
-            if refused == distrusted and self._now() < until:
+            if refused == distrusted and self.now() < until:
                 raise Refused("Trustpilot refuses new access tokens too")
         # From the backend first: who finds none here in between would fetch the refused one from there.
         with suppress(BackendDown):
-            self._backend.remove(self._key, refused.encode())
+            self.backend.remove(self._key, refused.encode())
         if self._current == refused:
             self._current = None
         return self.token(deadline)
 
     def distrust(self, renewed: Token) -> None:
         """Note that a token was refused although it was new, so that it is not renewed again and again."""
-        self._distrusted = (renewed, self._now() + DISTRUST_SECONDS)
+        self._distrusted = (renewed, self.now() + DISTRUST_SECONDS)
 
     def confirm(self, token: Token) -> None:
         """Note that a token was accepted; should it be refused later, it is renewed."""
@@ -132,7 +128,7 @@ class Tokens:
 
     def _renewed(self) -> Token:
         try:
-            while (lock := self._backend.lock(self._key, self._fetch_seconds)) is None:
+            while (lock := self.backend.lock(self._key, self.fetch_seconds)) is None:
                 if shared := self._shared():
                     return shared
                 time.sleep(_PAUSE_SECONDS)
@@ -142,30 +138,29 @@ class Tokens:
             return self._shared() or self._fetched()
         finally:
             with suppress(BackendDown):
-                self._backend.release(lock)
+                self.backend.release(lock)
 
     def _shared(self) -> Token | None:
         """Return the fresh token that another process fetched."""
-        try:
-            value = self._backend.get(self._key)
-        except BackendDown:
-            return None
+        value = None
+        with suppress(BackendDown):
+            value = self.backend.get(self._key)
         if value is None:
             return None
         token = Token.decode(value)
         if token is None:
             _log.warning("what is stored as the access token is not the proxy's: treated as absent")
-        elif token.is_fresh(self._now()):
+        elif token.is_fresh(self.now()):
             self._current = token
             return token
         return None
 
     def _fetched(self) -> Token:
-        token = self._current = self._fetch()
-        left = token.expires_at - self._now()
+        token = self._current = self.fetch()
+        left = token.expires_at - self.now()
         if left > 0:
             with suppress(BackendDown):
-                self._backend.set(self._key, token.encode(), left)
+                self.backend.set(self._key, token.encode(), left)
         _log.info("fetched an access token that lasts %.0f s", left)
         return token
 
@@ -209,14 +204,10 @@ def read_token(body: bytes, asked_at: float) -> Token:
 
 
 def _seconds(lifetime: object) -> float:
-    try:
-        seconds = (
-            float(lifetime)
-            if isinstance(lifetime, int | float | str) and not isinstance(lifetime, bool)
-            else math.nan
-        )
-    except (ValueError, OverflowError):
-        seconds = math.nan
+    seconds = math.nan
+    if isinstance(lifetime, int | float | str) and not isinstance(lifetime, bool):
+        with suppress(ValueError, OverflowError):
+            seconds = float(lifetime)
     if not math.isfinite(seconds):
         _log.warning("Trustpilot does not say how long its access token lasts; holding it for %.0f s", UNTOLD_SECONDS)
         return UNTOLD_SECONDS
