@@ -12,10 +12,11 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
@@ -23,8 +24,10 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotFound, Unauthorize
 
 from proxy.sandbox import API_KEY, API_SECRET
 from proxy.sandbox.faults import Kind, Wire, answer_by, json_answer, refusal
-from proxy.sandbox.shop import named_for
+from proxy.sandbox.shop import STAR_WORDS, named_for
 from proxy.sandbox.state import BusinessUnit, Products, State, matching, newest_first, ordered
+
+T = TypeVar("T")
 
 _NO_HURRY = "u=7"
 """What a caller says of a call that nobody waits for (RFC 9218)."""
@@ -111,29 +114,21 @@ def _named_skus() -> Collection[str]:
     return [sku for sku in skus if isinstance(sku, str)] if isinstance(skus, list) else []
 
 
-def _reviews(state: State, unit: BusinessUnit) -> Response:
-    return _page_of_reviews(unit.products, _asked_skus(unit), state)
-
-
-def _imported_reviews(state: State, unit: BusinessUnit) -> Response:
-    return _page_of_reviews(unit.imported, _asked_skus(unit), state)
-
-
-def _page_of_reviews(products: Products, skus: Sequence[str], state: State) -> Response:
+def _page_of_reviews(state: State, unit: BusinessUnit, products: Products) -> Response:
     """Return ``{"productReviews", "links"}``: one page of the reviews of SKUs, merged into one list."""
-    found = matching(products.reviews_of(*skus), _asked_stars(), _asked_once("language"))
+    found = matching(products.reviews_of(*_asked_skus(unit)), _asked_stars(), _asked_once("language"))
     shown, links = _asked_page(ordered(found, state.lists.reviews_order))
-    if locale := request.args.get("locale"):
-        shown = [named_for(locale, review) for review in shown]
-    return json_answer({"productReviews": shown, "links": links})
+    return json_answer({"productReviews": _named(shown), "links": links})
 
 
-def _summary(_: State, unit: BusinessUnit) -> Response:
-    return json_answer(unit.products.summary_of(*_asked_skus(unit)))
+def _named(reviews: Sequence[object]) -> Sequence[object]:
+    """Return reviews with the attribute names of the locale asked for."""
+    locale = request.args.get("locale")
+    return [named_for(locale, review) for review in reviews] if locale else reviews
 
 
-def _imported_summary(_: State, unit: BusinessUnit) -> Response:
-    return json_answer(unit.imported.summary_of(*_asked_skus(unit)))
+def _summary(unit: BusinessUnit, products: Products) -> Response:
+    return json_answer(products.summary_of(*_asked_skus(unit)))
 
 
 def _batch_summaries(state: State, unit: BusinessUnit) -> Response:
@@ -194,28 +189,21 @@ def _asked_moment(name: str) -> datetime | None:
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-_STAR_WORDS: Mapping[str, Sequence[str]] = {
-    "en": ("Bad", "Poor", "Average", "Great", "Excellent"),
-    "fr": ("Mauvais", "Bas", "Moyen", "Bien", "Excellent"),
-    "de": ("Ungenügend", "Mangelhaft", "Akzeptabel", "Gut", "Hervorragend"),
-}
-
-
 def _star_images(_: State, stars: str) -> Response:
     """Return the addresses of the pictures of a rating; one of them without its scheme, as Trustpilot has them."""
     shown = _asked_half_stars(stars)
-    sizes = (("star128x24", "https:"), ("star256x48", "https:"), ("star512x96", ""))
-    return json_answer({name: _picture(shown, name, scheme) for name, scheme in sizes})
-
-
-def _picture(stars: str, name: str, scheme: str) -> dict[str, str]:
-    width, _, height = name.removeprefix("star").partition("x")
-    return {"url": f"{scheme}//images.trustpilot.example/{name}/stars-{stars}.png", "width": width, "height": height}
+    sizes = (("128", "24", "https:"), ("256", "48", "https:"), ("512", "96", ""))
+    pictures = {}
+    for width, height, scheme in sizes:
+        name = f"star{width}x{height}"
+        url = f"{scheme}//images.trustpilot.example/{name}/stars-{shown}.png"
+        pictures[name] = {"url": url, "width": width, "height": height}
+    return json_answer(pictures)
 
 
 def _star_string(_: State, stars: str) -> Response:
     language = (_asked_once("locale") or "en").replace("_", "-").partition("-")[0]
-    words = _STAR_WORDS.get(language, _STAR_WORDS["en"])
+    words = STAR_WORDS.get(language, STAR_WORDS["en"])
     return json_answer({"string": words[max(0, int(float(_asked_half_stars(stars)) + 0.5) - 1)]})
 
 
@@ -234,11 +222,19 @@ def _token(state: State) -> Response:
 _PRODUCTS = "/product-reviews/business-units/<unit>"
 _TOKEN_RULE = "/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # an address
 _WITH_A_KEY = (
-    Call(Kind.REVIEWS, f"{_PRODUCTS}/reviews", _reviews),
-    Call(Kind.SUMMARY, _PRODUCTS, _summary),
+    Call(Kind.REVIEWS, f"{_PRODUCTS}/reviews", lambda state, unit: _page_of_reviews(state, unit, unit.products)),
+    Call(Kind.SUMMARY, _PRODUCTS, lambda _, unit: _summary(unit, unit.products)),
     Call(Kind.BATCH_SUMMARIES, f"{_PRODUCTS}/batch-summaries", _batch_summaries, method="POST"),
-    Call(Kind.IMPORTED_REVIEWS, f"{_PRODUCTS}/imported-reviews", _imported_reviews),
-    Call(Kind.IMPORTED_SUMMARY, f"{_PRODUCTS}/imported-reviews-summaries", _imported_summary),
+    Call(
+        Kind.IMPORTED_REVIEWS,
+        f"{_PRODUCTS}/imported-reviews",
+        lambda state, unit: _page_of_reviews(state, unit, unit.imported),
+    ),
+    Call(
+        Kind.IMPORTED_SUMMARY,
+        f"{_PRODUCTS}/imported-reviews-summaries",
+        lambda _, unit: _summary(unit, unit.imported),
+    ),
     Call(Kind.BUSINESS_UNIT, "/business-units/<unit>", _business_unit),
     Call(Kind.SERVICE_REVIEWS, "/business-units/<unit>/reviews", _service_reviews),
     Call(Kind.DELETED_REVIEWS, "/reviews/deletions", _deletions("reviewId", "reviews")),
@@ -253,9 +249,11 @@ def _asked_stars() -> set[int]:
     return {_whole("stars", given, 1, 5) for given in request.args.getlist("stars")}
 
 
-def _asked_page(found: Sequence[object]) -> tuple[Sequence[object], list[dict[str, str]]]:
+def _asked_page(
+    found: Sequence[T], usual: int = _USUAL_PER_PAGE, most: int = _MOST_PER_PAGE
+) -> tuple[Sequence[T], list[dict[str, str]]]:
     """Return the page of a list that was asked for, and a link to the next where there is one."""
-    page, per_page = _asked_place()
+    page, per_page = _asked_place(usual, most)
     links = [_next_page(page)] if len(found) > page * per_page else []
     return found[(page - 1) * per_page : page * per_page], links
 
@@ -335,9 +333,7 @@ def _feed(state: State, unit: BusinessUnit) -> Response:
     # The sandbox knows of published reviews only.
     found = unit.products.all_reviews(language, sku, lists.feed_order, start, start + per_page)
     shown = [_private(unit, sku, review) for sku, review in (found if wanted == "published" else [])]
-    if locale := request.args.get("locale"):
-        shown = [named_for(locale, review) for review in shown]
-    return json_answer({"productReviews": shown, "links": []})
+    return json_answer({"productReviews": _named(shown), "links": []})
 
 
 def _private(unit: BusinessUnit, sku: str, review: object) -> object:
@@ -351,17 +347,17 @@ def _private(unit: BusinessUnit, sku: str, review: object) -> object:
     return review | more | {"product": unit.product(sku)}
 
 
-def _shop_summaries(_: State, unit: BusinessUnit) -> Response:
+def _shop_summaries(_state: State, unit: BusinessUnit) -> Response:
     """Return ``{"summaries": [{"sku", "starsAverage", "numberOfReviews"}]}``: a page of all products."""
-    skus = _page(list(unit.products), 20, 1000)
+    skus, _links = _asked_page(list(unit.products), most=1000)
     return json_answer({"summaries": [{"sku": sku} | unit.products.summary_of(sku) for sku in skus]})
 
 
-def _products(_: State, unit: BusinessUnit) -> Response:
+def _products(_state: State, unit: BusinessUnit) -> Response:
     """Return ``{"products": [{"id", "sku", "title", "link", "imageLink"}], "isLastPage"}``: a catalogue's page."""
     named = _asked_once("skus")
     skus = [sku for sku in named.split(",") if sku in unit.products] if named else list(unit.products)
-    page = _page(skus, 10_000, 10_000)
+    page, _links = _asked_page(skus, 10_000, 10_000)
     listed = [
         {"id": product["id"], "sku": sku, "title": product["name"], "link": product["productUrl"]}
         | {"imageLink": f"{product['productUrl']}.jpg"}
@@ -369,11 +365,6 @@ def _products(_: State, unit: BusinessUnit) -> Response:
         for product in [unit.product(sku)]
     ]
     return json_answer({"products": listed, "isLastPage": not page or page[-1] == skus[-1]})
-
-
-def _page(skus: Sequence[str], usual: int, most: int) -> Sequence[str]:
-    page, per_page = _asked_place(usual, most)
-    return skus[(page - 1) * per_page : page * per_page]
 
 
 def _invitation(state: State, unit: BusinessUnit) -> Response:

@@ -167,24 +167,21 @@ class Wire:
     def wait(self, seconds: float) -> bool:
         """Wait; False as soon as the caller has hung up or :meth:`drop` was called."""
         self._waiting.add(self)
-        try:
-            return self._waited(seconds)
-        finally:
-            self._waiting.discard(self)
-
-    def _waited(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         try:
             wait_read(self._connection.fileno(), timeout=seconds)
             here = self._connection.recv(1, socket.MSG_PEEK) != b""
+            if here:
+                # The caller is sending its next request already; it waits its turn as long as this one does.
+                gevent.sleep(max(0.0, until - time.monotonic()))
         except TimeoutError:
             return True
         except ConnectionError:
             return False
-        if here:
-            # The caller is sending its next request already; it waits its turn as long as this one does.
-            gevent.sleep(max(0.0, until - time.monotonic()))
-        return here
+        else:
+            return here
+        finally:
+            self._waiting.discard(self)
 
     def send(self, data: bytes) -> None:
         self._connection.sendall(data)
@@ -277,24 +274,19 @@ def _break_off(half: bytes, wire: Wire) -> None:
 
 def _reshaped(right: Mapping[str, object], shape: Shape) -> str:
     """Return JSON that has lost the shape of the ``right`` answer."""
-    match shape:
-        case Shape.LIST:
-            return json.dumps([right])
-        case Shape.NULL:
-            return "null"
-        case Shape.TEXT:
-            return json.dumps("all is well")
-        case Shape.NULL_MEMBERS:
-            return json.dumps(dict.fromkeys(right))
-        case Shape.TEXT_MEMBERS:
-            return json.dumps(dict.fromkeys(right, "all is well"))
-        case Shape.OBJECT_MEMBERS:
-            return json.dumps({name: {"0": value} for name, value in right.items()})
-        case Shape.NOT_A_NUMBER:
-            return json.dumps(dict.fromkeys(right, float("nan")))
-        case Shape.DEEP:
-            members = (f"{json.dumps(name)}: {'[' * _NESTING}{']' * _NESTING}" for name in right)
-            return "{" + ", ".join(members) + "}"
+    if shape == Shape.DEEP:
+        members = (f"{json.dumps(name)}: {'[' * _NESTING}{']' * _NESTING}" for name in right)
+        return "{" + ", ".join(members) + "}"
+    lost: dict[Shape, object] = {
+        Shape.LIST: [right],
+        Shape.NULL: None,
+        Shape.TEXT: "all is well",
+        Shape.NULL_MEMBERS: dict.fromkeys(right),
+        Shape.TEXT_MEMBERS: dict.fromkeys(right, "all is well"),
+        Shape.OBJECT_MEMBERS: {name: {"0": value} for name, value in right.items()},
+        Shape.NOT_A_NUMBER: dict.fromkeys(right, float("nan")),
+    }
+    return json.dumps(lost[shape])
 
 
 def _huge_page() -> Iterator[bytes]:

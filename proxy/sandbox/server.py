@@ -147,17 +147,10 @@ _CHANGE: Mapping[str, _Takes] = {
     ),
 }
 _TEXT: _Takes = ("text", lambda given: isinstance(given, str) and given != "")
+_REVIEWS: _Takes = ("a list of reviews", lambda given: isinstance(given, list))
 _DELETE: Mapping[str, _Takes] = {"reviewId": _TEXT, "consumerId": _TEXT}
-_PRODUCT: Mapping[str, _Takes] = {
-    "reviews": ("a list of reviews", lambda given: isinstance(given, list)),
-    "imported": ("a list of reviews", lambda given: isinstance(given, list)),
-    "name": _TEXT,
-    "productUrl": _TEXT,
-}
-_SHOP: Mapping[str, _Takes] = {
-    "name": _TEXT,
-    "service_reviews": ("a list of reviews", lambda given: isinstance(given, list)),
-}
+_PRODUCT: Mapping[str, _Takes] = {"reviews": _REVIEWS, "imported": _REVIEWS, "name": _TEXT, "productUrl": _TEXT}
+_SHOP: Mapping[str, _Takes] = {"name": _TEXT, "service_reviews": _REVIEWS}
 _TOKEN: Mapping[str, _Takes] = {
     "seconds": _whole(0, 10**7),
     "as_number": ("true or false", lambda given: isinstance(given, bool)),
@@ -166,104 +159,102 @@ _TOKEN: Mapping[str, _Takes] = {
 
 def control_plane(state: State) -> Blueprint:
     """Return the control plane as a blueprint."""
-    control = Blueprint("control", __name__, url_prefix="/_sandbox")
+    made = Blueprint("control", __name__, url_prefix="/_sandbox")
 
-    @control.get("/")
-    def overview() -> Response:
-        return json_answer(_overview(state))
+    def view(act: Callable[..., object]) -> Callable[..., Response]:
+        def answer(**path: str) -> Response:
+            told = act(state, **path)
+            return json_answer({} if told is None else told)
 
-    @control.get("/calls")
-    def calls() -> Response:
-        return json_answer(state.record.written_up())
+        return answer
 
-    @control.get("/asides")
-    def asides() -> Response:
-        return json_answer(state.asides.written_up())
+    made.add_url_rule("/", "overview", view(_overview))
+    for rule, (_, act) in _CONTROLS.items():
+        method, path = rule.split()
+        made.add_url_rule(path, rule, view(act), methods=[method])
+    return made
 
-    @control.post("/reset")
-    def reset() -> Response:
-        state.reset()
-        return json_answer({})
 
-    @control.put("/behaviour")
-    def behaviour() -> Response:
-        given = _given()
-        each = given if isinstance(given, list) else [given]
-        state.behaviours = Behaviours([Behaviour.of(_members(one, _BEHAVIOUR, "mode")) for one in each])
-        return json_answer({})
+def _behave(state: State) -> None:
+    given = _given()
+    each = given if isinstance(given, list) else [given]
+    state.behaviours = Behaviours([Behaviour.of(_members(one, _BEHAVIOUR, "mode")) for one in each])
 
-    @control.put("/limit")
-    def limit() -> Response:
-        given = _given()
-        state.limit = None if given is None else Limit(**_members(given, _LIMIT, "calls", "seconds"))
-        return json_answer({})
 
-    @control.put("/lists")
-    def lists() -> Response:
-        given = _members(_given(), _LISTS)
-        orders = {name: Order(value) for name, value in given.items() if name.endswith("_order")}
-        state.lists = Lists(**{**given, **orders})
-        return json_answer({})
+def _limit(state: State) -> None:
+    given = _given()
+    state.limit = None if given is None else Limit(**_members(given, _LIMIT, "calls", "seconds"))
 
-    @control.put("/shops/<unit>")
-    def put_shop(unit: str) -> Response:
-        given = _members(_given(), _SHOP, "name")
-        state.units[unit] = BusinessUnit(**given)
-        return json_answer({})
 
-    @control.put("/products/<path:sku>")
-    def put_product(sku: str) -> Response:
-        given, unit = _given(), _unit(state)
-        members = _members({"reviews": given} if isinstance(given, list) else given, _PRODUCT)
-        for name, products in (("reviews", unit.products), ("imported", unit.imported)):
-            if name in members:
-                products.put(sku, members.pop(name))
-        unit.details[sku] = {**unit.details.get(sku, {}), **members}
-        return json_answer({})
+def _set_lists(state: State) -> None:
+    given = _members(_given(), _LISTS)
+    orders = {name: Order(value) for name, value in given.items() if name.endswith("_order")}
+    state.lists = Lists(**{**given, **orders})
 
-    @control.post("/generate")
-    def generate() -> Response:
-        asked = _members(_given(), _GENERATE, "products", "reviews")
-        return json_answer({"skus": _unit(state).products.generate(**asked)})
 
-    @control.post("/change")
-    def change() -> Response:
-        """Change reviews at random; the same seed changes the same shop alike."""
-        asked = _members(_given(), _CHANGE, "changes", "seed")
-        chance, unit = random.Random(asked["seed"]), _unit(state)  # noqa: S311  # sample data
-        skus = chance.choices(list(unit.products), k=asked["changes"])
-        kinds = asked.get("kinds", CHANGES)
-        changes = [unit.change(chance, kinds, state.now(), sku) for sku in skus]
-        for change in changes:
-            if change["what"] == "deleted":
-                state.list_deletion("reviewId", change["id"])
-        return json_answer({"changes": changes})
+def _put_shop(state: State, unit: str) -> None:
+    state.units[unit] = BusinessUnit(**_members(_given(), _SHOP, "name"))
 
-    @control.post("/delete")
-    def delete() -> Response:
-        asked = _members(_given(), _DELETE)
-        return json_answer({"reviews": sum(state.delete(name, each) for name, each in asked.items())})
 
-    @control.get("/links")
-    def links() -> Response:
-        return json_answer(list(state.links))
+def _put_product(state: State, sku: str) -> None:
+    given, unit = _given(), _unit(state)
+    members = _members({"reviews": given} if isinstance(given, list) else given, _PRODUCT)
+    for name, products in (("reviews", unit.products), ("imported", unit.imported)):
+        if name in members:
+            products.put(sku, members.pop(name))
+    unit.details[sku] = {**unit.details.get(sku, {}), **members}
 
-    @control.put("/token")
-    def token() -> Response:
-        for name, value in _members(_given(), _TOKEN).items():
-            setattr(state.tokens, name, value)
-        return json_answer({})
 
-    @control.post("/token/revoke")
-    def revoke() -> Response:
-        state.tokens.revoke()
-        return json_answer({})
+def _generate(state: State) -> object:
+    asked = _members(_given(), _GENERATE, "products", "reviews")
+    return {"skus": _unit(state).products.generate(**asked)}
 
-    @control.get("/invitations")
-    def invitations() -> Response:
-        return json_answer(list(state.invitations))
 
-    return control
+def _change(state: State) -> object:
+    """Change reviews at random; the same seed changes the same shop alike."""
+    asked = _members(_given(), _CHANGE, "changes", "seed")
+    chance, unit = random.Random(asked["seed"]), _unit(state)  # noqa: S311  # sample data
+    skus = chance.choices(list(unit.products), k=asked["changes"])
+    kinds = asked.get("kinds", CHANGES)
+    changes = [unit.change(chance, kinds, state.now(), sku) for sku in skus]
+    for change in changes:
+        if change["what"] == "deleted":
+            state.list_deletion("reviewId", change["id"])
+    return {"changes": changes}
+
+
+def _delete(state: State) -> object:
+    asked = _members(_given(), _DELETE)
+    return {"reviews": sum(state.delete(name, each) for name, each in asked.items())}
+
+
+def _set_token(state: State) -> None:
+    for name, value in _members(_given(), _TOKEN).items():
+        setattr(state.tokens, name, value)
+
+
+def _what(takes: Mapping[str, _Takes]) -> object:
+    return {name: f"takes {what}" for name, (what, _) in takes.items()}
+
+
+_CONTROLS: Mapping[str, tuple[object, Callable[..., object]]] = {
+    "GET /calls": ("what has been called", lambda state: state.record.written_up()),
+    "GET /asides": ("the calls that nobody waits for", lambda state: state.asides.written_up()),
+    "POST /reset": ("as on the first day", State.reset),
+    "PUT /behaviour": (_what(_BEHAVIOUR), _behave),
+    "PUT /limit": ({"calls": 833, "seconds": 300}, _limit),
+    "PUT /lists": (_what(_LISTS), _set_lists),
+    "PUT /shops/<unit>": (_what(_SHOP), _put_shop),
+    "PUT /products/<path:sku>": (["reviews, in any order"], _put_product),
+    "POST /change": ({"changes": 200, "seed": 7, "kinds": CHANGES}, _change),
+    "POST /delete": ({"reviewId": "670d5810ba62e6b31de97de9", "consumerId": "6176xxxx"}, _delete),
+    "POST /generate": ({"products": 2000, "reviews": 100, "prefix": "SKU-"}, _generate),
+    "PUT /token": ({"seconds": 360000, "as_number": False}, _set_token),
+    "POST /token/revoke": (None, lambda state: state.tokens.revoke()),
+    "GET /invitations": ("what has been sent", lambda state: list(state.invitations)),
+    "GET /links": ("what invitation links have been asked for", lambda state: list(state.links)),
+}
+"""Each call of the control plane: what it tells or takes, for people, and what it does."""
 
 
 def _given() -> object:
@@ -305,20 +296,5 @@ def _overview(state: State) -> dict[str, object]:
         "business_units": {each: unit.products.sizes() for each, unit in state.units.items()},
         "behaviour": [asdict(behaviour) for behaviour in state.behaviours],
         "limit": {"calls": state.limit.calls, "seconds": state.limit.seconds} if state.limit else None,
-        "control": {
-            "GET /_sandbox/calls": "what has been called",
-            "POST /_sandbox/reset": "as on the first day",
-            "PUT /_sandbox/behaviour": {name: f"takes {what}" for name, (what, _) in _BEHAVIOUR.items()},
-            "PUT /_sandbox/limit": {"calls": 833, "seconds": 300},
-            "PUT /_sandbox/lists": {name: f"takes {what}" for name, (what, _) in _LISTS.items()},
-            "PUT /_sandbox/shops/{business unit}": {name: f"takes {what}" for name, (what, _) in _SHOP.items()},
-            "PUT /_sandbox/products/{sku}": ["reviews, in any order"],
-            "POST /_sandbox/change": {"changes": 200, "seed": 7, "kinds": CHANGES},
-            "POST /_sandbox/delete": {"reviewId": "670d5810ba62e6b31de97de9", "consumerId": "6176xxxx"},
-            "POST /_sandbox/generate": {"products": 2000, "reviews": 100, "prefix": "SKU-"},
-            "PUT /_sandbox/token": {"seconds": 360000, "as_number": False},
-            "POST /_sandbox/token/revoke": None,
-            "GET /_sandbox/invitations": "what has been sent",
-            "GET /_sandbox/links": "what invitation links have been asked for",
-        },
+        "control": {rule.replace(" ", " /_sandbox"): what for rule, (what, _) in _CONTROLS.items()},
     }

@@ -9,34 +9,12 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-ATTRIBUTE_NAMES: Mapping[str, Mapping[str, str]] = {
-    "5f6a1c9be2d0a40001a1b201": {
-        "en": "Value for money",
-        "fr": "Rapport qualité-prix",
-        "de": "Preis-Leistungs-Verhältnis",
-        "es": "Relación calidad-precio",
-        "nl": "Prijs-kwaliteitverhouding",
-        "da": "Værdi for pengene",
-    },
-    "5f6a1c9be2d0a40001a1b202": {
-        "en": "Quality",
-        "fr": "Qualité",
-        "de": "Qualität",
-        "es": "Calidad",
-        "nl": "Kwaliteit",
-        "da": "Kvalitet",
-    },
-    "5f6a1c9be2d0a40001a1b203": {
-        "en": "Ease of use",
-        "fr": "Facilité d'utilisation",
-        "de": "Benutzerfreundlichkeit",
-        "es": "Facilidad de uso",
-        "nl": "Gebruiksgemak",
-        "da": "Brugervenlighed",
-    },
-}
+_DATA: Mapping[str, Any] = json.loads(files("proxy.sandbox").joinpath("sample.json").read_text("utf-8"))
+
+ATTRIBUTE_NAMES: Mapping[str, Mapping[str, str]] = _DATA["attributes"]
 """``attributeId`` to its name by language. Languages that are not here fall back to English."""
 
+STAR_WORDS: Mapping[str, Sequence[str]] = _DATA["stars"]
 VALUE_FOR_MONEY = "5f6a1c9be2d0a40001a1b201"
 
 
@@ -83,10 +61,7 @@ class Phrases:
     joiner: str = " "
 
 
-_SENTENCES: Mapping[str, Any] = json.loads(files("proxy.sandbox").joinpath("sentences.json").read_text("utf-8"))
-PHRASES: Mapping[str, Phrases] = {
-    language: Phrases(**phrases) for language, phrases in _SENTENCES["languages"].items()
-}
+PHRASES: Mapping[str, Phrases] = {language: Phrases(**phrases) for language, phrases in _DATA["languages"].items()}
 """Sentences by ISO 639-1 code, the material sample reviews are composed from."""
 
 NEWEST = datetime(2024, 10, 14, 17, 42, 40, 286_000, tzinfo=UTC)
@@ -192,7 +167,7 @@ def _reply(chance: random.Random, phrases: Phrases, rating: int, moment: datetim
     return {"comment": comment, "createdAt": written_at(moment + timedelta(hours=1 + chance.random() * 70))}
 
 
-_EDGE_CASES: Mapping[str, Any] = _SENTENCES["edge_cases"]
+_EDGE_CASES: Mapping[str, Any] = _DATA["edge_cases"]
 _HOSTILE_TEXTS = [*_EDGE_CASES["texts"][:7], "a" * 5000, *_EDGE_CASES["texts"][7:]]
 _HOSTILE_AUTHORS = [*_EDGE_CASES["authors"][:6], "x" * 300, *_EDGE_CASES["authors"][6:]]
 
@@ -215,43 +190,8 @@ def hostile_reviews() -> list[object]:
     ]
 
 
-def sparse_reviews() -> list[object]:
-    """Return reviews that lack what can be missing, and some that can't be taken for reviews; newest first."""
-    well_formed: dict[str, object] = {"stars": 4, "createdAt": "2024-05-01T00:00:00Z"}
-    odd_parts = {"attachments": [None, {"processedFiles": "x"}], "attributeRatings": [7, {}], "consumer": "Ada"}
-    return [
-        {"stars": 5, "createdAt": "2024-06-01T00:00:00Z", "content": "Only what is needed", "id": "sparse-1"},
-        {
-            **well_formed,
-            **dict.fromkeys(("id", "content", "consumer", "language", "attributeRatings", "attachments")),
-        },
-        {**well_formed, "content": "Nobody said this", "consumer": {"displayName": None}, "firstCompanyComment": {}},
-        {**well_formed, "content": "Odd parts", **odd_parts},
-        {**well_formed, "stars": "5", "content": "stars as text"},
-        {**well_formed, "stars": 9, "content": "nine stars"},
-        {**well_formed, "stars": True, "content": "true stars"},
-        {**well_formed, "content": 12},
-        {"stars": 3, "content": "Without a date"},
-        {**well_formed, "createdAt": "yesterday", "content": "no real date"},
-        {**well_formed, "createdAt": 1728927760, "content": "a number for a date"},
-        "not an object",
-        None,
-    ]
-
-
-_THINGS = ("KETTLE", "LAMP", "RUCKSACK", "SCARF", "MUG", "BIKE", "CHAIR", "PUZZLE", "DRONE", "TENT")
-
-# Where a product is sold decides what its reviewers speak; some are at home in one language only.
-_MARKETS = (
-    ("en", "en", "fr", "de"),
-    ("fr", "fr", "en", "nl"),
-    ("de", "de", "da", "en"),
-    ("es", "en"),
-    ("nl", "en", "de"),
-    ("da",),
-    ("ja", "ja", "en"),
-    ("ar", "he", "en"),
-)
+_MARKETS: Sequence[Sequence[str]] = _DATA["markets"]
+"""Where a product is sold decides what its reviewers speak; some are at home in one language only."""
 
 
 def sample_products() -> Mapping[str, list[object]]:
@@ -262,14 +202,16 @@ def sample_products() -> Mapping[str, list[object]]:
         "NEW-00": [],
         "BLENDER-450": _blender(chance),
         "HOSTILE-01": hostile_reviews(),
-        "SPARSE-01": sparse_reviews(),
+        # They lack what can be missing, and some can't be taken for reviews.
+        "SPARSE-01": _DATA["sparse"],
         # Exactly one page of a hundred, and one review more than that: where paging goes wrong.
         "SCARF-100": _product(chance, 0, 100),
         "SCARF-101": _product(chance, 1, 101),
         'Größe 42/rot & "blau" + 50%': _product(chance, 2, 5),
     }
     for number in range(40):
-        sku = f"{_THINGS[number % len(_THINGS)]}-{number // len(_THINGS) + 1:02d}"
+        things = _DATA["things"]
+        sku = f"{things[number % len(things)]}-{number // len(things) + 1:02d}"
         products[sku] = _product(chance, number, chance.randint(1, 80))
     return products
 
@@ -323,18 +265,7 @@ def _truck(chance: random.Random) -> list[object]:
     ratings = [5] * 119 + [4] * 20 + [3] * 8 + [2] * 3 + [1] * 2
     chance.shuffle(ratings)
     older = compose(chance, languages=_MARKETS[0], ratings=[5, *ratings])[1:]
-    seed: dict[str, object] = {
-        "id": "670d5810ba62e6b31de97de9",
-        "createdAt": written_at(NEWEST),
-        "stars": 5,
-        "content": "Such a great toy truck, my kids really enjoy it! ",
-        "consumer": {"id": "6176xxxx", "displayName": "Kevin Bob"},
-        "language": "en",
-        "attributeRatings": [attribute_rating(VALUE_FOR_MONEY, 4.0)],
-        "attachments": [],
-        "firstCompanyComment": None,
-    }
-    return [seed, *older]
+    return [_DATA["truck"], *older]
 
 
 def _blender(chance: random.Random) -> list[object]:
