@@ -47,7 +47,7 @@ def stopped_by_signals(stop_too: Callable[[], None] = lambda: None) -> Iterator[
     """Set an event at Ctrl-C or SIGTERM, so that what is under way may end."""
     stop = threading.Event()
 
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+    def ask_to_stop(_number: int, _at: FrameType | None) -> None:
         stop.set()
         stop_too()
 

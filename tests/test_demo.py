@@ -58,7 +58,7 @@ def _demo(folder: Path, environment: dict[str, str], *, ignoring: bool = False) 
 def _review(printed: str) -> str:
     found = re.search(r"curl -u (\w+):(\S+) '(\S+)'", printed)
     assert found, printed
-    answer = requests.get(found[3], auth=(found[1], found[2]), timeout=5)
+    answer = requests.get(found[3], auth=(found[1], found[2]), timeout=30)
     text: str = answer.json()["reviews"][0]["content"]
     return text
 
@@ -71,7 +71,7 @@ def test_the_demo_prints_what_works_and_stops_cleanly_on_ctrl_c(ignoring: bool) 
         page = re.search(r"http://\S+", printed)
         assert page
         assert page[0].endswith("/")
-        preview = requests.get(f"{page[0]}preview", timeout=5)
+        preview = requests.get(f"{page[0]}preview", timeout=30)
         assert preview.headers["Content-Type"].startswith("text/html")
         os.killpg(pid, signal.SIGINT)
 

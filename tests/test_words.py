@@ -37,7 +37,6 @@ ALLOWED = {
     ("preview/braze/bounds.py", "frame"): "Python's frame of a call",
     ("server/lifecycle.py", "frame"): "the same, as Python gives it to a signal's handler",
     ("server/worker.py", "frame"): "the same",
-    ("warming.py", "frame"): "the same",
 }
 
 

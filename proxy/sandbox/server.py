@@ -163,8 +163,8 @@ def control_plane(state: State) -> Blueprint:
 
     def view(act: Callable[..., object]) -> Callable[..., Response]:
         def answer(**path: str) -> Response:
-            told = act(state, **path)
-            return json_answer({} if told is None else told)
+            given = act(state, **path)
+            return json_answer({} if given is None else given)
 
         return answer
 
