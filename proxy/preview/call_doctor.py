@@ -7,60 +7,28 @@ import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
-from proxy.preview.findings import Draft, Edit, Markup, markups
+from proxy.preview.braze import CALL_FLAGS, CALL_OPTIONS
+from proxy.preview.findings import Draft, Markup, markups, meant
 
-FLAGS = ("retry", "no_cache", "rerender")
-OPTIONS = (
-    *(
-        "save",
-        "method",
-        "content_type",
-        "basic_auth",
-        "auth_credentials",
-        "cache_max_age",
-        "headers",
-        "body",
-        "accept",
-    ),
-    *FLAGS,
+_OTHER_OPTIONS = meant(
+    {
+        "save": "save_as saveas store assign as variable var into result name",
+        "basic_auth": "auth basicauth basic credentials basic_authentication authentication",
+        "cache_max_age": "cache max_age cache_time cache_age maxage ttl cache_seconds cache_for",
+        "no_cache": "nocache no_store dont_cache",
+        "headers": "header http_headers",
+        "method": "verb http_method type request",
+        "content_type": "contenttype content mime",
+        "retry": "retries retry_on_error",
+        "body": "data payload",
+    }
 )
-_OTHER_OPTIONS = {
-    **dict.fromkeys(
-        ("save_as", "saveas", "store", "assign", "as", "variable", "var", "into", "result", "name"), "save"
-    ),
-    **dict.fromkeys(
-        ("auth", "basicauth", "basic", "credentials", "basic_authentication", "authentication"), "basic_auth"
-    ),
-    **dict.fromkeys(
-        ("cache", "max_age", "cache_time", "cache_age", "maxage", "ttl", "cache_seconds", "cache_for"),
-        "cache_max_age",
-    ),
-    **dict.fromkeys(("nocache", "no_store", "dont_cache"), "no_cache"),
-    **dict.fromkeys(("header", "http_headers"), "headers"),
-    **dict.fromkeys(("verb", "http_method", "type", "request"), "method"),
-    **dict.fromkeys(("contenttype", "content", "mime"), "content_type"),
-    **dict.fromkeys(("retries", "retry_on_error"), "retry"),
-    **dict.fromkeys(("data", "payload"), "body"),
-}
-_OPTION = re.compile(rf":\s*({'|'.join(sorted(OPTIONS, key=len, reverse=True))})\b")
+_OPTION = re.compile(rf":\s*({'|'.join(sorted(CALL_OPTIONS, key=len, reverse=True))})\b")
 _OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)
-_SECONDS = {
-    "s": 1,
-    "sec": 1,
-    "secs": 1,
-    "seconds": 1,
-    "m": 60,
-    "min": 60,
-    "mins": 60,
-    "minutes": 60,
-    "h": 3600,
-    "hour": 3600,
-    "hours": 3600,
-    "d": 86400,
-    "day": 86400,
-    "days": 86400,
-}
+_UNITS = {60: "m min mins minutes", 3600: "h hour hours", 86400: "d day days"}
+_SECONDS = {unit: seconds for seconds, units in _UNITS.items() for unit in units.split()}
 _LONGEST = 14_400  # Braze: four hours
+_EXAMPLES = {"save": "product", "method": "get", "basic_auth": "reviews_proxy", "auth_credentials": "reviews_proxy"}
 _EXAMPLE = "https://reviews.example.com/v1/reviews?sku={{event_properties.${item_sku} | url_param_escape}}"
 
 
@@ -85,23 +53,26 @@ class _Call:
 
     def examine(self) -> None:
         """Note everything that is wrong."""
-        words = [(match.start(), match.end()) for match in re.finditer(r"\S+", self._covered.rstrip(" -"))]
-        if not words or (
-            self._covered[words[0][0]] == ":"
-            and self._covered[words[0][0] :].startswith(tuple(f":{o}" for o in OPTIONS))
-        ):
+        words = [match.span() for match in re.finditer(r"\S+", self._covered.rstrip(" -"))]
+        if not words or self._covered.startswith(tuple(f":{option}" for option in CALL_OPTIONS), words[0][0]):
             message = f"connected_content has no address: write one first, such as {_EXAMPLE}."
-            self._note("address", 0, message, "Write an address", (0, 0, f" {_EXAMPLE} "))
+            self._note("address", message, (0, 0, f" {_EXAMPLE} "), fix="Write an address")
             return
         words = self._address(words)
         self._options(words)
         for name in ("headers", "body"):
             self._json(name)
 
-    def _note(self, kind: str, at: int, message: str, fix: str, *edits: tuple[int, int, str]) -> None:
-        start = self._markup.at
-        made = (Edit(start + begin, start + end, text) for begin, end, text in edits)
-        self._draft.note(kind, start + at, message, fix, *made)
+    def _note(self, kind: str, message: str, *edits: tuple[int, int, str], fix: str = "", at: int = 0) -> None:
+        """Note a finding at its first edit, or at ``at``; the places are those in the tag's text."""
+        made = [self._markup.edit((start, end), text) for start, end, text in edits]
+        self._draft.note(kind, message, *made, fix=fix, at=self._markup.at + at if at else None)
+
+    def _apart(self, message: str, at: int) -> None:
+        self._note("option", f"{message}: put a space between them.", (at, at, " "), fix="Put a space there")
+
+    def _word(self, word: tuple[int, int]) -> str:
+        return self._text[slice(*word)]
 
     # ---- The address
 
@@ -110,119 +81,57 @@ class _Call:
         start, end = words[0]
         if self._covered[start:end].lower() == "content" and len(words) > 1:
             # {% connected content … %}, whose first word has been put right already
-            self._note("address", start, "connected_content is one word.", "Take it out", (start, words[1][0], ""))
-            start, end = words[1]
+            edit = start, words[1][0], ""
+            self._note("address", "connected_content is one word.", edit, fix="Take it out")
             words = words[1:]
+            start, end = words[0]
         if glued := _OPTION.search(self._covered, start + 8, end):
-            self._note(
-                "option",
-                glued.start(),
-                f":{glued[1]} stands against the address: put a space before it.",
-                "Put a space there",
-                (glued.start(), glued.start(), " "),
-            )
-            words = [(start, glued.start()), (glued.start(), end), *words[1:]]
-            end = glued.start()
+            at = glued.start()
+            message = f":{glued[1]} stands against the address: put a space before it."
+            self._note("option", message, (at, at, " "), fix="Put a space there")
+            words = [(start, at), (at, end), *words[1:]]
+            end = at
         after = 1
         while after < len(words) and not self._is_option(words[after]):
             gap = (words[after - 1][1], words[after][0])
-            here, there = self._covered[gap[0] - 1], self._covered[words[after][0]]
+            here, there = self._covered[gap[0] - 1], self._covered[gap[1]]
             between = "" if here in "=&?/," or there in "&?/,=" else "%20"
-            self._note(
-                "address",
-                gap[0],
-                "The address has a space in it, and ends there for Braze: close it up, or write %20.",
-                "Close it up",
-                (*gap, between),
-            )
+            message = "The address has a space in it, and ends there for Braze: close it up, or write %20."
+            self._note("address", message, (*gap, between), fix="Close it up")
             after += 1
         url = self._text[start:end]
-        self._quotes(url, start, end)
+        if url[0] in "'\"":
+            last = end - 1 if url[-1] in "'\"" and len(url) > 1 else end
+            message = "The address stands in quotes, and Braze takes them for a part of it: leave them out."
+            self._note("address", message, (start, start + 1, ""), (last, end, ""), fix="Take the quotes off")
         for pattern, written, message in _ADDRESS:
-            if match := re.search(pattern, url):
-                right = match.expand(written)
-                self._note(
-                    "address",
-                    start,
-                    message.format(found=match.group().strip(), right=right),
-                    f"Write {right}",
-                    (start + match.start(), start + match.end(), right),
-                )
-        self._parameters(start, end)
-        covered = self._covered[start:end]
-        marks = [match.start() for match in re.finditer(r"\?", covered)]
-        if len(marks) > 1:
-            edits = [(start + mark, start + mark + 1, "&") for mark in marks[1:]]
-            self._note(
-                "address",
-                start,
-                "The address has more than one ?: the second and later ones are &.",
-                "Write &",
-                *edits,
-            )
-        elif not marks and (ampersand := covered.find("&")) > 0:
-            self._note(
-                "address",
-                start,
-                "The address has parameters but no ?: the first & is a ?.",
-                "Write ?",
-                (start + ampersand, start + ampersand + 1, "?"),
-            )
-        for match in re.finditer(r"&&+", covered):
-            self._note(
-                "address",
-                start,
-                "Two & stand where one belongs.",
-                "Write one &",
-                (start + match.start(), start + match.end(), "&"),
-            )
-        return words[after:]
-
-    def _parameters(self, start: int, end: int) -> None:
-        """Look at what is given in the address."""
-        url = self._text[start:end]
-        rules: tuple[tuple[str, str | Callable[[re.Match[str]], str], str], ...] = (
-            (
-                r"=(['\"])([^'\"&{}]*)\1(?=&|$)",
-                r"=\2",
-                "The value stands in quotes, and they become a part of it: write {right}.",
-            ),
-            (r"(?<=\w),(?=&|$)", "", "A comma stands behind the last value, as if one more followed: take it out."),
-            (r";(?=\w+=)", "&", "Parameters are parted by &, not by ;: write &."),
-            (
-                r"(?<=[?&])stars(?:>=?|=>=?|=)\s*([1-4])(?:\+|(?<=>[1-4])|(?<=>=[1-4]))",
-                lambda m: f"stars={','.join(str(star) for star in range(int(m[1]), 6))}",
-                "stars= takes each number of stars: write {right}.",
-            ),
-        )
-        for pattern, written, message in rules:
             for match in re.finditer(pattern, url):
                 right = match.expand(written) if isinstance(written, str) else written(match)
-                self._note(
-                    "address",
-                    start + match.start(),
-                    message.format(right=right.lstrip("=")),
-                    f"Write {right.lstrip('=')}" if right else "Take it out",
-                    (start + match.start(), start + match.end(), right),
-                )
+                shown = right.lstrip("=")
+                edit = start + match.start(), start + match.end(), right
+                fix = f"Write {shown}" if right else "Take it out"
+                self._note("address", message.format(found=match.group().strip(), right=shown), edit, fix=fix)
+        self._marks(start, self._covered[start:end])
+        return words[after:]
 
-    def _quotes(self, url: str, start: int, end: int) -> None:
-        if url[0] in "'\"":
-            last = (end - 1, end, "") if url[-1] in "'\"" and len(url) > 1 else (end, end, "")
-            self._note(
-                "address",
-                start,
-                "The address stands in quotes, and Braze takes them for a part of it: leave them out.",
-                "Take the quotes off",
-                (start, start + 1, ""),
-                last,
-            )
+    def _marks(self, start: int, covered: str) -> None:
+        """Look at what parts the parameters of the address."""
+        marks = [start + match.start() for match in re.finditer(r"\?", covered)]
+        if len(marks) > 1:
+            message = "The address has more than one ?: the second and later ones are &."
+            self._note("address", message, *((mark, mark + 1, "&") for mark in marks[1:]))
+        elif not marks and (ampersand := covered.find("&")) > 0:
+            edit = start + ampersand, start + ampersand + 1, "?"
+            self._note("address", "The address has parameters but no ?: the first & is a ?.", edit)
+        for match in re.finditer(r"&&+", covered):
+            edit = start + match.start(), start + match.end(), "&"
+            self._note("address", "Two & stand where one belongs.", edit, fix="Write one &")
 
     # ---- The options
 
     def _is_option(self, word: tuple[int, int]) -> bool:
-        text = self._covered[word[0] : word[1]]
-        return text.startswith((":", "--")) or text.strip(",;") in OPTIONS or text in ",;"
+        text = self._covered[slice(*word)]
+        return text.startswith((":", "--")) or text.strip(",;") in CALL_OPTIONS or text in ",;"
 
     def _options(self, words: list[tuple[int, int]]) -> None:
         given: set[str] = set()
@@ -232,18 +141,12 @@ class _Call:
             text = self._covered[start:end]
             at += 1
             if text in (",", ";"):
-                self._note(
-                    "option", start, f"Options are parted by spaces, not by {text}.", "Take it out", (start, end, "")
-                )
+                message = f"Options are parted by spaces, not by {text}."
+                self._note("option", message, (start, end, ""), fix="Take it out")
                 continue
             if text == ":" and at < len(words):
-                self._note(
-                    "option",
-                    start,
-                    f"The colon stands before the name without a space: :{self._word(words[at])}.",
-                    "Close it up",
-                    (start + 1, words[at][0], ""),
-                )
+                message = f"The colon stands before the name without a space: :{self._word(words[at])}."
+                self._note("option", message, (start + 1, words[at][0], ""), fix="Close it up", at=start)
                 start, end = words[at]
                 text = f":{self._covered[start:end]}"
                 start -= 1
@@ -252,166 +155,101 @@ class _Call:
                 plain = text.lstrip("-").strip(",;")
                 before = words[at - 3 : at - 1]
                 if len(before) == 2 and self._word(before[0]) == ":save" and self._word(before[1]) == "as":
-                    self._note(
-                        "option",
-                        start,
-                        f":save takes the name alone: write :save {plain}.",
-                        f"Write :save {plain}",
-                        (*before[1], ""),
-                        (before[1][1], start, ""),
-                    )
+                    edits = (*before[1], ""), (before[1][1], start, "")
+                    message = f":save takes the name alone: write :save {plain}."
+                    self._note("option", message, *edits, fix=f"Write :save {plain}", at=start)
                     continue
-                if plain not in OPTIONS:
-                    self._note(
-                        "option",
-                        start,
-                        f"{self._text[start:end][:40]} belongs to no option: take it out, or write "
-                        "the option’s name before it.",
-                        "Take it out",
-                        (start, end, ""),
-                    )
+                if plain not in CALL_OPTIONS:
+                    message = f"{self._text[start:end][:40]} belongs to no option: take it out, or write "
+                    message += "the option’s name before it."
+                    self._note("option", message, (start, end, ""), fix="Take it out")
                     continue
-                self._note(
-                    "option",
-                    start,
-                    f"The name of an option begins with a colon: write :{plain}.",
-                    f"Write :{plain}",
-                    (start, end, f":{plain}"),
-                )
+                message = f"The name of an option begins with a colon: write :{plain}."
                 text = f":{plain}"
+                self._note("option", message, (start, end, text))
             name, extra = self._name(text, start, end)
             if not name:
                 while at < len(words) and not self._is_option(words[at]):
                     at += 1
                 continue
             if name in given:
-                last = (
-                    words[at][1] if at < len(words) and not self._is_option(words[at]) and name not in FLAGS else end
-                )
-                self._note(
-                    "option", start, f":{name} is given twice: take one out.", "Take it out", (start, last, "")
-                )
+                has_value = at < len(words) and not self._is_option(words[at]) and name not in CALL_FLAGS
+                last = words[at][1] if has_value else end
+                message = f":{name} is given twice: take one out."
+                self._note("option", message, (start, last, ""), fix="Take it out")
             given.add(name)
             at = self._value(name, words, at, (start, end), has_value=bool(extra))
-
-    def _word(self, word: tuple[int, int]) -> str:
-        return self._text[word[0] : word[1]]
 
     def _name(self, text: str, start: int, end: int) -> tuple[str, str]:
         """Return the option that is meant, and what is written against its name."""
         match = re.match(r":([\w-]+)([,;]?$|.*)", text, re.DOTALL)
         if match is None:
-            self._note(
-                "option",
-                start,
-                f"{self._text[start:end]} is no option: take it out.",
-                "Take it out",
-                (start, end, ""),
-            )
+            message = f"{self._text[start:end]} is no option: take it out."
+            self._note("option", message, (start, end, ""), fix="Take it out")
             return "", ""
         word, rest = match[1], match[2]
         plain = word.lower().replace("-", "_")
         name_end = start + 1 + len(word)
-        glued = next((o for o in sorted(OPTIONS, key=len, reverse=True) if plain.startswith(o) and plain != o), "")
-        nearest = get_close_matches(plain, OPTIONS, 1, 0.75)
-        if plain in OPTIONS:
+        longest_first = sorted(CALL_OPTIONS, key=len, reverse=True)
+        glued = next((option for option in longest_first if plain.startswith(option) and plain != option), "")
+        nearest = get_close_matches(plain, CALL_OPTIONS, 1, 0.75)
+        if plain in CALL_OPTIONS:
             name = plain
         elif plain in _OTHER_OPTIONS:
             name = _OTHER_OPTIONS[plain]
         elif glued and (not nearest or nearest[0] == glued) and len(plain) - len(glued) > 1:
-            cut = start + 1 + len(glued)
-            self._note(
-                "option",
-                start,
-                f"The value stands against :{glued}: put a space between them.",
-                "Put a space there",
-                (cut, cut, " "),
-            )
+            self._apart(f"The value stands against :{glued}", start + 1 + len(glued))
             return glued, word[len(glued) :]
         elif nearest:
             name = nearest[0]
         else:
-            known = ", ".join(f":{option}" for option in OPTIONS if option != "accept")
+            known = ", ".join(f":{option}" for option in CALL_OPTIONS if option != "accept")
+            following = re.compile(r"\s:|\s*$").search(self._covered, end)
+            edit = start, following.start() if following else end, ""
             message = f"Braze has no option :{word}; it has {known}. Take it out."
-            self._note("option", start, message, "Take it out", (start, self._until_option(end), ""))
+            self._note("option", message, edit, fix="Take it out")
             return "", ""
         if name != word:
-            self._note(
-                "option",
-                start,
-                f"Braze has no option :{word}; it is :{name}.",
-                f"Write :{name}",
-                (start + 1, name_end, name),
-            )
+            message = f"Braze has no option :{word}; it is :{name}."
+            self._note("option", message, (start + 1, name_end, name), fix=f"Write :{name}")
         if rest and rest[0] in "=:,;" and not rest.startswith(":x"):
-            cut = name_end + 1
-            space = " " if rest[1:] else ""
-            self._note(
-                "option",
-                name_end,
-                f"A space alone stands after :{name}, not {rest[0]}.",
-                "Write a space",
-                (name_end, cut, space),
-            )
+            edit = name_end, name_end + 1, " " if rest[1:] else ""
+            message = f"A space alone stands after :{name}, not {rest[0]}."
+            self._note("option", message, edit, fix="Write a space")
         elif rest.startswith(":"):
-            self._note(
-                "option",
-                name_end,
-                f"{rest} stands against :{name}: put a space between them.",
-                "Put a space there",
-                (name_end, name_end, " "),
-            )
+            self._apart(f"{rest} stands against :{name}", name_end)
         return name, rest.lstrip("=:,;")
-
-    def _until_option(self, start: int) -> int:
-        following = re.compile(r"\s:|\s*$").search(self._covered, start)
-        return following.start() if following else start
 
     def _value(
         self, name: str, words: list[tuple[int, int]], at: int, option: tuple[int, int], *, has_value: bool
     ) -> int:
         """Look at the value of an option; return the word after it."""
         if at < len(words) and self._covered[slice(*words[at])] in ("=", ":") and not has_value:
-            self._note(
-                "option",
-                words[at][0],
-                f"A space alone stands after :{name}.",
-                "Take it out",
-                (option[1], words[at][1], ""),
-            )
+            edit = option[1], words[at][1], ""
+            message = f"A space alone stands after :{name}."
+            self._note("option", message, edit, fix="Take it out", at=words[at][0])
             at += 1
-        if name in FLAGS:
+        if name in CALL_FLAGS:
             while at < len(words) and not self._is_option(words[at]):
-                value = self._word(words[at])
-                self._note(
-                    "option",
-                    words[at][0],
-                    f":{name} takes no value: leave {value} out.",
-                    f"Leave {value} out",
-                    (words[at - 1][1], words[at][1], ""),
-                )
+                leave = f"eave {self._word(words[at])} out"
+                edit = words[at - 1][1], words[at][1], ""
+                message = f":{name} takes no value: l{leave}."
+                self._note("option", message, edit, fix=f"L{leave}", at=words[at][0])
                 at += 1
             return at
         if has_value:
             return at
         if at >= len(words) or self._is_option(words[at]):
-            if name == "cache_max_age":
-                return at  # Braze: without a number, the usual five minutes
-            written = {
-                "save": "product",
-                "method": "get",
-                "basic_auth": "reviews_proxy",
-                "auth_credentials": "reviews_proxy",
-            }.get(name, "")
-            message = f":{name} needs a value after it" + (f", such as :{name} {written}." if written else ".")
-            edits = [(option[1], option[1], f" {written}")] if written else [(*option, "")]
-            self._note("option", option[0], message, f"Write :{name} {written}" if written else "Take it out", *edits)
+            if example := _EXAMPLES.get(name):
+                message = f":{name} needs a value after it, such as :{name} {example}."
+                self._note("option", message, (option[1], option[1], f" {example}"), fix=f"Write :{name} {example}")
+            elif name != "cache_max_age":  # Braze: without a number, the usual five minutes
+                self._note("option", f":{name} needs a value after it.", (*option, ""), fix="Take it out")
             return at
-        start, end = words[at]
-        at += 1
         if name not in ("headers", "body"):
-            self._check_word(name, start, end)
-            return at
+            self._check_word(name, *words[at])
+            return at + 1
+        at += 1
         while at < len(words) and not self._is_option(words[at]):
             at += 1
         return at
@@ -419,39 +257,22 @@ class _Call:
     def _check_word(self, name: str, start: int, end: int) -> None:
         value = self._text[start:end]
         if glued := _OPTION.search(self._covered, start, end):
-            here = glued.start()
-            self._note(
-                "option",
-                here,
-                f":{glued[1]} stands against {value[: here - start]}: put a space between them.",
-                "Put a space there",
-                (here, here, " "),
-            )
+            self._apart(f":{glued[1]} stands against {value[: glued.start() - start]}", glued.start())
             return
         right = value.strip(",;").strip("'\"").strip(",;=")
-        match name:
-            case "save":
-                right = right.strip("{}$ ")
-                right = re.sub(r"\W", "_", right.partition(".")[0]) or "product"
-                right = f"r_{right}" if right[0].isdigit() else right
-            case "cache_max_age":
-                found = re.fullmatch(r"(\d+)\s*([a-z]*)", right.lower())
-                if "{{" not in right:
-                    seconds = int(found[1]) * _SECONDS.get(found[2], 1) if found else 300
-                    seconds = min(seconds, _LONGEST) if found and found[2] else seconds
-                    right = str(seconds)
-            case "method":
-                if "{{" not in right and right.lower() not in ("get", "post"):
-                    right = "get"
+        if name == "save":
+            right = re.sub(r"\W", "_", right.strip("{}$ ").partition(".")[0]) or "product"
+            right = f"r_{right}" if right[0].isdigit() else right
+        elif name == "cache_max_age" and "{{" not in right:
+            found = re.fullmatch(r"(\d+)\s*([a-z]*)", right.lower())
+            seconds = int(found[1]) * _SECONDS.get(found[2], 1) if found else 300
+            right = str(min(seconds, _LONGEST) if found and found[2] else seconds)
+        elif name == "method" and "{{" not in right and right.lower() not in ("get", "post"):
+            right = "get"
         if right != value:
-            self._note(
-                "option",
-                start,
-                f":{name} takes {_TAKES.get(name, 'a name without quotes')}, not {value[:60]}: write "
-                f":{name} {right}.",
-                f"Write :{name} {right}",
-                (start, end, right),
-            )
+            takes = _TAKES.get(name, "a name without quotes")
+            message = f":{name} takes {takes}, not {value[:60]}: write :{name} {right}."
+            self._note("option", message, (start, end, right), fix=f"Write :{name} {right}")
 
     # ---- JSON
 
@@ -459,24 +280,19 @@ class _Call:
         match = re.search(rf":{name}\s+", self._covered)
         if match is None:
             return
-        following = _OPTION.search(self._covered, match.end())
-        end = following.start() if following else len(self._covered)
-        raw = self._text[match.end() : end].rstrip(" \n\r\t-,")
-        if name == "body" and raw[:1] not in ("{", "[", "'"):
-            return
-        reason = _reason(raw)
+        start = match.end()
+        following = _OPTION.search(self._covered, start)
+        raw = self._text[start : following.start() if following else len(self._covered)].rstrip(" \n\r\t-,")
+        reason = "" if name == "body" and raw[:1] not in ("{", "[", "'") else _reason(raw)
         if not reason:
             return
-        right = _mended(raw)
-        start = match.end()
         message = f":{name} is not JSON: {reason}."
+        right = _mended(raw)
         if right is None:
-            self._note("json", start, f'{message} Write it like {{"X-Name": "value"}}.', "")
+            self._note("json", f'{message} Write it like {{"X-Name": "value"}}.', at=start)
         else:
             shown = right if len(right) <= 80 else f"{right[:80]}…"
-            self._note(
-                "json", start, f"{message} Write {shown}", "Write it as JSON", (start, start + len(raw), right)
-            )
+            self._note("json", f"{message} Write {shown}", (start, start + len(raw), right), fix="Write it as JSON")
 
 
 _TAKES = {
@@ -484,7 +300,7 @@ _TAKES = {
     "save": "the name of a variable, of letters, digits and _",
     "method": "get or post",
 }
-_ADDRESS = (
+_ADDRESS: tuple[tuple[str, str | Callable[[re.Match[str]], str], str], ...] = (
     (r"^(https?:/+)(?:https?:/+)+", r"\1", "The address begins twice with https://: write it once."),
     (
         r"(?<=[=/,])\$\{\s*(event_properties|custom_attribute|api_trigger_properties|context)\.([^{}]+?)\s*\}",
@@ -515,6 +331,18 @@ _ADDRESS = (
         r"\{\{((?:(?!\}\}).)*\$\{[^{}]*)\}\}(?!\})",
         r"{{\1}}}",
         "{found} is short of one closing brace: write {right}.",
+    ),
+    (
+        r"=(['\"])([^'\"&{}]*)\1(?=&|$)",
+        r"=\2",
+        "The value stands in quotes, and they become a part of it: write {right}.",
+    ),
+    (r"(?<=\w),(?=&|$)", "", "A comma stands behind the last value, as if one more followed: take it out."),
+    (r";(?=\w+=)", "&", "Parameters are parted by &, not by ;: write &."),
+    (
+        r"(?<=[?&])stars(?:>=?|=>=?|=)\s*([1-4])(?:\+|(?<=>[1-4])|(?<=>=[1-4]))",
+        lambda match: f"stars={','.join(str(star) for star in range(int(match[1]), 6))}",
+        "stars= takes each number of stars: write {right}.",
     ),
 )
 

@@ -15,15 +15,7 @@ from urllib.parse import unquote
 
 from proxy.preview.braze import FILTERS, TemplateError
 from proxy.preview.call_doctor import examine_calls
-from proxy.preview.expression_doctor import (
-    examine_assignment,
-    examine_braces,
-    examine_condition,
-    examine_loop,
-    examine_output,
-    examine_word,
-    numbers_first,
-)
+from proxy.preview.expression_doctor import examine_expressions, numbers_first
 from proxy.preview.findings import (
     Draft,
     Edit,
@@ -31,43 +23,36 @@ from proxy.preview.findings import (
     Markup,
     line_at,
     markups,
-    names_set,
+    meant,
+    personal,
     without_quoted,
     without_unread,
 )
 
 BLOCKS = ("if", "unless", "case", "for", "tablerow", "capture", "comment", "raw", "ifchanged", "translation")
-_CALLS = (
-    "connected_content",
-    "catalog_items",
-    "catalog_selection_items",
-    "promotion",
-    "message_extras",
-    "shopping_cart",
-)
 _TAGS = (
     *BLOCKS,
     *(f"end{name}" for name in BLOCKS),
     *("else", "elsif", "when", "assign", "increment", "decrement", "cycle", "break", "continue", "echo", "liquid"),
-    *("abort_message", "doc", "enddoc", "render", "rerender", *_CALLS),
+    *("abort_message", "doc", "enddoc", "render", "rerender", "connected_content", "catalog_items"),
+    *("catalog_selection_items", "promotion", "message_extras", "shopping_cart"),
 )
-_OTHER_NAMES = {
-    **dict.fromkeys(("elseif", "elif", "elsif_", "elsef", "elself"), "elsif"),
-    **dict.fromkeys(("set", "let", "var", "const"), "assign"),
-    **dict.fromkeys(("foreach", "each", "loop"), "for"),
-    **dict.fromkeys(("endforeach", "endeach", "endloop", "next"), "endfor"),
-    "switch": "case",
-    "endswitch": "endcase",
-    "fi": "endif",
-    "ifnot": "unless",
-    "print": "echo",
-    "default": "else",
-    "otherwise": "else",
-    "abort": "abort_message",
-    "endelse": "endif",
-    "endelsif": "endif",
-    "connected": "connected_content",
-}
+_OTHER_NAMES = meant(
+    {
+        "elsif": "elseif elif elsif_ elsef elself",
+        "else": "default otherwise",
+        "endif": "fi endelse endelsif",
+        "assign": "set let var const",
+        "for": "foreach each loop",
+        "endfor": "endforeach endeach endloop next",
+        "case": "switch",
+        "endcase": "endswitch",
+        "unless": "ifnot",
+        "echo": "print",
+        "abort_message": "abort",
+        "connected_content": "connected",
+    }
+)
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 _RARE_SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
@@ -92,30 +77,12 @@ _HANDLEBARS = (
 )
 _ESCAPED_BRACES = re.compile(r"%7B%(?:7B|25).*?%(?:7D|25)%7D", re.IGNORECASE)
 
-_SPLIT_BRACES = re.compile(
-    r"(?<!\{)\{[\s\u200b\u2060\ufeff]+([{%])((?:\$\{[^{}\n]*\}|[^{}\n])*?)([}%])[\s\u200b\u2060\ufeff]+\}"
-)
-_TRIPLE = re.compile(r"\{\{\{(?!\{)([^{}]*)\}\}\}")
-_TRIPLE_AROUND = re.compile(r"\{\{\{((?:\w+\.)?\$\{[^{}]*\})\}\}\s*(\|[^{}]*?)\s*\}(?!\})")
 _TAG_NAMES = "if|elsif|else|endif|unless|endunless|for|endfor|assign|case|when|endcase|capture|endcapture"
 _PLAIN = r"(?:\$\{[^{}\n]*\}|\{\{[^{}\n]*\}\}|[^{}%\n])*"
-_HALF_TAG = re.compile(
-    rf"(?<![{{$%])(?:\{{|%\{{)\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*(?:%\}}|\}}%)|%\{{\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*\}}%"
-)
-_OTHER_BRACES = re.compile(
-    r"\{\[\s*(?:\$\{)?(\w+)\}?\s*\]\}|\(\(\s*([a-z]+_[a-z_]+)\s*\)\)|[@#]\{\s*([a-z]+_[a-z_]+)\s*\}|<([a-z]+_[a-z_]+)>"
-)
 _ARGUMENT = r"(?:'[^'\n]*'|\"[^\"\n]*\"|\{\{(?:\$\{[^{}]*\}|[^{}])*\}\}|-?[\d.]+)"
 _FILTER_OUTSIDE = re.compile(rf"\s*\|\s*(\w+)(\s*:\s*{_ARGUMENT}(?:\s*,\s*{_ARGUMENT})*)?")
 _PLAIN_FILTERS = (
-    "upcase",
-    "downcase",
-    "capitalize",
-    "strip",
-    "strip_html",
-    "escape",
-    "url_encode",
-    "url_param_escape",
+    *("upcase", "downcase", "capitalize", "strip", "strip_html", "escape", "url_encode", "url_param_escape"),
 )
 _BRACE = re.compile(r"\$\{[^{}]*\}|\{\{|\}\}|\{%|%\}")
 _TAG_CLOSED_WRONGLY = re.compile(r"-?(?:\}\s*%|%\s+\}|%\)|%>|%%\}|\}\}?|%(?=[\s<\w]|$))")
@@ -127,25 +94,18 @@ _COMPLETE = re.compile(
     rf"\{{\{{-?\s*{_VALUE}(?!\s*\||\w)|\{{%-?\s*(?:else|end\w+)\b"
     rf"|\{{%-?\s*(?:if|unless|elsif)\s+{_COMPARED}(?:\s+(?:and|or)\s+{_COMPARED})*(?!\s*\|)"
 )
-_ATTRIBUTE = re.compile(r"(?:\{\s*)?\$\{\s*([^{}$\n]+?)\s*\}(?:\s*\})?")
-_SINGLE_BRACES = re.compile(r"(?<![{\w$])\{\s*([A-Za-z_]\w*(?:\.[\w\[\]]+)*(?:\s*\|[^{}\n]*)?)\s*\}(?!\})")
-_ELSEWHERES = (
-    (re.compile(r"\*\|\s*([A-Za-z_]\w*)\s*\|\*"), "Mailchimp"),
-    (re.compile(r"%%\s*([A-Za-z_]\w*)\s*%%"), "Salesforce"),
-    (re.compile(r"<%=?\s*(?:recipient\.|profile\.)?(\w+)\s*%>"), "another tool"),
-    (re.compile(r"\[\[\s*([A-Za-z_]\w*)\s*\]\]"), "another tool"),
-    (re.compile(r"\{!\s*(?:\w+\.)?(\w+)\s*\}"), "Salesforce"),
-    (re.compile(r"(?<!%)%([A-Z][A-Z_]{3,})%(?!%)"), "another tool"),
-    (re.compile(r"\[((?:FIRST|LAST|FULL|CUSTOMER|PRODUCT)[ _]?NAME|(?:First|Last) ?[Nn]ame)\]"), "another tool"),
-    (re.compile(r"##\s*([A-Za-z_]\w*)\s*##"), "another tool"),
+_TOOLS = (
+    (r"\*\|\s*([A-Za-z_]\w*)\s*\|\*", "Mailchimp"),
+    (r"%%\s*([A-Za-z_]\w*)\s*%%", "Salesforce"),
+    (r"<%=?\s*(?:recipient\.|profile\.)?(\w+)\s*%>", "another tool"),
+    (r"\[\[\s*([A-Za-z_]\w*)\s*\]\]", "another tool"),
+    (r"\{!\s*(?:\w+\.)?(\w+)\s*\}", "Salesforce"),
+    (r"(?<!%)%([A-Z][A-Z_]{3,})%(?!%)", "another tool"),
+    (r"\[((?:FIRST|LAST|FULL|CUSTOMER|PRODUCT)[ _]?NAME|(?:First|Last) ?[Nn]ame)\]", "another tool"),
+    (r"##\s*([A-Za-z_]\w*)\s*##", "another tool"),
 )
-_ATTRIBUTES = {
-    "fname": "first_name",
-    "firstname": "first_name",
-    "lname": "last_name",
-    "lastname": "last_name",
-    "email": "email_address",
-}
+_Braces = tuple[str, Callable[[re.Match[str]], str], str]
+_PRINTS = "{{% %}} does something, {{{{ }}}} prints: write {}."
 _NOT_TEXT = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG_WORDS = r"(?:if|elsif|unless|for|assign|capture|case|when|connected_content|abort_message)\b(?!\s*[.|\[])"
 _TAG_IN_OUTPUT = re.compile(rf"\s*({_TAG_WORDS}.+|else|end(?:if|for|unless|case|capture))\s*", re.DOTALL)
@@ -158,7 +118,7 @@ def examine(template: str) -> Draft:
     Raises nothing, whatever the text.
     """
     draft = Draft(template)
-    for look in (_characters, _braces, _names, _blocks, _inside, examine_calls):
+    for look in (_characters, _braces, _names, _blocks, examine_expressions, examine_calls):
         first = len(draft.findings)
         look(draft)
         draft.end_round(first)
@@ -216,35 +176,32 @@ def _characters(draft: Draft) -> None:
         message = (
             f"{match.group()[:40]} is Liquid in an address's spelling, and Braze does not read it: write {plain}"
         )
-        draft.note("paste", match.start(), message, "Write the braces", Edit(match.start(), match.end(), plain))
+        draft.note("paste", message, Edit(*match.span(), plain), fix="Write the braces")
     for match in _HIDDEN_NAME.finditer(text):
         message = f"{match.group()} keeps Braze from reading the tag’s name: write {{% {match[2]}."
-        draft.note("html-in-liquid", match.start(), message, "Write a space", Edit(*match.span(1), " "))
+        draft.note("html-in-liquid", message, Edit(*match.span(1), " "), fix="Write a space", at=match.start())
     strange = [*_DASH.finditer(without_unread(text)), *_FULL_BRACE.finditer(text)]
     if strange:
         shown = " ".join(dict.fromkeys(match.group() for match in strange))
         edits = [Edit(*match.span(), _ascii(match.group())) for match in strange]
-        message = (
-            f"{shown} looks like a character of Liquid and is none: write {' '.join(map(_ascii, shown.split()))}."
-        )
-        draft.note("invisible-character", edits[0].start, message, "Write plain characters", *edits)
+        plain = " ".join(map(_ascii, shown.split()))
+        message = f"{shown} looks like a character of Liquid and is none: write {plain}."
+        draft.note("invisible-character", message, *edits, fix="Write plain characters")
     for match in _JINJA_COMMENT.finditer(text):
         written = f"{{% comment %}}{match[1]}{{% endcomment %}}"
         message = f"{_short(match.group())} is no comment in Liquid, and customers would read it: write {written}."
-        draft.note("foreign-comment", match.start(), message, "Write a comment", Edit(*match.span(), written))
+        draft.note("foreign-comment", message, Edit(*match.span(), written), fix="Write a comment")
     for markup in markups(text):
-        is_call = markup.name == "connected_content"
         inner = text[markup.start : markup.end]
         # The text of a call holds quotes of other kinds too, and nothing in it is a text to be printed.
-        code = inner if is_call else without_quoted(inner)
-        where = _short(inner)
+        code = inner if markup.name == "connected_content" else without_quoted(inner)
         for pattern, kind, make, message, fix in _DAMAGE:
             found = [match for match in pattern.finditer(code) if make(match.group()) != match.group()]
             if found:
                 edits = [Edit(markup.start + m.start(), markup.start + m.end(), make(m.group())) for m in found]
-                first = found[0].group()
-                said = message.format(where=where, found=first, plain=make(first).strip() or "a space")
-                draft.note(kind, edits[0].start, said, fix, *edits)
+                plain = edits[0].text.strip() or "a space"
+                said = message.format(where=_short(inner), found=found[0].group(), plain=plain)
+                draft.note(kind, said, *edits, fix=fix)
 
 
 def _ascii(text: str) -> str:
@@ -303,31 +260,78 @@ _DAMAGE: tuple[tuple[re.Pattern[str], str, Callable[[str], str], str, str], ...]
 )
 
 
+_MISPLACED: tuple[_Braces, ...] = (
+    (
+        r"(?<!\{)\{[\s\u200b\u2060\ufeff]+([{%])((?:\$\{[^{}\n]*\}|[^{}\n])*?)([}%])[\s\u200b\u2060\ufeff]+\}",
+        lambda match: f"{{{match[1]}{match[2]}{match[3]}}}",
+        "Braces that belong together stand apart: write {short}.",
+    ),
+    (
+        rf"(?<![{{$%])(?:\{{|%\{{)\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*(?:%\}}|\}}%)|%\{{\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*\}}%",
+        lambda match: f"{{% {(match[1] or match[2]).strip()} %}}",
+        "{found_short} is a tag with a wrong brace: write {short}.",
+    ),
+    (
+        r"\{\{\{((?:\w+\.)?\$\{[^{}]*\})\}\}\s*(\|[^{}]*?)\s*\}(?!\})",
+        lambda match: f"{{{{{match[1]} {match[2]}}}}}",
+        "{found} has its braces in the wrong places: write {written}.",
+    ),
+    (
+        r"\{\{\{(?!\{)([^{}]*)\}\}\}",
+        lambda match: _printing(match[1].strip()) if re.fullmatch(r"\s*\w+\s*", match[1]) else f"{{{{{match[1]}}}}}",
+        "{found} has three braces, Liquid has two: write {written}.",
+    ),
+)
+_OUTSIDE: tuple[_Braces, ...] = (
+    (
+        r"\{\[\s*(?:\$\{)?(\w+)\}?\s*\]\}|\(\(\s*([a-z]+_[a-z_]+)\s*\)\)|[@#]\{\s*([a-z]+_[a-z_]+)\s*\}|<([a-z]+_[a-z_]+)>",
+        lambda match: _printing(next(filter(None, match.groups()))),
+        "Customers would read {found} as it stands: write {written}.",
+    ),
+    (
+        r"(?:\{\s*)?\$\{\s*([^{}$\n]+?)\s*\}(?:\s*\})?",
+        lambda match: _printing(match[1]),
+        "Customers would read {found} as it stands: two more braces make Liquid of it, {written}.",
+    ),
+    (
+        r"(?<![{\w$])\{\s*([A-Za-z_]\w*(?:\.[\w\[\]]+)*(?:\s*\|[^{}\n]*)?)\s*\}(?!\})",
+        lambda match: (
+            f"{{{{ {match[1].strip()} }}}}" if re.search(r"[.|]", match[1]) else _printing(match[1].strip())
+        ),
+        "{found} has single braces, so customers would read it as it stands: write {written}.",
+    ),
+)
+_ELSEWHERES: tuple[_Braces, ...] = tuple(
+    (
+        pattern,
+        lambda match: _printing(personal(re.sub(r"\W+", "_", match[1].strip()).lower())),
+        f"{{found}} is how {tool} fills in a value; customers would read it as it stands: write {{written}}.",
+    )
+    for pattern, tool in _TOOLS
+)
+
+
+def _printing(name: str) -> str:
+    """Return the output of an attribute."""
+    return f"{{{{${{{name}}}}}}}"
+
+
 def _braces(draft: Draft) -> None:
     text = without_unread(draft.text)
     done: list[tuple[int, int]] = []
 
-    def note(start: int, end: int, written: str, message: str, kind: str = "braces") -> None:
-        done.append((start, end))
-        draft.note(kind, start, message, f"Write {_short(written)}", Edit(start, end, written))
+    def note(span: tuple[int, int], written: str, message: str, kind: str = "braces") -> None:
+        done.append(span)
+        draft.note(kind, message, Edit(*span, written), fix=f"Write {_short(written)}")
 
-    for match in _SPLIT_BRACES.finditer(text):
-        written = f"{{{match[1]}{match[2]}{match[3]}}}"
-        note(
-            match.start(), match.end(), written, f"Braces that belong together stand apart: write {_short(written)}."
-        )
-    for match in _HALF_TAG.finditer(text):
-        written = f"{{% {(match[1] or match[2]).strip()} %}}"
-        note(*match.span(), written, f"{_short(match.group())} is a tag with a wrong brace: write {_short(written)}.")
-    for match in _TRIPLE_AROUND.finditer(text):
-        written = f"{{{{{match[1]} {match[2]}}}}}"
-        note(*match.span(), written, f"{match.group()} has its braces in the wrong places: write {written}.")
-    for match in _TRIPLE.finditer(text):
-        name = match[1].strip()
-        written = f"{{{{${{{name}}}}}}}" if re.fullmatch(r"\w+", name) else f"{{{{{match[1]}}}}}"
-        note(
-            match.start(), match.end(), written, f"{match.group()} has three braces, Liquid has two: write {written}."
-        )
+    def look(rules: tuple[_Braces, ...], text: str, kind: str = "braces") -> None:
+        for pattern, write, message in rules:
+            for match in re.finditer(pattern, _blanked(text, done)):
+                written, found = write(match), match.group().strip()
+                said = message.format(found=found, found_short=_short(found), written=written, short=_short(written))
+                note(match.span(), written, said, kind)
+
+    look(_MISPLACED, text)
     _unclosed(text, note, done)
     rest = _blanked(
         text, [*done, *((m.start, m.end) for m in markups(text)), *(m.span() for m in _NOT_TEXT.finditer(text))]
@@ -336,32 +340,9 @@ def _braces(draft: Draft) -> None:
     for markup in markups(text):
         if markup.name and text.startswith("}", markup.end):
             message = f"One }} too many stands behind {_short(text[markup.start : markup.end])}: take it out."
-            draft.note("braces", markup.end, message, "Take it out", Edit(markup.end, markup.end + 1, ""))
-    for match in _OTHER_BRACES.finditer(rest):
-        name = next(filter(None, match.groups()))
-        written = f"{{{{${{{name}}}}}}}"
-        note(*match.span(), written, f"Customers would read {match.group()} as it stands: write {written}.")
-    for match in _ATTRIBUTE.finditer(_blanked(rest, done)):
-        written = f"{{{{${{{match[1]}}}}}}}"
-        message = (
-            f"Customers would read {match.group().strip()} as it stands: two more braces make "
-            f"Liquid of it, {written}."
-        )
-        note(match.start(), match.end(), written, message)
-    for match in _SINGLE_BRACES.finditer(_blanked(rest, done)):
-        inner = match[1].strip()
-        written = f"{{{{ {inner} }}}}" if re.search(r"[.|]", inner) else f"{{{{${{{inner}}}}}}}"
-        message = f"{match.group()} has single braces, so customers would read it as it stands: write {written}."
-        note(match.start(), match.end(), written, message)
-    for pattern, tool in _ELSEWHERES:
-        for match in pattern.finditer(_blanked(rest, done)):
-            name = re.sub(r"\W+", "_", match[1].strip()).lower()
-            written = f"{{{{${{{_ATTRIBUTES.get(name, name)}}}}}}}"
-            message = (
-                f"{match.group()} is how {tool} fills in a value; customers would read it as it "
-                f"stands: write {written}."
-            )
-            note(match.start(), match.end(), written, message, "foreign-placeholder")
+            draft.note("braces", message, Edit(markup.end, markup.end + 1, ""), fix="Take it out")
+    look(_OUTSIDE, rest)
+    look(_ELSEWHERES, rest, "foreign-placeholder")
 
 
 def _filters_outside(draft: Draft, text: str, done: list[tuple[int, int]]) -> None:
@@ -371,18 +352,16 @@ def _filters_outside(draft: Draft, text: str, done: list[tuple[int, int]]) -> No
         if not match or match[1] not in FILTERS or not (match[2] or match[1] in _PLAIN_FILTERS):
             continue
         piped = match.group().strip()
-        at = markup.at + len(markup.inner.rstrip(" -"))
-        edits = [Edit(at, at, f" {piped}"), Edit(markup.end, match.end(), "")]
-        if (other := re.search(r"\{\{\s*([^{}]*\$\{[^{}]*\})\s*\}\}", piped)) is not None:
-            before = f"{{% assign other = {other[1]} %}}"
-            edits = [Edit(markup.start, markup.start, before), edits[0], edits[1]]
-            edits[1] = Edit(at, at, f" {piped.replace(other.group(), 'other')}")
+        edits = [markup.adding(f" {piped}"), Edit(markup.end, match.end(), "")]
+        if other := re.search(r"\{\{\s*([^{}]*\$\{[^{}]*\})\s*\}\}", piped):
+            before = Edit(markup.start, markup.start, f"{{% assign other = {other[1]} %}}")
+            edits = [before, markup.adding(f" {piped.replace(other.group(), 'other')}"), edits[1]]
         message = f"A filter stands within the braces, and customers would read {piped}: move it in."
-        draft.note("braces", markup.start, message, "Move it into the braces", *edits)
+        draft.note("braces", message, *edits, fix="Move it into the braces", at=markup.start)
         done.append((markup.end, match.end()))
 
 
-def _unclosed(text: str, note: Callable[[int, int, str, str], None], done: Iterable[tuple[int, int]]) -> None:
+def _unclosed(text: str, note: Callable[[tuple[int, int], str, str], None], done: Iterable[tuple[int, int]]) -> None:
     taken = list(done)
     at = 0
     while (match := re.compile(r"\{\{|\{%").search(text, at)) is not None:
@@ -407,10 +386,8 @@ def _unclosed(text: str, note: Callable[[int, int, str, str], None], done: Itera
         if closed:
             begin, end = start + 2 + closed.start(), start + 2 + closed.end()
             written = f"{text[start:begin]}{' ' if text[begin - 1].isalnum() else ''}{wanted}"
-            message = (
-                f"{_short(text[start:end])} is closed by {closed.group().strip()}, not by "
-                f"{wanted}: write {_short(written)}"
-            )
+            wrong_one = closed.group().strip()
+            message = f"{_short(text[start:end])} is closed by {wrong_one}, not by {wanted}: write {_short(written)}"
         else:
             whole = text[start : start + 2 + len(text[start + 2 : limit].rstrip())]
             complete = _COMPLETE.match(whole)
@@ -418,7 +395,7 @@ def _unclosed(text: str, note: Callable[[int, int, str, str], None], done: Itera
             close = "" if text[start:end].endswith("}") and not is_tag else " "
             written = f"{text[start:end]}{close}{wanted}"
             message = f"{_short(text[start:end])} is never closed: write {wanted} at its end."
-        note(start, end, written, message)
+        note((start, end), written, message)
         at = end
 
 
@@ -458,57 +435,36 @@ def _names(draft: Draft) -> None:
             for match in pattern.finditer(without_unread(text)):
                 written = match.expand(right)
                 message = f"{match.group()} is how another tool writes it: write {written}."
-                draft.note("foreign-tag", match.start(), message, f"Write {written}", Edit(*match.span(), written))
+                draft.note("foreign-tag", message, Edit(*match.span(), written))
     for match in _ATTRIBUTE_IN_TAG.finditer(without_unread(text)):
-        written = f"{{{{{match[1]}}}}}"
-        draft.note(
-            "braces",
-            match.start(),
-            f"{{% %}} does something, {{{{ }}}} prints: write {written}.",
-            f"Write {written}",
-            Edit(*match.span(), written),
-        )
+        draft.note("braces", _PRINTS.format(f"{{{{{match[1]}}}}}"), Edit(*match.span(), f"{{{{{match[1]}}}}}"))
     for markup in markups(text):
-        whole = Edit(markup.start, markup.end, "")
-        if markup.is_output:
-            if re.match(r"\s*(?:#(?!\{)|/|\^)", markup.inner):
-                continue
-            if tag := _TAG_IN_OUTPUT.fullmatch(markup.inner):
-                written = f"{{% {tag[1].strip()} %}}"
-                message = (
-                    f"{{{{ }}}} prints, {{% %}} does something: write {_short(written)} for "
-                    f"{_short(text[markup.start : markup.end])}"
-                )
-                draft.note(
-                    "braces", markup.start, message, f"Write {_short(written)}", Edit(whole.start, whole.end, written)
-                )
-            continue
         name, inner = markup.name, markup.inner
-        start = text.index(name, markup.start)
+        if markup.is_output:
+            tag = None if re.match(r"\s*(?:#(?!\{)|/|\^)", inner) else _TAG_IN_OUTPUT.fullmatch(inner)
+            if tag:
+                written = f"{{% {tag[1].strip()} %}}"
+                shown, outer = _short(written), _short(text[markup.start : markup.end])
+                message = f"{{{{ }}}} prints, {{% %}} does something: write {shown} for {outer}"
+                draft.note("braces", message, markup.whole(written), fix=f"Write {shown}")
+            continue
         if name not in _TAGS and re.match(r"\s*[.\[]|\s*\|", inner):
             written = f"{{{{ {name}{inner.rstrip()} }}}}"
-            draft.note(
-                "braces",
-                markup.start,
-                f"{{% %}} does something, {{{{ }}}} prints: write {written}.",
-                f"Write {written}",
-                Edit(whole.start, whole.end, written),
-            )
+            draft.note("braces", _PRINTS.format(written), markup.whole(written))
             continue
+        start = text.index(name, markup.start)
         right, end = _right_name(name, inner, start)
         rest = inner[end - start - len(name) :].strip(" -")
         if not right and rest and name.startswith(("end", "else")) and name in _TAGS:
-            at = markup.at + inner.index(rest)
+            at = inner.index(rest)
             if name == "else" and re.search(r"[=<>]|contains", rest):
-                message = f"else has no condition: write elsif {rest}."
-                draft.note("tag-name", start, message, "Write elsif", Edit(start, end, "elsif"))
+                draft.note("tag-name", f"else has no condition: write elsif {rest}.", Edit(start, end, "elsif"))
             else:
                 message = f"{name} stands alone in its tag: take {rest} out."
-                draft.note("tag-name", start, message, f"Take {rest} out", Edit(at, at + len(rest), ""))
-            continue
-        if right and right != text[start:end]:
-            message = f"Braze has no tag {text[start:end]}; it is {right}."
-            draft.note("tag-name", start, message, f"Write {right}", Edit(start, end, right))
+                edit = markup.edit((at, at + len(rest)), "")
+                draft.note("tag-name", message, edit, fix=f"Take {rest} out", at=start)
+        elif right and right != text[start:end]:
+            draft.note("tag-name", f"Braze has no tag {text[start:end]}; it is {right}.", Edit(start, end, right))
 
 
 def _right_name(name: str, inner: str, start: int) -> tuple[str, int]:
@@ -537,11 +493,11 @@ def _blocks(draft: Draft) -> None:
     def missing(name: str, start: int, at: int) -> None:
         tag = f"{{% {name} %}}"
         message = f"The {tag} of this line is never closed: write {{% end{name} %}} where it should end."
-        draft.note("block", start, message, f"Write {{% end{name} %}}", Edit(at, at, f"{{% end{name} %}}"))
+        draft.note("block", message, Edit(at, at, f"{{% end{name} %}}"), at=start)
 
     for markup in markups(text):
         name = markup.name.lower()
-        whole = Edit(markup.start, markup.end, "")
+        shown = text[markup.start : markup.end]
         if name in BLOCKS:
             opened.append((name, markup.start, markup.end))
             continue
@@ -556,36 +512,13 @@ def _blocks(draft: Draft) -> None:
         elif opened:
             block, _, _ = opened.pop()
             written = f"{{% end{block} %}}"
-            message = (
-                f"{text[markup.start : markup.end]} closes nothing here; the open tag is {block}: write {written}."
-            )
-            draft.note("block", markup.start, message, f"Write {written}", Edit(whole.start, whole.end, written))
+            message = f"{shown} closes nothing here; the open tag is {block}: write {written}."
+            draft.note("block", message, markup.whole(written))
         else:
-            message = f"{text[markup.start : markup.end]} closes nothing: no tag is open. Take it out."
-            draft.note("block", markup.start, message, "Take it out", whole)
+            message = f"{shown} closes nothing: no tag is open. Take it out."
+            draft.note("block", message, markup.whole(""), fix="Take it out")
     for name, start, _ in reversed(opened):
         missing(name, start, len(text))
-
-
-def _inside(draft: Draft) -> None:
-    names = names_set(draft.text)
-    for markup in markups(draft.text):
-        examine_braces(draft, markup)
-        match markup.name:
-            case "" if not re.match(r"\s*(?:#(?!\{)|/|\^)", markup.inner):
-                examine_output(draft, markup, names)
-            case "if" | "unless" | "elsif":
-                examine_condition(draft, markup, names)
-            case "for" | "tablerow":
-                examine_loop(draft, markup)
-            case "assign" | "echo":
-                examine_assignment(draft, markup, names)
-            case "abort_message" if bare := re.search(r"\(\s*([^\s'\"{}()][^'\"{}()]*?)\s*\)", markup.inner):
-                edit = Edit(markup.at + bare.start(1), markup.at + bare.end(1), f"'{bare[1]}'")
-                message = f"The reason of abort_message stands in quotes: write abort_message('{bare[1]}')."
-                draft.note("quotes", edit.start, message, "Write it in quotes", edit)
-            case "capture" | "case" | "when":
-                examine_word(draft, markup)
 
 
 def _blanked(text: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.preview.braze import CALL_WORDS
+
 _ROUGH = re.compile(r"\{%-?\s*(?P<name>[\w-]*)(?P<tag>.*?)%\}|\{\{(?P<output>.*?)\}{2,}", re.DOTALL)
 _UNREAD = re.compile(
     r"<!--.*?-->|\{%-?\s*comment\s*-?%\}.*?\{%-?\s*endcomment\s*-?%\}|\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}",
@@ -76,6 +78,29 @@ class Markup:
         """Whether it prints something; a tag does something."""
         return not self.name
 
+    @property
+    def value(self) -> str:
+        """What stands inside, without white space and the hyphens of the braces."""
+        return self.inner.strip(" -")
+
+    @property
+    def code(self) -> str:
+        """``inner`` with what stands in quotes blanked out, each character in its place."""
+        return without_quoted(self.inner)
+
+    def edit(self, span: tuple[int, int], text: str) -> Edit:
+        """Return the edit of a place in ``inner``."""
+        return Edit(self.at + span[0], self.at + span[1], text)
+
+    def adding(self, text: str) -> Edit:
+        """Return the edit that writes ``text`` behind what stands inside."""
+        end = len(self.inner.rstrip(" -"))
+        return self.edit((end, end), text)
+
+    def whole(self, text: str) -> Edit:
+        """Return the edit that puts ``text`` in place of all of it, braces too."""
+        return Edit(self.start, self.end, text)
+
 
 def markups(text: str) -> Iterator[Markup]:
     """Yield what looks like Liquid in ``text``, leaving out comments and ``raw``; never raises."""
@@ -110,6 +135,38 @@ def without_quoted(code: str) -> str:
     return _QUOTED.sub(lambda match: match.group()[0] + " " * (len(match.group()) - 2) + match.group()[0], code)
 
 
+def closing(text: str, opened: Markup) -> Markup | None:
+    """Return the tag that closes ``opened``."""
+    depth = 0
+    for markup in markups(text):
+        if markup.start >= opened.start:
+            depth += (markup.name == opened.name) - (markup.name == f"end{opened.name}")
+            if depth == 0:
+                return markup
+    return None
+
+
+def meant(words: Mapping[str, str]) -> dict[str, str]:
+    """Return for each of the words people write, parted by spaces, the one they mean."""
+    return {word: right for right, written in words.items() for word in written.split()}
+
+
+_PERSONAL = meant(
+    {
+        "first_name": "firstname fname givenname name",
+        "last_name": "lastname lname surname familyname",
+        "email_address": "email mail emailaddress",
+        "phone_number": "phone mobile phonenumber",
+        "user_id": "id userid externalid",
+    }
+)
+
+
+def personal(name: str) -> str:
+    """Return how Braze calls a person's attribute that others call ``name``, else the name itself."""
+    return _PERSONAL.get(name.lower().replace("_", ""), name)
+
+
 def line_at(text: str, index: int) -> int:
     """Return the line, from 1, of a position."""
     return text.count("\n", 0, max(index, 0)) + 1
@@ -139,10 +196,15 @@ class Draft:
         self.findings: list[Finding] = []
         self._origins = list(range(len(written) + 1))
 
-    def note(self, kind: str, start: int, message: str, fix: str = "", *edits: Edit) -> None:
-        """Record a finding at ``start`` of the text as it is now; ``edits`` are made when the round ends."""
+    def note(self, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> None:
+        """Record a finding; its edits are made when the round ends.
+
+        It stands at its first edit unless ``at`` says where, and its fix is to write that unless ``fix`` names it.
+        """
         if len(self.findings) < _MOST_FINDINGS:
-            self.findings.append(Finding(kind, self.line(start), message, fix, edits))
+            line = self.line(edits[0].start if at is None else at)
+            label = fix or (f"Write {edits[0].text}" if edits else "")
+            self.findings.append(Finding(kind, line, message, label, edits))
 
     def line(self, index: int) -> int:
         """Return the line that a position of the present text has in the template as written."""
@@ -177,7 +239,6 @@ class Draft:
 
 _OPTION = re.compile(r"(?<=\s):(\w+)(?:\s+|$)")
 _OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)
-_PLAIN_WORDS = ("save", "method", "basic_auth", "auth_credentials", "cache_max_age", "content_type", "accept")
 
 
 @dataclass(frozen=True)
@@ -280,7 +341,7 @@ def call_tags(text: str) -> list[CallTag]:
         for number, match in enumerate(names):
             end = names[number + 1].start() if number + 1 < len(names) else len(covered)
             value = markup.inner[match.end() : end].strip()
-            if match[1] in _PLAIN_WORDS:
+            if match[1] in CALL_WORDS:
                 value = value.split()[0] if value else ""
             stop = match.end() + len(value) if value else match.start() + len(match.group().rstrip())
             options[match[1]] = (markup.at + match.start(), markup.at + stop, value)

@@ -7,6 +7,9 @@ can each bring theirs. What others need of the room is named here; the modules b
 """
 
 from proxy.preview.braze.bounds import TemplateBoundError, TemplateError
+from proxy.preview.braze.call import FLAGS as CALL_FLAGS
+from proxy.preview.braze.call import OPTIONS as CALL_OPTIONS
+from proxy.preview.braze.call import WORDS as CALL_WORDS
 from proxy.preview.braze.empties import Empty
 from proxy.preview.braze.exchange import CallRecord
 from proxy.preview.braze.mistakes import Mistake, MistakeKind
@@ -30,6 +33,9 @@ from proxy.preview.braze.wire import (
 )
 
 __all__ = [
+    "CALL_FLAGS",
+    "CALL_OPTIONS",
+    "CALL_WORDS",
     "FILTERS",
     "AnswerCache",
     "BasicCredential",
