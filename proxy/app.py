@@ -40,8 +40,9 @@ from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
 from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
+from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, CircuitBreaker
-from proxy.trustpilot.client import DeletionCalls, DirectCalls, ShopCalls, Trustpilot, probe
+from proxy.trustpilot.client import DirectCalls, Trustpilot, probe
 from proxy.trustpilot.errors import NotFound, Rejected, Sender
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.quota import Plan, Quota

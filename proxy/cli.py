@@ -36,7 +36,7 @@ from proxy.server.lifecycle import with_file
 from proxy.settings import Settings, SettingsError, documented
 from proxy.sync.service import Sync
 from proxy.terminal import bar, end_if_stopped, need_shared_store, stopped_by_signals
-from proxy.trustpilot.decode import read_feed
+from proxy.trustpilot.changes import read_feed
 from proxy.trustpilot.errors import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.token import Grant, Token
 from proxy.trustpilot.transport import Transport

@@ -102,9 +102,8 @@ class Priority(IntEnum):
     BACKFILL = 5
     """Nobody has asked for it yet."""
 
-    @property
-    def is_awaited(self) -> bool:
-        return self in (Priority.FOREGROUND, Priority.TRIAL)
+
+AWAITED = (Priority.FOREGROUND, Priority.TRIAL)
 
 
 TRIES_OUT: ContextVar[bool] = ContextVar("tries_out", default=False)

@@ -15,8 +15,8 @@ from proxy.reviews import Updates
 from proxy.reviews.models import products_query
 from proxy.settings import Settings
 from proxy.sync.service import Sync
+from proxy.trustpilot.changes import read_events
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
-from proxy.trustpilot.decode import read_events
 from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.quota import Quota
 

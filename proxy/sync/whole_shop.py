@@ -38,7 +38,7 @@ from proxy.reviews.page_loader import (
 from proxy.reviews.view import Summary
 from proxy.sync.feed import FeedCall, OutOfOrder, Shops, ShopState, digest, is_newest_first
 from proxy.sync.validator import COUNTS, Spans, counts_of, is_within
-from proxy.trustpilot.client import SUMMARIES_PER_PAGE
+from proxy.trustpilot.changes import SUMMARIES_PER_PAGE
 
 MOST_PAGES = 1000
 _PAIRS_AT_ONCE = 2000

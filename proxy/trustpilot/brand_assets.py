@@ -16,7 +16,7 @@ from proxy.cache import Backend, BackendDown
 from proxy.clock import Now, Priority, Spawn
 from proxy.reviews.view import BrandAssets, KnownAsset, KnownAssets
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
-from proxy.trustpilot.client import DirectCalls
+from proxy.trustpilot.client import DirectCalls, raise_for_status
 from proxy.trustpilot.decode import read_object
 from proxy.trustpilot.errors import Busy, Malformed, NotFound, Paused, QuotaUsedUp, Refused, Rejected, TrustpilotError
 from proxy.trustpilot.quota import Quota
@@ -189,7 +189,7 @@ class AssetCalls:
         response = self._calls.send(
             "GET", self._url + path, headers=self._headers, priority=Priority.BACKGROUND, free=False
         )
-        response.raise_for_status()
+        raise_for_status(response)
         return read(response.body)
 
 

@@ -15,7 +15,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -24,9 +24,19 @@ from cachetools import LRUCache
 from msgspec import Struct
 
 from proxy.cache.cache import PATIENCE, Patience
-from proxy.clock import Deadline, Now, Priority
+from proxy.clock import AWAITED, Deadline, Now, Priority
 from proxy.events import BreakerTurned, Report, unheard
-from proxy.trustpilot.errors import Busy, Paused, RateLimited, Refused, TrustpilotError, TurnedAway
+from proxy.trustpilot.errors import (
+    Busy,
+    NotFound,
+    Paused,
+    QuotaUsedUp,
+    RateLimited,
+    Refused,
+    Rejected,
+    TrustpilotError,
+    TurnedAway,
+)
 
 RUN = 5
 """Different calls that fail in a row open the breaker."""
@@ -64,10 +74,6 @@ class Call(Struct, frozen=True):
     business_unit: str
     kind: str
     skus: frozenset[str]
-
-    @classmethod
-    def of(cls, business_unit: str, kind: str, skus: Iterable[str]) -> Call:
-        return cls(business_unit, kind, frozenset(skus))
 
     def may_share_a_cause_with(self, other: Call) -> bool:
         """Tell whether one failing product explains why both failed."""
@@ -146,27 +152,6 @@ class _Circuit:
         return max(INTERVAL_SECONDS, min(error.retry_after_header or 0, LONGEST_FAILING_SECONDS))
 
 
-class Attempt:
-    """One admitted call. Exactly one of its methods is to be called, once its outcome is known."""
-
-    def __init__(self, breaker: CircuitBreaker, call: Call, probes: list[_Circuit]) -> None:
-        self._breaker = breaker
-        self._call = call
-        self._probes = probes
-
-    def succeeded(self) -> None:
-        """Trustpilot answered."""
-        self._breaker._note_success(self._call, self._probes)
-
-    def failed(self, error: TrustpilotError) -> None:
-        """Trustpilot did not answer, or with nothing that can be used."""
-        self._breaker._note_failure(self._call, error, self._probes)
-
-    def withdrawn(self) -> None:
-        """No call was made after all, or its outcome says nothing about Trustpilot."""
-        self._breaker._note_nothing(self._probes)
-
-
 class CircuitBreaker:
     """Closed: calls pass. Open: none do. Once the interval is over: one probe at a time, which closes it or not.
 
@@ -206,7 +191,29 @@ class CircuitBreaker:
                 return False
             return all(circuit.wait(call, now) == 0 and now >= circuit.quiet_until for circuit in circuits)
 
-    def admit(self, call: Call) -> Attempt:
+    @contextmanager
+    def attempt(self, call: Call, priority: Priority) -> Iterator[None]:
+        """Note what becomes of ``call``, which is made inside of this. Raises :class:`Paused` where it may not be."""
+        probes = self._admit(call)
+        try:
+            yield
+        except (NotFound, Rejected):
+            # Trustpilot works; this request is what is wrong.
+            self._note_success(call, probes)
+            raise
+        except TrustpilotError as error:
+            if priority is Priority.TRIAL or isinstance(error, QuotaUsedUp):
+                self._note_nothing(probes)
+            else:
+                self._note_failure(call, error, probes)
+            raise
+        except BaseException:
+            self._note_nothing(probes)
+            raise
+        self._note_success(call, probes)
+
+    def _admit(self, call: Call) -> list[_Circuit]:
+        """Let ``call`` pass, as the probe of those circuits that are open. Raises :class:`Paused`."""
         with self._lock:
             now = self._now()
             circuits = [self._everything, self._unit(call)]
@@ -219,7 +226,7 @@ class CircuitBreaker:
             probes = [circuit for circuit in circuits if circuit.open_until is not None]
             for circuit in probes:
                 circuit.probing = True
-            return Attempt(self, call, probes)
+            return probes
 
     def _unit(self, call: Call) -> _Circuit:
         return self._units.setdefault(call.business_unit, _Circuit())
@@ -345,7 +352,7 @@ class Bulkhead:
     @contextmanager
     def slot(self, priority: Priority, deadline: Deadline) -> Iterator[None]:
         """Hold a slot, waiting for it until ``deadline``. Raises :class:`Busy`; in the background at once."""
-        in_background = not priority.is_awaited
+        in_background = priority not in AWAITED
         if in_background:
             self._acquire_for_refresh()
         else:

@@ -1,44 +1,40 @@
-"""The calls of Trustpilot's API, and the way that each takes: bulkhead, circuit breaker, quota."""
+"""The calls of Trustpilot's API, the way that each takes (bulkhead, circuit breaker, quota), and how it is read."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TypeVar
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, urlencode
+
+import msgspec
+from msgspec import Raw, Struct
 
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
-from proxy.reviews.models import PER_PAGE, SHOP, FeedItem, Page, Shop, Source, products_query
-from proxy.reviews.view import Summary
+from proxy.reviews.models import PER_PAGE, SHOP, Page, Review, ServiceReview, Shop, Source, products_query
+from proxy.reviews.view import STAR_WORDS, Summary
 from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.decode import (
-    read_batch_summaries,
-    read_business_unit,
-    read_deletions,
-    read_feed,
-    read_reviews,
-    read_service_reviews,
-    read_shop_summaries,
-    read_summary,
-)
+from proxy.trustpilot.decode import REFUSED, fitting, read_list, read_object
 from proxy.trustpilot.errors import (
+    FIREWALL,
     Busy,
+    Failing,
     Malformed,
-    NoAccess,
     NotFound,
     Paused,
     QuotaUsedUp,
+    RateLimited,
     Refused,
     Rejected,
     Response,
     TrustpilotError,
+    TurnedAway,
 )
 from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.token import Token, Tokens
 from proxy.trustpilot.transport import Transport
 
 T = TypeVar("T")
@@ -105,7 +101,7 @@ class Trustpilot:
         base = self._units if of_shop else self._url
         url = f"{base}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{query}"
         read = read_service_reviews if of_shop else read_reviews
-        found = self._ask(business_unit, _REVIEWS[source], [sku], url, lambda body: read(body, PER_PAGE), priority)
+        found = self._ask(business_unit, _REVIEWS[source], [sku], url, read, priority)
         if found.dropped:
             self._report(ReviewsDropped(found.dropped))
             _log.warning("dropped %d malformed reviews of business unit %s", found.dropped, business_unit)
@@ -146,15 +142,15 @@ class Trustpilot:
         method = "GET" if body is None else "POST"
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
 
-        def send(timeout: float) -> Response:
-            return self._transport.send(method, url, headers=headers, data=body, timeout=timeout)
+        def send(deadline: Deadline) -> Response:
+            return self._transport.send(method, url, headers=headers, data=body, deadline=deadline)
 
-        return self.call(Call.of(business_unit, kind, skus), send, read, priority)
+        return self.call(Call(business_unit, kind, frozenset(skus)), send, read, priority)
 
     def call(
         self,
         call: Call,
-        send: Callable[[float], Response],
+        send: Callable[[Deadline], Response],
         read: Callable[[bytes], T],
         priority: Priority,
         *,
@@ -163,8 +159,11 @@ class Trustpilot:
         """Make ``call`` if it may be made, and tell what became of it. ``free``: it costs nothing of the plan."""
         deadline = Deadline.after(self._transport.timeout)
         try:
-            with self._bulkhead.slot(priority, deadline):
-                return self._admitted(call, lambda: send(deadline.remaining()), read, priority, free=free)
+            with self._bulkhead.slot(priority, deadline), self._breaker.attempt(call, priority):
+                self._quota.spend(priority=priority, free=free)
+                response = send(deadline)
+                raise_for_status(response)
+                return read(response.body)
         except (Paused, QuotaUsedUp, Busy) as error:
             self._report(CallNotMade(_NOT_MADE[type(error)]))
             raise
@@ -174,34 +173,6 @@ class Trustpilot:
         except NotFound:
             _log.warning("Trustpilot answered 404 for %s of business unit %s", call.kind, call.business_unit)
             raise
-
-    def _admitted(
-        self, call: Call, send: Callable[[], Response], read: Callable[[bytes], T], priority: Priority, *, free: bool
-    ) -> T:
-        attempt = self._breaker.admit(call)
-        try:
-            self._quota.spend(priority=priority, free=free)
-            response = send()
-            response.raise_for_status()
-            answer = read(response.body)
-        except (NotFound, Rejected):
-            # Trustpilot works; this request is what is wrong.
-            attempt.succeeded()
-            raise
-        except QuotaUsedUp:
-            attempt.withdrawn()
-            raise
-        except TrustpilotError as error:
-            if priority is Priority.TRIAL:
-                attempt.withdrawn()
-            else:
-                attempt.failed(error)
-            raise
-        except BaseException:
-            attempt.withdrawn()
-            raise
-        attempt.succeeded()
-        return answer
 
 
 class DirectCalls:
@@ -223,118 +194,20 @@ class DirectCalls:
         *,
         headers: Mapping[str, str],
         data: bytes | None = None,
-        timeout: float | None = None,
+        deadline: Deadline | None = None,
         priority: Priority = Priority.FOREGROUND,
         free: bool = True,
     ) -> Response:
-        """Return the answer, whatever its status, within ``timeout`` seconds. ``free``: it costs nothing of the plan.
+        """Return the answer, whatever its status, before ``deadline``. ``free``: it costs nothing of the plan.
 
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`Busy` and :class:`QuotaUsedUp` mean that no
         call was made.
         """
-        seconds = self._transport.timeout
-        deadline = Deadline.after(seconds if timeout is None else min(timeout, seconds))
+        longest = Deadline.after(self._transport.timeout)
+        deadline = longest if deadline is None else min(deadline, longest, key=lambda one: one.at)
         with self._bulkhead.slot(priority, deadline):
             self._quota.spend(priority=priority, free=free)
-            return self._transport.send(method, url, headers=headers, data=data, timeout=deadline.remaining())
-
-
-SUMMARIES_PER_PAGE = 1000
-DELETIONS_PER_PAGE = 1000
-NO_ACCESS = "Trustpilot refuses the proxy's access to a shop's private reviews"
-
-
-class ShopCalls:
-    """Calls on the way that all take. A refusal of one of these pauses no other: it says nothing about the key."""
-
-    def __init__(self, trustpilot: Trustpilot, transport: Transport, tokens: Tokens, *, api_url: str) -> None:
-        self._trustpilot = trustpilot
-        self._transport = transport
-        self._tokens = tokens
-        self._url = f"{api_url}/private/product-reviews/business-units/"
-
-    def feed(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[FeedItem], int]:
-        """Return page ``page`` (from 1) of all reviews of the shop, and how many it held: 100, or it is the last.
-
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`NoAccess` when that shop may not be read.
-        """
-        query = urlencode({"page": page, "perPage": PER_PAGE})
-        return self._get(business_unit, "feed", f"reviews?{query}", read_feed, priority)
-
-    def summaries(
-        self, business_unit: str, page: int, *, priority: Priority
-    ) -> tuple[Iterator[tuple[str, Summary]], int]:
-        """Return the summaries of the shop's products, a thousand a page. Raises as :meth:`feed` does."""
-        query = urlencode({"page": page, "perPage": SUMMARIES_PER_PAGE})
-        return self._get(business_unit, "shop_summaries", f"summaries?{query}", read_shop_summaries, priority)
-
-    def _get(self, business_unit: str, kind: str, path: str, read: Callable[[bytes], T], priority: Priority) -> T:
-        url = f"{self._url}{quote(business_unit, safe='')}/{path}"
-        return self._trustpilot.call(
-            Call.of(business_unit, kind, [path]), lambda timeout: self._authorized(url, timeout), read, priority
-        )
-
-    def _authorized(self, url: str, timeout: float) -> Response:
-        """Make the call with the token; after a 401, once more with a new one."""
-        deadline = Deadline.after(timeout)
-        try:
-            token = self._tokens.token(deadline)
-            response = self._sent(url, token, deadline)
-            if response.status == 401:
-                token = self._tokens.replace(token, deadline)
-                response = self._sent(url, token, deadline)
-                if response.status == 401:
-                    self._tokens.distrust(token)
-        except Refused as error:
-            raise NoAccess(str(error)) from error
-        _check_access(response, NO_ACCESS)
-        self._tokens.confirm(token)
-        return response
-
-    def _sent(self, url: str, token: Token, deadline: Deadline) -> Response:
-        headers = {"Authorization": f"Bearer {token.text}", "Accept": "application/json"}
-        return self._transport.send("GET", url, headers=headers, timeout=deadline.remaining())
-
-
-class DeletionCalls:
-    """Lists what people had deleted. These calls cost nothing of the plan."""
-
-    def __init__(self, trustpilot: Trustpilot, transport: Transport, *, api_url: str, api_key: str) -> None:
-        self._trustpilot = trustpilot
-        self._transport = transport
-        self._url = api_url
-        self._headers: Mapping[str, str] = {"apikey": api_key, "Accept": "application/json"}
-
-    def reviews(self, since: float, token: str | None) -> tuple[list[str], str | None]:
-        """Return ids of reviews deleted since a moment, up to a thousand, and the token of the next page."""
-        return self._list("reviews", "reviewId", since, token)
-
-    def consumers(self, since: float, token: str | None) -> tuple[list[str], str | None]:
-        """Return ids of consumers deleted since a moment, as :meth:`reviews` does."""
-        return self._list("consumers", "consumerId", since, token)
-
-    def _list(self, members: str, name: str, since: float, token: str | None) -> tuple[list[str], str | None]:
-        start = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        query = {"startDate": start, "limit": str(DELETIONS_PER_PAGE), **({"nextToken": token} if token else {})}
-        url = f"{self._url}/{members}/deletions?{urlencode(query)}"
-
-        def send(timeout: float) -> Response:
-            response = self._transport.send("GET", url, headers=self._headers, timeout=timeout)
-            _check_access(response, "Trustpilot refuses its list of deletions")
-            return response
-
-        return self._trustpilot.call(
-            Call.of("", f"deleted_{members}", [token or ""]),
-            send,
-            lambda body: read_deletions(body, members, name),
-            Priority.FEED,
-            free=True,
-        )
-
-
-def _check_access(response: Response, refused: str) -> None:
-    if response.status in (401, 403) and not response.is_firewall_page:
-        raise NoAccess(f"{refused} with {response.status}")
+            return self._transport.send(method, url, headers=headers, data=data, deadline=deadline)
 
 
 _PROBED = "connected-content-proxy-probe"
@@ -348,7 +221,201 @@ def probe(trustpilot: Trustpilot, breaker: CircuitBreaker, business_units: Seque
     an outage costs a handful of calls, and those that Trustpilot fails are not of the plan.
     """
     for unit in business_units:
-        if breaker.awaits_probe(Call.of(unit, "summaries", [_PROBED])):
+        if breaker.awaits_probe(Call(unit, "summaries", frozenset([_PROBED]))):
             # What comes of it is known to the breaker.
             with contextlib.suppress(TrustpilotError):
                 trustpilot.batch_summaries(unit, [_PROBED], priority=Priority.BACKGROUND)
+
+
+def raise_for_status(
+    response: Response,
+    refused: str = "Trustpilot refuses the proxy's API key",
+    refusals: Collection[int] = (401, 403),
+) -> None:
+    """Raise what a status other than a 2xx means: the one place where statuses become errors.
+
+    ``refused`` says whose credentials a status among ``refusals`` refuses.
+    """
+    status = response.status
+    if 200 <= status < 300:
+        return
+    asked = response.retry_after
+    if response.is_firewall_page:
+        raise TurnedAway(FIREWALL, retry_after_header=asked)
+    if status in refusals:
+        raise Refused(refused, retry_after_header=asked)
+    if status == 404:
+        raise NotFound("Trustpilot does not know this", retry_after_header=asked)
+    if status == 429:
+        raise RateLimited("Trustpilot's rate limit is reached", retry_after_header=asked)
+    if 400 <= status < 500 and status != 408:
+        raise Rejected(f"Trustpilot rejects this request with {status}", retry_after_header=asked)
+    raise Failing(f"Trustpilot answered {status}", retry_after_header=asked)
+
+
+_MOST_COUNTED = 2**53
+"""Beyond it JSON's readers no longer count exactly, and no product has so many reviews."""
+
+_ESSENTIAL = ("id", "content", "createdAt")
+"""Of another type than text, they make a review unreadable."""
+
+_OF_SERVICE = ("id", "title", "text", "createdAt")
+"""The same of a review of the shop."""
+
+_LONGEST_NAME = 200
+
+
+class _Reviews(Struct, rename="camel"):
+    product_reviews: list[Review]
+    links: Raw = Raw(b"null")
+
+
+class _Summaries(Struct):
+    summaries: list[dict[str, Any]]
+
+
+_PAGE = msgspec.json.Decoder(_Reviews)
+_SUMMARIES = msgspec.json.Decoder(_Summaries)
+
+
+def read_reviews(body: bytes) -> Page:
+    """Read the answer of a reviews call. Raises :class:`Malformed`."""
+    try:
+        answer = _PAGE.decode(body)
+        reviews, unreadable, links = answer.product_reviews, 0, msgspec.json.decode(answer.links)
+    except REFUSED:
+        reviews, unreadable, links = _read_slowly(body)
+    return _page(reviews, unreadable, links)
+
+
+def read_service_reviews(body: bytes) -> Page:
+    """Read the answer of the call for the shop's own reviews. Raises :class:`Malformed`."""
+    answer = read_object(body)
+    given = read_list(answer, "reviews", "reviews")
+    reviews = [
+        _service_review(review)
+        for review in given
+        if isinstance(review, dict) and all(isinstance(review.get(name), str | None) for name in _OF_SERVICE)
+    ]
+    return _page(reviews, len(given) - len(reviews), answer.get("links"))
+
+
+def _service_review(given: dict[str, Any]) -> ServiceReview:
+    """Give the fields of a service review the names that those of a product review have."""
+    reply = given.get("companyReply")
+    named = {**given, "content": given.get("text")}
+    if isinstance(reply, dict):
+        named["firstCompanyComment"] = {"comment": reply.get("text"), "createdAt": reply.get("createdAt")}
+    review = fitting(named, ServiceReview)
+    review.is_verified = given.get("isVerified") is True
+    return review
+
+
+def read_business_unit(body: bytes) -> Shop:
+    """Read the answer of the call for a business unit. Raises :class:`Malformed`."""
+    answer = read_object(body)
+    name, score, numbers = answer.get("name"), answer.get("score"), answer.get("numberOfReviews")
+    domain = name.get("identifying") if isinstance(name, dict) else None
+    shown = answer.get("displayName")
+    counts = [_count(numbers.get(each)) for each in ("total", *STAR_WORDS)] if isinstance(numbers, dict) else [0] * 6
+    rated = score if isinstance(score, dict) else {}
+    return Shop(
+        shown[:_LONGEST_NAME] if isinstance(shown, str) else "",
+        domain if isinstance(domain, str) and re.fullmatch(r"[\w.-]{1,253}", domain) else "",
+        _rating(rated.get("trustScore")),
+        _rating(rated.get("stars")),
+        counts,
+    )
+
+
+def _rating(value: object) -> float | None:
+    """Return a rating of at least one star, ``None`` for none."""
+    return (
+        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 5 else None
+    )
+
+
+def _page(reviews: Sequence[Review], unreadable: int, links: object) -> Page:
+    if not isinstance(links, list | dict | None):
+        raise Malformed("Trustpilot's answer holds no list of links")
+    given = len(reviews) + unreadable
+    if isinstance(links, list):
+        has_next = any(map(_leads_on, links))
+    else:
+        # Without a list of links a full page may have a next one: claiming completeness would be a guess.
+        has_next = given >= PER_PAGE or (links is not None and _names_next(links))
+    page = Page.of(reviews, complete=not (has_next and given), dropped=unreadable)
+    if given and not page.index:
+        raise Malformed("Trustpilot's answer holds no review that can be read")
+    return page
+
+
+def read_batch_summaries(body: bytes) -> dict[str, Summary | Malformed]:
+    """Read the answer of a batch-summaries call, by SKU. Raises :class:`Malformed` when nothing of it can be read.
+
+    A summary that can't be read is an error in its own SKU's place, so that it fails nobody who shares the call.
+    """
+    try:
+        listed = _SUMMARIES.decode(body).summaries
+    except REFUSED:
+        listed = read_list(read_object(body), "summaries", "summaries")
+    read: dict[str, Summary | Malformed] = {}
+    for summary in listed:
+        if isinstance(summary, dict) and isinstance(sku := summary.get("sku"), str):
+            try:
+                read[sku] = counts_of(summary)
+            except Malformed as error:
+                read[sku] = error
+    unreadable = [summary for summary in read.values() if isinstance(summary, Malformed)]
+    if unreadable and len(unreadable) == len(read):
+        raise unreadable[0]
+    return read
+
+
+def read_summary(body: bytes) -> Summary:
+    """Read the answer of a summary call. Raises :class:`Malformed`."""
+    return counts_of(read_object(body))
+
+
+def _read_slowly(body: bytes) -> tuple[list[Review], int, Any]:
+    """Return the reviews of an answer, how many are unreadable, and its links, looking at each value by itself."""
+    answer = read_object(body)
+    given = read_list(answer, "productReviews", "reviews")
+    reviews = [
+        fitting(review, Review)
+        for review in given
+        if isinstance(review, dict) and all(isinstance(review.get(name), str | None) for name in _ESSENTIAL)
+    ]
+    return reviews, len(given) - len(reviews), answer.get("links")
+
+
+def _leads_on(link: object) -> bool:
+    return isinstance(link, dict) and link.get("rel") == "next-page"
+
+
+def _names_next(links: dict[str, Any]) -> bool:
+    """Tell whether an object in the place of the list of links is the next page's link, or holds it."""
+    return _leads_on(links) or bool(links.get("next-page")) or any(map(_leads_on, links.values()))
+
+
+def counts_of(summary: dict[str, Any]) -> Summary:
+    """Return what a summary says. Raises :class:`Malformed`."""
+    numbers = summary.get("numberOfReviews")
+    average = summary.get("starsAverage")
+    if not isinstance(numbers, dict):
+        raise Malformed("Trustpilot's summary holds no counts")
+    total, *stars = (_count(numbers.get(name)) for name in ("total", *STAR_WORDS))
+    if average is not None and (isinstance(average, bool) or not isinstance(average, int | float)):
+        raise Malformed("Trustpilot's summary holds no average")
+    known = float(average) if average is not None and total and 0 < average <= 5 else None
+    return Summary.of_counts(known, total, tuple(stars))
+
+
+def _count(value: object) -> int:
+    """Return a count, also one written ``5.0`` as in Trustpilot's own samples; 0 where there is none."""
+    if value is None:
+        return 0
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not 0 <= number <= _MOST_COUNTED or number != int(number):
+        raise Malformed("Trustpilot's summary holds a count that is none")
+    return int(number)

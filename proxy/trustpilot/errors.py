@@ -1,16 +1,18 @@
-"""Trustpilot's answers, and why Trustpilot could not be had: the one place where statuses become errors.
+"""Trustpilot's answers, and why Trustpilot could not be had.
 
 Messages are shown to callers: no secret, nothing from outside is in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from msgspec import Struct
+
+from proxy.clock import Deadline
 
 
 class TrustpilotError(Exception):
@@ -111,36 +113,12 @@ class Response(Struct, frozen=True):
             return False
         return "html" in self.headers.get("content-type", "").lower() or self.body.lstrip().startswith(b"<")
 
-    def raise_for_status(
-        self,
-        refused: str = "Trustpilot refuses the proxy's API key",
-        refusals: Collection[int] = (401, 403),
-    ) -> None:
-        """Raise what a status other than a 2xx means.
-
-        ``refused`` says whose credentials a status among ``refusals`` refuses.
-        """
-        if 200 <= self.status < 300:
-            return
-        asked = self.retry_after
-        if self.is_firewall_page:
-            raise TurnedAway(FIREWALL, retry_after_header=asked)
-        if self.status in refusals:
-            raise Refused(refused, retry_after_header=asked)
-        if self.status == 404:
-            raise NotFound("Trustpilot does not know this", retry_after_header=asked)
-        if self.status == 429:
-            raise RateLimited("Trustpilot's rate limit is reached", retry_after_header=asked)
-        if 400 <= self.status < 500 and self.status != 408:
-            raise Rejected(f"Trustpilot rejects this request with {self.status}", retry_after_header=asked)
-        raise Failing(f"Trustpilot answered {self.status}", retry_after_header=asked)
-
 
 class Sender(Protocol):
     """What the calls with a body of their own need; a transport, or what guards one."""
 
     def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, timeout: float | None = None
+        self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, deadline: Deadline | None = None
     ) -> Response:
         """Return the answer, whatever its status; raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from proxy.clock import Deadline
+from proxy.trustpilot.client import raise_for_status
 from proxy.trustpilot.decode import read_object
 from proxy.trustpilot.errors import (
     Malformed,
@@ -103,11 +104,10 @@ class InvitationApi:
         return response
 
     def _post(self, url: str, body: bytes, token: Token, deadline: Deadline) -> Response:
-        left = deadline.remaining()
-        if not left:
+        if not deadline.remaining():
             raise TimedOut("no time was left to ask Trustpilot")
         headers = {**self._headers, "Authorization": f"Bearer {token.text}"}
-        return self._sender.send("POST", url, headers=headers, data=body, timeout=left)
+        return self._sender.send("POST", url, headers=headers, data=body, deadline=deadline)
 
 
 def read_link(body: bytes) -> str:
@@ -126,7 +126,7 @@ def _refusal(response: Response) -> Verdict | None:
     """Return the 4xx that sending it again would not change, ``None`` for a 2xx; raise what else it is."""
     status = response.status
     try:
-        response.raise_for_status(f"Trustpilot refuses the proxy's access token or business user with {status}")
+        raise_for_status(response, f"Trustpilot refuses the proxy's access token or business user with {status}")
     except Refused:
         _log.error("Trustpilot refuses the proxy's access token for invitations with %d", status)
         raise

@@ -31,6 +31,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from proxy.clock import Deadline
 from proxy.events import CallEnded, CallStarted, Report, unheard
 from proxy.trustpilot.errors import Malformed, Response, TimedOut, TrustpilotError, Unreachable
 
@@ -78,11 +79,11 @@ class Transport:
         *,
         headers: Mapping[str, str],
         data: bytes | None = None,
-        timeout: float | None = None,
+        deadline: Deadline | None = None,
     ) -> Response:
         """Return the answer, whatever its status; redirects are not followed.
 
-        ``timeout`` shortens the total time, in seconds. Raises :class:`Unreachable`, :class:`TimedOut`, or
+        ``deadline`` shortens the total time. Raises :class:`Unreachable`, :class:`TimedOut`, or
         :class:`Malformed` for a body over the cap; their ``received`` tells whether Trustpilot may have acted on the
         request all the same.
         """
@@ -90,7 +91,7 @@ class Transport:
         outcome, size = "failed", 0
         self._report(CallStarted(kind))
         try:
-            seconds = self.timeout if timeout is None else min(timeout, self.timeout)
+            seconds = self.timeout if deadline is None else min(deadline.at - started, self.timeout)
             response = self._send(_prepared(method, url, headers, data), max(0.001, seconds))
             outcome, size = str(response.status), len(response.body)
         except TrustpilotError as error:

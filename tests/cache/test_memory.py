@@ -10,7 +10,7 @@ import gc, json, random, resource, time
 from proxy.cache import Cache, Fetched, Group, Key, Lifetimes, MemoryBackend, Tiered
 from proxy.clock import Deadline
 from proxy.sandbox.shop import compose, usual_ratings
-from proxy.trustpilot.decode import read_reviews
+from proxy.trustpilot.client import read_reviews
 
 def resident():
     with open('/proc/self/statm') as statm:
@@ -18,7 +18,7 @@ def resident():
 
 def page():
     reviews = compose(chance, languages=['en', 'fr', 'ja'], ratings=usual_ratings(chance, 100))
-    return read_reviews(json.dumps({{'productReviews': reviews}}).encode(), 101).encode()
+    return read_reviews(json.dumps({{'productReviews': reviews}}).encode()).encode()
 
 chance = random.Random(1)
 # Composing is slow; of every sample many products are made, each with bytes of its own.

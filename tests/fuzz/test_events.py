@@ -13,7 +13,8 @@ from proxy.clock import Deadline, Priority
 from proxy.reviews import Updates
 from proxy.reviews.models import Page, read_review
 from proxy.reviews.page_loader import is_newest_page, product_name
-from proxy.trustpilot.decode import read_events, read_reviews
+from proxy.trustpilot.changes import read_events
+from proxy.trustpilot.client import read_reviews
 from proxy.trustpilot.errors import Malformed
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, REVIEWS, TEXT, damaged, mostly, written
@@ -76,7 +77,7 @@ def test_each_event_is_read_or_counted_as_ignored(webhook: dict[str, Any]) -> No
 @given(st.lists(REVIEWS, max_size=4), EVENTS, st.booleans())
 def test_no_event_spoils_a_held_page(held: list[dict[str, Any]], webhook: dict[str, Any], complete: bool) -> None:
     try:
-        page = read_reviews(written({"productReviews": held, "links": []}), 100)
+        page = read_reviews(written({"productReviews": held, "links": []}))
         events, _ = read_events(written(webhook))
     except Malformed:
         return

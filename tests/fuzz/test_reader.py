@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.api.schemas import SCHEMAS
 from proxy.reviews.models import Page, Review, Source, read_review
 from proxy.reviews.view import Summary, View, product_block
-from proxy.trustpilot.decode import read_batch_summaries, read_reviews
+from proxy.trustpilot.client import read_batch_summaries, read_reviews
 from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.token import LONGEST_SECONDS, read_token
 from tests.fuzz.effort import fuzzed
@@ -53,7 +53,7 @@ def check_review(review: Review) -> None:
 
 def read(body: bytes) -> Page:
     try:
-        return read_reviews(body, per_page=100)
+        return read_reviews(body)
     except Malformed:
         assume(False)
         raise
@@ -85,7 +85,7 @@ def test_each_review_is_kept_or_counted_as_dropped_also_among_others_that_are_od
     assert len(page.raw) + page.dropped == len(answer["productReviews"])
     fine = {"stars": 5, "id": "fine"}
     # One at a time, so that an odd one does not have the others read the slow way.
-    alone = [read_reviews(written({"productReviews": [one, fine]}), 9) for one in answer["productReviews"]]
+    alone = [read_reviews(written({"productReviews": [one, fine]})) for one in answer["productReviews"]]
     assert [raw for one in alone for raw in one.raw[:-1]] == page.raw
     assert [review for one in alone for review in one.index[:-1]] == page.index
     assert all(set(json.loads(raw)) <= FIELDS for raw in page.raw)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.reviews.models import Page, read_review
-from proxy.trustpilot.decode import read_reviews
+from proxy.trustpilot.client import read_reviews
 
 URL = "https://photos.example/"
 
@@ -19,7 +19,7 @@ def _attachment(state: object = "ready", **file: object) -> dict[str, Any]:
 
 def _image(*attachments: dict[str, Any]) -> str | None:
     body = {"productReviews": [{"stars": 5, "attachments": list(attachments)}]}
-    page = read_reviews(json.dumps(body).encode(), 100)
+    page = read_reviews(json.dumps(body).encode())
     image = read_review(page.raw[0]).image
     assert page.index[0].image is (image is not None)
     return image
@@ -79,7 +79,7 @@ def test_a_page_is_the_same_after_it_was_stored() -> None:
         {"id": "a", "stars": 5.0, "content": None, "firstCompanyComment": None},
         {"stars": 9},
     ]
-    page = read_reviews(json.dumps({"productReviews": reviews, "links": [{"rel": "next-page"}]}).encode(), 100)
+    page = read_reviews(json.dumps({"productReviews": reviews, "links": [{"rel": "next-page"}]}).encode())
     assert Page.decode(page.encode()) == page
     assert (page.complete, page.dropped, page.newest_first, page.newest == page.oldest) == (False, 1, True, True)
     assert [(one.id, one.stars, one.chars, one.language, one.image) for one in page.index] == [

@@ -13,7 +13,7 @@ from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.answers import Block
 from proxy.reviews.models import SHOP, Page, Shop, Source
 from proxy.reviews.view import STAR_WORDS, BrandAssets, Summary
-from proxy.trustpilot.decode import (
+from proxy.trustpilot.client import (
     read_batch_summaries,
     read_business_unit,
     read_reviews,
@@ -59,7 +59,7 @@ class FullLists:
         if sku in self.failing:
             raise Unreachable("down")
         if sku == SHOP:
-            return read_service_reviews(json.dumps({"reviews": self.shop_reviews, "links": []}).encode(), 100)
+            return read_service_reviews(json.dumps({"reviews": self.shop_reviews, "links": []}).encode())
         full = [
             review
             for review in self.listed(sku, source)
@@ -67,7 +67,7 @@ class FullLists:
         ]
         links = [{"rel": "next-page"}] if len(full) > page * 100 else []
         body = {"productReviews": full[(page - 1) * 100 : page * 100], "links": links}
-        return read_reviews(json.dumps(body).encode(), 100)
+        return read_reviews(json.dumps(body).encode())
 
     def listed(self, sku: str, source: Source) -> list[Any]:
         """Return the reviews of one SKU, or of several merged: newest first, else in the order of the SKUs."""

@@ -19,7 +19,8 @@ from proxy.sync.feed import FeedCall, FeedReader, Shops
 from proxy.sync.service import Deletions, Sync
 from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
-from proxy.trustpilot.decode import read_batch_summaries, read_feed, read_reviews, read_shop_summaries
+from proxy.trustpilot.changes import read_feed, read_shop_summaries
+from proxy.trustpilot.client import read_batch_summaries, read_reviews
 from proxy.trustpilot.errors import Malformed, Rejected, TrustpilotError
 from tests.reviews.trustpilot import NoAssets
 
@@ -103,7 +104,7 @@ class Shop:
         full = [review for review in self.products.get(sku, []) if not stars or review["stars"] in stars]
         links = [{"rel": "next-page"}] if len(full) > page * 100 else []
         body = {"productReviews": full[(page - 1) * 100 : page * 100], "links": links}
-        return read_reviews(json.dumps(body).encode(), 100)
+        return read_reviews(json.dumps(body).encode())
 
     def business_unit(self, business_unit: str, *, priority: Priority) -> BusinessUnit:
         raise NotImplementedError

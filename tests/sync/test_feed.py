@@ -8,7 +8,7 @@ import pytest
 
 from proxy.cache import State
 from proxy.clock import Priority
-from proxy.trustpilot.decode import read_feed
+from proxy.trustpilot.changes import read_feed
 from proxy.trustpilot.errors import Failing, NoAccess
 from tests.running import RunningProxy, RunningSandbox
 from tests.sync.shop import FRESH, UNIT, Heart

@@ -8,7 +8,7 @@ from proxy.clock import Priority
 from proxy.trustpilot.brand_assets import AssetCalls
 from proxy.trustpilot.circuit_breaker import RUN, Call
 from proxy.trustpilot.errors import Busy, Failing, NotFound
-from tests.trustpilot.upstream import Upstream, Walk
+from tests.trustpilot.upstream import Attempt, Upstream, Walk
 
 
 def _assets(upstream: Upstream, walk: Walk) -> AssetCalls:
@@ -90,7 +90,7 @@ def test_none_is_made_when_a_window_is_half_used_or_small(
 
 def test_none_is_made_while_calls_are_paused(upstream: Upstream, walk: Walk) -> None:
     for number in range(RUN):
-        walk.breaker.admit(Call.of("unit", "reviews", [str(number)])).failed(Failing("down"))
+        Attempt(walk.breaker, Call("unit", "reviews", frozenset([str(number)]))).failed(Failing("down"))
     with pytest.raises(Busy):
         _assets(upstream, walk).shop_page("unit")
     assert upstream.asked == []

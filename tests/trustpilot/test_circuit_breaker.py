@@ -17,6 +17,7 @@ from proxy.trustpilot.circuit_breaker import (
     Pause,
 )
 from proxy.trustpilot.errors import Failing, Malformed, Paused, RateLimited, Refused, TrustpilotError, TurnedAway
+from tests.trustpilot.upstream import Attempt
 
 
 class Clock:
@@ -44,67 +45,67 @@ _numbers = count()
 
 def call(sku: str = "", *, unit: str = "unit") -> Call:
     """Name a call; one of its own without a SKU."""
-    return Call.of(unit, "reviews", [sku or f"SKU-{next(_numbers)}"])
+    return Call(unit, "reviews", frozenset([sku or f"SKU-{next(_numbers)}"]))
 
 
 def _fail(breaker: CircuitBreaker, times: int = 1) -> None:
     for _ in range(times):
-        breaker.admit(call()).failed(Failing("Trustpilot answered 500"))
+        Attempt(breaker, call()).failed(Failing("Trustpilot answered 500"))
 
 
 def test_calls_pass_until_a_run_of_failures(breaker: CircuitBreaker) -> None:
     _fail(breaker, RUN - 1)
-    breaker.admit(call()).succeeded()
+    Attempt(breaker, call()).succeeded()
     _fail(breaker, RUN - 1)
     assert not breaker.is_open
     _fail(breaker)
     assert breaker.is_open
     with pytest.raises(Paused, match="Trustpilot answered 500") as paused:
-        breaker.admit(call())
+        Attempt(breaker, call())
     assert paused.value.retry_after == INTERVAL_SECONDS
 
 
 def test_after_the_interval_one_probe_at_a_time_passes(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS
-    probe = breaker.admit(call())
+    probe = Attempt(breaker, call())
     with pytest.raises(Paused):
-        breaker.admit(call())
+        Attempt(breaker, call())
     probe.failed(Failing("still down"))
     with pytest.raises(Paused, match="still down"):
-        breaker.admit(call())
+        Attempt(breaker, call())
     clock.seconds += INTERVAL_SECONDS
-    breaker.admit(call()).succeeded()
+    Attempt(breaker, call()).succeeded()
     assert not breaker.is_open
-    breaker.admit(call())
+    Attempt(breaker, call())
 
 
 def test_a_probe_that_was_not_made_leaves_its_place_to_the_next(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS
-    breaker.admit(call()).withdrawn()
-    breaker.admit(call())
+    Attempt(breaker, call()).withdrawn()
+    Attempt(breaker, call())
 
 
 def test_calls_from_before_the_pause_neither_end_nor_lengthen_it(breaker: CircuitBreaker, clock: Clock) -> None:
-    good, bad = breaker.admit(call()), breaker.admit(call())
+    good, bad = Attempt(breaker, call()), Attempt(breaker, call())
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS - 1
     good.succeeded()
     bad.failed(Failing("late"))
     assert breaker.is_open
     clock.seconds += 1
-    breaker.admit(call())
+    Attempt(breaker, call())
 
 
 def test_trustpilots_own_retry_after_is_obeyed_at_once(breaker: CircuitBreaker, clock: Clock) -> None:
-    breaker.admit(call()).failed(RateLimited("too many", retry_after_header=120))
+    Attempt(breaker, call()).failed(RateLimited("too many", retry_after_header=120))
     clock.seconds += 119
     with pytest.raises(Paused) as paused:
-        breaker.admit(call())
+        Attempt(breaker, call())
     assert paused.value.retry_after == 1
     clock.seconds += 1
-    breaker.admit(call()).succeeded()
+    Attempt(breaker, call()).succeeded()
 
 
 @pytest.mark.parametrize("error", [Failing("down"), Malformed("not JSON")])
@@ -115,12 +116,12 @@ def test_one_product_that_fails_again_and_again_pauses_itself_alone(
     for _ in range(20 * 60):
         clock.seconds += 0.05
         try:
-            breaker.admit(call("BAD")).failed(error)
+            Attempt(breaker, call("BAD")).failed(error)
         except Paused:
             continue
         else:
             made += 1
-        breaker.admit(call()).succeeded()
+        Attempt(breaker, call()).succeeded()
     # After 0, 1, 2, 4, 8, 16 and 32 seconds of pause.
     assert 5 <= made <= 8
     assert not breaker.is_open
@@ -131,63 +132,63 @@ def test_a_failing_products_pause_grows_to_a_bound_and_ends_with_a_success(
 ) -> None:
     pauses = []
     for _ in range(10):
-        breaker.admit(call("BAD")).failed(Failing("down"))
+        Attempt(breaker, call("BAD")).failed(Failing("down"))
         try:
-            breaker.admit(call("BAD")).withdrawn()
+            Attempt(breaker, call("BAD")).withdrawn()
         except Paused as paused:
             pauses.append(paused.retry_after)
             clock.seconds += paused.retry_after
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert LONGEST_CALL_SECONDS == 60
-    breaker.admit(call("BAD")).succeeded()
-    breaker.admit(call("BAD")).failed(Failing("down"))
-    breaker.admit(call("BAD"))
+    Attempt(breaker, call("BAD")).succeeded()
+    Attempt(breaker, call("BAD")).failed(Failing("down"))
+    Attempt(breaker, call("BAD"))
 
 
 def test_batches_that_share_a_product_count_once(breaker: CircuitBreaker) -> None:
     for number in range(2 * RUN):
-        breaker.admit(Call.of("unit", "summaries", ["BAD", f"GOOD-{number}"])).failed(Failing("down"))
+        Attempt(breaker, Call("unit", "summaries", frozenset(["BAD", f"GOOD-{number}"]))).failed(Failing("down"))
     assert not breaker.is_open
     for number in range(RUN - 1):
-        breaker.admit(Call.of("unit", "summaries", [f"OTHER-{number}"])).failed(Failing("down"))
+        Attempt(breaker, Call("unit", "summaries", frozenset([f"OTHER-{number}"]))).failed(Failing("down"))
     assert breaker.is_open
 
 
 def test_the_probe_goes_to_another_call_than_the_one_that_failed_last(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN - 1)
-    breaker.admit(call("BAD")).failed(Failing("down"))
+    Attempt(breaker, call("BAD")).failed(Failing("down"))
     clock.seconds += INTERVAL_SECONDS
     with pytest.raises(Paused) as paused:
-        breaker.admit(call("BAD"))
+        Attempt(breaker, call("BAD"))
     assert paused.value.retry_after == INTERVAL_SECONDS
-    breaker.admit(call("GOOD")).succeeded()
+    Attempt(breaker, call("GOOD")).succeeded()
     assert not breaker.is_open
 
 
 def test_a_call_that_nobody_else_replaces_probes_an_interval_later(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN - 1)
-    breaker.admit(call("ONLY")).failed(Failing("down"))
+    Attempt(breaker, call("ONLY")).failed(Failing("down"))
     clock.seconds += 2 * INTERVAL_SECONDS
-    breaker.admit(call("ONLY")).succeeded()
+    Attempt(breaker, call("ONLY")).succeeded()
     assert not breaker.is_open
 
 
 def test_a_business_unit_that_is_refused_pauses_alone(breaker: CircuitBreaker) -> None:
     for _ in range(RUN):
-        breaker.admit(call(unit="foreign")).failed(Refused("refused"))
+        Attempt(breaker, call(unit="foreign")).failed(Refused("refused"))
     with pytest.raises(Paused, match="refused"):
-        breaker.admit(call(unit="foreign"))
-    breaker.admit(call(unit="own")).succeeded()
+        Attempt(breaker, call(unit="foreign"))
+    Attempt(breaker, call(unit="own")).succeeded()
     assert breaker.is_open
     with pytest.raises(Paused):
-        breaker.admit(call(unit="foreign"))
+        Attempt(breaker, call(unit="foreign"))
 
 
 def test_a_firewall_stops_the_calls_of_all_business_units(breaker: CircuitBreaker) -> None:
     for _ in range(RUN):
-        breaker.admit(call(unit="one")).failed(TurnedAway("turned away"))
+        Attempt(breaker, call(unit="one")).failed(TurnedAway("turned away"))
     with pytest.raises(Paused, match="turned away"):
-        breaker.admit(call(unit="other"))
+        Attempt(breaker, call(unit="other"))
 
 
 @pytest.mark.parametrize("error", [RateLimited("too many"), Refused("refused"), TurnedAway("turned away")])
@@ -197,7 +198,7 @@ def test_probes_back_off_while_trustpilot_asks_for_quiet(
     began, made = clock.seconds, 0
     while clock.seconds < began + 3600:
         try:
-            breaker.admit(call()).failed(error)
+            Attempt(breaker, call()).failed(error)
         except Paused as paused:
             clock.seconds += paused.retry_after
         else:
@@ -210,15 +211,15 @@ def test_probes_back_off_while_trustpilot_asks_for_quiet(
 def test_a_failing_products_retry_after_pauses_that_product_and_the_others_for_a_minute_at_most(
     breaker: CircuitBreaker, clock: Clock
 ) -> None:
-    breaker.admit(call("BAD")).failed(Failing("down", retry_after_header=3600))
-    breaker.admit(call("GOOD")).succeeded()
+    Attempt(breaker, call("BAD")).failed(Failing("down", retry_after_header=3600))
+    Attempt(breaker, call("GOOD")).succeeded()
     with pytest.raises(Paused) as paused:
-        breaker.admit(call("BAD"))
+        Attempt(breaker, call("BAD"))
     assert paused.value.retry_after == 3600
     for _ in range(RUN):
-        breaker.admit(call()).failed(Failing("down", retry_after_header=3600))
+        Attempt(breaker, call()).failed(Failing("down", retry_after_header=3600))
     with pytest.raises(Paused) as paused:
-        breaker.admit(call("GOOD"))
+        Attempt(breaker, call("GOOD"))
     assert paused.value.retry_after == LONGEST_FAILING_SECONDS == 60
 
 
@@ -226,10 +227,10 @@ def test_the_probe_of_a_paused_unit_that_meets_an_outage_says_nothing_of_the_uni
     breaker: CircuitBreaker, clock: Clock
 ) -> None:
     for _ in range(RUN):
-        breaker.admit(call(unit="foreign")).failed(Refused("refused"))
+        Attempt(breaker, call(unit="foreign")).failed(Refused("refused"))
     clock.seconds += INTERVAL_SECONDS
-    breaker.admit(call(unit="foreign")).failed(Failing("down"))
-    breaker.admit(call(unit="foreign")).succeeded()
+    Attempt(breaker, call(unit="foreign")).failed(Failing("down"))
+    Attempt(breaker, call(unit="foreign")).succeeded()
     assert not breaker.is_open
 
 
@@ -238,7 +239,7 @@ def test_what_is_paused_is_listed_reported_and_logged(clock: Clock, caplog: pyte
     breaker = CircuitBreaker(clock, report=events.append)
     assert breaker.pauses() == []
     for _ in range(RUN):
-        breaker.admit(call(unit="foreign")).failed(Refused("refused"))
+        Attempt(breaker, call(unit="foreign")).failed(Refused("refused"))
     assert breaker.pauses() == [Pause("foreign", "refused", INTERVAL_SECONDS)]
     _fail(breaker, RUN)
     clock.seconds += 1
@@ -246,10 +247,10 @@ def test_what_is_paused_is_listed_reported_and_logged(clock: Clock, caplog: pyte
     assert breaker.pauses() == [everything, Pause("foreign", "refused", INTERVAL_SECONDS - 1)]
     clock.seconds += INTERVAL_SECONDS
     assert [pause.next_try_seconds for pause in breaker.pauses()] == [0, 0]
-    breaker.admit(call()).succeeded()
+    Attempt(breaker, call()).succeeded()
     assert breaker.pauses() == [Pause("foreign", "refused", 0)]
-    breaker.admit(call(unit="foreign")).succeeded()
-    breaker.admit(call(unit="foreign")).succeeded()
+    Attempt(breaker, call(unit="foreign")).succeeded()
+    Attempt(breaker, call(unit="foreign")).succeeded()
     # One outage, whatever was paused in it.
     assert events == [BreakerTurned(is_open=True), BreakerTurned(is_open=False)]
     assert caplog.messages == [
@@ -262,65 +263,65 @@ def test_what_is_paused_is_listed_reported_and_logged(clock: Clock, caplog: pyte
 
 def test_a_pause_says_what_is_paused_why_and_for_how_long(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(2):
-        breaker.admit(call("BAD")).failed(Failing("down"))
+        Attempt(breaker, call("BAD")).failed(Failing("down"))
     with pytest.raises(Paused, match=r"^this call to Trustpilot is paused: down$"):
-        breaker.admit(call("BAD"))
+        Attempt(breaker, call("BAD"))
     _fail(breaker, RUN - 1)
     clock.seconds += 0.5
     with pytest.raises(Paused, match=r"^calls to Trustpilot are paused: Trustpilot answered 500$") as paused:
-        breaker.admit(call())
+        Attempt(breaker, call())
     assert paused.value.retry_after == INTERVAL_SECONDS
 
 
 def test_an_outage_leaves_none_of_the_calls_it_met_paused(breaker: CircuitBreaker, clock: Clock) -> None:
-    breaker.admit(call("MET")).failed(Failing("down", retry_after_header=1000))
+    Attempt(breaker, call("MET")).failed(Failing("down", retry_after_header=1000))
     _fail(breaker, RUN - 1)
     clock.seconds += INTERVAL_SECONDS
-    breaker.admit(call()).succeeded()
-    breaker.admit(call("MET")).succeeded()
+    Attempt(breaker, call()).succeeded()
+    Attempt(breaker, call("MET")).succeeded()
 
 
 def test_a_units_probe_leaves_other_units_calls_paused(breaker: CircuitBreaker, clock: Clock) -> None:
     for unit in ("own", "foreign"):
-        breaker.admit(call("BAD", unit=unit)).failed(Refused("refused", retry_after_header=100))
+        Attempt(breaker, call("BAD", unit=unit)).failed(Refused("refused", retry_after_header=100))
     clock.seconds += 200
-    breaker.admit(call("BAD", unit="own")).failed(Failing("down", retry_after_header=1000))
-    breaker.admit(call(unit="foreign")).succeeded()
+    Attempt(breaker, call("BAD", unit="own")).failed(Failing("down", retry_after_header=1000))
+    Attempt(breaker, call(unit="foreign")).succeeded()
     with pytest.raises(Paused, match="this call"):
-        breaker.admit(call("BAD", unit="own"))
-    breaker.admit(call("BAD", unit="foreign")).succeeded()
+        Attempt(breaker, call("BAD", unit="own"))
+    Attempt(breaker, call("BAD", unit="foreign")).succeeded()
 
 
 def test_who_answers_the_probe_of_all_with_a_refusal_answers(breaker: CircuitBreaker, clock: Clock) -> None:
     _fail(breaker, RUN)
     clock.seconds += INTERVAL_SECONDS
-    breaker.admit(call(unit="foreign")).failed(Refused("refused"))
+    Attempt(breaker, call(unit="foreign")).failed(Refused("refused"))
     assert not breaker.is_open
-    breaker.admit(call()).succeeded()
+    Attempt(breaker, call()).succeeded()
 
 
 def test_the_first_failures_of_one_cause_do_not_hide_later_ones(breaker: CircuitBreaker) -> None:
     # The same product in another call, or another unit's product of the same name, is another cause.
     for name in ("reviews", "summaries"):
         for unit in ("one", "other"):
-            breaker.admit(Call.of(unit, name, ["A"])).failed(Failing("down"))
+            Attempt(breaker, Call(unit, name, frozenset(["A"]))).failed(Failing("down"))
     assert not breaker.is_open
     _fail(breaker)
     assert breaker.is_open
 
 
 def test_what_nobody_waits_for_probes_once_the_pause_is_over(breaker: CircuitBreaker, clock: Clock) -> None:
-    probe = Call.of("unit", "summaries", ["probe"])
+    probe = Call("unit", "summaries", frozenset(["probe"]))
     assert not breaker.awaits_probe(probe)
     _fail(breaker, RUN)
     assert not breaker.awaits_probe(probe)
     clock.seconds += INTERVAL_SECONDS
     assert breaker.awaits_probe(probe)
-    under_way = breaker.admit(call())
+    under_way = Attempt(breaker, call())
     assert not breaker.awaits_probe(probe)
     under_way.withdrawn()
     assert breaker.awaits_probe(probe)
-    breaker.admit(probe).failed(Failing("down", retry_after_header=50))
+    Attempt(breaker, probe).failed(Failing("down", retry_after_header=50))
     clock.seconds += INTERVAL_SECONDS
     assert not breaker.awaits_probe(probe)
     clock.seconds += 50
@@ -331,42 +332,42 @@ def test_what_nobody_waits_for_probes_once_the_pause_is_over(breaker: CircuitBre
 def test_after_a_refusal_nobody_probes_for_an_hour_unless_somebody_waits(
     breaker: CircuitBreaker, clock: Clock, error: TrustpilotError
 ) -> None:
-    probe = Call.of("unit", "summaries", ["probe"])
+    probe = Call("unit", "summaries", frozenset(["probe"]))
     for _ in range(RUN):
-        breaker.admit(call()).failed(error)
+        Attempt(breaker, call()).failed(error)
     clock.seconds += QUIET_SECONDS - 1
     assert not breaker.awaits_probe(probe)
     clock.seconds += 1
     assert breaker.awaits_probe(probe)
-    breaker.admit(call()).failed(Failing("down") if isinstance(error, TurnedAway) else RateLimited("too many"))
+    Attempt(breaker, call()).failed(Failing("down") if isinstance(error, TurnedAway) else RateLimited("too many"))
     clock.seconds += 2 * INTERVAL_SECONDS
-    breaker.admit(call()).succeeded()
+    Attempt(breaker, call()).succeeded()
 
 
 def test_a_retry_after_that_is_shorter_than_the_interval_shortens_nothing(
     breaker: CircuitBreaker, clock: Clock
 ) -> None:
-    breaker.admit(call()).failed(RateLimited("too many", retry_after_header=1))
+    Attempt(breaker, call()).failed(RateLimited("too many", retry_after_header=1))
     with pytest.raises(Paused) as paused:
-        breaker.admit(call())
+        Attempt(breaker, call())
     assert paused.value.retry_after == INTERVAL_SECONDS
     clock.seconds += INTERVAL_SECONDS
-    breaker.admit(call()).failed(Failing("down", retry_after_header=1))
+    Attempt(breaker, call()).failed(Failing("down", retry_after_header=1))
     with pytest.raises(Paused) as paused:
-        breaker.admit(call())
+        Attempt(breaker, call())
     assert paused.value.retry_after == INTERVAL_SECONDS
 
 
 def test_pauses_for_quiet_double_and_begin_anew_after_a_success(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(2):
         for _ in range(RUN - 1):
-            breaker.admit(call()).failed(RateLimited("too many"))
+            Attempt(breaker, call()).failed(RateLimited("too many"))
         pauses = []
         for _ in range(9):
-            breaker.admit(call()).failed(RateLimited("too many"))
+            Attempt(breaker, call()).failed(RateLimited("too many"))
             with pytest.raises(Paused) as paused:
-                breaker.admit(call())
+                Attempt(breaker, call())
             pauses.append(paused.value.retry_after)
             clock.seconds += paused.value.retry_after
         assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300]
-        breaker.admit(call()).succeeded()
+        Attempt(breaker, call()).succeeded()

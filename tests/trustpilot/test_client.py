@@ -13,15 +13,16 @@ from proxy.cache.backend import Window
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallEnded, CallNotMade, CallStarted, ReviewsDropped
 from proxy.reviews.models import SHOP, Page, Source, at_url
+from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.client import DeletionCalls, DirectCalls, ShopCalls, Trustpilot
+from proxy.trustpilot.client import DirectCalls, Trustpilot
 from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, QuotaUsedUp, Rejected, Response
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.token import Grant
 from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox
-from tests.trustpilot.upstream import Upstream, Walk
+from tests.trustpilot.upstream import Attempt, Upstream, Walk
 
 
 class Calling:
@@ -235,15 +236,15 @@ def test_a_message_that_is_tried_out_fails_for_itself_alone(
 
 
 def test_a_call_that_is_stopped_from_outside_leaves_its_probe_to_the_next(walk: Walk) -> None:
-    def stopped(_timeout: float) -> Response:
+    def stopped(_deadline: Deadline) -> Response:
         raise SystemExit
 
     for number in range(RUN):
-        walk.breaker.admit(Call.of("unit", "reviews", [str(number)])).failed(Failing("down"))
+        Attempt(walk.breaker, Call("unit", "reviews", frozenset([str(number)]))).failed(Failing("down"))
     walk.now += INTERVAL_SECONDS
     with pytest.raises(SystemExit):
-        walk.client.call(Call.of("unit", "reviews", ["A"]), stopped, bytes, Priority.FOREGROUND)
-    walk.breaker.admit(Call.of("unit", "reviews", ["B"]))
+        walk.client.call(Call("unit", "reviews", frozenset(["A"])), stopped, bytes, Priority.FOREGROUND)
+    Attempt(walk.breaker, Call("unit", "reviews", frozenset(["B"])))
 
 
 def test_a_call_that_finds_no_room_is_counted_and_not_made(upstream: Upstream, walk: Walk) -> None:
@@ -283,7 +284,7 @@ def test_a_direct_call_passes_bulkhead_and_quota_only(
     upstream: Upstream, walk: Walk, priority: Priority, free: bool
 ) -> None:
     for number in range(RUN):
-        walk.breaker.admit(Call.of("unit", "reviews", [str(number)])).failed(Failing("down"))
+        Attempt(walk.breaker, Call("unit", "reviews", frozenset([str(number)]))).failed(Failing("down"))
     upstream.answers = [(500, {"a": 1})]
     response = walk.direct.send(
         "POST", f"{upstream.url}/x", headers={"X-A": "b"}, data=b"text", priority=priority, free=free
@@ -296,18 +297,18 @@ def test_a_direct_call_passes_bulkhead_and_quota_only(
         for _ in range(4):
             slots.enter_context(walk.bulkhead.slot(Priority.FOREGROUND, Deadline.after(0)))
         with pytest.raises(Busy):
-            walk.direct.send("POST", f"{upstream.url}/x", headers={}, timeout=0, priority=priority)
+            walk.direct.send("POST", f"{upstream.url}/x", headers={}, deadline=Deadline.after(0), priority=priority)
 
 
 def test_every_call_ends_with_its_deadline(upstream: Upstream, walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
-    times: list[object] = []
+    times: list[float] = []
     send = walk.transport.send
 
     def noted(
-        method: str, url: str, *, headers: Mapping[str, str], data: bytes | None = None, timeout: float | None = None
+        method: str, url: str, *, headers: Mapping[str, str], data: bytes | None = None, deadline: Deadline
     ) -> Response:
-        times.append(timeout)
-        return send(method, url, headers=headers, data=data, timeout=timeout)
+        times.append(deadline.remaining())
+        return send(method, url, headers=headers, data=data, deadline=deadline)
 
     monkeypatch.setattr(walk.transport, "send", noted)
     monkeypatch.setattr(walk.transport, "timeout", 400.0)
@@ -333,9 +334,9 @@ def test_every_call_ends_with_its_deadline(upstream: Upstream, walk: Walk, monke
     deletions.reviews(0, None)
     walk.direct.send("GET", upstream.url, headers={})
     soon = Deadline.after(300)
-    walk.direct.send("GET", upstream.url, headers={}, timeout=300)
+    walk.direct.send("GET", upstream.url, headers={}, deadline=soon)
     api.invite("unit", b"{}", soon)
     api.link("unit", {}, soon, of_products=True)
     assert len(times) == 11  # the token's call is one
-    assert all(isinstance(each, float) and 200 < each <= 400 for each in times)
+    assert all(200 < each <= 400 for each in times)
     assert all(isinstance(each, float) and each <= 300 for each in times[-3:])

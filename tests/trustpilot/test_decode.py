@@ -12,6 +12,7 @@ import pytest
 
 from proxy.reviews.models import (
     LONGEST_TEXT,
+    PER_PAGE,
     UNDATED,
     Comment,
     Consumer,
@@ -21,18 +22,15 @@ from proxy.reviews.models import (
     read_service_review,
 )
 from proxy.reviews.view import Summary
-from proxy.trustpilot.decode import (
+from proxy.trustpilot.changes import read_deletions, read_events, read_feed, read_shop_summaries
+from proxy.trustpilot.client import (
     read_batch_summaries,
     read_business_unit,
-    read_deletions,
-    read_events,
-    read_feed,
-    read_object,
     read_reviews,
     read_service_reviews,
-    read_shop_summaries,
     read_summary,
 )
+from proxy.trustpilot.decode import read_object
 from proxy.trustpilot.errors import Malformed
 
 REVIEW: dict[str, Any] = {
@@ -59,7 +57,7 @@ REVIEW: dict[str, Any] = {
 
 
 def _read(*reviews: object, **answer: object) -> list[dict[str, Any]]:
-    page = read_reviews(json.dumps({"productReviews": reviews, **answer}).encode(), 100)
+    page = read_reviews(json.dumps({"productReviews": reviews, **answer}).encode())
     return [json.loads(raw) for raw in page.raw]
 
 
@@ -102,7 +100,7 @@ def test_one_review_that_is_not_as_documented_changes_none_of_the_others() -> No
 @pytest.mark.parametrize("name", ["id", "content", "createdAt"])
 def test_a_review_without_a_readable_essential_is_dropped_and_counted(name: str) -> None:
     body = json.dumps({"productReviews": [REVIEW, {**REVIEW, name: 7}]}).encode()
-    page = read_reviews(body, 100)
+    page = read_reviews(body)
     assert ([json.loads(raw) for raw in page.raw], page.dropped, page.countable) == ([REVIEW], 1, False)
 
 
@@ -147,12 +145,13 @@ def test_one_odd_summary_in_a_batch_leaves_the_others_readable() -> None:
 )
 def test_links_are_read_from_an_object_too(links: object, has_next: bool) -> None:
     body = json.dumps({"productReviews": [REVIEW], "links": links}).encode()
-    assert read_reviews(body, 100).complete is not has_next
+    assert read_reviews(body).complete is not has_next
 
 
 def test_a_full_page_with_an_object_of_unknown_links_may_have_a_next_one() -> None:
-    body = json.dumps({"productReviews": [REVIEW], "links": {"self": "https://t.example/1"}}).encode()
-    assert not read_reviews(body, 1).complete
+    for count, may_lead_on in ((PER_PAGE - 1, False), (PER_PAGE, True)):
+        body = json.dumps({"productReviews": [REVIEW] * count, "links": {"self": "https://t.example/1"}}).encode()
+        assert read_reviews(body).complete is not may_lead_on
 
 
 @pytest.mark.parametrize("depth", [30, 932, 5000])
@@ -162,7 +161,7 @@ def test_a_review_with_something_nested_deep_in_it_is_kept_without_it_or_malform
     nested = opening * depth + "1" + closing * depth
     text = json.dumps({"productReviews": [{**REVIEW, "language": "NESTED", "more": "NESTED"}]})
     with contextlib.suppress(Malformed):
-        [raw] = read_reviews(text.replace('"NESTED"', nested).encode(), 100).raw
+        [raw] = read_reviews(text.replace('"NESTED"', nested).encode()).raw
         assert json.loads(raw) == {name: value for name, value in REVIEW.items() if name != "language"}
 
 
@@ -299,7 +298,7 @@ SERVICE: dict[str, Any] = {
 
 
 def _service(*reviews: object, **answer: object) -> Page:
-    return read_service_reviews(json.dumps({"reviews": reviews, **answer}).encode(), 2)
+    return read_service_reviews(json.dumps({"reviews": reviews, **answer}).encode())
 
 
 def test_a_review_of_the_shop_has_the_names_of_a_products() -> None:
@@ -337,7 +336,8 @@ def test_a_review_of_the_shop_that_cannot_be_read_is_dropped_and_counted(name: s
 
 
 def test_pages_of_the_shops_reviews_lead_on_as_a_products_do() -> None:
-    assert not _service(SERVICE, SERVICE).complete
+    assert not _service(*[SERVICE] * PER_PAGE).complete
+    assert _service(SERVICE, SERVICE).complete
     assert not _service(SERVICE, links=[{"rel": "self"}, {"rel": "next-page"}]).complete
     assert _service(SERVICE, SERVICE, links=[{"rel": "self"}]).complete
     assert _service(links=[{"rel": "next-page"}]).complete
@@ -355,7 +355,7 @@ def test_pages_of_the_shops_reviews_lead_on_as_a_products_do() -> None:
 )
 def test_an_answer_about_the_shop_that_is_nothing_like_it_says_why(body: object, why: str) -> None:
     with pytest.raises(Malformed) as error:
-        read_service_reviews(json.dumps(body).encode(), 100)
+        read_service_reviews(json.dumps(body).encode())
     assert str(error.value) == why
 
 
@@ -450,7 +450,7 @@ def test_a_feeds_review_without_a_date_counts_as_the_oldest(created: object, wri
         (read_shop_summaries, "Trustpilot's answer holds no list of summaries"),
         (read_batch_summaries, "Trustpilot's answer holds no list of summaries"),
         (lambda body: read_deletions(body, "reviews", "reviewId"), "Trustpilot's answer holds no list of deletions"),
-        (lambda body: read_reviews(body, 100), "Trustpilot's answer holds no list of reviews"),
+        (read_reviews, "Trustpilot's answer holds no list of reviews"),
         (read_summary, "Trustpilot's summary holds no counts"),
     ],
 )

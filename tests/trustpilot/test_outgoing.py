@@ -13,6 +13,7 @@ from importlib.metadata import version
 import pytest
 from certifi import where
 
+from proxy.clock import Deadline
 from proxy.events import CallEnded, CallStarted
 from proxy.trustpilot.errors import Malformed, TimedOut, TrustpilotError, Unreachable
 from proxy.trustpilot.transport import (
@@ -299,8 +300,9 @@ def test_an_answer_may_be_as_large_as_the_cap(upstream: Upstream) -> None:
 def test_the_shorter_time_holds(own: float, given: float | None) -> None:
     over = threading.Event()
     with listening(lambda connection: over.wait(10)) as peer:
+        deadline = None if given is None else Deadline.after(given)
         with pytest.raises(TimedOut, match=r"^Trustpilot did not answer in time$"):
-            Transport(timeout=own, concurrency=1).send("GET", peer.url, headers={}, timeout=given)
+            Transport(timeout=own, concurrency=1).send("GET", peer.url, headers={}, deadline=deadline)
         over.set()
 
 

@@ -19,7 +19,7 @@ from proxy.trustpilot.errors import Failing, TrustpilotError
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox
-from tests.trustpilot.upstream import Upstream, Walk
+from tests.trustpilot.upstream import Attempt, Upstream, Walk
 
 HOUR = 3600
 
@@ -100,7 +100,7 @@ def test_it_looks_by_itself_until_it_is_stopped(upstream: Upstream, walk: Walk) 
         threads[-1].start()
 
     for number in range(RUN):
-        walk.breaker.admit(Call.of("unit", "reviews", [str(number)])).failed(Failing("down"))
+        Attempt(walk.breaker, Call("unit", "reviews", frozenset([str(number)]))).failed(Failing("down"))
     walk.now += INTERVAL_SECONDS
     upstream.answers = [(200, {"summaries": []})]
     prober = Every(0.001, partial(probe, walk.client, walk.breaker, ["unit", "other"]), beside, at_once=False)

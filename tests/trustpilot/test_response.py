@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.trustpilot.client import raise_for_status
 from proxy.trustpilot.errors import (
     Failing,
     NotFound,
@@ -21,13 +22,13 @@ HTML = {"content-type": "Text/HTML; charset=utf-8"}
 
 def _raised(status: int, headers: dict[str, str] | None = None, body: bytes = b"{}") -> TrustpilotError:
     with pytest.raises(TrustpilotError) as error:
-        Response(status, headers or {}, body).raise_for_status()
+        raise_for_status(Response(status, headers or {}, body))
     return error.value
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
 def test_a_2xx_means_nothing_more(status: int) -> None:
-    Response(status, {}, b"").raise_for_status()
+    raise_for_status(Response(status, {}, b""))
 
 
 @pytest.mark.parametrize(
@@ -68,9 +69,9 @@ def test_a_403_that_is_a_page_comes_from_the_firewall(headers: dict[str, str], b
 
 def test_whose_credentials_are_refused_is_said() -> None:
     with pytest.raises(Refused, match=r"^the secret$"):
-        Response(400, {}, b"").raise_for_status("the secret", refusals=(400,))
+        raise_for_status(Response(400, {}, b""), "the secret", refusals=(400,))
     with pytest.raises(Rejected):
-        Response(401, {}, b"").raise_for_status("the secret", refusals=(400,))
+        raise_for_status(Response(401, {}, b""), "the secret", refusals=(400,))
 
 
 def test_an_error_knows_when_to_ask_again_and_what_was_received() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.clock import Priority
 from proxy.reviews.view import Summary
-from proxy.trustpilot.client import NO_ACCESS, DeletionCalls, ShopCalls
+from proxy.trustpilot.changes import NO_ACCESS, DeletionCalls, ShopCalls
 from proxy.trustpilot.errors import NoAccess, TurnedAway
 from tests.trustpilot.upstream import Upstream, Walk
 

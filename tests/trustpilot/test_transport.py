@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from proxy.clock import Deadline
 from proxy.trustpilot.errors import Malformed, TimedOut, TrustpilotError, Unreachable
 from proxy.trustpilot.transport import MAX_BODY_BYTES, Transport
 
@@ -32,10 +33,10 @@ def peer(behave: Callable[[socket.socket], object]) -> Iterator[str]:
         serving.join()
 
 
-def failure(url: str, timeout: float | None = None) -> TrustpilotError:
+def failure(url: str, timeout: float = 5) -> TrustpilotError:
     transport = Transport(timeout=10, concurrency=1)
     with pytest.raises(TrustpilotError) as error:
-        transport.send("POST", url, headers={}, data=b"{}", timeout=timeout)
+        transport.send("POST", url, headers={}, data=b"{}", deadline=Deadline.after(timeout))
     return error.value
 
 

@@ -12,9 +12,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from proxy.cache import Group, MemoryBackend
 from proxy.cache.backend import Window
-from proxy.clock import spawn
-from proxy.trustpilot.circuit_breaker import Bulkhead, CircuitBreaker
+from proxy.clock import Priority, spawn
+from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.client import DirectCalls, Trustpilot
+from proxy.trustpilot.errors import QuotaUsedUp, TrustpilotError
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.token import Grant, Tokens
 from proxy.trustpilot.transport import Transport
@@ -91,6 +92,28 @@ def upstream() -> Iterator[Upstream]:
         yield server
     finally:
         server.close()
+
+
+class Attempt:
+    """A call that the breaker let pass, whose outcome is told later. Raises :class:`Paused` where it does not."""
+
+    def __init__(self, breaker: CircuitBreaker, call: Call) -> None:
+        self._made = breaker.attempt(call, Priority.FOREGROUND)
+        self._made.__enter__()
+        _ATTEMPTS.append(self)
+
+    def succeeded(self) -> None:
+        self._made.__exit__(None, None, None)
+
+    def failed(self, error: TrustpilotError) -> None:
+        assert not self._made.__exit__(type(error), error, None)
+
+    def withdrawn(self) -> None:
+        self.failed(QuotaUsedUp("no calls are left"))
+
+
+_ATTEMPTS: list[Attempt] = []
+"""Else Python would end those whose outcome nobody waits for."""
 
 
 class Walk:
