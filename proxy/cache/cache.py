@@ -356,11 +356,11 @@ class Cache:
                 fetched = fetch(priority=priority)
             except Exception as error:
                 # A refresh is the first to be refused. Who waits elsewhere with nothing cached may still fetch it.
-                lock.abandon(error if priority is Priority.FOREGROUND else None)
+                self._store.abandon(lock, error if priority is Priority.FOREGROUND else None)
                 self._back_off(key, error, priority=priority)
                 raise
             entry = Entry(fetched.value, fetched.found, self._now())
-            lock.commit(entry)
+            self._store.commit(lock, entry)
             return Cached(entry.value, self._lifetimes.freshness(entry, State.MISS), fetched.source)
 
         return self._group.do(key, work)
@@ -393,13 +393,10 @@ class Lookup:
     """An entry that is there already, or a call that will bring it."""
 
     def __init__(self, cached: Cached | None, call: Call[Cached] | None) -> None:
+        self.is_ready = cached is not None
+        """Whether there is an entry already, so that :meth:`wait` returns at once."""
         self._cached = cached
         self._call = call
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether there is an entry already, so that :meth:`wait` returns at once."""
-        return self._cached is not None
 
     def wait(self, deadline: Deadline) -> Cached:
         """Return the entry, waiting for the call until ``deadline``.

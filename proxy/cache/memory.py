@@ -63,8 +63,9 @@ class EntryTable(Generic[V]):
         weighed = self._entries.get(key)
         return weighed[1] if weighed else None
 
-    def put(self, key: Key, value: V, size: int) -> None:
-        """Keep ``value``; one that is larger than the whole table is not kept."""
+    def put(self, key: Key, value: V, kept: bytes) -> None:
+        """Keep ``value``, which weighs as ``kept`` does; one that is larger than the whole table is not kept."""
+        size = weight(key, kept)
         if size > self._entries.maxsize:
             self._entries.pop(key, None)
         else:
@@ -233,8 +234,7 @@ class MemoryBackend:
         with self._lock:
             kept = self._generation_of(product) <= generation
             if kept:
-                key = Key(product, part)
-                self._entries.put(key, (entry, self._clock() + ttl), weight(key, entry))
+                self._entries.put(Key(product, part), (entry, self._clock() + ttl), entry)
             if lock is not None:
                 self._unlock(lock)
             lock_name = lock.name if lock else ""
@@ -250,8 +250,7 @@ class MemoryBackend:
             for part in self._entries.parts(product):
                 self._entries.drop(Key(product, part))
             for part, entry in parts.items():
-                key = Key(product, part)
-                self._entries.put(key, (entry, self._clock() + ttl), weight(key, entry))
+                self._entries.put(Key(product, part), (entry, self._clock() + ttl), entry)
             self._note(Change("replaced", product, self._generation))
             return self._generation
 

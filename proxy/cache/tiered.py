@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from proxy.cache.backend import Backend, BackendDown, Change, Lock
 from proxy.cache.entry import BadEnvelope, Entry, Key, Lifetimes, State, pack, unpack
-from proxy.cache.memory import EntryTable, weight
+from proxy.cache.memory import EntryTable
 from proxy.clock import Now, Spawn, in_turns
 
 _ATTEMPTS = 100
@@ -45,6 +45,18 @@ class Found(NamedTuple):
 
     entry: Entry | None
     generation: int
+
+
+class FetchLock(NamedTuple):
+    """The right to fetch one key, among all processes that share the backend, until it expires.
+
+    ``lock`` is ``None`` while the backend is down.
+    """
+
+    key: Key
+    lock: Lock | None
+    generation: int
+    version: int
 
 
 class Ages(NamedTuple):
@@ -104,15 +116,12 @@ class Tiered:
         self._confirmed: Callable[[Key], tuple[float, float]] | None = None
         self._ages = Ages(0, 0, 0, 0.0, 0.0)
         self._ages_until = 0.0
-        self.feed = Feed(backend, spawn)
-        self.feed.when_changed(self._on_change)
-        self.feed.when_missed(self._miss)
+        self.feed = Feed(backend, spawn, self._on_change, self._miss)
 
     def get(self, key: Key) -> Found:
         """Return the best entry there is for ``key``, whatever its state."""
         self.feed.drain()
-        with self._lock:
-            cached = self._l1.get(key)
+        cached = self._in_l1(key)
         if cached is not None and self._is_checked(cached):
             cached.is_read = True
             return self._as_confirmed(key, Found(cached.entry, cached.generation))
@@ -181,11 +190,11 @@ class Tiered:
                     return entry
                 if isinstance(ended, Lock):
                     if current == generation:
-                        return FetchLock(self, key, ended, generation, version)
+                        return FetchLock(key, ended, generation, version)
                     self._backend.release(ended)
                 generation, version = current, self._version
         except BackendDown:
-            return FetchLock(self, key, None, generation, version)
+            return FetchLock(key, None, generation, version)
 
     def update(self, product: str, change: Callable[[str, Entry], Entry | None]) -> None:
         """Put every cached part of ``product`` through ``change``; what is just being fetched is not stored.
@@ -323,9 +332,8 @@ class Tiered:
         product = self._backend.read(key.product, key.part)
         envelope = product.parts.get(key.part)
         entry = None if envelope is None else self._unpacked(key, envelope)
-        with self._lock:
-            # Looked up only now: a fetch may have landed while the backend was asked.
-            cached = self._l1.get(key)
+        # Looked up only now: a fetch may have landed while the backend was asked.
+        cached = self._in_l1(key)
         if cached is not None and cached.generation >= product.generation:
             if entry is None or cached.entry.as_of > entry.as_of:
                 self._write_back(key, cached)
@@ -337,6 +345,10 @@ class Tiered:
         if entry is not None:
             self._keep(key, entry, product.generation, version)
         return Found(entry, product.generation)
+
+    def _in_l1(self, key: Key) -> _L1Entry | None:
+        with self._lock:
+            return self._l1.get(key)
 
     def _write_back(self, key: Key, cached: _L1Entry) -> None:
         if self._is_checked(cached):
@@ -388,7 +400,7 @@ class Tiered:
     def _put(self, key: Key, entry: Entry, generation: int) -> None:
         cached = _L1Entry(entry, generation, 0.0)
         self._check(cached)
-        self._l1.put(key, cached, weight(key, entry.value))
+        self._l1.put(key, cached, entry.value)
 
     def _check(self, cached: _L1Entry) -> None:
         cached.checked_until = time.monotonic() + self._backend.l1_ttl if self._backend.is_heard else 0.0
@@ -440,25 +452,6 @@ class Tiered:
             return None
 
 
-class FetchLock:
-    """The right to fetch one key, among all processes that share the backend, until it expires."""
-
-    def __init__(self, store: Tiered, key: Key, lock: Lock | None, generation: int, version: int) -> None:
-        self.key = key
-        self.lock = lock
-        self.generation = generation
-        self.version = version
-        self._store = store
-
-    def commit(self, entry: Entry) -> None:
-        """Cache ``entry`` for everyone, unless its product changed since the lock was acquired."""
-        self._store.commit(self, entry)
-
-    def abandon(self, error: Exception | None) -> None:
-        """Cache nothing, and tell those who wait why; ``None`` lets them try themselves."""
-        self._store.abandon(self, error)
-
-
 def _updated(parts: Mapping[str, Entry], change: Callable[[str, Entry], Entry | None]) -> dict[str, Entry]:
     updated = {part: change(part, entry) for part, entry in parts.items()}
     return {part: entry for part, entry in updated.items() if entry is not None}
@@ -490,23 +483,21 @@ _PAUSE_SECONDS = 0.05
 class Feed:
     """Passes a backend's changes on to listeners and to those who wait for a lock."""
 
-    def __init__(self, backend: Backend, spawn: Spawn) -> None:
+    def __init__(
+        self, backend: Backend, spawn: Spawn, on_change: Callable[[Change], None], on_gap: Callable[[], None]
+    ) -> None:
+        """``on_change`` is called with each change, this process's own too, some perhaps twice.
+
+        ``on_gap`` is called when changes were missed: whatever was read before may be old.
+        """
+        self._on_change = on_change
+        self._on_gap = on_gap
         self._backend = backend
         self._spawn = spawn
         self._cursor = 0
         self._lock = threading.Lock()
         self._waiters: dict[str, list[_Waiter]] = {}
         self._is_pumping = False
-        self._listeners: list[Callable[[Change], None]] = []
-        self._gap_listeners: list[Callable[[], None]] = []
-
-    def when_changed(self, listener: Callable[[Change], None]) -> None:
-        """Call ``listener`` with each change, this process's own too, some perhaps twice."""
-        self._listeners.append(listener)
-
-    def when_missed(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` when changes were missed: whatever was read before may be old."""
-        self._gap_listeners.append(listener)
 
     def drain(self) -> None:
         """Pass on all that has happened by now."""
@@ -517,11 +508,9 @@ class Feed:
         if changes.cursor == self._cursor:
             return
         if not changes.complete:
-            for missed in self._gap_listeners:
-                missed()
+            self._on_gap()
         for change in changes.items:
-            for listener in self._listeners:
-                listener(change)
+            self._on_change(change)
         # Only now: another thread that finds nothing new has to find it passed on.
         self._cursor = max(self._cursor, changes.cursor)
         if self._waiters:

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
@@ -176,6 +177,32 @@ WithoutReviews = Callable[[str, str], float | None]
 def product_name(business_unit: str, sku: str) -> str:
     """Return the name under which all parts of a product are cached."""
     return f"{business_unit}/{sku}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which products are asked for: one business unit's SKUs, and the language of attribute names."""
+
+    business_unit: str
+    skus: tuple[str, ...]
+    """One of them may be what :func:`~proxy.reviews.models.at_url` named."""
+    locale: str | None = None
+    sources: tuple[Source, ...] = ("trustpilot",)
+
+    @property
+    def shown(self) -> str:
+        """The SKUs as an answer names them."""
+        return ",".join(sku for sku in self.skus if not sku.startswith(" "))
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """The names under which the cache holds the products."""
+        return tuple(product_name(self.business_unit, sku) for sku in self.skus)
+
+    @property
+    def surrogate_keys(self) -> tuple[str, ...]:
+        """The same, and the shop, which may stand in for them or is named beside them."""
+        return tuple(product_name(self.business_unit, sku) for sku in (*self.skus, SHOP))
 
 
 def shop_and_sku(product: str) -> tuple[str, str]:

@@ -220,7 +220,7 @@ def highest(pages: PageLoader, bases: list[Cursor], view: View, wanted: int, dea
     """Find the ``wanted`` reviews with the most stars, newest first among equals: level by level."""
     found = Found(freshness=[loaded.freshness for cursor in bases for loaded in cursor.loaded])
     for stars in sorted(view.stars, reverse=True):
-        level = newest(pages, bases, view.with_stars(stars), wanted - len(found.reviews), deadline)
+        level = newest(pages, bases, replace(view, stars=frozenset({stars})), wanted - len(found.reviews), deadline)
         found.reviews += level.reviews[: wanted - len(found.reviews)]
         found.freshness += level.freshness
         found.missing = level.missing

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
-from itertools import chain
 from typing import Generic, TypeVar
 
 from msgspec import structs
@@ -23,15 +22,15 @@ from proxy.reviews.answers import (
     TrustpilotSummary,
 )
 from proxy.reviews.business import Business, PendingBusiness
-from proxy.reviews.models import SHOP, Indexed, Shop, Source, read_review
+from proxy.reviews.models import SHOP, Indexed, Shop, read_review
 from proxy.reviews.page_loader import (
     WHOLE,
     PageLoader,
+    Selection,
     SummaryBatches,
     Upstream,
     WithoutReviews,
     page_of,
-    product_name,
 )
 from proxy.reviews.search import MISSING, Cursor, Missing, await_pages, highest, newest, prefetched
 from proxy.reviews.view import (
@@ -73,32 +72,6 @@ class Unavailable(Exception):
         self.retry_after = 5 if isinstance(cause, DeadlinePassed) else cause.retry_after
         late = "Trustpilot did not answer within the deadline, and no copy is held; the fetch goes on"
         super().__init__(late if self.late else f"{cause}, and no copy is held")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which products are asked for: one business unit's SKUs, and the language of attribute names."""
-
-    business_unit: str
-    skus: tuple[str, ...]
-    """One of them may be what :func:`~proxy.reviews.models.at_url` named."""
-    locale: str | None = None
-    sources: tuple[Source, ...] = ("trustpilot",)
-
-    @property
-    def shown(self) -> str:
-        """The SKUs as an answer names them."""
-        return ",".join(sku for sku in self.skus if not sku.startswith(" "))
-
-    @property
-    def products(self) -> tuple[str, ...]:
-        """The names under which the cache holds the products."""
-        return tuple(product_name(self.business_unit, sku) for sku in self.skus)
-
-    @property
-    def surrogate_keys(self) -> tuple[str, ...]:
-        """The same, and the shop, which may stand in for them or is named beside them."""
-        return tuple(product_name(self.business_unit, sku) for sku in (*self.skus, SHOP))
 
 
 @dataclass
@@ -338,9 +311,8 @@ class ProductReviews:
 
     def refetch(self, business_unit: str, sku: str) -> None:
         """Have ``sku``'s newest page fetched that is known to be out of date; without it, the next who asks does."""
-        pages = PageLoader(self._cache, self._trustpilot, self._batches, business_unit, None, fresh=True)
         with suppress(*MISSING):
-            pages.page(sku, WHOLE).wait(Deadline.after(_REFETCH_SECONDS))
+            self._fresh_loader(business_unit).page(sku, WHOLE).wait(Deadline.after(_REFETCH_SECONDS))
 
     def warm_page(self, selection: Selection, deadline: Deadline) -> tuple[Warmed, bool]:
         """See to it that the newest pages of ``selection``'s one SKU are fresh, one for each source.
@@ -349,7 +321,7 @@ class ProductReviews:
         fetched: :data:`~proxy.reviews.search.Missing`.
         """
         business_unit, (sku,) = selection.business_unit, selection.skus
-        pages = PageLoader(self._cache, self._trustpilot, self._batches, business_unit, None, fresh=True)
+        pages = self._fresh_loader(business_unit)
         lookups = {source: pages.page(sku, Filter(source=source)) for source in selection.sources}
         fresh = all(lookup.is_ready for lookup in lookups.values())
         found = {source: page_of(lookup.wait(deadline)) for source, lookup in lookups.items()}
@@ -367,7 +339,7 @@ class ProductReviews:
 
         Returns by SKU what it came to, or what kept the summary from being fetched.
         """
-        pages = PageLoader(self._cache, self._trustpilot, self._batches, business_unit, None, fresh=True)
+        pages = self._fresh_loader(business_unit)
         outcomes: dict[str, Warmed | Missing] = {}
         for sku, lookup in zip(skus, pages.summaries(skus), strict=True):
             outcomes[sku] = Warmed.FRESH_ALREADY if lookup.is_ready else Warmed.FETCHED
@@ -405,12 +377,9 @@ class ProductReviews:
             for lookup in block.summaries:
                 cached = lookup.wait(deadline)
                 freshness.append(cached.freshness)
-                parts.append(Summary.decode(cached.value))
-            if counted:
-                # Together, as a review that is listed under several variants counts once.
-                parts.append(Summary.of_reviews(chain.from_iterable(counted)))
+                parts.append(cached.value)
             if len(read) == len(bases):
-                summary = Summary.merged(parts)
+                summary = Summary.together(parts, counted)
         except MISSING:
             # The contract's answer to this is a null summary beside the reviews, not a problem.
             summary = None
@@ -423,7 +392,7 @@ class ProductReviews:
 
     def _merged_summary(self, selection: Selection, deadline: Deadline) -> tuple[Summary, Freshness]:
         pages = self._loader(selection)
-        summaries: list[Summary] = []
+        parts: list[bytes] = []
         counted: list[Indexed] = []
         freshness: list[Freshness] = []
         pending = []
@@ -446,14 +415,11 @@ class ProductReviews:
         try:
             for lookup in pending:
                 cached = lookup.wait(deadline)
-                summaries.append(Summary.decode(cached.value))
+                parts.append(cached.value)
                 freshness.append(cached.freshness)
         except MISSING as missing:
             raise Unavailable(missing) from missing
-        if counted or not summaries:
-            # Together, as a review that is listed under several variants counts once.
-            summaries.append(Summary.of_reviews(counted))
-        return Summary.merged(summaries), self._joined(freshness, whole=True)
+        return Summary.together(parts, [counted] if counted else []), self._joined(freshness, whole=True)
 
     def _failed_block(self, selection: Selection, error: str) -> Block:
         return failed_block(selection.shown, error, self._assets, selection.business_unit)
@@ -471,6 +437,9 @@ class ProductReviews:
             selection.locale,
             without_reviews=self._without_reviews,
         )
+
+    def _fresh_loader(self, business_unit: str) -> PageLoader:
+        return PageLoader(self._cache, self._trustpilot, self._batches, business_unit, None, fresh=True)
 
     def _joined(self, parts: list[Freshness], *, whole: bool) -> Freshness:
         """Join the freshness of all parts; an answer that lacks something is never better than stale."""

@@ -11,11 +11,12 @@ import math
 import threading
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from importlib import resources
+from itertools import chain
 from typing import Any, Literal, NamedTuple, Protocol
 
 from babel import Locale
@@ -241,10 +242,6 @@ class View:
             return False
         return self.min_average is None or (average is not None and average >= self.min_average)
 
-    def with_stars(self, stars: int) -> View:
-        """Return the same view over one rating only."""
-        return replace(self, stars=frozenset({stars}))
-
     @property
     def filters(self) -> list[Filter]:
         """Trustpilot's own filters that together list everything this view may accept.
@@ -304,6 +301,15 @@ class Summary:
             # As Trustpilot gives them: a thousand at a time are read while others wait.
             return cls(average, total, stars)
         return cls(_mean(stars) if average is None else _round(Decimal(repr(average))), total, stars)
+
+    @classmethod
+    def together(cls, encoded: Sequence[bytes], counted: Sequence[Iterable[Indexed]]) -> Summary:
+        """Return the summary of several lists as one product: of those summed up by Trustpilot, and of whole ones."""
+        parts = [cls.decode(each) for each in encoded]
+        if counted or not parts:
+            # Together, as a review that is listed under several variants counts once.
+            parts.append(cls.of_reviews(chain.from_iterable(counted)))
+        return cls.merged(parts)
 
     @classmethod
     def merged(cls, summaries: list[Summary]) -> Summary:

@@ -25,41 +25,43 @@ class Clock:
 
 def test_what_was_used_least_recently_leaves_when_there_is_no_more_room() -> None:
     evicted: list[int] = []
-    table: EntryTable[str] = EntryTable(30, lambda: evicted.append(1))
+    room = sum(weight(key, b"") for key in (A, A2, B))
+    table: EntryTable[str] = EntryTable(room, lambda: evicted.append(1))
     for key in (A, A2, B):
-        table.put(key, key.part, 10)
-    assert (table.size, len(table), evicted) == (30, 3, [])
+        table.put(key, key.part, b"")
+    assert (table.size, len(table), evicted) == (room, 3, [])
     assert table.get(A) == "page"
     # Looking without using marks nothing.
     assert table.parts("unit/A") == {"page": "page", "page 2": "page 2"}
     assert sorted(table.values()) == ["page", "page", "page 2"]
-    table.put(C, "new", 10)
-    assert (table.get(A2), table.size, evicted) == (None, 30, [1])
+    table.put(C, "new", b"")
+    assert (table.get(A2), len(table), evicted) == (None, 3, [1])
     assert table.parts("unit/A") == {"page": "page"}
     assert [table.get(key) for key in (A, B, C)] == ["page", "page", "new"]
 
 
 def test_a_value_put_again_takes_the_place_of_the_earlier_one() -> None:
-    table: EntryTable[str] = EntryTable(30)
-    table.put(A, "first", 10)
-    table.put(A, "second", 20)
-    assert (table.get(A), table.size, len(table), table.parts("unit/A")) == ("second", 20, 1, {"page": "second"})
+    table: EntryTable[str] = EntryTable(10_000)
+    table.put(A, "first", b"")
+    table.put(A, "second", bytes(1000))
+    size = weight(A, bytes(1000))
+    assert (table.get(A), table.size, len(table), table.parts("unit/A")) == ("second", size, 1, {"page": "second"})
 
 
 def test_a_value_larger_than_the_table_is_not_kept_nor_what_it_would_replace() -> None:
-    table: EntryTable[str] = EntryTable(30)
-    table.put(A, "first", 30)
+    table: EntryTable[str] = EntryTable(weight(A, b""))
+    table.put(A, "first", b"")
     assert table.get(A) == "first"
-    table.put(A, "second", 31)
+    table.put(A, "second", b"x")
     assert (table.get(A), table.size, len(table)) == (None, 0, 0)
-    table.put(B, "large", 31)
+    table.put(B, "large", b"x")
     assert table.get(B) is None
 
 
 def test_what_is_dropped_is_gone_for_its_product_too() -> None:
-    table: EntryTable[str] = EntryTable(30)
+    table: EntryTable[str] = EntryTable(10_000)
     for key in (A, A2, C):
-        table.put(key, key.product, 10)
+        table.put(key, key.product, b"")
     assert table.keys("unit/") == [A, A2]
     assert table.keys("unit") == [A, A2]
     assert table.keys("none") == []

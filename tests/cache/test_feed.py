@@ -13,11 +13,15 @@ from proxy.clock import spawn
 LONG = 60.0
 
 
+def _feed(backend: MemoryBackend) -> Feed:
+    """Return the feed of a process in which nobody listens."""
+    return Feed(backend, spawn, lambda _change: None, lambda: None)
+
+
 def test_a_change_is_passed_on_by_the_next_drain() -> None:
     backend = MemoryBackend(10**6)
     heard: list[object] = []
-    feed = Feed(backend, spawn)
-    feed.when_changed(heard.append)
+    feed = Feed(backend, spawn, heard.append, lambda: None)
     backend.replace("unit/A", {}, None, ttl=LONG)
     feed.drain()
     feed.drain()
@@ -29,9 +33,7 @@ def test_a_change_is_passed_on_by_the_next_drain() -> None:
 def test_a_gap_is_told_before_what_comes_after_it() -> None:
     backend = MemoryBackend(10**6)
     heard: list[object] = []
-    feed = Feed(backend, spawn)
-    feed.when_changed(lambda change: heard.append(change.product))
-    feed.when_missed(lambda: heard.append("a gap"))
+    feed = Feed(backend, spawn, lambda change: heard.append(change.product), lambda: heard.append("a gap"))
     for number in range(CHANGES_REMEMBERED + 1):
         backend.replace(f"unit/{number}", {}, None, ttl=LONG)
     feed.drain()
@@ -40,14 +42,14 @@ def test_a_gap_is_told_before_what_comes_after_it() -> None:
 
 def test_a_free_lock_is_taken_at_once() -> None:
     backend = MemoryBackend(10**6)
-    lock = Feed(backend, spawn).acquire("a fetch", LONG)
+    lock = _feed(backend).acquire("a fetch", LONG)
     assert isinstance(lock, Lock)
     assert backend.lock("a fetch", LONG) is None
 
 
 def test_all_who_wait_for_a_lock_are_told_its_outcome_and_nothing_of_others() -> None:
     backend = MemoryBackend(10**6)
-    feeds = [Feed(backend, spawn) for _ in range(3)]
+    feeds = [_feed(backend) for _ in range(3)]
     held, another = backend.lock("a fetch", LONG), backend.lock("another", LONG)
     assert held is not None
     assert another is not None
@@ -66,4 +68,4 @@ def test_all_who_wait_for_a_lock_are_told_its_outcome_and_nothing_of_others() ->
 def test_who_waits_for_a_holder_that_died_gets_the_lock_when_it_ends() -> None:
     backend = MemoryBackend(10**6)
     assert backend.lock("a fetch", 0.2)
-    assert isinstance(Feed(backend, spawn).acquire("a fetch", LONG), Lock)
+    assert isinstance(_feed(backend).acquire("a fetch", LONG), Lock)

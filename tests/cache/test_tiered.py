@@ -432,7 +432,7 @@ def test_parts_of_one_product_do_not_grow_without_end(redis_server: RunningRedis
     for number in range(200):
         lock = worker.store.acquire_lock(Key(KEY.product, f"page/{number}"), 0)
         assert not isinstance(lock, Entry)
-        lock.commit(Entry(b"x", found=True, fetched_at=time.time()))
+        worker.store.commit(lock, Entry(b"x", found=True, fetched_at=time.time()))
     client = _client(redis_server)
     [name] = client.keys("*product*")
     assert client.hlen(name) <= 64

@@ -8,7 +8,7 @@ from proxy.cache import Cache, Lifetimes
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Updates, View
 from proxy.reviews.models import Review, ReviewEvent, at_url
-from proxy.reviews.service import Selection
+from proxy.reviews.page_loader import Selection
 from proxy.reviews.view import ENGLISH
 from tests.reviews.trustpilot import FullLists, NoAssets, counts, many, reads, review, select, total
 
