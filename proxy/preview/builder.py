@@ -362,20 +362,12 @@ def _tag_edits(template: str, tag: CallTag, now: Choices, chosen: Choices) -> li
         pieces[KINDS[chosen.kind].parameter] = chosen.sku
     address = tag.url.partition("?")[0].removesuffix(KINDS[now.kind].path) + KINDS[chosen.kind].path
     url = f"{address}?" + "&".join(f"{name}={value}" for name, value in pieces.items())
-    edits = [Edit(tag.url_at, tag.url_at + len(tag.url), url)]
-    added = ""
+    edits = [tag.in_url((0, len(tag.url)), url)]
     for name in sorted({*before[1], *after[1]}):
         old, new = before[1].get(name), after[1].get(name)
-        if old == new:
-            continue
-        if name not in tag.options:
-            added += f" :{name} {new}" if new else ""
-        elif new:
-            start, end, _ = tag.options[name]
-            edits.append(Edit(start, end, f":{name} {new}"))
-        else:
-            edits.append(tag.without_option(name))
-    return [*edits, *([tag.with_option(added.strip())] if added else [])]
+        if old != new:
+            edits.append(tag.with_option(name, new) if new else tag.without_option(name))
+    return edits
 
 
 def _written(choices: Choices) -> tuple[dict[str, str], dict[str, str]]:

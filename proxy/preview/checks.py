@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from proxy.preview.braze import CallRecord, Channel
-from proxy.preview.findings import CallTag, Edit, Finding, Markup, call_tags, line_at, markups, without_unread
+from proxy.preview.findings import CallTag, Edit, Finding, Markup, call_tags, closing, found, markups, without_unread
 
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[0-9a-fA-F]+|[a-zA-Z]{2,8}\d?);")
 _HTML_TAG = re.compile(
     r"</?(?:a|b|br|div|em|font|h[1-6]|hr|i|img|li|ol|p|span|strong|table|td|tr|u|ul)\b[^<>]*>", re.I
 )
 _LIQUID = re.compile(r"\{\{|\{%|%\}|\$\{")
+_RAW = re.compile(r"\{%-?\s*(?:end)?raw\s*-?%\}")
 _OBJECT = re.compile(r"""\{['"]\w+['"]\s*(?:=>|:)\s*|\[object Object\]""")
 _SECRET_HEADER = re.compile(r"authorization|api[-_]?key|token|secret|password", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
@@ -24,46 +26,37 @@ _SECRET_PARAMETER = re.compile(
 _STANDS_FOR_ONE = re.compile(
     r"(?:x+|\*+|\.+|<.*>|\[.*\]|[A-Z]+(?:_[A-Z]+)*(?::[A-Z]+(?:_[A-Z]+)*)?|(?:your|my)[-_ ]?\w*|\w*placeholder\w*)"
 )
+_CREDENTIALS = {"basic_auth", "auth_credentials"}
+_STORED = "store it in Braze (Settings, Connected Content) and name it, "
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}", re.IGNORECASE)
 _PERSONAL = re.compile(r"\$\{(email_address|phone_number|email|phone)\}")
 _ALWAYS_NEW = re.compile(r"['\"]now['\"]|\brandom\b", re.IGNORECASE)
 _ALWAYS_NEW_NAMES = (
-    "cache_id",
-    "cachebuster",
-    "cache_buster",
-    "cb",
-    "nocache",
-    "rand",
-    "random",
-    "ts",
-    "timestamp",
-    "_",
+    *("cache_id", "cachebuster", "cache_buster", "cb", "nocache", "rand", "random", "ts", "timestamp", "_"),
 )
 _DISCLOSED = re.compile(
     r"showing (?:only )?our|only .{0,24}star reviews|selected reviews|our latest reviews|chosen by their stars",
     re.IGNORECASE,
 )
+_ASKED = "which Trustpilot’s guidelines and the law of many countries ask for"
+_BY_STARS = re.compile(r"\.stars\s*(?:>=?|==)\s*[2-5]|where:\s*['\"]stars['\"]\s*,\s*[1-5]")
+_LOOP = re.compile(r"\{%-?\s*for\s+\w+\s+in\s+([\w.\[\]]+)\.reviews\b")
 _INVITES = re.compile(
     r"\b(?:write|leave|share|post|add)\s+(?:us\s+)?(?:a|your)\s+review\b|\brate (?:us|your)\b|\breview "
     r"(?:us|your purchase)\b",
     re.IGNORECASE,
 )
 _OF_REVIEWS = ("/v1/reviews", "/v1/products", "/v1/business")
-_IN_HTML = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business")
-_ATTRIBUTE = re.compile(r"<(img|a)\b[^<>]*?\b(src|href)\s*=\s*(?:\"\s*\"|'\s*'|(?=[\s>]))", re.IGNORECASE)
+_IN_HTML = (*_OF_REVIEWS, "/v1/summary")
+_EMPTY = re.compile(r"<(img|a)\b[^<>]*?\b(src|href)\s*=\s*(?:\"\s*\"|'\s*'|(?=[\s>]))", re.IGNORECASE)
 _NOT_IN_MAIL = re.compile(
     r"<(script|iframe|object|embed|form|video|audio|canvas)\b[^<>]*>(?:.*?</\1\s*>)?", re.IGNORECASE | re.DOTALL
 )
 _PLAINER = {
-    "“": '"',
-    "”": '"',
-    "„": '"',
-    "‘": "'",
-    "’": "'",
-    "–": "-",
-    "—": "-",
+    **dict.fromkeys("“”„", '"'),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("–—•", "-"),
     "…": "...",
-    "•": "-",
     "\u00a0": " ",
     "★": "*",
 }
@@ -96,6 +89,10 @@ class Part:
         """Return the addresses that ``tag`` called."""
         return [call.url for call in self.calls if call.line == tag.line]
 
+    def found(self, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> Finding:
+        """Return a finding in this part; see `proxy.preview.findings.found`."""
+        return found(self.template, kind, message, *edits, fix=fix, at=at)
+
 
 def examine(part: Part) -> list[Finding]:
     """Return what is wrong with a part of a message that Braze would send."""
@@ -121,33 +118,31 @@ def links(part: Part) -> Iterator[Finding]:
 
 def blank(template: str) -> Finding:
     """Tell of a message that has words for some people only."""
-    last = next(reversed(list(markups(template))), None)
+    otherwise = "{% else %}{% abort_message('nothing to say') %}"
     message = "For this person nothing is left of the message: say what they get, or that they get nothing, "
-    message += "with {% else %}{% abort_message('nothing to say') %}."
-    if (
-        last is None
-        or last.name not in ("endif", "endunless", "endcase")
-        or "{% else" in template[: last.start][-400:]
-    ):
-        return Finding("blank", 1, message)
-    edit = Edit(last.start, last.start, "{% else %}{% abort_message('nothing to say') %}")
-    return Finding("blank", line_at(template, last.start), message, "Send nothing then", (edit,))
+    message += f"with {otherwise}."
+    last = next(reversed(list(markups(template))), None)
+    closes = (
+        last and last.name in ("endif", "endunless", "endcase") and "{% else" not in template[: last.start][-400:]
+    )
+    if last is None or not closes:
+        return found(template, "blank", message, at=0)
+    return found(template, "blank", message, Edit(last.start, last.start, otherwise), fix="Send nothing then")
 
 
 def without_answer(template: str, calls: Sequence[CallRecord]) -> Iterator[Finding]:
     """Tell of calls whose failure leaves holes in the message."""
     failed = {call.line for call in calls if not call.succeeded}
     for tag in call_tags(template):
-        if (
-            tag.line in failed
-            and tag.path in _IN_HTML
-            and tag.value("on_error") is None
-            and "retry" not in tag.options
-        ):
+        is_open = tag.value("on_error") is None and "retry" not in tag.options
+        if tag.line in failed and tag.path in _IN_HTML and is_open:
             message = "For “Trustpilot is down” the message has holes where the answer should stand: ask with "
             message += f"on_error=empty, and show it only {{% if {tag.variable}.found %}}."
-            edits = (tag.with_parameter("on_error", "empty"),)
-            yield Finding("no-answer", tag.line, message, "Ask with on_error=empty", edits)
+            edit = tag.with_parameter("on_error", "empty")
+            yield found(template, "no-answer", message, edit, fix="Ask with on_error=empty", at=tag.start)
+
+
+# ---- Calls
 
 
 def examine_row(parts: Iterable[tuple[str, Part]]) -> Iterator[tuple[str, Finding]]:
@@ -157,16 +152,12 @@ def examine_row(parts: Iterable[tuple[str, Part]]) -> Iterator[tuple[str, Findin
         for call in part.calls:
             if call.attempts:
                 addresses.setdefault(call.url, (name, part, call))
-    if len(addresses) < _MANY_CALLS:
-        return
-    name, part, call = list(addresses.values())[_MANY_CALLS - 1]
-    edits = _one_call(part)
-    message = (
-        f"The message makes {len(addresses)} calls one after the other; together they can take longer "
-        "than a message has, "
-        "and it goes out without what comes last: ask for all products in one call, /v1/products?skus=A,B,C."
-    )
-    yield name, Finding("calls-in-a-row", call.line, message, "Ask for all in one call", edits)
+    if len(addresses) >= _MANY_CALLS:
+        name, part, call = list(addresses.values())[_MANY_CALLS - 1]
+        message = f"The message makes {len(addresses)} calls one after the other; together they can take longer "
+        message += "than a message has, and it goes out without what comes last: ask for all products in one call, "
+        message += "/v1/products?skus=A,B,C."
+        yield name, Finding("calls-in-a-row", call.line, message, "Ask for all in one call", _one_call(part))
 
 
 def _calls_in_loop(part: Part) -> Iterator[Finding]:
@@ -179,27 +170,20 @@ def _calls_in_loop(part: Part) -> Iterator[Finding]:
         elif markup.name == "endfor" and open_loops:
             open_loops.pop()
         tag = tags.get(markup.start)
-        if (
-            not tag
-            or not open_loops
-            or len(set(part.rendered(tag))) < 2
-            or len(set(part.rendered(tag))) >= _MANY_CALLS
-        ):
+        if not tag or not open_loops or not 1 < len(set(part.rendered(tag))) < _MANY_CALLS:
             continue
         loop = re.fullmatch(r"\s*(\w+)\s+in\s+(.+?)\s*", open_loops[-1].inner)
-        message = "The loop makes a call for each item, one after the other: ask for all products in one call, "
-        message += "/v1/products?skus=A,B,C, and loop over its products."
-        edits: tuple[Edit, ...] = ()
+        edits: list[Edit] = []
         if loop and tag.path == "/v1/reviews" and len(re.findall(rf"\b{loop[1]}\b", part.template)) == 2:
             listed = f"{{{{{loop[2]} | join: ',' | url_param_escape}}}}"
             asked = part.template[tag.start : tag.end].replace(str(tag.value("sku")), listed)
-            asked = asked.replace("/v1/reviews?sku=", "/v1/products?skus=").replace(
-                f":save {tag.variable}", ":save asked"
-            )
-            head = open_loops[-1]
+            asked = asked.replace("/v1/reviews?sku=", "/v1/products?skus=")
+            asked = asked.replace(f":save {tag.variable}", ":save asked")
             written = f"{asked}{{% for {tag.variable} in asked.products %}}"
-            edits = (Edit(head.start, head.end, written), Edit(tag.start, tag.end, ""))
-        yield Finding("calls-in-a-row", tag.line, message, "Ask for all in one call", edits)
+            edits = [open_loops[-1].whole(written), Edit(tag.start, tag.end, "")]
+        message = "The loop makes a call for each item, one after the other: ask for all products in one call, "
+        message += "/v1/products?skus=A,B,C, and loop over its products."
+        yield part.found("calls-in-a-row", message, *edits, fix="Ask for all in one call", at=tag.start)
 
 
 def _one_call(part: Part) -> tuple[Edit, ...]:
@@ -211,13 +195,12 @@ def _one_call(part: Part) -> tuple[Edit, ...]:
     skus = ",".join(str(tag.value("sku")) for tag in tags)
     url = first.url.replace("/v1/reviews", "/v1/products").replace(f"sku={first.value('sku')}", f"skus={skus}")
     names = "".join(f"{{% assign {tag.variable} = asked.products[{at}] %}}" for at, tag in enumerate(tags))
-    start, end, _ = first.options["save"]
-    edits = [
-        Edit(first.url_at, first.url_at + len(first.url), url),
-        Edit(start, end, ":save asked"),
+    return (
+        first.in_url((0, len(first.url)), url),
+        first.with_option("save", "asked"),
         Edit(first.end, first.end, names),
-    ]
-    return (*edits, *(Edit(tag.start, tag.end, "") for tag in tags[1:]))
+        *(Edit(tag.start, tag.end, "") for tag in tags[1:]),
+    )
 
 
 def _calls(part: Part) -> Iterator[Finding]:
@@ -225,143 +208,92 @@ def _calls(part: Part) -> Iterator[Finding]:
         yield from _address(part, tag)
         yield from _secrets(part, tag)
         yield from _assigned_secret(part, tag)
-        yield from _kept_errors(tag)
+        yield from _kept_errors(part, tag)
     saved: dict[str, CallTag] = {}
     for tag in part.tags:
-        before = saved.get(tag.variable)
+        before, other = saved.get(tag.variable), f"{tag.variable}_2"
         if before and not re.search(rf"\b{tag.variable}\b", part.template[before.end : tag.start]):
-            message = (
-                f"This call saves its answer as {tag.variable} too, so the one of line {before.line} "
-                "is lost: use another name."
-            )
-            start, end, _ = tag.options.get("save", (tag.end, tag.end, ""))
-            yield Finding(
-                "overwritten",
-                tag.line,
-                message,
-                f"Write :save {tag.variable}_2",
-                (Edit(start, end, f":save {tag.variable}_2"),),
-            )
+            message = f"This call saves its answer as {tag.variable} too, so the one of line {before.line} "
+            message += "is lost: use another name."
+            edit = tag.with_option("save", other)
+            yield part.found("overwritten", message, edit, fix=f"Write :save {other}", at=tag.start)
         saved[tag.variable] = tag
 
 
 def _address(part: Part, tag: CallTag) -> Iterator[Finding]:
     if re.match(r"http://(?!127\.|localhost|\[::1\])", tag.url, re.IGNORECASE):
-        edit = Edit(tag.url_at, tag.url_at + len("http"), "https")
-        yield Finding(
-            "http",
-            tag.line,
-            "The call goes over http:, so the credential travels unprotected: write https:.",
-            "Write https:",
-            (edit,),
-        )
-    for name, output, at in tag.outputs():
-        if _PERSONAL.search(output):
-            yield _personal(tag, name)
-        if re.search(r"\burl_(?:param_escape|encode)\b", output):
-            continue
-        end = at + len(output.rstrip("}")) + (1 if "${" in output and output.endswith("}}}") else 0)
-        end -= len(part.template[at:end]) - len(part.template[at:end].rstrip("- "))
-        message = (
-            f"{output} as it is: a & in it would end the value, and a space the address. Add | url_param_escape."
-        )
-        yield Finding(
-            "not-escaped",
-            tag.line,
-            f"{name}= gets {message}",
-            "Add | url_param_escape",
-            (Edit(end, end, " | url_param_escape"),),
-        )
-    for name in (name for name in _ALWAYS_NEW_NAMES if tag.value(name) is not None):
-        message = (
-            f"{name}= makes every address a new one, so nothing is cached and each recipient "
-            "costs a call: take it out."
-        )
-        yield Finding("never-cached", tag.line, message, f"Take {name} out", (tag.without_parameter(name),))
-    for name, output, _ in tag.outputs():
-        if _ALWAYS_NEW.search(output) and name not in _ALWAYS_NEW_NAMES:
-            message = (
-                f"{name}= changes from second to second, so nothing is cached and each recipient "
-                "costs a call: take it out."
-            )
-            yield Finding("never-cached", tag.line, message, f"Take {name} out", (tag.without_parameter(name),))
+        edit = tag.in_url((0, len("http")), "https")
+        message = "The call goes over http:, so the credential travels unprotected: write https:."
+        yield part.found("http", message, edit, fix="Write https:", at=tag.start)
+    outputs = list(tag.outputs())
+    for name, output in outputs:
+        if _PERSONAL.search(output.inner):
+            yield _personal(part, tag, name)
+        if not re.search(r"\burl_(?:param_escape|encode)\b", output.inner):
+            message = f"{name}= gets {part.template[output.start : output.end]} as it is: a & in it would end the "
+            message += "value, and a space the address. Add | url_param_escape."
+            edit = output.adding(" | url_param_escape")
+            yield part.found("not-escaped", message, edit, fix="Add | url_param_escape", at=tag.start)
+    new = [(name, "makes every address a new one") for name in _ALWAYS_NEW_NAMES if tag.value(name) is not None]
+    changing = [name for name, output in outputs if _ALWAYS_NEW.search(output.inner)]
+    new += [(name, "changes from second to second") for name in changing if name not in _ALWAYS_NEW_NAMES]
+    for name, does in new:
+        message = f"{name}= {does}, so nothing is cached and each recipient costs a call: take it out."
+        yield part.found("never-cached", message, tag.without_parameter(name), fix=f"Take {name} out", at=tag.start)
     for url in part.rendered(tag)[:1]:
-        yield from _rendered_address(tag, url)
+        yield from _rendered_address(part, tag, url)
 
 
-def _rendered_address(tag: CallTag, url: str) -> Iterator[Finding]:
+def _rendered_address(part: Part, tag: CallTag, url: str) -> Iterator[Finding]:
     given = parse_qs(urlsplit(url).query)
     for name, values in given.items():
         if any(_EMAIL.search(value) for value in values) and not _PERSONAL.search(str(tag.value(name))):
-            yield _personal(tag, name)
+            yield _personal(part, tag, name)
     written = str(tag.value("sku") or "")
     single = written.count("{{") == 1 and not re.search(r"\b(?:join|map|split)\b", written) and "," not in written
     sku = ",".join(given.get("sku", []))
     if single and "," in sku:
-        at = (
-            tag.url_at
-            + tag.url.index(written)
-            + len(written.rstrip("}"))
-            + ("${" in written and written.endswith("}}}"))
-        )
-        escape = re.search(r"\s*\|\s*url_(?:param_escape|encode)", written)
-        start = tag.url_at + tag.url.index(written) + escape.start() if escape else at
-        message = (
-            f"The SKU {sku[:60]} has a comma, and a comma parts SKUs: the proxy merges {len(sku.split(','))} "
-            "products into one. "
-            "Ask for one with | split: ',' | first, or for each with /v1/products?skus=."
-        )
-        yield Finding(
-            "comma-in-sku", tag.line, message, "Ask for the first one", (Edit(start, start, " | split: ',' | first"),)
-        )
+        output = next(output for name, output in tag.outputs() if name == "sku")
+        escape = re.search(r"\s*\|\s*url_(?:param_escape|encode)", output.inner)
+        first = " | split: ',' | first"
+        edit = output.edit((escape.start(), escape.start()), first) if escape else output.adding(first)
+        message = f"The SKU {sku[:60]} has a comma, and a comma parts SKUs: the proxy merges {len(sku.split(','))} "
+        message += f"products into one. Ask for one with{first}, or for each with /v1/products?skus=."
+        yield part.found("comma-in-sku", message, edit, fix="Ask for the first one", at=tag.start)
 
 
-def _personal(tag: CallTag, name: str) -> Finding:
-    message = (
-        f"{name}= puts a person’s address or number into the URL, which Braze keeps in its log "
-        "for 30 days: take it out."
-    )
-    return Finding("personal-data", tag.line, message, f"Take {name} out", (tag.without_parameter(name),))
+def _personal(part: Part, tag: CallTag, name: str) -> Finding:
+    message = f"{name}= puts a person’s address or number into the URL, which Braze keeps in its log for 30 days: "
+    edit = tag.without_parameter(name)
+    return part.found("personal-data", f"{message}take it out.", edit, fix=f"Take {name} out", at=tag.start)
 
 
 def _secrets(part: Part, tag: CallTag) -> Iterator[Finding]:
-    said = (
-        "A secret stands in the tag, where everybody who may read the message reads it: store it "
-        "in Braze (Settings, Connected Content) and name it, "
-    )
-    start, end, value = tag.options.get("basic_auth", (0, 0, ""))
-    if ":" in value and "{{" not in value:
-        yield Finding(
-            "secret",
-            tag.line,
-            f"{said}:basic_auth reviews_proxy.",
-            "Name the stored one",
-            (Edit(start, end, ":basic_auth reviews_proxy"),),
-        )
+    def secret(option: str, *edits: Edit) -> Finding:
+        message = f"A secret stands in the tag, where everybody who may read the message reads it: {_STORED}"
+        message += f":{option} reviews_proxy."
+        return part.found("secret", message, *edits, fix="Name the stored one", at=tag.start)
+
+    def naming(option: str) -> list[Edit]:
+        return [] if _CREDENTIALS & tag.options.keys() else [tag.with_option(option, "reviews_proxy")]
+
+    basic = tag.value("basic_auth") or ""
+    if "basic_auth" in tag.options and ":" in basic and "{{" not in basic:
+        yield secret("basic_auth", tag.with_option("basic_auth", "reviews_proxy"))
     if user := re.match(r"(https?://)([^/@\s:{]+:[^/@\s{]+)@", tag.url):
-        edits = [Edit(tag.url_at + user.end(1), tag.url_at + user.end(), "")]
-        if "basic_auth" not in tag.options:
-            edits.append(tag.with_option(":basic_auth reviews_proxy"))
-        yield Finding("secret", tag.line, f"{said}:basic_auth reviews_proxy.", "Name the stored one", tuple(edits))
+        named = [] if "basic_auth" in tag.options else [tag.with_option("basic_auth", "reviews_proxy")]
+        yield secret("basic_auth", tag.in_url((user.end(1), user.end()), ""), *named)
     for match in _SECRET_PARAMETER.finditer(tag.url):
         if not _STANDS_FOR_ONE.fullmatch(match[2]):
-            edits = [tag.without_parameter(match[1])]
-            if not {"basic_auth", "auth_credentials"} & set(tag.options):
-                edits.append(tag.with_option(":auth_credentials reviews_proxy"))
-            yield Finding(
-                "secret", tag.line, f"{said}:auth_credentials reviews_proxy.", "Name the stored one", tuple(edits)
-            )
+            yield secret("auth_credentials", tag.without_parameter(match[1]), *naming("auth_credentials"))
     start, end, value = tag.options.get("headers", (0, 0, ""))
     pairs = re.findall(r'"([^"]*)"\s*:\s*"((?:\{\{.*?\}\}|[^"])*)"', value)
-    secret = [name for name, content in pairs if _SECRET_HEADER.search(name) and _is_secret(content)]
-    if secret:
-        rest = {name: content for name, content in pairs if name not in secret}
-        written = f":headers {json.dumps(rest, ensure_ascii=False)} " if rest else ""
-        stored = "" if {"basic_auth", "auth_credentials"} & set(tag.options) else ":auth_credentials reviews_proxy"
-        edits = [Edit(start, end, (written + stored).strip())]
-        yield Finding(
-            "secret", tag.line, f"{said}:auth_credentials reviews_proxy.", "Name the stored one", tuple(edits)
-        )
+    names = [name for name, content in pairs if _SECRET_HEADER.search(name) and _is_secret(content)]
+    if names:
+        rest = {name: content for name, content in pairs if name not in names}
+        written = [f":headers {json.dumps(rest, ensure_ascii=False)}"] if rest else []
+        stored = [] if _CREDENTIALS & tag.options.keys() else [":auth_credentials reviews_proxy"]
+        yield secret("auth_credentials", Edit(start, end, " ".join([*written, *stored])))
 
 
 def _is_secret(value: str) -> bool:
@@ -376,50 +308,41 @@ def _assigned_secret(part: Part, tag: CallTag) -> Iterator[Finding]:
     for name in re.findall(r"\{\{\s*(\w+)\s*\}\}", tag.options.get("headers", (0, 0, ""))[2]):
         pattern = rf"\{{%-?\s*assign\s+{name}\s*=\s*(['\"])((?:(?!\1).)+)\1\s*-?%\}}"
         if (given := re.search(pattern, part.template)) and _is_secret(given[2]):
-            message = "A secret stands in the message, where everybody who may read it reads it: store it in Braze "
-            message += "(Settings, Connected Content) and name it, :auth_credentials reviews_proxy."
-            edits = (
-                Edit(*given.span(), ""),
-                tag.without_option("headers"),
-                tag.with_option(":auth_credentials reviews_proxy"),
-            )
-            line = line_at(part.template, given.start())
-            yield Finding("secret", line, message, "Name the stored one", edits)
+            message = f"A secret stands in the message, where everybody who may read it reads it: {_STORED}"
+            message += ":auth_credentials reviews_proxy."
+            named = tag.with_option("auth_credentials", "reviews_proxy")
+            edits = Edit(*given.span(), ""), tag.without_option("headers"), named
+            yield part.found("secret", message, *edits, fix="Name the stored one")
 
 
-def _kept_errors(tag: CallTag) -> Iterator[Finding]:
+def _kept_errors(part: Part, tag: CallTag) -> Iterator[Finding]:
     if "no_cache" in tag.options:
         message = "With :no_cache each recipient costs a call, and reviews change slowly: leave it out."
-        yield Finding("never-cached", tag.line, message, "Leave :no_cache out", (tag.without_option("no_cache"),))
+        edit = tag.without_option("no_cache")
+        yield part.found("never-cached", message, edit, fix="Leave :no_cache out", at=tag.start)
     seconds = tag.value("cache_max_age") or ""
     if tag.value("on_error") == "empty" and seconds.isdecimal() and int(seconds) > 300:
-        message = (
-            f"With on_error=empty a failure is a good answer to Braze, and :cache_max_age {seconds} keeps it for "
-            f"{int(seconds) // 60} minutes: one slow second, and all that time without reviews. Leave "
-            ":cache_max_age out "
-            "(Braze then keeps answers for five minutes)."
-        )
-        yield Finding(
-            "kept-error", tag.line, message, "Leave :cache_max_age out", (tag.without_option("cache_max_age"),)
-        )
+        message = f"With on_error=empty a failure is a good answer to Braze, and :cache_max_age {seconds} keeps it "
+        message += f"for {int(seconds) // 60} minutes: one slow second, and all that time without reviews. Leave "
+        message += ":cache_max_age out (Braze then keeps answers for five minutes)."
+        edit = tag.without_option("cache_max_age")
+        yield part.found("kept-error", message, edit, fix="Leave :cache_max_age out", at=tag.start)
 
 
 def _too_large(part: Part) -> Iterator[Finding]:
-    for call in part.calls:
-        if not call.outcome.startswith("over 1 MB"):
-            continue
-        tag = next((tag for tag in part.tags if tag.line == call.line), None)
-        if tag is None:
+    lines = {call.line for call in part.calls if call.outcome.startswith("over 1 MB")}
+    for tag in part.tags:
+        if tag.line not in lines:
             continue
         name, value = ("perPage", "20") if "/product-reviews/" in tag.path else ("limit", "3")
-        edits = [tag.with_parameter(name, value)]
+        edit = tag.with_parameter(name, value)
         if name == "limit" and tag.value("max_chars") is None:
-            at = edits[0].end
-            edits = [Edit(edits[0].start, at, f"{edits[0].text}&max_chars=240")]
-        message = (
-            f"The answer is over 1 MB, and Braze refuses it: ask for less with {name}={value}, or for fewer products."
-        )
-        yield Finding("too-large", tag.line, message, f"Ask with {name}={value}", tuple(edits))
+            edit = Edit(edit.start, edit.end, f"{edit.text}&max_chars=240")
+        message = f"The answer is over 1 MB, and Braze refuses it: ask for less with {name}={value}, or for fewer "
+        yield part.found("too-large", f"{message}products.", edit, fix=f"Ask with {name}={value}", at=tag.start)
+
+
+# ---- Which reviews are shown
 
 
 def _disclosure(part: Part) -> Iterator[Finding]:
@@ -430,31 +353,22 @@ def _disclosure(part: Part) -> Iterator[Finding]:
     ):
         return
     for tag in part.tags:
-        for url in part.rendered(tag)[:1]:
+        is_drop_in = "/product-reviews/" in tag.path
+        for url in part.rendered(tag)[:1] if tag.path in _OF_REVIEWS or is_drop_in else ():
             given = parse_qs(urlsplit(url).query)
-            stars = {star for value in given.get("stars", []) for star in value.split(",") if star}
-            chosen = 0 < len(stars) < 5
-            is_drop_in = "/product-reviews/" in tag.path
-            if tag.path not in _OF_REVIEWS and not is_drop_in:
+            stars = sorted({star for value in given.get("stars", []) for star in value.split(",") if star})
+            if 0 < len(stars) < 5:
+                which = f"only the reviews with {' and '.join(reversed(stars))} stars"
+            elif given.get("sort") == ["highest"]:
+                which = "the best reviews first"
+            else:
                 continue
-            if not chosen and given.get("sort") != ["highest"]:
-                continue
-            which = (
-                f"only the reviews with {' and '.join(sorted(stars, reverse=True))} stars"
-                if chosen
-                else "the best reviews first"
-            )
-            text = f"Showing our {' & '.join(sorted(stars))} star reviews" if is_drop_in else ""
-            edit, written = _disclosing(part, text)
+            edit, written = _disclosing(part, f"Showing our {' & '.join(stars)} star reviews" if is_drop_in else "")
             message = (
-                f"The message shows {which} and does not say so, which Trustpilot’s guidelines and "
-                "the law of many countries "
-                f"ask for: print {written}, or leave the filter out."
+                f"The message shows {which} and does not say so, {_ASKED}: print {written}, or leave the filter "
             )
-            yield Finding("no-disclosure", tag.line, message, "Say which reviews are shown", (edit,))
-
-
-_BY_STARS = re.compile(r"\.stars\s*(?:>=?|==)\s*[2-5]|where:\s*['\"]stars['\"]\s*,\s*[1-5]")
+            fix = "Say which reviews are shown"
+            yield part.found("no-disclosure", f"{message}out.", edit, fix=fix, at=tag.start)
 
 
 def _chosen_in_liquid(part: Part) -> Iterator[Finding]:
@@ -465,93 +379,90 @@ def _chosen_in_liquid(part: Part) -> Iterator[Finding]:
     if _DISCLOSED.search(part.output) or re.search(r"summary\.stars", part.template[: chosen.end()][-40:]):
         return
     edit, written = _disclosing(part, "Only some of our reviews are shown, chosen by their stars.")
-    message = (
-        "The template leaves reviews out by their stars and does not say so, which Trustpilot’s guidelines and the "
-    )
-    message += (
-        f"law of many countries ask for: ask with stars=4,5 and print the answer’s disclosure, or write: {written}"
-    )
-    yield Finding("no-disclosure", line_at(part.template, chosen.start()), message, "Say so", (edit,))
+    message = f"The template leaves reviews out by their stars and does not say so, {_ASKED}: ask with stars=4,5 and "
+    message += f"print the answer’s disclosure, or write: {written}"
+    yield part.found("no-disclosure", message, edit, fix="Say so", at=chosen.start())
 
 
 def _disclosing(part: Part, text: str) -> tuple[Edit, str]:
     """Return the edit that prints which reviews are shown, after the last of them, and what it prints."""
-    loop = re.search(r"\{%-?\s*for\s+\w+\s+in\s+([\w.\[\]]+)\.reviews\b", part.template)
-    name = re.search(r"([\w]+(?:\[\d+\]|\.\w+)*)\.reviews\b", part.template)
-    written = text or f"{{{{ {loop[1] if loop else name[1] if name else 'product'}.disclosure }}}}"
-    if loop and (end := _end_of_loop(part.template, loop.start())):
-        at = end
-    else:
-        content = re.search(r"\.content\b.*", part.template)
-        at = content.end() if content else len(part.template)
+    loop = _loop_over_reviews(part)
+    name = _LOOP.search(part.template) or re.search(r"([\w]+(?:\[\d+\]|\.\w+)*)\.reviews\b", part.template)
+    written = text or f"{{{{ {name[1] if name else 'product'}.disclosure }}}}"
+    content = re.search(r"\.content\b.*", part.template)
+    at = loop[1] if loop else content.end() if content else len(part.template)
     if part.is_html:
         return Edit(at, at, f'\n<p style="font-size:12px;color:#52606d">{written}</p>'), written
     return Edit(at, at, f" ({written})"), written
 
 
-def _end_of_loop(template: str, start: int) -> int | None:
-    depth = 0
-    for markup in markups(template):
-        if markup.start < start:
-            continue
-        depth += (markup.name == "for") - (markup.name == "endfor")
-        if depth == 0:
-            return markup.end
-    return None
+def _loop_over_reviews(part: Part) -> tuple[int, int] | None:
+    """Return where the first loop over reviews begins and ends."""
+    loop = _LOOP.search(part.template)
+    opened = next((markup for markup in markups(part.template) if loop and markup.start == loop.start()), None)
+    end = closing(part.template, opened) if opened else None
+    return (opened.start, end.end) if opened and end else None
+
+
+def _invitation(part: Part) -> Iterator[Finding]:
+    asks = _INVITES.search(part.output)
+    printed = re.search(r"\{\{[^{}]*\.content\b[^{}]*\}\}", part.template)
+    if asks and printed and any(call.succeeded for call in part.calls):
+        message = f"The message asks for a review (“{asks.group()}”) and shows others beside it; Trustpilot wants an "
+        message += "invitation to be neutral: take the reviews out."
+        yield part.found(
+            "invites", message, Edit(*(_loop_over_reviews(part) or printed.span()), ""), fix="Take the reviews out"
+        )
+
+
+def _pictured_stars(part: Part) -> Iterator[Finding]:
+    tag = next((tag for tag in part.tags if tag.path in _IN_HTML), None)
+    if tag is None:
+        return
+    summary = "" if tag.path in ("/v1/summary", "/v1/business") else ".summary"
+    written = f"{{{{ {tag.variable}{summary}.stars_icons }}}}"
+    for match in re.finditer(r"(?:★|⭐️?|&#9733;|&starf;){5}", part.literal()):
+        message = "Five stars stand in the message whatever the rating is, which misleads where it is lower: write "
+        yield part.found("stars", f"{message}{written}.", Edit(*match.span(), written))
+
+
+# ---- What is not meant to be read
 
 
 def _leftovers(part: Part) -> Iterator[Finding]:
-    seen = without_html_unseen(part.output) if part.is_html else part.output
+    seen = part.output
+    if part.is_html:  # nobody reads styles, scripts and comments
+        seen = re.sub(r"<(style|script)\b.*?</\1\s*>|<!--.*?-->", "", seen, flags=re.IGNORECASE | re.DOTALL)
     if match := _LIQUID.search(seen):
-        at = part.template.find(match.group())
         around = seen[max(match.start() - 10, 0) : match.end() + 20].strip()
         message = (
             f"Customers would read Liquid as it is written: {around}. Look at its braces, and take {{% raw %}} out."
         )
-        raw = re.search(r"\{%-?\s*raw\s*-?%\}|\{%-?\s*endraw\s*-?%\}", part.template)
-        edits = (
-            tuple(Edit(*m.span(), "") for m in re.finditer(r"\{%-?\s*(?:end)?raw\s*-?%\}", part.template))
-            if raw
-            else ()
-        )
-        yield Finding("liquid-shown", line_at(part.template, at), message, "Take raw out", edits)
-    literal = part.literal()
+        edits = [Edit(*raw.span(), "") for raw in _RAW.finditer(part.template)]
+        at = part.template.find(match.group())
+        yield part.found("liquid-shown", message, *edits, fix="Take raw out", at=at)
     for match in re.finditer(
         r"\b(?:lorem ipsum|TODO|TBD|XXXX*|TEST(?: TEST)+|please ignore|do not send)\b"
         r"|\[(?:link(?!\]\()|name|product|text|insert [^\]]*)\]",
-        literal,
+        part.literal(),
         re.IGNORECASE,
     ):
-        if match.group().islower() and not match.group().startswith(("lorem", "[", "please", "do not")):
-            continue
-        message = (
-            f"“{match.group()}” is a note for whoever writes the message, and customers would read it: take it out."
-        )
-        yield Finding(
-            "placeholder", line_at(part.template, match.start()), message, "Take it out", (Edit(*match.span(), ""),)
-        )
-
-
-_MARKDOWN = re.compile(r"\*\*(?P<bold>[^*\n]+)\*\*|\[(?P<text>[^\]\n]+)\]\((?P<link>https?://[^)\s]+)\)")
+        if not match.group().islower() or match.group().startswith(("lorem", "[", "please", "do not")):
+            message = f"“{match.group()}” is a note for whoever writes the message, and customers would read it: "
+            yield part.found("placeholder", f"{message}take it out.", Edit(*match.span(), ""), fix="Take it out")
 
 
 def _markdown(part: Part) -> Iterator[Finding]:
     """Tell of Markdown, which no channel reads."""
-    found = list(_MARKDOWN.finditer(part.literal()))
-    if not found:
-        return
-    html_of = {"bold": "<b>{bold}</b>", "link": '<a href="{link}">{text}</a>'}
-    text_of = {"bold": "{bold}", "link": "{text}: {link}"}
-    forms = html_of if part.is_html else text_of
-    edits = [Edit(*m.span(), forms["bold" if m["bold"] else "link"].format(**m.groupdict())) for m in found]
-    message = f"{found[0].group()} is Markdown, and customers would read it as it stands: write {edits[0].text}."
-    line = line_at(part.template, found[0].start())
-    yield Finding("html-shown", line, message, "Write it without Markdown", tuple(edits))
-
-
-def without_html_unseen(output: str) -> str:
-    """Return HTML without what nobody reads: styles, scripts and comments."""
-    return re.sub(r"<(style|script)\b.*?</\1\s*>|<!--.*?-->", "", output, flags=re.IGNORECASE | re.DOTALL)
+    pattern = r"\*\*(?P<bold>[^*\n]+)\*\*|\[(?P<text>[^\]\n]+)\]\((?P<link>https?://[^)\s]+)\)"
+    written = list(re.finditer(pattern, part.literal()))
+    bold, link = ("<b>{bold}</b>", '<a href="{link}">{text}</a>') if part.is_html else ("{bold}", "{text}: {link}")
+    edits = [Edit(*m.span(), (bold if m["bold"] else link).format(**m.groupdict())) for m in written]
+    if edits:
+        message = (
+            f"{written[0].group()} is Markdown, and customers would read it as it stands: write {edits[0].text}."
+        )
+        yield part.found("html-shown", message, *edits, fix="Write it without Markdown")
 
 
 _FIELDS = (
@@ -563,143 +474,66 @@ _FIELDS = (
     (r"\.attributes", "[0].name"),
     (r"\.links", ".trustpilot"),
 )
+_ANSWERS = {"/v1/summary": ".average_text", "/v1/products": ".products[0].sku"}
 
 
 def _whole_objects(part: Part) -> Iterator[Finding]:
-    answers = {
-        tag.variable: tag for tag in part.tags if tag.path.startswith("/v1/") and not tag.path.endswith("/fragment")
-    }
+    tags = [tag for tag in part.tags if tag.path.startswith("/v1/") and not tag.path.endswith("/fragment")]
+    paths = {tag.variable: tag.path for tag in tags}
     loops = dict(re.findall(r"\bfor\s+(\w+)\s+in\s+([\w.\[\]]+)", part.template))
-    for markup in markups(part.template):
-        value = markup.inner.strip(" -")
-        if (
-            not markup.is_output
-            or not re.fullmatch(r"\w+(?:\[\d+\]|\.\w+)*", value)
-            or not answers
-            or not _OBJECT.search(part.output)
-        ):
+    for markup in markups(part.template) if paths and _OBJECT.search(part.output) else ():
+        value = markup.value
+        if not markup.is_output or not re.fullmatch(r"\w+(?:\[\d+\]|\.\w+)*", value):
             continue
-        root = re.split(r"[.\[]", value)[0]
         field = ""
-        if value in answers:
-            is_rating = answers[value].path == "/v1/summary"
-            field = (
-                ".average_text"
-                if is_rating
-                else ".products[0].sku"
-                if answers[value].path == "/v1/products"
-                else ".reviews[0].content"
-            )
-        elif value in loops and loops[value].split(".")[0] in {*answers, *loops}:
+        if value in paths:
+            field = _ANSWERS.get(paths[value], ".reviews[0].content")
+        elif value in loops and loops[value].split(".")[0] in {*paths, *loops}:
             field = ".content" if loops[value].endswith("reviews") else ".sku"
-        elif root in answers or root in loops:
+        elif re.split(r"[.\[]", value)[0] in {*paths, *loops}:
             field = next((field for pattern, field in _FIELDS if re.search(rf"{pattern}$", value)), "")
         if field:
-            end = markup.at + len(markup.inner.rstrip(" -"))
             message = f"{{{{ {value} }}}} prints a whole object with its braces: write {{{{ {value}{field} }}}}."
-            yield Finding(
-                "whole-object",
-                line_at(part.template, markup.start),
-                message,
-                f"Write {value}{field}",
-                (Edit(end, end, field),),
-            )
-
-
-def _invitation(part: Part) -> Iterator[Finding]:
-    asks = _INVITES.search(part.output)
-    shows = re.search(r"\{%-?\s*for\s+\w+\s+in\s+[\w.\[\]]+\.reviews\b", part.template)
-    printed = re.search(r"\{\{[^{}]*\.content\b[^{}]*\}\}", part.template)
-    if not asks or not printed or not any(call.succeeded for call in part.calls):
-        return
-    end = _end_of_loop(part.template, shows.start()) if shows else None
-    start, stop = (shows.start(), end) if shows and end else printed.span()
-    message = (
-        f"The message asks for a review (“{asks.group()}”) and shows others beside it; Trustpilot "
-        "wants an invitation to be "
-        "neutral: take the reviews out."
-    )
-    yield Finding("invites", line_at(part.template, start), message, "Take the reviews out", (Edit(start, stop, ""),))
-
-
-def _pictured_stars(part: Part) -> Iterator[Finding]:
-    literal = part.literal()
-    tag = next((tag for tag in part.tags if tag.path in _IN_HTML), None)
-    for match in re.finditer(r"(?:★|⭐️?|&#9733;|&starf;){5}", literal) if tag else ():
-        name = (
-            f"{tag.variable}.stars_icons"
-            if tag and tag.path in ("/v1/summary", "/v1/business")
-            else f"{tag.variable if tag else 'product'}.summary.stars_icons"
-        )
-        written = f"{{{{ {name} }}}}"
-        message = (
-            "Five stars stand in the message whatever the rating is, which misleads where it "
-            f"is lower: write {written}."
-        )
-        yield Finding(
-            "stars",
-            line_at(part.template, match.start()),
-            message,
-            f"Write {written}",
-            (Edit(*match.span(), written),),
-        )
+            edit = markup.adding(field)
+            yield part.found("whole-object", message, edit, fix=f"Write {value}{field}", at=markup.start)
 
 
 # ---- E-mail
-
-
-def _links(part: Part) -> Iterator[Finding]:
-    literal = part.literal()
-    for match in re.finditer(r"\b(src|href|background|action)\s*=\s*[\"']?(http):", literal, re.IGNORECASE):
-        what = (
-            "picture, which mail clients then leave out"
-            if match[1].lower() in ("src", "background")
-            else "link, which browsers warn of"
-        )
-        message = f"{match[1]} begins with http:, an unprotected {what}: write https:."
-        yield Finding(
-            "http",
-            line_at(part.template, match.start()),
-            message,
-            "Write https:",
-            (Edit(match.start(2), match.end(2), "https"),),
-        )
-    for match in _NOT_IN_MAIL.finditer(literal):
-        message = f"Mail clients leave <{match[1].lower()}> out of an e-mail, or refuse the whole of it: take it out."
-        edit = Edit(*match.span(), "")
-        yield Finding("not-in-mail", line_at(part.template, match.start()), message, "Take it out", (edit,))
-    yield from _addresses(part, literal)
-    empty = list(_ATTRIBUTE.finditer(part.output))
-    for tag, name in dict.fromkeys((match[1].lower(), match[2].lower()) for match in empty):
-        yield from _empty(part, literal, tag, name)
-    for match in re.finditer(
-        r"<a\b[^<>]*?\bhref\s*=\s*([\"'])(#|https?://|javascript:[^\"']*)\1", literal, re.IGNORECASE
-    ):
-        message = f"A link goes nowhere (href={match[2]}): give it an address."
-        yield Finding(
-            "empty-link",
-            line_at(part.template, match.start()),
-            message,
-            "Take the link off",
-            _unlinked(part.template, match.start()),
-        )
-
 
 _TARGET = re.compile(r"<(img|a)\b[^<>]*?\b(?:src|href)\s*=\s*([\"'])\s*([^\"'<>]+?)\s*\2", re.IGNORECASE)
 _FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|webp|html?|svg)$", re.IGNORECASE)
 _HOST = re.compile(r"(?:www\.)?[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?=[/?#:]|$)", re.IGNORECASE)
 
 
+def _links(part: Part) -> Iterator[Finding]:
+    literal = part.literal()
+    for match in re.finditer(r"\b(src|href|background|action)\s*=\s*[\"']?(http):", literal, re.IGNORECASE):
+        is_picture = match[1].lower() in ("src", "background")
+        what = "picture, which mail clients then leave out" if is_picture else "link, which browsers warn of"
+        message = f"{match[1]} begins with http:, an unprotected {what}: write https:."
+        edit = Edit(*match.span(2), "https")
+        yield part.found("http", message, edit, fix="Write https:", at=match.start())
+    for match in _NOT_IN_MAIL.finditer(literal):
+        message = f"Mail clients leave <{match[1].lower()}> out of an e-mail, or refuse the whole of it: take it out."
+        yield part.found("not-in-mail", message, Edit(*match.span(), ""), fix="Take it out")
+    yield from _addresses(part, literal)
+    empty = _EMPTY.finditer(part.output)
+    for tag, name in dict.fromkeys((match[1].lower(), match[2].lower()) for match in empty):
+        yield from _empty(part, tag, name)
+    nowhere = r"<a\b[^<>]*?\bhref\s*=\s*([\"'])(#|https?://|javascript:[^\"']*)\1"
+    for match in re.finditer(nowhere, literal, re.IGNORECASE):
+        message = f"A link goes nowhere (href={match[2]}): give it an address."
+        edits = _unlinked(part.template, match.start())
+        yield part.found("empty-link", message, *edits, fix="Take the link off", at=match.start())
+
+
 def _addresses(part: Part, literal: str) -> Iterator[Finding]:
     """Tell of pictures and links whose address no mail program can follow."""
     for match in _TARGET.finditer(part.output):
-        tag, address = match[1].lower(), match[3]
-        what = "picture" if tag == "img" else "link"
+        address, right = match[3], ""
+        what = "picture" if match[1].lower() == "img" else "link"
         if re.match(r"[A-Za-z]:\\|file:|\\\\", address):
-            said, right = (
-                f"a {what} on your own computer, which nobody else sees: upload it, and write its https address",
-                "",
-            )
+            said = f"a {what} on your own computer, which nobody else sees: upload it, and write its https address"
         elif slashes := re.match(r"(https?):(?!//)[/\\]*(?=\w)", address):
             said, right = "short of a slash", f"{slashes[1]}://{address[slashes.end() :]}"
         elif re.match(r"https?://\S*\s", address):
@@ -709,55 +543,40 @@ def _addresses(part: Part, literal: str) -> Iterator[Finding]:
         elif (host := _HOST.match(address)) and not _FILE_NAME.search(host[0]):
             said, right = "an address without https://, which leads nowhere from an e-mail", f"https://{address}"
         else:
-            said, right = (
-                "no whole address, and an e-mail belongs to no site: write https:// and the host before it",
-                "",
-            )
+            said = "no whole address, and an e-mail belongs to no site: write https:// and the host before it"
         at = literal.find(address)
-        edits = (Edit(at, at + len(address), right),) if right and at >= 0 else ()
-        line = line_at(part.template, at) if at >= 0 else 1
-        more = f": write {right}." if right else "."
-        yield Finding(
-            "bad-address", line, f"The {what} {address[:60]} is {said}{more}", "Write the whole address", edits
-        )
+        edits = [Edit(at, at + len(address), right)] if right and at >= 0 else []
+        message = f"The {what} {address[:60]} is {said}" + (f": write {right}." if right else ".")
+        yield part.found("bad-address", message, *edits, fix="Write the whole address", at=at)
 
 
-def _empty(part: Part, literal: str, tag: str, name: str) -> Iterator[Finding]:
+def _empty(part: Part, tag: str, name: str) -> Iterator[Finding]:
     what = (
         "A picture has no address (an empty src), and shows as a broken one"
         if tag == "img"
         else "A link has no address (an empty href), and goes nowhere"
     )
-    written = re.search(rf"<{tag}\b[^<>]*?\b{name}\s*=\s*(?:\"\s*\"|'\s*')", part.template, re.IGNORECASE)
-    if written:
-        end = part.template.index(">", written.end()) + 1 if ">" in part.template[written.end() :] else written.end()
-        edits = (Edit(written.start(), end, ""),) if tag == "img" else _unlinked(part.template, written.start())
-        yield Finding(
-            "empty-link",
-            line_at(part.template, written.start()),
-            f"{what}: give it one, or take it out.",
-            "Take it out",
-            edits,
-        )
+    template = part.template
+    if written := re.search(rf"<{tag}\b[^<>]*?\b{name}\s*=\s*(?:\"\s*\"|'\s*')", template, re.IGNORECASE):
+        start, end = written.start(), (template.find(">", written.end()) + 1) or written.end()
+        edits = (Edit(start, end, ""),) if tag == "img" else _unlinked(template, start)
+        message = f"{what}: give it one, or take it out."
+        yield part.found("empty-link", message, *edits, fix="Take it out", at=start)
         return
-    pattern = re.compile(
-        rf"<{tag}\b[^<>]*?\b{name}\s*=\s*([\"']?)\s*\{{\{{(.*?)\}}\}}(\}}?)\s*\1", re.IGNORECASE | re.DOTALL
-    )
-    for match in pattern.finditer(part.template):
+    pattern = rf"<{tag}\b[^<>]*?\b{name}\s*=\s*([\"']?)\s*\{{\{{(.*?)\}}\}}(\}}?)\s*\1"
+    for match in re.finditer(pattern, template, re.IGNORECASE | re.DOTALL):
         value = (match[2] + match[3]).split("|")[0].strip(" -")
-        close = part.template.find("</a>" if tag == "a" else ">", match.end())
-        if close < 0:
+        close = "</a>" if tag == "a" else ">"
+        end = template.find(close, match.end()) + len(close)
+        if end < match.end():
             continue
-        end = close + (4 if tag == "a" else 1)
         asked = f"{{{{{value}}}}}" if "${" in value else value
-        edits = Edit(match.start(), match.start(), f"{{% if {asked} != blank %}}"), Edit(end, end, "{% endif %}")
+        shown_if = f"{{% if {asked} != blank %}}"
+        edits = Edit(match.start(), match.start(), shown_if), Edit(end, end, "{% endif %}")
         message = (
-            f"{what}: {{{{{value}}}}} came up empty. Show it only where there is one, {{% if "
-            f"{asked} != blank %}} … {{% endif %}}."
+            f"{what}: {{{{{value}}}}} came up empty. Show it only where there is one, {shown_if} … {{% endif %}}."
         )
-        yield Finding(
-            "empty-link", line_at(part.template, match.start()), message, "Show it only where there is one", edits
-        )
+        yield part.found("empty-link", message, *edits, fix="Show it only where there is one")
 
 
 def _unlinked(template: str, start: int) -> tuple[Edit, ...]:
@@ -779,100 +598,63 @@ def _html_in_text(part: Part) -> Iterator[Finding]:
         shown = pattern.search(part.output)
         if shown is None:
             continue
-        written = list(pattern.finditer(literal))
-        if written:
-            edits = tuple(Edit(*match.span(), _as_text(match.group())) for match in written)
-            message = f"{where}, and customers would read {written[0].group()} as it stands: write it without HTML."
-            yield Finding(
-                "html-shown", line_at(part.template, written[0].start()), message, "Write plain text", edits
-            )
+        said = f"{where}, and customers would read"
+        if written := list(pattern.finditer(literal)):
+            edits = [Edit(*match.span(), _as_text(match.group())) for match in written]
+            message = f"{said} {written[0].group()} as it stands: write it without HTML."
+            yield part.found("html-shown", message, *edits, fix="Write plain text")
             continue
         if fragments := [t for t in part.tags if t.path == "/v1/fragment" and t.value("channel") != "text"]:
-            message = f"{where}, and customers would read the HTML of /v1/fragment: ask with channel=text."
-            edits = tuple(tag.with_parameter("channel", "text") for tag in fragments)
-            yield Finding("html-shown", fragments[0].line, message, "Ask with channel=text", edits)
+            message = f"{said} the HTML of /v1/fragment: ask with channel=text."
+            edits = [tag.with_parameter("channel", "text") for tag in fragments]
+            yield part.found("html-shown", message, *edits, fix="Ask with channel=text", at=fragments[0].start)
             return
         tags = [tag for tag in part.tags if tag.path in _IN_HTML and tag.value("format") != "text"]
         escapes = list(re.finditer(r"\s*\|\s*(?:escape|escape_once|h)\b(?=\s*(?:\||-?\}\}))", part.template))
         if escapes and what == "entity":
-            message = (
-                f"{where}, and customers would read {shown.group()}: take the filter escape out, it is for HTML."
-            )
-            yield Finding(
-                "html-shown",
-                line_at(part.template, escapes[0].start()),
-                message,
-                "Take escape out",
-                tuple(Edit(*m.span(), "") for m in escapes),
-            )
+            message = f"{said} {shown.group()}: take the filter escape out, it is for HTML."
+            edits = [Edit(*match.span(), "") for match in escapes]
+            yield part.found("html-shown", message, *edits, fix="Take escape out")
         if tags and what == "entity":
-            message = (
-                f"{where}, and customers would read {shown.group()}, HTML’s spelling of a "
-                "character: ask the proxy for plain text with format=text."
-            )
-            yield Finding(
-                "html-shown",
-                tags[0].line,
-                message,
-                "Ask with format=text",
-                tuple(tag.with_parameter("format", "text") for tag in tags),
-            )
+            message = f"{said} {shown.group()}, HTML’s spelling of a character: ask the proxy for plain text with "
+            edits = [tag.with_parameter("format", "text") for tag in tags]
+            fix = "Ask with format=text"
+            yield part.found("html-shown", f"{message}format=text.", *edits, fix=fix, at=tags[0].start)
         elif not escapes:
-            yield _stripped(part, shown.group(), where)
+            # HTML that came with a value, not with the template.
+            outputs = [m for m in markups(part.template) if m.is_output and "strip_html" not in m.inner]
+            message = f"{said} {shown.group()}, which came with a value: add | strip_html."
+            edits = [output.adding(" | strip_html") for output in outputs]
+            at = outputs[0].start if outputs else 0
+            yield part.found("html-shown", message, *edits, fix="Add | strip_html", at=at)
 
 
 def _html_answers(part: Part) -> Iterator[Finding]:
     """Tell of texts that come spelt for HTML, whatever characters this product's reviews have."""
-    for tag in part.tags:
-        name = re.escape(tag.variable)
-        is_printed = re.search(rf"\b{name}\b|\bfor\b", part.template) and re.search(
-            r"\{\{[^{}]*\.(?:content|author|reply)\b", part.template
-        )
-        if tag.path in ("/v1/reviews", "/v1/products") and tag.value("format") != "text" and is_printed:
+    is_printed = re.search(r"\{\{[^{}]*\.(?:content|author|reply)\b", part.template)
+    for tag in part.tags if is_printed else ():
+        is_read = re.search(rf"\b{re.escape(tag.variable)}\b|\bfor\b", part.template)
+        if is_read and tag.path in ("/v1/reviews", "/v1/products") and tag.value("format") != "text":
             message = (
                 "The reviews come spelt for HTML (&amp; for &), which customers of this channel would read: ask "
             )
             message += "the proxy for plain text with format=text."
             edit = tag.with_parameter("format", "text")
-            yield Finding("html-shown", tag.line, message, "Ask with format=text", (edit,))
-
-
-def _stripped(part: Part, shown: str, where: str) -> Finding:
-    """Tell of HTML that came with a value, not with the template."""
-    outputs = [markup for markup in markups(part.template) if markup.is_output and "strip_html" not in markup.inner]
-    edits = tuple(
-        Edit(m.at + len(m.inner.rstrip(" -")), m.at + len(m.inner.rstrip(" -")), " | strip_html") for m in outputs
-    )
-    line = line_at(part.template, outputs[0].start) if outputs else 1
-    return Finding(
-        "html-shown",
-        line,
-        f"{where}, and customers would read {shown}, which came with a value: add | strip_html.",
-        "Add | strip_html",
-        edits,
-    )
+            yield part.found("html-shown", message, edit, fix="Ask with format=text", at=tag.start)
 
 
 def _as_text(markup: str) -> str:
     if markup.startswith("&"):
-        import html
-
         return html.unescape(markup).replace("\u00a0", " ")
     return "\n" if re.match(r"<br|</p|</div|</li|</h", markup, re.IGNORECASE) else ""
 
 
 def _costly_characters(part: Part) -> Iterator[Finding]:
-    if part.channel is not Channel.SMS:
-        return
-    literal = part.literal()
-    found = list(re.finditer(f"[{''.join(_PLAINER)}]", literal))
-    if found:
-        shown = " ".join(dict.fromkeys(match.group() for match in found))
+    written = list(re.finditer(f"[{''.join(_PLAINER)}]", part.literal())) if part.channel is Channel.SMS else []
+    if written:
+        shown = " ".join(dict.fromkeys(match.group() for match in written))
         message = (
-            f"{shown} is not in the alphabet of SMS, so a segment holds 70 characters in place "
-            "of 160: write it plainly."
+            f"{shown} is not in the alphabet of SMS, so a segment holds 70 characters in place of 160: write it "
         )
-        edits = tuple(Edit(*match.span(), _PLAINER[match.group()]) for match in found)
-        yield Finding(
-            "costly-characters", line_at(part.template, found[0].start()), message, "Write plain characters", edits
-        )
+        edits = [Edit(*match.span(), _PLAINER[match.group()]) for match in written]
+        yield part.found("costly-characters", f"{message}plainly.", *edits, fix="Write plain characters")

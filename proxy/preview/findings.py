@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -172,6 +172,15 @@ def line_at(text: str, index: int) -> int:
     return text.count("\n", 0, max(index, 0)) + 1
 
 
+def found(text: str, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> Finding:
+    """Return a finding in ``text``.
+
+    It stands at its first edit unless ``at`` says where, and its fix is to write that unless ``fix`` names it.
+    """
+    line = line_at(text, edits[0].start if at is None else at)
+    return Finding(kind, line, message, fix or (f"Write {edits[0].text}" if edits else ""), edits)
+
+
 def applied(text: str, edits: Iterable[Edit]) -> str:
     """Return ``text`` with the edits made; of two that overlap the first one is."""
     pieces: list[str] = []
@@ -197,14 +206,10 @@ class Draft:
         self._origins = list(range(len(written) + 1))
 
     def note(self, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> None:
-        """Record a finding; its edits are made when the round ends.
-
-        It stands at its first edit unless ``at`` says where, and its fix is to write that unless ``fix`` names it.
-        """
+        """Record a finding, as `found` makes it; its edits are made when the round ends."""
         if len(self.findings) < _MOST_FINDINGS:
             line = self.line(edits[0].start if at is None else at)
-            label = fix or (f"Write {edits[0].text}" if edits else "")
-            self.findings.append(Finding(kind, line, message, label, edits))
+            self.findings.append(replace(found(self.text, kind, message, *edits, fix=fix, at=at), line=line))
 
     def line(self, index: int) -> int:
         """Return the line that a position of the present text has in the template as written."""
@@ -224,7 +229,7 @@ class Draft:
         for at, finding in enumerate(present, first):
             edits += finding.edits
             moved = tuple(Edit(self._origins[e.start], self._origins[e.end], e.text) for e in finding.edits)
-            self.findings[at] = Finding(finding.kind, finding.line, finding.message, finding.fix, moved)
+            self.findings[at] = replace(finding, edits=moved)
         chosen: list[Edit] = []
         for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
             if not chosen or edit.start >= chosen[-1].end:
@@ -275,27 +280,35 @@ class CallTag:
     def with_parameter(self, name: str, value: str) -> Edit:
         """Return the edit that gives a parameter a value."""
         if found := self._parameter(name):
-            return Edit(self.url_at + found.end(1), self.url_at + found.end(), value)
-        end = self.url_at + len(self.url)
-        return Edit(end, end, f"{'&' if '?' in self.url else '?'}{name}={value}")
+            return self.in_url((found.end(1), found.end()), value)
+        end = len(self.url)
+        return self.in_url((end, end), f"{'&' if '?' in self.url else '?'}{name}={value}")
 
     def without_parameter(self, name: str) -> Edit:
         """Return the edit that takes a parameter out; one that does nothing when it is not there."""
         found = self._parameter(name)
         if found is None:
             return Edit(self.start, self.start, "")
-        start, end = self.url_at + found.start(), self.url_at + found.end()
-        if self.url[found.start()] == "?":
-            start += 1
-            end += self.url[found.end() : found.end() + 1] == "&"
-        return Edit(start, end, "")
+        is_first = found.group().startswith("?")
+        end = found.end() + (is_first and self.url.startswith("&", found.end()))
+        return self.in_url((found.start() + is_first, end), "")
 
-    def with_option(self, text: str) -> Edit:
-        """Return the edit that adds an option at the end of the tag."""
-        end = self.url_at + len(self.url)
-        for _, option_end, _ in self.options.values():
-            end = max(end, option_end)
-        return Edit(end, end, f" {text}")
+    def in_url(self, span: tuple[int, int], text: str) -> Edit:
+        """Return the edit of a place in the address."""
+        return Edit(self.url_at + span[0], self.url_at + span[1], text)
+
+    def renamed(self, name: str, right: str) -> Edit | None:
+        """Return the edit that calls a parameter otherwise, None where there is no such one."""
+        found = self._parameter(name)
+        return self.in_url((found.start() + 1, found.end(1) - 1), right) if found else None
+
+    def with_option(self, name: str, value: str) -> Edit:
+        """Return the edit that gives an option a value, at the end of the tag where it has none yet."""
+        if name in self.options:
+            start, end, _ = self.options[name]
+            return Edit(start, end, f":{name} {value}")
+        end = max([self.url_at + len(self.url), *(end for _, end, _ in self.options.values())])
+        return Edit(end, end, f" :{name} {value}")
 
     def without_option(self, name: str) -> Edit:
         """Return the edit that takes an option out; one that does nothing when it is not there."""
@@ -304,26 +317,30 @@ class CallTag:
         start, end, _ = self.options[name]
         return Edit(start - 1, end, "")
 
-    def outputs(self) -> Iterator[tuple[str, str, int]]:
-        """Yield each output of the address: the parameter it fills, its text, and where it begins."""
-        for match in re.finditer(
-            r"([?&])([\w-]+)=([^&]*)", _OUTPUT.sub(lambda m: "\ufdd0" * len(m.group()), self.url)
-        ):
-            start = match.start(3)
-            for output in _OUTPUT.finditer(self.url, start, match.end(3)):
-                yield match[2], output.group(), self.url_at + output.start()
+    def outputs(self) -> Iterator[tuple[str, Markup]]:
+        """Yield each output of the address with the parameter it fills."""
+        for name, start, end in self._given():
+            for match in _OUTPUT.finditer(self.url, start, end):
+                inner = match.group()[2:-2] if "${" in match.group() else match.group()[2:].rstrip("}")
+                at = self.url_at + match.start()
+                yield name, Markup("", at, self.url_at + match.end(), inner, at + 2)
 
     def parameters(self) -> list[tuple[str, str]]:
         """Return the parameters of the address and their values as they are written, Liquid and all."""
-        covered = _OUTPUT.sub(lambda match: "\ufdd0" * len(match.group()), self.url)
-        return [
-            (match[1], self.url[match.start(2) : match.end(2)])
-            for match in re.finditer(r"[?&]([\w-]+)=([^&#]*)", covered)
-        ]
+        return [(name, self.url[start:end]) for name, start, end in self._given()]
+
+    def _given(self) -> Iterator[tuple[str, int, int]]:
+        """Yield each parameter of the address, and where its value begins and ends there."""
+        for match in re.finditer(r"[?&]([\w-]+)=([^&#]*)", self._covered):
+            yield match[1], match.start(2), match.end(2)
 
     def _parameter(self, name: str) -> re.Match[str] | None:
-        covered = _OUTPUT.sub(lambda match: "x" * len(match.group()), self.url)
-        return re.search(rf"([?&]{re.escape(name)}=)[^&#]*", covered)
+        return re.search(rf"([?&]{re.escape(name)}=)[^&#]*", self._covered)
+
+    @property
+    def _covered(self) -> str:
+        """The address with its outputs covered, each character in its place."""
+        return _OUTPUT.sub(lambda match: "\ufdd0" * len(match.group()), self.url)
 
 
 def call_tags(text: str) -> list[CallTag]:
