@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from urllib.parse import unquote
 
-from proxy.preview.braze import FILTERS, TemplateError
+from proxy.preview.braze import FILTERS, TemplateError, line_of
 from proxy.preview.call_doctor import examine_calls
 from proxy.preview.expression_doctor import examine_expressions, numbers_first
 from proxy.preview.findings import (
@@ -21,7 +21,6 @@ from proxy.preview.findings import (
     Edit,
     Finding,
     Markup,
-    line_at,
     markups,
     meant,
     personal,
@@ -164,7 +163,7 @@ def unreadable(error: TemplateError, template: str) -> Finding:
 
 def _at_fault(error: TemplateError, template: str) -> Markup | None:
     """Return the tag or output that can't be read."""
-    found = [m for m in markups(template) if line_at(template, m.start) <= error.line <= line_at(template, m.end)]
+    found = [m for m in markups(template) if line_of(template, m.start) <= error.line <= line_of(template, m.end)]
     at = error.index
     return next((m for m in found if at is not None and m.start <= at < m.end), found[0] if found else None)
 

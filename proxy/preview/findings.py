@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.preview.braze import CALL_WORDS
+from proxy.preview.braze import CALL_WORDS, line_of
 
 _ROUGH = re.compile(r"\{%-?\s*(?P<name>[\w-]*)(?P<tag>.*?)%\}|\{\{(?P<output>.*?)\}{2,}", re.DOTALL)
 _UNREAD = re.compile(
@@ -167,17 +167,12 @@ def personal(name: str) -> str:
     return _PERSONAL.get(name.lower().replace("_", ""), name)
 
 
-def line_at(text: str, index: int) -> int:
-    """Return the line, from 1, of a position."""
-    return text.count("\n", 0, max(index, 0)) + 1
-
-
 def found(text: str, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> Finding:
     """Return a finding in ``text``.
 
     It stands at its first edit unless ``at`` says where, and its fix is to write that unless ``fix`` names it.
     """
-    line = line_at(text, edits[0].start if at is None else at)
+    line = line_of(text, edits[0].start if at is None else at)
     return Finding(kind, line, message, fix or (f"Write {edits[0].text}" if edits else ""), edits)
 
 
@@ -213,7 +208,7 @@ class Draft:
 
     def line(self, index: int) -> int:
         """Return the line that a position of the present text has in the template as written."""
-        return line_at(self.written, self._origins[min(index, len(self.text))])
+        return line_of(self.written, self._origins[min(index, len(self.text))])
 
     def line_of_line(self, line: int) -> int:
         """Return the line of the written template that a line of the present text comes from."""
@@ -364,7 +359,7 @@ def call_tags(text: str) -> list[CallTag]:
             options[match[1]] = (markup.at + match.start(), markup.at + stop, value)
         tags.append(
             CallTag(
-                line_at(text, markup.start),
+                line_of(text, markup.start),
                 markup.start,
                 markup.end,
                 markup.inner[url.start(1) : url.end(1)],

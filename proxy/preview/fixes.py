@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from proxy.preview.braze import Empty
+from proxy.preview.braze import Empty, line_of
 from proxy.preview.findings import (
     CallTag,
     Edit,
@@ -17,7 +17,6 @@ from proxy.preview.findings import (
     Markup,
     call_tags,
     found,
-    line_at,
     markups,
     meant,
     names_set,
@@ -71,7 +70,7 @@ def fixed(kind: str, line: int, message: str, template: str, host: str) -> Findi
 
 
 def _on_line(template: str, line: int) -> list[Markup]:
-    return [m for m in markups(template) if line_at(template, m.start) <= line <= line_at(template, m.end)]
+    return [m for m in markups(template) if line_of(template, m.start) <= line <= line_of(template, m.end)]
 
 
 def _by_value(kind: str, line: int, message: str, template: str) -> _Fix:
@@ -303,9 +302,9 @@ def examine_empties(template: str, empties: Iterable[Empty], *, has_failed_calls
     saved = {tag.variable for tag in call_tags(template)} if has_failed_calls else set()
     for empty in empties:
         is_known = _root(empty) in saved or "the preview doesn't know" in empty.message
-        told = None if is_known else _told(empty, template, own, seen.findings)
-        if told:
-            seen.findings.append(told)
+        finding = None if is_known else _finding(empty, template, own, seen.findings)
+        if finding:
+            seen.findings.append(finding)
         else:
             seen.rest.append(asdict(empty))
     lines = {finding.line for finding in seen.findings}
@@ -313,7 +312,7 @@ def examine_empties(template: str, empties: Iterable[Empty], *, has_failed_calls
     return seen
 
 
-def _told(empty: Empty, template: str, own: frozenset[str], before: list[Finding]) -> Finding | None:
+def _finding(empty: Empty, template: str, own: frozenset[str], before: list[Finding]) -> Finding | None:
     """Return what is wrong about a place that met nothing; None where the message provides for it."""
     is_nobodys = empty.message.startswith("nothing is called")
     is_unknown = is_nobodys and _root(empty) not in own and not _asks_for_nothing(empty, template)

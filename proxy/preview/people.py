@@ -68,19 +68,10 @@ _WHOLE = [
         )
     )
 ]
+_NOTHING_MORE = {"created_at": None, "consumer": None, "language": None, "first_company_comment": None}
 _WITH_GAPS = [
-    Review(
-        id=review.id,
-        created_at=None,
-        stars=review.stars,
-        content=None if number == 1 else review.content,
-        consumer=None,
-        language=None,
-        attribute_ratings=[],
-        attachments=[],
-        first_company_comment=None,
-    )
-    for number, review in enumerate(_WHOLE)
+    structs.replace(review, **_NOTHING_MORE, attribute_ratings=[], attachments=[], content=text)
+    for review, text in zip(_WHOLE, (_WHOLE[0].content, None, *(one.content for one in _WHOLE[2:])), strict=True)
 ]
 
 _COUNTED = Summary(4.3, 153, (13, 4, 9, 31, 96))
@@ -181,7 +172,10 @@ class CannedTransport:
         if self.answer == "down":
             if query.get("on_error") != "empty":
                 return _problem(503, "Trustpilot is failing")
-            body = {**_emptied(body), "found": False, "count": 0, "error": "Trustpilot is failing"}
+            error = {"error": "Trustpilot is failing"}
+            body = {**body, "found": False, "count": 0, **error}
+            if "products" in body:
+                body["products"] = [{**block, **error} for block in body["products"]]
         return _json(200, body)
 
     def _fragment(self, sku: str, query: Mapping[str, str]) -> Response:
@@ -257,17 +251,6 @@ def _view(query: Mapping[str, str]) -> View:
         html=query.get("format") != "text",
         display=_display(query),
     )
-
-
-def _emptied(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **body,
-        **(
-            {"products": [{**block, "error": "Trustpilot is failing"} for block in body["products"]]}
-            if "products" in body
-            else {}
-        ),
-    }
 
 
 def _json(status: int, body: Mapping[str, Any], kind: str = "application/json") -> Response:

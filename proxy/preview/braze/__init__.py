@@ -6,13 +6,12 @@ and no clock of its own: a `Transport`, a clock and a sleep are passed in, so th
 can each bring theirs. What others need of the room is named here; the modules behind it are its own affair.
 """
 
-from proxy.preview.braze.bounds import TemplateBoundError, TemplateError
-from proxy.preview.braze.call import FLAGS as CALL_FLAGS
-from proxy.preview.braze.call import OPTIONS as CALL_OPTIONS
-from proxy.preview.braze.call import WORDS as CALL_WORDS
 from proxy.preview.braze.empties import Empty
-from proxy.preview.braze.exchange import CallRecord
-from proxy.preview.braze.mistakes import Mistake, MistakeKind
+from proxy.preview.braze.exchange import CallRecord, Mistake, MistakeKind
+from proxy.preview.braze.markup import FLAGS as CALL_FLAGS
+from proxy.preview.braze.markup import OPTIONS as CALL_OPTIONS
+from proxy.preview.braze.markup import WORDS as CALL_WORDS
+from proxy.preview.braze.markup import TemplateBoundError, TemplateError, line_of
 from proxy.preview.braze.rendering import Profile, Rendering, parse, render
 from proxy.preview.braze.rules import Channel
 from proxy.preview.braze.standard_filters import FILTERS
@@ -59,6 +58,7 @@ __all__ = [
     "TokenCredential",
     "Transport",
     "TransportError",
+    "line_of",
     "parse",
     "render",
 ]

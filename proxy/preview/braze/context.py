@@ -1,30 +1,120 @@
-"""The state of one rendering, carried through the Liquid library's own context."""
+"""The state of one rendering, carried through the Liquid library's own context, and what one rendering may use.
+
+The library bounds output, variables and nested loops, so that a rendering ends soon and stays small. It does not add
+up loops that follow each other, and it lets one filter make a gigabyte out of a kilobyte; both are counted here.
+"""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import signature
 from io import StringIO
 from typing import Protocol, TextIO
 
 from liquid import BoundTemplate, RenderContext
-from liquid.exceptions import LiquidError, UnknownFilterError
+from liquid.exceptions import FilterError, LiquidError, UnknownFilterError
 from liquid.output import LimitedStringIO
 from liquid.token import Token
 from liquid.undefined import UNDEFINED
 from liquid.utils import ReadOnlyChainMap
 
 from proxy.preview.braze import ruby, rules
-from proxy.preview.braze.bounds import Allowance, BoundReachedError
-from proxy.preview.braze.call import CallRequest
-from proxy.preview.braze.empties import BRACED, Empties, Missing
-from proxy.preview.braze.mistakes import Mistake
-from proxy.preview.braze.objects import JOINING, Placeholder
+from proxy.preview.braze.empties import BRACED, JOINING, Empties, Missing, Placeholder
+from proxy.preview.braze.exchange import Mistake, Verdict
+from proxy.preview.braze.markup import BoundReachedError
 from proxy.preview.braze.ruby import Now
-from proxy.preview.braze.rules import Verdict
 from proxy.preview.braze.standard_filters import Filter, filters
+from proxy.preview.braze.wire import CallRequest
 
 # How deep texts from elsewhere may stand in each other: Content Blocks, and answers that are rendered again.
 _DEPTH = 3
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d+)\]")
+
+
+@dataclass(slots=True)
+class Allowance:
+    """Counts down what is left for one rendering; raises `BoundReachedError` when nothing is."""
+
+    iterations: int = rules.LOOP_ITERATIONS
+    filter_calls: int = rules.FILTER_CALLS
+    filter_input: int = rules.FILTER_INPUT
+
+    def spend_iterations(self, count: int) -> None:
+        """Take ``count`` turns of a loop from what is left."""
+        self.iterations -= count
+        if self.iterations < 0:
+            raise BoundReachedError(f"more than {rules.LOOP_ITERATIONS} turns of loops", token=None)
+
+    def guarded(self, name: str, function: Filter, token: Token | None) -> Filter:
+        """Return the filter with its inputs measured first, its failures as Liquid errors, and placeholders kept."""
+
+        def guard(*given: object, **named: object) -> object:
+            values = tuple(map(ruby.plain, given))
+            self.filter_calls -= 1
+            if self.filter_calls < 0:
+                raise BoundReachedError(f"more than {rules.FILTER_CALLS} filters applied", token=token)
+            if any(map(_too_large, (*values, *named.values()))) or _work(name, values) > rules.FILTER_WORK:
+                raise BoundReachedError(f"the filter '{name}' is given too much to work on", token=token)
+            self.filter_input -= sum(map(_size, values))
+            if self.filter_input < 0:
+                raise BoundReachedError("the filters together are given too much to work on", token=token)
+            placeholder = next((value for value in values if isinstance(value, Placeholder)), None)
+            if placeholder is not None and name not in JOINING:
+                return placeholder
+            try:
+                return function(*values, **named)
+            except LiquidError:
+                raise
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
+                fits = _takes(function, values, named)
+                because = f"can't use that value: {err}" if fits else "is given too few or too many values"
+                raise FilterError(f"the filter '{name}' {because}", token=token) from err
+
+        return guard
+
+
+def _takes(function: Filter, values: tuple[object, ...], named: Mapping[str, object]) -> bool:
+    try:
+        signature(function).bind(*values, **named)
+    except TypeError:
+        return False
+    return True
+
+
+def _too_large(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) > rules.FILTER_TEXT_CHARACTERS
+    if isinstance(value, int):
+        return value.bit_length() > rules.FILTER_NUMBER_BITS
+    if isinstance(value, range):
+        # len() of a range can overflow, so its ends are compared.
+        return value.stop - value.start > rules.FILTER_ITEMS
+    if isinstance(value, (list, tuple, Mapping)):
+        return len(value) > rules.FILTER_ITEMS
+    return False
+
+
+def _size(value: object) -> int:
+    """Return a rough size of what a filter reads; an item of a list takes as long as some twenty characters."""
+    if isinstance(value, str):
+        return len(value)
+    return 20 * len(value) if isinstance(value, (list, tuple, Mapping)) else 0
+
+
+def _work(name: str, values: tuple[object, ...]) -> int:
+    """Return a rough size of what a filter would produce or compare; only those that multiply have one."""
+    match name, values:
+        case "replace", (str() as text, str() as old, str() as new):
+            return text.count(old) * len(new)
+        case "join", (list() as items, str() as between):
+            return len(items) * len(between)
+        case "uniq", (list() as items, *_):
+            return len(items) ** 2
+        case "strip_html", (str() as text,):
+            # The parser looks again from each unfinished tag.
+            return len(text) ** 2 // 100
+        case _:
+            return 0
 
 
 class Calls(Protocol):
@@ -68,12 +158,11 @@ class BrazeContext(RenderContext):
         """Count the turns of a loop that is about to start, on top of all loops before it."""
         self.allowance.spend_iterations(length)
 
-    def filter(self, name: str, token: Token | None) -> Callable[..., object]:
-        """Return a filter that measures what it is given first, and leaves placeholders as they are."""
+    def filter(self, name: str, token: Token | None) -> Filter:
         function = self._filters.get(name)
         if function is None:
             raise UnknownFilterError(f"unknown filter '{name}'", token=token)
-        return self.allowance.guarded(name, _around_placeholders(name, function), token)
+        return self.allowance.guarded(name, function, token)
 
     def get_buffer(self, buf: TextIO | None = None) -> StringIO:
         """Return a buffer of limited size; python-liquid's changes how lines end."""
@@ -153,11 +242,3 @@ def braze(context: RenderContext) -> BrazeContext:
     if not isinstance(context, BrazeContext):
         raise TypeError("Braze's templates are rendered through proxy.preview.braze.render only")
     return context
-
-
-def _around_placeholders(name: str, function: Filter) -> Filter:
-    def filtered(*values: object, **named: object) -> object:
-        placeholder = next((value for value in values if isinstance(value, Placeholder)), None)
-        return function(*values, **named) if placeholder is None or name in JOINING else placeholder
-
-    return filtered

@@ -1,11 +1,12 @@
 """Liquid as Braze runs it: python-liquid's parser, with Ruby's way of printing, comparing, looking up and looping."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import TextIO
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TextIO
 
 from liquid import Environment, RenderContext
-from liquid.ast import BlockNode, ConditionalBlockNode, Node
+from liquid.ast import BlockNode, Node
 from liquid.builtin.expressions import BooleanExpression, FilteredExpression, LoopExpression, Path, StringLiteral
 from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.expressions.logical import (
@@ -33,11 +34,10 @@ from liquid.expression import Expression
 from liquid.token import TOKEN_OUTPUT, Token
 
 from proxy.preview.braze import ruby, rules
-from proxy.preview.braze.bounds import BoundReachedError, line_of
 from proxy.preview.braze.context import BrazeContext, braze
-from proxy.preview.braze.empties import Missing, shown
-from proxy.preview.braze.mistakes import Mistake, MistakeKind
-from proxy.preview.braze.objects import Placeholder
+from proxy.preview.braze.empties import Missing, Placeholder, shown
+from proxy.preview.braze.exchange import Mistake, MistakeKind
+from proxy.preview.braze.markup import BoundReachedError, line_of
 
 _OPERATORS: Mapping[type[Expression], str] = {
     EqExpression: "==",
@@ -112,7 +112,6 @@ class Comparison(Expression):
         braze(context).mistakes.append(Mistake(MistakeKind.COMPARED, line, f"{said}."))
 
     def children(self) -> list[Expression]:
-        """Return the values compared, for the library's analysis of variables."""
         return [self.left, self.right]
 
 
@@ -135,7 +134,6 @@ class Presence(Expression):
         return value
 
     def children(self) -> list[Expression]:
-        """Return the value, for the library's analysis of variables."""
         return [self.value]
 
 
@@ -196,48 +194,22 @@ class BrazeEchoNode(EchoNode, BrazeOutputNode):
     """``{% echo … %}``, printed as Ruby prints."""
 
 
-class BrazeIfNode(IfNode):
-    """``{% if … %}`` with Ruby's comparisons."""
-
-    def __init__(
-        self,
-        token: Token,
-        condition: Expression,
-        consequence: BlockNode,
-        alternatives: list[ConditionalBlockNode],
-        default: BlockNode | None,
-    ) -> None:
-        super().__init__(token, compared(condition), consequence, alternatives, default)
-        for alternative in alternatives:
-            alternative.expression = compared(alternative.expression)
+def _conditional(
+    node: type[IfNode] | type[UnlessNode], *, token: Token, condition: Expression, **blocks: Any
+) -> Node:
+    """Return an ``if`` or ``unless`` with Ruby's comparisons; ``blocks`` is what stands in it."""
+    made = node(token, compared(condition), **blocks)
+    for alternative in made.alternatives:
+        alternative.expression = compared(alternative.expression)
+    return made
 
 
-class BrazeUnlessNode(UnlessNode):
-    """``{% unless … %}`` with Ruby's comparisons."""
-
-    def __init__(
-        self,
-        token: Token,
-        condition: Expression,
-        consequence: BlockNode,
-        alternatives: list[ConditionalBlockNode] | None = None,
-        default: BlockNode | None = None,
-    ) -> None:
-        super().__init__(token, compared(condition), consequence, alternatives, default)
-        for alternative in alternatives or []:
-            alternative.expression = compared(alternative.expression)
-
-
-class BrazeCaseNode(CaseNode):
-    """``{% case … %}`` with Ruby's equality."""
-
-    def __init__(
-        self, token: Token, expression: Expression, blocks: list[MultiExpressionBlockNode | BlockNode]
-    ) -> None:
-        super().__init__(token, expression, blocks)
-        for block in self.blocks:
-            if isinstance(block, MultiExpressionBlockNode):
-                block.expression = AnyOf(block.expression.token, expression, block.expression.expressions)
+def _case(token: Token, expression: Expression, blocks: list[MultiExpressionBlockNode | BlockNode]) -> Node:
+    """Return a ``case`` with Ruby's equality."""
+    for block in blocks:
+        if isinstance(block, MultiExpressionBlockNode):
+            block.expression = AnyOf(block.expression.token, expression, block.expression.expressions)
+    return CaseNode(token, expression, blocks)
 
 
 class AnyOf(_AnyExpression):
@@ -303,13 +275,9 @@ def _looped(value: object) -> list[object] | range:
             return []
 
 
-class BrazeForNode(ForNode):
-    """``{% for … %}`` over what Ruby loops over."""
-
-    def __init__(
-        self, token: Token, expression: LoopExpression, block: BlockNode, default: BlockNode | None = None
-    ) -> None:
-        super().__init__(token, _loop(expression), block, default)
+def _for(token: Token, expression: LoopExpression, block: BlockNode, default: BlockNode | None = None) -> Node:
+    """Return a ``for`` over what Ruby loops over."""
+    return ForNode(token, _loop(expression), block, default)
 
 
 def _loop(loop: LoopExpression) -> BrazeLoopExpression:
@@ -349,13 +317,13 @@ class BrazeCycleNode(CycleNode):
         return buffer.write(ruby.output(values[at]))
 
 
-_NODES: Mapping[str, type[Node]] = {
+_NODES: Mapping[str, Callable[..., Node]] = {
     TOKEN_OUTPUT: BrazeOutputNode,
     "echo": BrazeEchoNode,
-    "if": BrazeIfNode,
-    "unless": BrazeUnlessNode,
-    "case": BrazeCaseNode,
-    "for": BrazeForNode,
+    "if": partial(_conditional, IfNode),
+    "unless": partial(_conditional, UnlessNode),
+    "case": _case,
+    "for": _for,
     "tablerow": BrazeTablerowNode,
     "cycle": BrazeCycleNode,
 }

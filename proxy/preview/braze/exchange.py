@@ -1,17 +1,24 @@
-"""The calls of one rendering: each one sent, judged by Braze's rules, and recorded for a debugger to show."""
+"""The calls of one rendering: each sent, judged by Braze's rules, recorded for a debugger, and its mistakes told."""
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
 
-from proxy.preview.braze import mistakes as found
 from proxy.preview.braze import rules
-from proxy.preview.braze.bounds import BoundReachedError
-from proxy.preview.braze.call import CallRequest, NotSentError, Outgoing, outgoing
-from proxy.preview.braze.mistakes import Inserted, Mistake, MistakeKind, Wanted
-from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel, Verdict, judged, too_late, without_answer
+from proxy.preview.braze.markup import BoundReachedError, output_end
+from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
 from proxy.preview.braze.wire import (
     AnswerCache,
+    BodyTooLargeError,
+    CallRequest,
     Credentials,
+    NoAnswerInTimeError,
+    NotSentError,
+    Outgoing,
     Question,
     Redaction,
     RefusedError,
@@ -19,9 +26,160 @@ from proxy.preview.braze.wire import (
     Response,
     Transport,
     TransportError,
+    outgoing,
 )
 
+# ---- What Braze does with an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one answer.
+
+    ``value`` goes into the variable, ``text`` into the message in place of the tag, ``outcome`` says it in
+    plain words. ``failed`` marks what ``:retry`` tries again. ``is_json`` is about the answer, not about
+    its header.
+    """
+
+    outcome: str
+    value: object = None
+    text: str = ""
+    succeeded: bool = False
+    failed: bool = False
+    is_json: bool = False
+
+
+class _NotJsonError(ValueError):
+    """The text is not JSON as json.org defines it."""
+
+
+def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] | None = None) -> Verdict:
+    """Return what Braze does with ``answer`` when the tag says ``:save save`` (or does not).
+
+    ``rerender`` renders the Liquid in it before anything else (Braze: Pull user profile data).
+    """
+    status = answer.status
+    if len(answer.body) > rules.BODY_BYTES:
+        return _too_large()
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Verdict(f"nothing is inserted: {_named(status)}", failed=True)
+    if status == HTTPStatus.NOT_FOUND:
+        return Verdict(f"nothing is inserted: {_named(status)}; the message goes out without it")
+    if status >= HTTPStatus.BAD_REQUEST:
+        return Verdict(f"nothing is inserted: {_named(status)}; Braze logs an endpoint error")
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        return Verdict(f"redirect not followed: nothing is inserted ({_named(status)})")
+    if status < HTTPStatus.OK:
+        return Verdict(f"nothing is inserted: {_named(status)}")
+    return _inserted(answer, save, rerender)
+
+
+def _without_answer(error: TransportError) -> Verdict:
+    """Return what Braze does when no answer was had."""
+    match error:
+        case BodyTooLargeError():
+            return _too_large()
+        case RefusedError():
+            return Verdict(f"refused, nothing was sent: {error}")
+        case NoAnswerInTimeError():
+            return _too_late()
+        case _:
+            return Verdict(f"nothing is inserted: no connection ({error})", failed=True)
+
+
+def _too_late() -> Verdict:
+    """Return the verdict on an answer that takes longer than Braze waits."""
+    return Verdict(f"no answer within {rules.ANSWER_SECONDS:g} seconds: nothing is inserted", failed=True)
+
+
+def _named(status: int) -> str:
+    """Return a status with its name, where it has one."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _too_large() -> Verdict:
+    return Verdict("over 1 MB: refused, nothing is inserted and nothing is cached")
+
+
+def _inserted(answer: Response, save: str | None, rerender: Callable[[str], str] | None) -> Verdict:
+    text = answer.body.decode("utf-8-sig", errors="replace")
+    if rerender is not None:
+        text = rerender(text)
+    if not text:
+        return Verdict("nothing is inserted: the answer is empty", succeeded=True)
+    variable = save or DEFAULT_VARIABLE
+    try:
+        value = _parsed(text)
+    except _NotJsonError:
+        if save is None:
+            return Verdict("text: inserted in place of the tag", text=text, succeeded=True)
+        # Not documented; the token example of "Make a Connected Content call" reads a saved text this way.
+        return Verdict(f"not JSON: {{{{{variable}}}}} holds the text", value=text, succeeded=True)
+    if isinstance(value, dict):
+        value[rules.STATUS_KEY] = answer.status
+    return Verdict(f"JSON: saved as {{{{{variable}}}}}", value=value, succeeded=True, is_json=True)
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as err:
+        raise _NotJsonError from err
+
+
+def _refuse_constant(name: str) -> object:
+    # Python reads NaN and Infinity; JSON has neither.
+    raise _NotJsonError(name)
+
+
+# ---- What is wrong with a call
+
 BODY_SHOWN_CHARACTERS = 20_000
+
+
+_PROBLEM = "application/problem+json"
+_FILLED_PARAMETER = re.compile(r"[?&]([^=&?#{}\s]+)=(?=\{\{)")
+_SKU_NAMES = frozenset({"sku", "skus"})
+
+
+class MistakeKind(StrEnum):
+    """What sort of mistake it is, for a page that shows some of them differently."""
+
+    EMPTY_PARAMETER = "empty-parameter"
+    MISSING_SAVE = "missing-save"
+    IGNORED_PARAMETERS = "ignored-parameters"
+    PROBLEM = "problem"
+    PORT = "port"
+    URL_CHARACTERS = "url-characters"
+    CACHE_AGE = "cache-age"
+    NOT_SENT = "not-sent"
+    NOT_JSON = "not-json"
+    ABORT_BEFORE_RETRY = "abort-before-retry"
+    RETRY_NOT_AVAILABLE = "retry-not-available"
+    UNESCAPED_TEXT = "unescaped-text"
+    MESSAGE_EXTRAS = "message-extras"
+    COMPARED = "compared"
+    WHOLE_LIST = "whole-list"
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake: its kind, the line of the tag it is about (from 1), and a sentence or two."""
+
+    kind: MistakeKind
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the template reads without setting it: whether ``connected``, and which other variables."""
+
+    connected: bool = False
+    unset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +220,78 @@ class _Result:
     seconds: float | None = None
     from_cache: bool = False
     refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """One call: what was asked, the URL it went to, and what came of it; None when it was not sent."""
+
+    asked: CallRequest
+    url: str
+    verdict: Verdict | None
+
+
+Notes = Iterator[tuple[MistakeKind, str]]
+
+
+def _of_request(asked: CallRequest, ready: Outgoing) -> Notes:
+    """Tell what is wrong with a call that is about to be made."""
+    if ready.unescaped:
+        # Braze: Make a Connected Content call, "Adding variables".
+        shown = ", ".join("a space" if c.isspace() else c for c in ready.unescaped)
+        message = f"the URL holds {shown}, not allowed in URLs: pass the variable through | url_param_escape. "
+        yield MistakeKind.URL_CHARACTERS, f"{message}It was escaped here; what Braze does with it is not documented."
+    port = urlsplit(ready.request.url).port
+    if port is not None and port not in rules.PORTS:
+        message = f"Braze calls ports 80 and 443 only; port {port} works in this preview but not in Braze."
+        yield MistakeKind.PORT, message
+    for name, because in _empty_parameters(asked.written_url, ready.request.url):
+        yield MistakeKind.EMPTY_PARAMETER, f"{name}= arrives empty: {because}."
+    age = asked.cache_max_age
+    if age is not None and (used := rules.clamped_cache_seconds(age)) != age:
+        yield MistakeKind.CACHE_AGE, f":cache_max_age {age} becomes {used}: Braze caches for 5 minutes to 4 hours."
+
+
+def _empty_parameters(written: str, rendered: str) -> Iterator[tuple[str, str]]:
+    """Yield the parameters of the URL that arrive empty because their variable rendered to nothing, and why."""
+    filled = {match[1]: match.end() for match in _FILLED_PARAMETER.finditer(written)}
+    for part in dict.fromkeys(urlsplit(rendered).query.split("&")):
+        name, equals, value = part.partition("=")
+        if not equals or unquote(value).strip(", "):
+            continue
+        if name in filled:
+            expression = written[filled[name] : output_end(written, filled[name])]
+            yield name, f"{expression} rendered to nothing; the person or the event has no such value"
+        elif name in _SKU_NAMES:
+            yield name, "the URL gives it no value"
+
+
+def _of_answer(asked: CallRequest, answer: Response, verdict: Verdict, wanted: Wanted) -> Notes:
+    """Tell what the answer itself says is wrong, and what can't be done with it."""
+    if ignored := answer.header("X-Ignored-Parameters"):
+        message = f"the proxy does not know these parameters and ignored them: {ignored}."
+        yield MistakeKind.IGNORED_PARAMETERS, message
+    if (answer.header("Content-Type") or "").partition(";")[0].strip().lower() == _PROBLEM:
+        yield MistakeKind.PROBLEM, _problem_detail(answer)
+    if verdict.is_json and asked.save is None and not wanted.connected:
+        # Nothing in the template can reach it.
+        hint = "add :save and a name, or read it as {{connected}}"
+        if wanted.unset:
+            names = " or ".join(wanted.unset)
+            hint = f"the template reads {names}, which nothing sets: add :save {wanted.unset[0]}"
+        yield MistakeKind.MISSING_SAVE, f"the answer is JSON but the tag has no :save; {hint}."
+    elif verdict.value is not None and not verdict.is_json:
+        message = f":save {asked.save} keeps the answer as plain text, because it is not JSON."
+        yield MistakeKind.NOT_JSON, message
+
+
+def _problem_detail(answer: Response) -> str:
+    try:
+        problem = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return f"the answer is {answer.status} and calls itself a problem, but can't be read."
+    detail = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else None
+    return f"the answer is {answer.status}: {detail}" if detail else f"the answer is {answer.status}."
 
 
 class Exchange:
@@ -135,15 +365,17 @@ class Exchange:
         """Record what can only be seen in the finished message."""
         self._mistakes += mistakes
 
+    def _note(self, line: int, *notes: tuple[MistakeKind, str]) -> None:
+        self._mistakes += (Mistake(kind, line, message) for kind, message in notes)
+
     def note_abort(self) -> None:
         """Record that the template aborted although ``:retry`` would have tried again.
 
         Braze: Use retry logic for Connected Content, "Connected Content calls with abort and retry logic".
         """
         for index in self._to_retry:
-            line = self._calls[index].line
             message = "abort_message was reached first, so Braze never uses :retry; leave one of them out."
-            self._mistakes.append(Mistake(MistakeKind.ABORT_BEFORE_RETRY, line, message))
+            self._note(self._calls[index].line, (MistakeKind.ABORT_BEFORE_RETRY, message))
 
     def call(self, asked: CallRequest) -> Verdict:
         """Make one call, from the cache where Braze would, and return what becomes of it.
@@ -155,17 +387,16 @@ class Exchange:
         if len(self._calls) >= rules.CALLS_PER_RENDER:
             raise BoundReachedError(f"more than {rules.CALLS_PER_RENDER} calls in one message", token=None)
         if asked.retry and self._channel is not None and not self._channel.retries:
-            self._mistakes.append(found.retry_not_available(asked.line))
+            # Braze: Use retry logic for Connected Content.
+            message = ":retry does nothing here: Braze has no retries for in-app messages. Leave it out."
+            self._note(asked.line, (MistakeKind.RETRY_NOT_AVAILABLE, message))
             asked = replace(asked, retry=False)
         try:
             ready = outgoing(asked, self._credentials)
         except NotSentError as err:
             return self._not_sent(asked, str(err))
         request = ready.request
-        self._mistakes += found.unescaped_characters(ready.unescaped, asked.line)
-        self._mistakes += found.unusual_port(request.url, asked.line)
-        self._mistakes += found.empty_parameters(asked.written_url, request.url, asked.line)
-        self._mistakes += found.clamped_age(asked.cache_max_age, asked.line)
+        self._note(asked.line, *_of_request(asked, ready))
         position = (len(self._calls), Question(request.method, request.url, request.body))
         result = self._settled.get(position)
         if result is None:
@@ -173,7 +404,7 @@ class Exchange:
         self._record(asked, ready, result, self._attempts.get(position, 0))
         if result.refused:
             message = self._redaction.text(result.verdict.outcome)
-            self._mistakes.append(Mistake(MistakeKind.NOT_SENT, asked.line, f"{message}."))
+            self._note(asked.line, (MistakeKind.NOT_SENT, f"{message}."))
         self._inserted.append(Inserted(asked, request.url, result.verdict))
         return result.verdict
 
@@ -182,7 +413,7 @@ class Exchange:
         seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         cached = self._cache.get(question) if seconds is not None else None
         if cached is not None:
-            result = _Result(judged(cached, asked.save, asked.rerender), cached, from_cache=True)
+            result = _Result(_judged(cached, asked.save, asked.rerender), cached, from_cache=True)
         else:
             result = self._sent(request, asked)
             if not result.refused:
@@ -199,11 +430,13 @@ class Exchange:
             answer = self._transport.send(request)
         except TransportError as err:
             refused = isinstance(err, RefusedError)
-            return _Result(without_answer(err), seconds=None if refused else self._clock() - started, refused=refused)
+            return _Result(
+                _without_answer(err), seconds=None if refused else self._clock() - started, refused=refused
+            )
         seconds = self._clock() - started
         if seconds > rules.ANSWER_SECONDS:
-            return _Result(too_late(), answer, seconds)
-        return _Result(judged(answer, asked.save, asked.rerender), answer, seconds)
+            return _Result(_too_late(), answer, seconds)
+        return _Result(_judged(answer, asked.save, asked.rerender), answer, seconds)
 
     def _record(self, asked: CallRequest, ready: Outgoing, result: _Result, attempts: int) -> None:
         request, verdict, answer = ready.request, result.verdict, result.answer
@@ -229,12 +462,7 @@ class Exchange:
         self._calls.append(record)
 
     def _with_answer(self, record: CallRecord, asked: CallRequest, answer: Response, verdict: Verdict) -> CallRecord:
-        self._mistakes += found.said_by_answer(answer, asked.line)
-        if verdict.is_json and asked.save is None:
-            self._mistakes += found.missing_save(self._wanted, asked.line)
-        elif verdict.value is not None and not verdict.is_json:
-            message = f":save {asked.save} keeps the answer as plain text, because it is not JSON."
-            self._mistakes.append(Mistake(MistakeKind.NOT_JSON, asked.line, message))
+        self._note(asked.line, *_of_answer(asked, answer, verdict, self._wanted))
         body = self._redaction.text(answer.body.decode("utf-8-sig", errors="replace"))
         seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         return replace(
@@ -264,5 +492,5 @@ class Exchange:
             )
         )
         self._inserted.append(Inserted(asked, asked.url, None))
-        self._mistakes.append(Mistake(MistakeKind.NOT_SENT, asked.line, f"the call is not sent: {reason}."))
+        self._note(asked.line, (MistakeKind.NOT_SENT, f"the call is not sent: {reason}."))
         return verdict

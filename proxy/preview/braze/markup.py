@@ -8,25 +8,56 @@ it reads, one character for one so that every position stays true, and uncovered
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from liquid.exceptions import LiquidSyntaxError
+from liquid.exceptions import LiquidSyntaxError, ResourceLimitError
 from liquid.token import TOKEN_EOF, TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_TAG, Token
 
 from proxy.preview.braze import rules
-from proxy.preview.braze.bounds import BoundReachedError
 
 _BRACES = re.compile(r"\$\{[^{}]*\}|\{\{|\}\}")
 _WORD_STOP = re.compile(r"\s|\{\{")
 _JSON_PART = re.compile(r'\{\{|\\.|["{}\[\]]', re.DOTALL)
 
 
-class NeverClosedError(ValueError):
-    """A brace is opened at ``position`` and not closed."""
+class TemplateError(Exception):
+    """The template can't be rendered: its Liquid is wrong.
 
-    def __init__(self, what: str, position: int) -> None:
-        super().__init__(f"{what} is never closed")
+    ``line`` counts from 1 in the template as written; ``message`` is one plain sentence without it. ``index`` is
+    where in the template, or None where nobody knows.
+    """
+
+    def __init__(self, message: str, line: int, index: int | None = None) -> None:
+        super().__init__(f"line {line}: {message}")
+        self.message = message
+        self.line = line
+        self.index = index
+
+
+class TemplateBoundError(TemplateError):
+    """The template asks for more than one rendering may use: loops, output, text, or calls."""
+
+
+class BoundReachedError(ResourceLimitError):
+    """Raised inside a rendering when one of the room's own bounds is reached."""
+
+
+def line_of(source: str, index: int) -> int:
+    """Return the line, counted from 1, of a position in the template; positions outside are pulled in."""
+    return source.count("\n", 0, max(0, min(index, len(source)))) + 1
+
+
+class CallSyntaxError(ValueError):
+    """A piece of markup is written wrongly; ``position`` is where, inside of it."""
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
         self.position = position
+
+
+class NeverClosedError(CallSyntaxError):
+    """A brace is opened at ``position`` and not closed."""
 
 
 def output_end(text: str, start: int) -> int:
@@ -47,7 +78,7 @@ def output_end(text: str, start: int) -> int:
             depth -= 1
             if depth == 0:
                 return brace.end()
-    raise NeverClosedError("'{{'", start)
+    raise NeverClosedError("'{{' is never closed", start)
 
 
 def word_end(text: str, start: int) -> int:
@@ -86,7 +117,7 @@ def json_end(text: str, start: int) -> int:
                 depth -= 1
                 if depth == 0:
                     return at
-    raise NeverClosedError(f"'{text[start]}'", start)
+    raise NeverClosedError(f"'{text[start]}' is never closed", start)
 
 
 # The namespace ``${name}`` is looked up in. A plain ``{{first_name}}`` must not find it, as it does not in
@@ -260,3 +291,115 @@ def _looked_up(expression: str, start: int, source: str, *, in_tag: bool) -> str
         return f"{'' if match['dot'] else PROFILE}[{quote}{name}{quote}]{match['filters'] or ''}"
 
     return _IN_EXPRESSION.sub(replaced, expression)
+
+
+# ---- The tag connected_content
+
+# Their meaning is that of Braze: Make a Connected Content call, Local Connected Content variables, Cache Connected
+# Content responses, and Use retry logic for Connected Content.
+FLAGS = ("retry", "no_cache", "rerender")
+WORDS = ("save", "method", "content_type", "basic_auth", "auth_credentials", "cache_max_age", "accept")
+OPTIONS = (*WORDS, "headers", "body", *FLAGS)
+
+_SPACE = re.compile(r"\s*")
+_OPTION = re.compile(r":(\w+)(?=\s|$)")
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A piece of the tag as it stands there, Liquid and all, and where it starts inside the tag."""
+
+    text: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one tag asks for: its URL, the options that have a value (each may hold Liquid), and the flags given."""
+
+    url: Written
+    options: Mapping[str, Written] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()
+    save: str | None = None
+
+
+def parse_call(text: str) -> Call:
+    """Read the text between ``{% connected_content`` and ``%}``.
+
+    The URL comes first, the options follow in any order and over any number of lines.
+
+    Raises:
+        CallSyntaxError: no URL, an unknown or repeated option, an option without its value, or an open brace.
+
+    """
+    at = _skip_space(text, 0)
+    end = word_end(text, at)
+    if at == end or _is_option(text, at):
+        raise CallSyntaxError("connected_content needs a URL, before its options", at)
+    url = Written(text[at:end], at)
+    pieces: dict[str, Written] = {}
+    flags: set[str] = set()
+    at = _skip_space(text, end)
+    while at < len(text):
+        name = _option_name(text, at)
+        if name in pieces or name in flags:
+            raise CallSyntaxError(f":{name} is given twice", at)
+        start = _skip_space(text, at + 1 + len(name))
+        if name in FLAGS:
+            flags.add(name)
+            at = start
+            continue
+        end = _value_end(text, start, name)
+        if start == end or _is_option(text, start):
+            if name != "cache_max_age":
+                raise CallSyntaxError(f":{name} needs a value", at)
+            # Without a number it only says that the answer is cached at all, as a POST's is not.
+            flags.add(name)
+            at = start
+            continue
+        pieces[name] = Written(text[start:end], start)
+        at = _skip_space(text, end)
+    save = pieces.pop("save", None)
+    if save is not None and not _NAME.fullmatch(save.text):
+        raise CallSyntaxError(f":save needs the name of a variable, found {save.text}", save.position)
+    return Call(url, pieces, frozenset(flags), save.text if save else None)
+
+
+def _option_name(text: str, at: int) -> str:
+    option = _OPTION.match(text, at)
+    if option is None:
+        found = text[at : word_end(text, at)]
+        raise CallSyntaxError(f"expected an option such as :save, found {found}", at)
+    if option[1] not in OPTIONS:
+        raise CallSyntaxError(f"there is no option :{option[1]}; the options are {_listed()}", at)
+    return option[1]
+
+
+def _is_option(text: str, at: int) -> bool:
+    option = _OPTION.match(text, at)
+    return option is not None and option[1] in OPTIONS
+
+
+def _value_end(text: str, start: int, name: str) -> int:
+    if name in WORDS:
+        return word_end(text, start)
+    if text[start : start + 1] in {"{", "["} and text[start : start + 2] != "{{":
+        return json_end(text, start)
+    end = word_end(text, start)
+    # A form body may hold spaces, so it goes on to the next option.
+    while name == "body" and end < len(text):
+        after = _skip_space(text, end)
+        if after == len(text) or _is_option(text, after):
+            break
+        end = word_end(text, after)
+    return end
+
+
+def _skip_space(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return space.end() if space else at
+
+
+def _listed() -> str:
+    return ", ".join(f":{name}" for name in OPTIONS)

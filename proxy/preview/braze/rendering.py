@@ -2,32 +2,25 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from traceback import walk_tb
+from urllib.parse import parse_qs, urlsplit
 
 from liquid import BoundTemplate, Environment
-from liquid.exceptions import LiquidError
+from liquid.ast import Node
+from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.token import Token
 
-from proxy.preview.braze import dialect, objects, rules
-from proxy.preview.braze.bounds import (
-    TemplateBoundError,
-    TemplateError,
-    explained,
-    library_failure,
-    line_of,
-    line_reached,
-)
+from proxy.preview.braze import dialect, empties, rules
 from proxy.preview.braze.context import BrazeContext, Calls
-from proxy.preview.braze.empties import Empty
-from proxy.preview.braze.exchange import CallRecord, Exchange
-from proxy.preview.braze.markup import PROFILE, tokenize
-from proxy.preview.braze.mistakes import Inserted, MarkedAnswers, Mistake, Wanted
-from proxy.preview.braze.objects import SAMPLES, placeholders, shown
+from proxy.preview.braze.empties import SAMPLES, Empty, displayed, placeholders
+from proxy.preview.braze.exchange import CallRecord, Exchange, Inserted, Mistake, MistakeKind, Verdict, Wanted
+from proxy.preview.braze.markup import PROFILE, TemplateBoundError, TemplateError, line_of, tokenize
 from proxy.preview.braze.ruby import Now, in_utc, utc_now
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
 from proxy.preview.braze.tags import TAGS, ConnectedContentTag, MessageAbortedError
-from proxy.preview.braze.wire import AnswerCache, Credentials, Transport
+from proxy.preview.braze.wire import AnswerCache, CallRequest, Credentials, Transport
 
 
 class BrazeEnvironment(Environment):
@@ -75,8 +68,8 @@ class Profile:
     def variables(self) -> dict[str, object]:
         """Return what a template can read, by the names the lexer looks up."""
         return {
-            **objects.namespaces(self.namespaces),
-            PROFILE: objects.known(in_utc(self.attributes)),
+            **empties.namespaces(self.namespaces),
+            PROFILE: empties.known(in_utc(self.attributes)),
             "custom_attribute": in_utc(self.custom_attributes),
             "event_properties": in_utc(self.event_properties),
             "api_trigger_properties": in_utc(self.api_trigger_properties),
@@ -152,7 +145,7 @@ def render(
             if is_html:
                 exchange.note_mistakes(_unescaped(message, exchange.inserted))
             return Rendering(
-                shown(output, is_html=is_html),
+                displayed(output, is_html=is_html),
                 None,
                 exchange.calls,
                 exchange.mistakes,
@@ -203,15 +196,15 @@ class _Message:
         try:
             self.parsed.render_with_context(context, buffer)
         except LiquidError as err:
-            raise explained(err, self.template) from err
+            raise _explained(err, self.template) from err
         except RecursionError as err:
             raise TemplateBoundError(_TOO_DEEP, 1) from err
         except UnicodeEncodeError as err:
             # JSON can spell half of a character; a text can hold it but not be sent.
-            line = line_reached(err, self.template)
+            line = _line_reached(err, self.template)
             raise TemplateError("a value holds half a character (a lone surrogate)", line) from err
         except (ArithmeticError, LookupError, TypeError, ValueError) as err:
-            failure = library_failure(err, self.template)
+            failure = _library_failure(err, self.template)
             if failure is None:
                 raise
             raise failure from err
@@ -225,6 +218,41 @@ def _unescaped(message: _Message, calls: Iterable[Inserted]) -> list[Mistake]:
     except (MessageAbortedError, TemplateError):
         # The marks took it another way, so nothing can be said about the way it really went.
         return []
+
+
+def _explained(error: LiquidError, source: str, *, line: int | None = None) -> TemplateError:
+    """Turn an error of the Liquid library into this room's type, keeping its words and finding its line.
+
+    ``line`` is used when the library does not know the place.
+    """
+    token, index = error.token, None
+    if token is not None and token.source and token.start_index >= 0:
+        line = line_of(source, token.start_index)
+        index = token.start_index if token.source == source else None
+    kind = TemplateBoundError if isinstance(error, ResourceLimitError) else TemplateError
+    return kind(str(error.message), line or line_of(source, len(source)), index)
+
+
+def _library_failure(error: Exception, source: str) -> TemplateError | None:
+    """Explain an exception the Liquid library lets through for odd values, such as a loop offset of 1e3.
+
+    Returns None when it was not raised inside the library: then it is a bug of this project's, and stays one.
+    """
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    if not frames or str(frames[-1].f_globals.get("__name__")).partition(".")[0] != "liquid":
+        return None
+    return TemplateError(f"a value can't be used there: {error}", _line_reached(error, source))
+
+
+def _line_reached(error: Exception, source: str) -> int:
+    """Return the line of the innermost tag or output that was being rendered when ``error`` was raised."""
+    line = 1
+    for frame, _ in walk_tb(error.__traceback__):
+        node = frame.f_locals.get("self")
+        # The pieces of a connected_content tag are templates of their own, with positions of their own.
+        if isinstance(node, Node) and node.token.source == source:
+            line = line_of(source, node.token.start_index)
+    return line
 
 
 def _syntax_error(error: LiquidError, template: str) -> TemplateError:
@@ -245,7 +273,7 @@ def _syntax_error(error: LiquidError, template: str) -> TemplateError:
             name, start = opened[-1]
             message = f"{{% {name} %}} is never closed by {{% end{name} %}}"
             return TemplateError(message, line_of(template, start), start)
-    return explained(error, template)
+    return _explained(error, template)
 
 
 def _wanted(parsed: BoundTemplate, variables: Mapping[str, object]) -> Wanted:
@@ -258,3 +286,100 @@ def _wanted(parsed: BoundTemplate, variables: Mapping[str, object]) -> Wanted:
         if name not in known and any(len(use.segments) > 1 for use in uses)
     )
     return Wanted(connected=DEFAULT_VARIABLE in read.variables, unset=tuple(unset))
+
+
+# ---- Text that stands unescaped
+
+# Braze escapes nothing. To find text of an answer that stands in an HTML message unescaped, the message is rendered
+# once more with a mark holding < at the start of each text; where the mark comes out as it went in, so would
+# whatever a review holds.
+
+# The contract: these addresses escape their text for HTML unless told otherwise.
+_ESCAPING_PATHS = frozenset({"/v1/reviews", "/v1/products", "/v1/summary"})
+# Before a space an & begins no character reference (HTML, "Ampersands"): "4 & 5" may stand as it is.
+_NEEDS_ESCAPING = re.compile(r"[<>]|&(?!\s|#?\w{1,32};)")
+# Ids, dates and codes can't hold markup, and a template may compare them: only words with a space are marked.
+_PROSE = re.compile(r"\S\s+\S")
+# A noncharacter can't be part of anyone's text.
+_MARK = "\ufdd3{}<\ufdd3"
+_MARKED = re.compile(r"\ufdd3(\d+)<\ufdd3")
+_TEXTS_MARKED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A marked text: the call it came from, the variable it is read by, and itself."""
+
+    call: Inserted
+    variable: str
+    text: str
+
+
+class MarkedAnswers:
+    """Answers the calls of a second rendering like those of the first, with marks in the texts."""
+
+    def __init__(self, calls: Iterable[Inserted]) -> None:
+        self._calls = iter(calls)
+        self._texts: list[_Text] = []
+
+    def call(self, _asked: CallRequest) -> Verdict:
+        """Return what came of the same call the first time, marked."""
+        call = next(self._calls, None)
+        if call is None or call.verdict is None:
+            return Verdict("")
+        variable = call.asked.save or DEFAULT_VARIABLE
+        value = self._marked(call.verdict.value, variable, call)
+        return replace(call.verdict, value=value, text=self._text(call.verdict.text, variable, call))
+
+    def mistakes(self, output: str) -> list[Mistake]:
+        """Return one mistake for each call with text that stands in the marked ``output`` unescaped."""
+        found: dict[int, Mistake] = {}
+        for marked in sorted(self._standing_in(output), key=lambda text: not _NEEDS_ESCAPING.search(text.text)):
+            found.setdefault(id(marked.call), _mistake(marked))
+        return sorted(found.values(), key=lambda mistake: mistake.line)
+
+    def _standing_in(self, output: str) -> Iterator[_Text]:
+        for mark in dict.fromkeys(_MARKED.findall(output)):
+            yield self._texts[int(mark)]
+
+    def _marked(self, value: object, variable: str, call: Inserted) -> object:
+        match value:
+            case str():
+                return self._text(value, variable, call)
+            case dict():
+                return {key: self._marked(inside, f"{variable}.{key}", call) for key, inside in value.items()}
+            case list():
+                return [self._marked(inside, f"{variable}[{at}]", call) for at, inside in enumerate(value)]
+            case _:
+                return value
+
+    def _text(self, text: str, variable: str, call: Inserted) -> str:
+        if _is_markup(call.url):
+            return text
+        is_at_risk = _NEEDS_ESCAPING.search(text) or (_PROSE.search(text) and not _is_escaped(call.url))
+        if not is_at_risk or len(self._texts) >= _TEXTS_MARKED:
+            return text
+        self._texts.append(_Text(call, variable, text))
+        return _MARK.format(len(self._texts) - 1) + text.lstrip()
+
+
+def _mistake(marked: _Text) -> Mistake:
+    cure = "leave out format=text, or add | escape" if "format=text" in marked.call.url else "add | escape"
+    name = f"{{{{{marked.variable}}}}}"
+    found = _NEEDS_ESCAPING.search(marked.text)
+    if found:
+        message = f"{name} holds {found[0]} and stands in the e-mail's HTML unescaped: {cure}."
+    else:
+        message = f"{name} is plain text in the e-mail's HTML; a review with < or & would break it: {cure}."
+    return Mistake(MistakeKind.UNESCAPED_TEXT, marked.call.asked.line, message)
+
+
+def _is_markup(url: str) -> bool:
+    """Tell whether the answer is ready HTML, which nobody is to escape (the contract: ``/v1/fragment``)."""
+    parts = urlsplit(url)
+    return parts.path == "/v1/fragment" and parse_qs(parts.query).get("channel") != ["text"]
+
+
+def _is_escaped(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.path in _ESCAPING_PATHS and parse_qs(parts.query).get("format") != ["text"]

@@ -55,34 +55,6 @@ def _escape(value: str) -> str:
     return html.escape(value).replace("&#x27;", "&#39;")
 
 
-def _url_decode(value: str) -> str:
-    return unquote_to_bytes(value.replace("+", " ")).decode()
-
-
-def _base64_decode(value: str) -> str:
-    return base64.b64decode(value, validate=True).decode()
-
-
-def _strip_html(value: str) -> str:
-    return _HTML_TAG.sub("", _HTML_BLOCKS.sub("", value))
-
-
-def _append(value: object, added: object) -> str:
-    return text(value) + text(added)
-
-
-def _prepend(value: object, added: object) -> str:
-    return text(added) + text(value)
-
-
-def _replace(value: object, old: object, new: object = "") -> str:
-    return text(value).replace(text(old), text(new))
-
-
-def _replace_first(value: object, old: object, new: object = "") -> str:
-    return text(value).replace(text(old), text(new), 1)
-
-
 def _replace_last(value: object, old: object, new: object) -> str:
     before, found, after = text(value).rpartition(text(old)) if text(old) else (text(value), "", "")
     return before + text(new) + after if found or not text(old) else after
@@ -155,14 +127,6 @@ def _abs(value: object) -> int | float:
     return result(-exact if exact < 0 else exact)
 
 
-def _ceil(value: object) -> int:
-    return math.ceil(number(value))
-
-
-def _floor(value: object) -> int:
-    return math.floor(number(value))
-
-
 def _round(value: object, digits: object = 0) -> int | float:
     """Round half away from zero; python-liquid rounds half to even."""
     places, exact = int(number(digits)), number(value)
@@ -174,14 +138,6 @@ def _round(value: object, digits: object = 0) -> int | float:
 
 
 # Lists
-
-
-def _each(function: Callable[[list[object]], object]) -> Filter:
-    return lambda value: function(items(value))
-
-
-def _join(value: object, glue: object = " ") -> str:
-    return text(glue).join(map(text, items(value)))
 
 
 def _concat(value: object, added: object) -> list[object]:
@@ -198,10 +154,6 @@ def _first(value: object) -> object:
             return value[0]
         case _:
             return None
-
-
-def _last(value: object) -> object:
-    return value[-1] if isinstance(value, (list, range)) and value else None
 
 
 def _map(value: object, key: object) -> list[object]:
@@ -283,13 +235,13 @@ def _default(value: object, fallback: object = "", *, allow_false: object = Fals
 
 STANDARD: Mapping[str, Filter] = {
     "abs": _abs,
-    "append": _append,
+    "append": lambda value, added: text(value) + text(added),
     "at_least": _arithmetic(max),
     "at_most": _arithmetic(min),
-    "base64_decode": of_text(_base64_decode),
+    "base64_decode": of_text(lambda value: base64.b64decode(value, validate=True).decode()),
     "base64_encode": of_text(lambda value: base64.b64encode(value.encode()).decode()),
     "capitalize": of_text(str.capitalize),
-    "ceil": _ceil,
+    "ceil": lambda value: math.ceil(number(value)),
     "compact": _keyed(_compact),
     "concat": _concat,
     "default": _default,
@@ -298,23 +250,23 @@ STANDARD: Mapping[str, Filter] = {
     "escape": _unless_nil(_escape),
     "escape_once": of_text(lambda value: _UNESCAPED.sub(lambda found: _escape(found[0]), value)),
     "first": _first,
-    "floor": _floor,
+    "floor": lambda value: math.floor(number(value)),
     "h": _unless_nil(_escape),
-    "join": _join,
-    "last": _last,
+    "join": lambda value, glue=" ": text(glue).join(map(text, items(value))),
+    "last": lambda value: value[-1] if isinstance(value, (list, range)) and value else None,
     "map": _map,
     "minus": _arithmetic(lambda left, right: left - right),
     "modulo": _arithmetic(_modulo),
     "newline_to_br": of_text(lambda value: _LINE_END.sub("<br />\n", value)),
     "plus": _arithmetic(lambda left, right: left + right),
-    "prepend": _prepend,
-    "remove": lambda value, old: _replace(value, old),
-    "remove_first": lambda value, old: _replace_first(value, old),
+    "prepend": lambda value, added: text(added) + text(value),
+    "remove": lambda value, old: text(value).replace(text(old), ""),
+    "remove_first": lambda value, old: text(value).replace(text(old), "", 1),
     "remove_last": lambda value, old: _replace_last(value, old, ""),
-    "replace": _replace,
-    "replace_first": _replace_first,
+    "replace": lambda value, old, new="": text(value).replace(text(old), text(new)),
+    "replace_first": lambda value, old, new="": text(value).replace(text(old), text(new), 1),
     "replace_last": _replace_last,
-    "reverse": _each(lambda whole: whole[::-1]),
+    "reverse": lambda value: items(value)[::-1],
     "round": _round,
     "size": lambda value: ruby.size(value) or 0,
     "slice": _slice,
@@ -322,14 +274,14 @@ STANDARD: Mapping[str, Filter] = {
     "sort_natural": _keyed(_sorted(_natural_order)),
     "split": _split,
     "strip": of_text(lambda value: value.strip(ruby.SPACE)),
-    "strip_html": of_text(_strip_html),
+    "strip_html": of_text(lambda value: _HTML_TAG.sub("", _HTML_BLOCKS.sub("", value))),
     "strip_newlines": of_text(lambda value: _LINE_END.sub("", value)),
     "times": _arithmetic(lambda left, right: left * right),
     "truncate": _truncate,
     "truncatewords": _truncatewords,
     "uniq": _keyed(_unique),
     "upcase": of_text(str.upper),
-    "url_decode": _unless_nil(_url_decode),
+    "url_decode": _unless_nil(lambda value: unquote_to_bytes(value.replace("+", " ")).decode()),
     "url_encode": _unless_nil(quote_plus),
     "where": _where,
 }

@@ -6,25 +6,33 @@ a placeholder says what Braze would put there.
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 from liquid import BoundTemplate, Environment, RenderContext, Tag, TokenStream
-from liquid.ast import BlockNode, Node
+from liquid.ast import Node
 from liquid.builtin.expressions import Identifier
 from liquid.exceptions import LiquidError, LiquidSyntaxError
 from liquid.parser import get_parser
 from liquid.token import TOKEN_EXPRESSION, TOKEN_TAG, Token
 
 from proxy.preview.braze import rules
-from proxy.preview.braze.bounds import line_of
-from proxy.preview.braze.call import Call, CallRequest, CallSyntaxError, Written, parse_call
 from proxy.preview.braze.context import BrazeContext, braze
-from proxy.preview.braze.markup import NeverClosedError, word_end
-from proxy.preview.braze.mistakes import Mistake, MistakeKind
-from proxy.preview.braze.objects import Placeholder, unmarked
+from proxy.preview.braze.empties import Placeholder, unmarked
+from proxy.preview.braze.exchange import Mistake, MistakeKind
+from proxy.preview.braze.markup import (
+    Call,
+    CallSyntaxError,
+    NeverClosedError,
+    Written,
+    line_of,
+    parse_call,
+    word_end,
+)
 from proxy.preview.braze.rules import DEFAULT_VARIABLE
+from proxy.preview.braze.wire import CallRequest
 
 
 class Fragment:
@@ -98,11 +106,9 @@ class ConnectedContentNode(Node):
         return buffer.write(verdict.text)
 
     def children(self, static_context: RenderContext, *, include_partials: bool = True) -> Iterable[Node]:
-        """Return the outputs inside the tag, for the library's analysis of variables."""
         return [node for fragment in (self.url, *self.options.values()) for node in fragment.template.nodes]
 
     def template_scope(self) -> Iterable[Identifier]:
-        """Return the variable this tag sets, for the library's analysis of variables."""
         return [Identifier(self.call.save, token=self.token)] if self.call.save else []
 
     def _asked(self, context: BrazeContext) -> CallRequest:
@@ -170,11 +176,9 @@ class ConnectedContentTag(Tag):
 
     def parse(self, stream: TokenStream) -> ConnectedContentNode:
         """Read the tag, and every piece of Liquid in it."""
-        token = stream.current
-        if stream.peek.kind != TOKEN_EXPRESSION:
+        token, written = _written(stream)
+        if written is None:
             raise LiquidSyntaxError("connected_content needs a URL", token=token)
-        next(stream)
-        written = stream.current
         try:
             call = parse_call(written.value)
         except CallSyntaxError as err:
@@ -183,13 +187,66 @@ class ConnectedContentTag(Tag):
         return ConnectedContentNode(token, call, written, self.env)
 
 
+class BrazeNode(Node):
+    """Any other tag: the text or the words behind its name, for its tag to render."""
+
+    __slots__ = ("tag", "text", "words")
+
+    def __init__(self, token: Token, tag: "BrazeTag") -> None:
+        super().__init__(token)
+        self.tag = tag
+        self.text = ""
+        self.words: list[Fragment] = []
+        # A block that holds only this tag must still be rendered.
+        self.blank = False
+
+    def children(self, static_context: RenderContext, *, include_partials: bool = True) -> Iterable[Node]:
+        return [node for word in self.words for node in word.template.nodes]
+
+    def template_scope(self) -> Iterable[Identifier]:
+        return [Identifier(self.tag.sets, token=self.token)] if self.tag.sets else []
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        return buffer.write(self.tag.rendered(self, braze(context)))
+
+    def arguments(self, context: BrazeContext) -> list[str]:
+        """Return the words with their Liquid rendered, without the options at the end."""
+        words = [word.rendered(context) for word in self.words]
+        end = next((at for at, word in enumerate(self.words) if word.written.startswith(":")), len(words))
+        return words[:end]
+
+
+class BrazeTag(Tag):
+    """A tag of Braze's. ``sets`` is the variable it fills, if any; ``usage`` is said where it can't be read."""
+
+    block = False
+    sets = ""
+    usage: str
+
+    def parse(self, stream: TokenStream) -> BrazeNode:
+        token, written = _written(stream)
+        node = BrazeNode(token, self)
+        if not self.read(node, written):
+            raise LiquidSyntaxError(self.usage, token=written or token)
+        return node
+
+    def read(self, node: BrazeNode, written: Token | None) -> bool:
+        """Take in what stands behind the tag's name, words unless a tag says otherwise; tell whether it could."""
+        node.words = _words(self.env, written) if written else []
+        return bool(node.words)
+
+    @abstractmethod
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        """Do what the tag does, and return what stands in its place."""
+
+
 # What Braze writes to its Message Activity Log when no reason is given.
 NO_REASON = "{% abort_message %} called"
 
-_REASON = re.compile(r"""\(\s*(?:(?P<quote>['"])(?P<reason>.*?)(?P=quote))?\s*\)""", re.DOTALL)
+_REASON = re.compile(r"""\(\s*(?:(?P<quote>['"])(?P<text>.*?)(?P=quote))?\s*\)""", re.DOTALL)
 # Braze: Using catalogs, "Using Liquid if statements", has a reason without quotes.
-_BARE_REASON = re.compile(r"""\(\s*(?P<reason>[^\s'"{}()][^'"{}()]*?)\s*\)""")
-_SNIPPET = re.compile(r"""\s*(?P<quote>['"])(?P<snippet>[^'"]+)(?P=quote)\s*(?:,|with\b|for\b|$)""")
+_BARE_REASON = re.compile(r"""\(\s*(?P<text>[^\s'"{}()][^'"{}()]*?)\s*\)""")
+_SNIPPET = re.compile(r"""\s*(?P<quote>['"])(?P<text>[^'"]+)(?P=quote)\s*(?:(?:,|with\b|for\b).*)?""", re.DOTALL)
 
 
 class MessageAbortedError(Exception):
@@ -200,299 +257,153 @@ class MessageAbortedError(Exception):
         self.reason = reason
 
 
-class AbortNode(Node):
-    """Stops the message when it is reached."""
-
-    __slots__ = ("reason",)
-
-    def __init__(self, token: Token, reason: str) -> None:
-        super().__init__(token)
-        self.reason = reason
-        # A block that holds only this tag must still be rendered.
-        self.blank = False
-
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> NoReturn:
-        """Stop here."""
-        raise MessageAbortedError(self.reason)
-
-
-class AbortTag(Tag):
-    """Reads ``abort_message('reason')`` and ``abort_message()``."""
+class AbortTag(BrazeTag):
+    """``abort_message('reason')`` and ``abort_message()`` stop the message when they are reached."""
 
     name = "abort_message"
-    block = False
+    usage = "abort_message takes a reason in quotes, without Liquid: {% abort_message('no reviews') %}"
 
-    def parse(self, stream: TokenStream) -> AbortNode:
-        """Read the reason; Braze takes quoted text only, and no Liquid in it."""
-        token, written = _written(stream)
-        if written is None:
-            return AbortNode(token, NO_REASON)
-        match = _REASON.fullmatch(written.value) or _BARE_REASON.fullmatch(written.value)
-        if match is None or "{{" in (match["reason"] or ""):
-            raise LiquidSyntaxError(
-                "abort_message takes a reason in quotes, without Liquid: {% abort_message('no reviews') %}",
-                token=written,
-            )
-        return AbortNode(token, match["reason"] or NO_REASON)
+    def read(self, node: BrazeNode, written: Token | None) -> bool:
+        match = (_REASON.fullmatch(written.value) or _BARE_REASON.fullmatch(written.value)) if written else None
+        node.text = (match["text"] if match else "") or NO_REASON
+        return written is None or (match is not None and "{{" not in node.text)
+
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        raise MessageAbortedError(node.text)
 
 
-class PromotionNode(Node):
-    """Puts a code of a list there (Braze: Promotion codes)."""
-
-    __slots__ = ("list_name",)
-
-    def __init__(self, token: Token, list_name: str) -> None:
-        super().__init__(token)
-        self.list_name = list_name
-        self.blank = False
-
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Write the code, or what stands for it."""
-        code = braze(context).samples.get("promotion", {}).get(self.list_name)
-        return buffer.write(str(code) if code else Placeholder(f"a code of the promotion list {self.list_name}"))
-
-
-class PromotionTag(Tag):
-    """Reads ``promotion('spring25')``."""
+class PromotionTag(BrazeTag):
+    """``promotion('spring25')`` puts a code of a list there (Braze: Promotion codes)."""
 
     name = "promotion"
-    block = False
+    usage = "promotion takes the name of a list in quotes: {% promotion('spring25') %}"
 
-    def parse(self, stream: TokenStream) -> PromotionNode:
-        """Read the name of the list."""
-        token, written = _written(stream)
+    def read(self, node: BrazeNode, written: Token | None) -> bool:
         match = _REASON.fullmatch(written.value) if written else None
-        if match is None or not match["reason"]:
-            raise LiquidSyntaxError(
-                "promotion takes the name of a list in quotes: {% promotion('spring25') %}", token=written or token
-            )
-        return PromotionNode(token, match["reason"])
+        node.text = (match["text"] if match else "") or ""
+        return bool(node.text)
+
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        code = context.samples.get("promotion", {}).get(node.text)
+        return str(code) if code else Placeholder(f"a code of the promotion list {node.text}")
 
 
-class RenderNode(Node):
-    """Stands for a snippet, which only Braze has (Braze: Supported personalization tags, "Theme tags")."""
+class RenderTag(BrazeTag):
+    """``render 'name'`` stands for a snippet, which only Braze has; what is handed to it is not looked at.
 
-    __slots__ = ("snippet",)
-
-    def __init__(self, token: Token, snippet: str) -> None:
-        super().__init__(token)
-        self.snippet = snippet
-        self.blank = False
-
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Write what stands for the snippet."""
-        return buffer.write(Placeholder(f"the snippet {self.snippet}"))
-
-
-class RenderTag(Tag):
-    """Reads ``render 'name'``; what is handed to the snippet is not looked at."""
+    Braze: Supported personalization tags, "Theme tags".
+    """
 
     name = "render"
-    block = False
+    usage = "render takes the name of a snippet in quotes: {% render 'footer' %}"
 
-    def parse(self, stream: TokenStream) -> RenderNode:
-        """Read the name of the snippet."""
-        token, written = _written(stream)
-        match = _SNIPPET.match(written.value) if written else None
-        if match is None:
-            raise LiquidSyntaxError(
-                "render takes the name of a snippet in quotes: {% render 'footer' %}", token=written or token
-            )
-        return RenderNode(token, match["snippet"])
+    def read(self, node: BrazeNode, written: Token | None) -> bool:
+        match = _SNIPPET.fullmatch(written.value) if written else None
+        node.text = match["text"] if match else ""
+        return match is not None
+
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        return Placeholder(f"the snippet {node.text}")
 
 
-class WordsNode(Node):
-    """A tag made of words and options, each of which may hold Liquid."""
+class CatalogItemsTag(BrazeTag):
+    """``catalog_items Games 1234 {{wishlist[0]}} :rerender`` fills ``items`` (Braze: Using catalogs)."""
 
-    __slots__ = ("words",)
+    name = "catalog_items"
+    sets = "items"
+    usage = "catalog_items is written like {% catalog_items Games 1234 %}"
 
-    def __init__(self, token: Token, words: list[Fragment]) -> None:
-        super().__init__(token)
-        self.words = words
-        # A block that holds only this tag must still be rendered.
-        self.blank = False
-
-    def children(self, static_context: RenderContext, *, include_partials: bool = True) -> Iterable[Node]:
-        """Return the outputs inside the tag, for the library's analysis of variables."""
-        return [node for word in self.words for node in word.template.nodes]
-
-    def written(self, context: RenderContext) -> list[str]:
-        """Return the words with their Liquid rendered, without the options at the end."""
-        words = [word.rendered(context) for word in self.words]
-        end = next((at for at, word in enumerate(self.words) if word.written.startswith(":")), len(words))
-        return words[:end]
-
-    def has(self, option: str) -> bool:
-        """Tell whether an option is given."""
-        return any(word.written == option for word in self.words)
-
-
-class CatalogItemsNode(WordsNode):
-    """Fills ``items`` with the items named (Braze: Using catalogs)."""
-
-    def template_scope(self) -> Iterable[Identifier]:
-        """Return the variable this tag sets, for the library's analysis of variables."""
-        return [Identifier("items", token=self.token)]
-
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Set ``items``: without an item where Braze knows the catalog and not the id, or the id came out empty."""
-        own = braze(context)
-        name, *keys = self.written(own) or [""]
-        catalog = own.samples.get("catalog_items", {}).get(name)
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        """Leave out an item where Braze knows the catalog and not the id, or the id came out empty."""
+        name, *keys = node.arguments(context) or [""]
+        catalog = context.samples.get("catalog_items", {}).get(name)
         if isinstance(catalog, Mapping):
             items = [catalog[key] for key in keys if key in catalog]
         else:
             items = [Placeholder(f"item {key} of the catalog {name}") for key in keys if key]
-        own.assign("items", _items(own, self, items))
-        return 0
+        return _fill_items(context, node, items)
 
 
-class CatalogSelectionItemsNode(WordsNode):
-    """Fills ``items`` with what a selection finds (Braze: Selections)."""
+class CatalogSelectionItemsTag(BrazeTag):
+    """``catalog_selection_items Games cheap_games`` fills ``items`` by a selection (Braze: Selections)."""
 
-    def template_scope(self) -> Iterable[Identifier]:
-        """Return the variable this tag sets, for the library's analysis of variables."""
-        return [Identifier("items", token=self.token)]
+    name = "catalog_selection_items"
+    sets = "items"
+    usage = "catalog_selection_items is written like {% catalog_selection_items Games cheap_games %}"
 
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Set ``items``."""
-        own = braze(context)
-        name, selection, *_ = [*self.written(own), "", ""]
-        selections = own.samples.get("catalog_selection_items", {}).get(name)
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        name, selection, *_ = [*node.arguments(context), "", ""]
+        selections = context.samples.get("catalog_selection_items", {}).get(name)
         found = selections.get(selection) if isinstance(selections, Mapping) else None
         what = f"the selection {selection} of the catalog {name}"
-        items = found if isinstance(found, list) else [Placeholder(f"item 1 of {what}")]
-        own.assign("items", _items(own, self, items))
-        return 0
+        return _fill_items(context, node, found if isinstance(found, list) else [Placeholder(f"item 1 of {what}")])
 
 
-def _items(context: BrazeContext, tag: WordsNode, items: list[object]) -> list[object]:
-    if not tag.has(":rerender"):
-        return items
-
+def _fill_items(context: BrazeContext, node: BrazeNode, items: list[object]) -> str:
     def rendered(item: object) -> object:
         if not isinstance(item, Mapping):
             return item
-        return {
-            key: rerendered(context, tag.token, value) if isinstance(value, str) else value
-            for key, value in item.items()
-        }
+        texts = {key: value for key, value in item.items() if isinstance(value, str)}
+        return {**item, **{key: rerendered(context, node.token, value) for key, value in texts.items()}}
 
-    return [rendered(item) for item in items]
+    is_rerendered = any(word.written == ":rerender" for word in node.words)
+    context.assign("items", list(map(rendered, items)) if is_rerendered else items)
+    return ""
 
 
-class ShoppingCartNode(WordsNode):
-    """Fills ``shopping_cart`` with a person's cart (Braze: eCommerce use cases, "Abandoned cart")."""
+class ShoppingCartTag(BrazeTag):
+    """``shopping_cart {{context.${cart_id}}} :abort_if_not_abandoned false`` fills ``shopping_cart``.
 
-    def template_scope(self) -> Iterable[Identifier]:
-        """Return the variable this tag sets, for the library's analysis of variables."""
-        return [Identifier("shopping_cart", token=self.token)]
+    The sample is one cart, or several by their ids (Braze: eCommerce use cases, "Abandoned cart").
+    """
 
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Set ``shopping_cart``: the sample is one cart, or several by their ids."""
-        own = braze(context)
-        carts = own.samples.get("shopping_cart", {})
-        cart_id = next(iter(self.written(own)), "")
+    name = "shopping_cart"
+    sets = "shopping_cart"
+    usage = "shopping_cart is written like {% shopping_cart {{context.${cart_id}}} %}"
+
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        carts = context.samples.get("shopping_cart", {})
+        cart_id = next(iter(node.arguments(context)), "")
         cart = carts if "products" in carts else carts.get(cart_id)
-        own.assign("shopping_cart", cart or Placeholder("the person's shopping cart"))
-        return 0
+        context.assign("shopping_cart", cart or Placeholder("the person's shopping cart"))
+        return ""
 
 
-class MessageExtrasNode(WordsNode):
-    """Adds a key and a value to Braze's own records; the message has nothing of it (Braze: Message extras tag)."""
+class MessageExtrasTag(BrazeTag):
+    """``message_extras :key test :value 123`` adds to Braze's own records, not to the message.
 
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Write nothing, and tell of what Braze might leave out."""
-        words = [word.rendered(context) for word in self.words]
+    Braze: Message extras tag.
+    """
+
+    name = "message_extras"
+    usage = "message_extras is written like {% message_extras :key test :value 123 %}"
+
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        words = [word.rendered(context) for word in node.words]
         if len(words) < 4 or words[0] != ":key" or words.index(":value" if ":value" in words else words[-1]) != 2:
-            line = line_of(self.token.source, self.token.start_index)
+            line = line_of(node.token.source, node.token.start_index)
             message = (
                 "Braze may leave out message_extras that is not written as :key name :value text, in this order."
             )
-            braze(context).mistakes.append(Mistake(MistakeKind.MESSAGE_EXTRAS, line, message))
-        return 0
-
-
-class WordsTag(Tag):
-    """Reads a tag made of words and options."""
-
-    block = False
-    node: type[WordsNode]
-    example: str
-
-    def parse(self, stream: TokenStream) -> WordsNode:
-        """Read the words."""
-        token, written = _written(stream)
-        words = _words(self.env, written) if written else []
-        if not words:
-            raise LiquidSyntaxError(f"{self.name} is written like {self.example}", token=written or token)
-        return self.node(token, words)
-
-
-class CatalogItemsTag(WordsTag):
-    """Reads ``catalog_items Games 1234 {{wishlist[0]}} :rerender``."""
-
-    name = "catalog_items"
-    node = CatalogItemsNode
-    example = "{% catalog_items Games 1234 %}"
-
-
-class CatalogSelectionItemsTag(WordsTag):
-    """Reads ``catalog_selection_items Games cheap_games``."""
-
-    name = "catalog_selection_items"
-    node = CatalogSelectionItemsNode
-    example = "{% catalog_selection_items Games cheap_games %}"
-
-
-class ShoppingCartTag(WordsTag):
-    """Reads ``shopping_cart {{context.${cart_id}}} :abort_if_not_abandoned false``."""
-
-    name = "shopping_cart"
-    node = ShoppingCartNode
-    example = "{% shopping_cart {{context.${cart_id}}} %}"
-
-
-class MessageExtrasTag(WordsTag):
-    """Reads ``message_extras :key test :value 123``."""
-
-    name = "message_extras"
-    node = MessageExtrasNode
-    example = "{% message_extras :key test :value 123 %}"
-
-
-class TranslationNode(Node):
-    """A text that Braze may have in other languages; a preview shows it as written (Braze: Translation tags)."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, token: Token, text: BlockNode) -> None:
-        super().__init__(token)
-        self.text = text
-        self.blank = text.blank
-
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Write the text."""
-        return self.text.render(context, buffer)
-
-    def children(self, static_context: RenderContext, *, include_partials: bool = True) -> Iterable[Node]:
-        """Return the text, for the library's analysis of variables."""
-        return [self.text]
+            context.mistakes.append(Mistake(MistakeKind.MESSAGE_EXTRAS, line, message))
+        return ""
 
 
 class TranslationTag(Tag):
-    """Reads ``translation greeting`` up to ``endtranslation``."""
+    """Text up to ``endtranslation`` that Braze may have in other languages; here it is shown as it is written.
+
+    The name of the text is of no account (Braze: Translation tags).
+    """
 
     name = "translation"
     end = "endtranslation"
 
-    def parse(self, stream: TokenStream) -> TranslationNode:
-        """Read the text; the name is of no account here."""
-        token, _ = _written(stream)
+    def parse(self, stream: TokenStream) -> Node:
+        _written(stream)
         next(stream)
         text = get_parser(self.env).parse_block(stream, frozenset({self.end}))
         stream.expect(TOKEN_TAG, value=self.end)
-        return TranslationNode(token, text)
+        return text
 
 
 def _written(stream: TokenStream) -> tuple[Token, Token | None]:

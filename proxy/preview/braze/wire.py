@@ -1,16 +1,19 @@
-"""What goes over the wire: requests, answers and credentials, the cache of answers, and what of it may be shown.
+"""What goes over the wire: calls as Braze sends them, answers, credentials, the cache, and what of it may be shown.
 
 The room itself never opens a socket. Whoever renders passes in a `Transport`; the preview's goes only to this
 proxy, a test's goes to memory or to a loopback server.
 """
 
 import base64
+import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+
+from proxy.preview.braze import rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,176 @@ class TokenCredential:
 
 Credentials = Mapping[str, BasicCredential | TokenCredential]
 
+
+# ---- From a tag to a request
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+_URL_CHARACTERS = "-._~:/?#[]@!$&'()*+,;=%"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_NOT_IN_URLS = re.compile(rf"[^A-Za-z0-9{re.escape(_URL_CHARACTERS)}]")
+
+
+class NotSentError(Exception):
+    """Braze would not send this call; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """One call with all its Liquid rendered.
+
+    ``written_url`` is the URL as the template has it, for explaining an empty parameter. ``cache_max_age``
+    is in seconds, as asked. ``rerender`` renders the Liquid in an answer.
+    """
+
+    line: int
+    written_url: str
+    url: str
+    method: str
+    headers: Mapping[str, str]
+    body: str | None
+    content_type: str | None
+    basic_auth: str | None
+    auth_credentials: str | None
+    save: str | None
+    cache_max_age: int | None
+    retry: bool
+    no_cache: bool
+    accept: str | None = None
+    rerender: Callable[[str], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The request, with what a debugger has to know about it.
+
+    ``secret_headers`` are the names of headers that come from a stored credential. ``unescaped`` are the
+    characters of the URL that had to be escaped first.
+    """
+
+    request: Request
+    secret_headers: frozenset[str]
+    unescaped: str
+
+
+def outgoing(asked: CallRequest, credentials: Credentials) -> Outgoing:
+    """Build the request for a call.
+
+    Raises:
+        NotSentError: not a URL, a header that can't be sent, or a credential missing or not for this host.
+
+    """
+    # Braze: Troubleshoot webhook and Connected Content requests, "Non-breaking spaces in the URL".
+    url = asked.url.replace("\u00a0", "").strip()
+    if len(url) > rules.URL_CHARACTERS:
+        raise NotSentError(f"the URL is longer than {rules.URL_CHARACTERS} characters")
+    unescaped = "".join(dict.fromkeys(_NOT_IN_URLS.findall(url)))
+    url = quote(url, safe=_URL_CHARACTERS)
+    host = _host(url)
+    stored = _stored_headers(asked, credentials, host)
+    url, userinfo = _without_userinfo(url)
+    headers = _merged(_standard_headers(asked), userinfo, asked.headers, stored)
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise NotSentError(f"the header {name} holds a character that headers can't")
+    request = Request(
+        method=asked.method,
+        url=url,
+        headers=headers,
+        body=_body(asked),
+        timeout_seconds=rules.ANSWER_SECONDS,
+        max_body_bytes=rules.BODY_BYTES,
+    )
+    return Outgoing(request, frozenset(stored), unescaped)
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as err:
+        raise NotSentError(f"the URL can't be read: {err}") from err
+    if parts.scheme not in {"http", "https"} or not host or port == 0:
+        raise NotSentError("the URL must start with http:// or https:// and a host")
+    return host
+
+
+def _standard_headers(asked: CallRequest) -> dict[str, str]:
+    """Return the headers Braze sets itself.
+
+    Content-Type and Accept: Braze: Local Connected Content variables, "default behavior" and "HTTP POST". The
+    others: Braze: Connected Content Debugger.
+    """
+    content_type = asked.content_type or (JSON if asked.method == "GET" else FORM)
+    return {
+        "User-Agent": rules.USER_AGENT,
+        "Accept-Encoding": "gzip",
+        "Accept": asked.accept or asked.content_type or "*/*",
+        "Content-Type": content_type,
+    }
+
+
+def _stored_headers(asked: CallRequest, credentials: Credentials, host: str) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if asked.basic_auth is not None:
+        basic = credentials.get(asked.basic_auth)
+        if not isinstance(basic, BasicCredential):
+            raise NotSentError(f"there is no basic authentication credential named {asked.basic_auth}")
+        headers["Authorization"] = _basic(basic.username, basic.password)
+    if asked.auth_credentials is not None:
+        token = credentials.get(asked.auth_credentials)
+        if not isinstance(token, TokenCredential):
+            raise NotSentError(f"there is no token credential named {asked.auth_credentials}")
+        if not token.allows(host):
+            raise NotSentError(f"the credential {asked.auth_credentials} is not allowed for {host}")
+        headers.update(token.headers)
+    return headers
+
+
+def _without_userinfo(url: str) -> tuple[str, dict[str, str]]:
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    user, _, password = userinfo.partition(":")
+    plain = urlunsplit(parts._replace(netloc=host))
+    return plain, {"Authorization": _basic(unquote(user), unquote(password))}
+
+
+def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Lay headers over each other, later ones winning whatever the case of their names.
+
+    X-Braze-Sender-Version is the one header a tag can't set (Braze: Connected Content Debugger).
+    """
+    merged: dict[str, tuple[str, str]] = {}
+    for layer in (*layers, {"X-Braze-Sender-Version": rules.SENDER_VERSION}):
+        for name, value in layer.items():
+            merged[name.lower()] = (name, value)
+    return dict(merged.values())
+
+
+def _body(asked: CallRequest) -> bytes | None:
+    if asked.body is None:
+        return None
+    if asked.content_type is not None and asked.content_type.partition(";")[0].strip().lower() == JSON:
+        return _as_json(asked.body).encode()
+    return asked.body.encode()
+
+
+def _as_json(body: str) -> str:
+    """Turn a form body into JSON, as Braze does for ``:content_type application/json``."""
+    if body.lstrip()[:1] in {"{", "["} or "=" not in body:
+        return body
+    return json.dumps(dict(parse_qsl(body, keep_blank_values=True)), ensure_ascii=False)
+
+
+def _basic(username: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+# ---- What may be shown
 
 STARS = "***"
 

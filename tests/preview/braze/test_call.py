@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from proxy.preview.braze.call import Call, CallSyntaxError, Written, parse_call
+from proxy.preview.braze.markup import Call, CallSyntaxError, Written, parse_call
 
 PARTS = [
     ":method post",

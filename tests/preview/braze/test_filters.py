@@ -70,3 +70,12 @@ def test_a_filter_braze_does_not_have_is_a_template_error(world: World, name: st
     """Braze: Filters, the "Supported" columns."""
     with pytest.raises(TemplateError, match=f"line 1: unknown filter '{name}'"):
         world.render("{{ 'x' | " + name + " }}")
+
+
+@pytest.mark.parametrize(("expression", "name"), [("'a' | append", "append"), ("'a' | upcase: 1", "upcase")])
+def test_too_few_or_too_many_values_are_told_without_the_words_of_python(
+    world: World, expression: str, name: str
+) -> None:
+    with pytest.raises(TemplateError) as error:
+        world.render("{{ " + expression + " }}")
+    assert error.value.message == f"the filter '{name}' is given too few or too many values"
