@@ -324,18 +324,23 @@ class Recent:
         self._paused_since: float | None = None
 
     def on_events(self, happened: Sequence[Happened]) -> None:
+        counted: Counts[tuple[int, str]] = Counts()
         for event, at, _ in happened:
             match event:
                 case RequestFinished():
                     if event.cache != "none":
-                        self._count(event.cache if event.status < 500 else "failed", at)
+                        counted[int(at // 60), event.cache if event.status < 500 else "failed"] += 1
                     if event.status >= 400 and not (event.status == 401 and event.route in _PAGES):
                         failure = Failure(at, event.request_id, event.method, event.route, event.status)
                         (self._failed if event.status >= 500 else self._refused).append(failure)
                 case CallEnded():
-                    self._count(f"call {event.outcome}", at)
+                    counted[int(at // 60), f"call {event.outcome}"] += 1
                 case BreakerTurned():
                     self._paused_since = at if event.is_open else None
+        with self._lock:
+            for (minute, what), count in counted.items():
+                counts = self._minutes.setdefault(minute, {})
+                counts[what] = counts.get(what, 0) + count
 
     def snapshot(self, levels: dict[str, Any]) -> Snapshot:
         with self._lock:
@@ -352,14 +357,6 @@ class Recent:
             paused_since=self._paused_since,
             levels=levels,
         )
-
-    def _count(self, what: str, at: float) -> None:
-        minute = int(at // 60)
-        with self._lock:
-            counts = self._minutes.get(minute)
-            if counts is None:
-                counts = self._minutes[minute] = {}
-            counts[what] = counts.get(what, 0) + 1
 
 
 class Workers:
