@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -95,7 +96,7 @@ def test_the_answers_in_the_docs_are_those_the_proxy_gives_today() -> None:
     assert shape(EXAMPLES) == shape(recorded()), "run: python -m tools.examples"
 
 
-def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy) -> None:
+def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy, sandbox: RunningSandbox) -> None:
     proxy.get("/v1/reviews", sku="TRUCK-01")
     proxy.get("/v1/reviews", sku="TRUCK-01")
     text = _open(page, proxy, "/status", "status")
@@ -116,15 +117,19 @@ def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy) -> None:
     assert value(proxy, "ccproxy_cache_oldest_seconds") > 0
     assert status["store"] == {"kind": "memory", "reachable": True}
     assert [window["window"] for window in status["calls"]][:2] == ["5 minutes", "hour"]
+    used = status["plan"].pop("used")
+    # On a slow machine the pictures of stars are asked for meanwhile.
+    assert 2 <= used <= (sandbox.calls() + sandbox.asides()).total()
     assert status["plan"] == {
         "limit": 200_000,
-        "used": 2,
-        "today": 2,
+        "today": used,
         "share_of_today": 547,
         "days_until_used_up": None,
     }
     assert status["sync"] == {"mode": "off", "fresh_seconds": 900, "fresh_seconds_now": 900, "feeds": []}
-    assert "2 of 200,000; today 2 of a share of 547" in text
+    shown = re.search(r"(\d+) of 200,000; today (\d+) of a share of 547", text)
+    assert shown is not None
+    assert 2 <= int(shown[1]) == int(shown[2]) <= used
     assert "15 minutes (SYNC is off)" in text
     assert status["settings"]["TRUSTPILOT_API_KEY"] == "set"
     assert SECRET not in str(status) + text

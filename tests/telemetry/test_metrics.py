@@ -32,7 +32,7 @@ def test_two_workers_metrics_add_up_to_what_was_sent(sandbox: RunningSandbox, re
         with Callers(20) as many:
             answers = many.all_at_once([proxy], list(itertools.chain(*paths.values())))
         shown = values(proxy.get("/metrics").text)
-        calls = sandbox.calls()
+        calls, asides = sandbox.calls(), sandbox.asides()
     assert len(set(proxy.workers())) == 2
     counted: Counter[tuple[str, int]] = Counter()
     caches: Counter[str] = Counter()
@@ -53,9 +53,12 @@ def test_two_workers_metrics_add_up_to_what_was_sent(sandbox: RunningSandbox, re
     for (name, labels), number in shown.items():
         if name == "ccproxy_upstream_calls_total":
             made[dict(labels)["kind"]] += int(number)
+    # On a slow machine the pictures of stars are asked for meanwhile.
+    assert made.pop("other", 0) <= asides.total()
     assert +made == calls
     used = {dict(labels)["window"]: n for (name, labels), n in shown.items() if name == "ccproxy_budget_used_calls"}
-    assert used == {"5 minutes": calls.total(), "hour": calls.total()}
+    assert used.keys() == {"5 minutes", "hour"}
+    assert all(calls.total() <= n <= (calls + asides).total() for n in used.values())
 
 
 def test_metrics_need_a_credential(proxy: RunningProxy) -> None:
