@@ -145,7 +145,7 @@ class CopiesOnly(Cache):
     def __init__(self, store: Tiered, now: Now, spawn: Spawn) -> None:
         super().__init__(store, Group(spawn), now)
 
-    def get_or_fetch(self, key: Key, fetch: Fetch) -> Lookup:
+    def get_or_fetch(self, key: Key, fetch: Fetch, *, awaited: bool = True) -> Lookup:
         """Find the entry for ``key``; waiting for one that is not there raises :class:`NotCached`."""
         cached = self.get(key)
         if cached is not None:

@@ -123,6 +123,20 @@ def test_an_outage_under_load_costs_a_handful_of_calls_and_no_answer(sandbox: Ru
     assert "hit" in {answer.cache for answer in answers[-100:]}
 
 
+def test_stale_stars_wait_for_no_trustpilot_that_hangs_and_take_few_of_its_calls(sandbox: RunningSandbox) -> None:
+    skus = sandbox.generate(40, 5)
+    with RunningProxy(sandbox, CACHE_FRESH_SECONDS="1", SYNC="off") as proxy, Callers(40) as callers:
+        callers.all_at_once([proxy], [_reviews(sku) for sku in skus])
+        time.sleep(1.1)
+        sandbox.behave("hang", seconds=3)
+        before = sandbox.calls().total()
+        # One after the other, or a few calls would bring all of them.
+        answers = [proxy.get("/v1/summary", sku=sku) for sku in skus]
+        states = Counter((answer.status_code, answer.headers["X-Cache"]) for answer in answers)
+        assert states == {(200, "stale"): len(skus)}
+        assert 0 < sandbox.calls().total() - before <= REFRESHES_AT_ONCE
+
+
 @pytest.mark.parametrize("harm", ["kill", "freeze"])
 def test_a_redis_that_goes_away_under_load_is_not_noticed_by_callers(
     sandbox: RunningSandbox, redis_server: RunningRedis, harm: str

@@ -230,15 +230,18 @@ class Cache:
         store = Tiered(MemoryBackend(0), lifetimes, now, spawn, l1_bytes=max_bytes, fetch_seconds=60)
         return cls(store, Group(spawn), now)
 
-    def get_or_fetch(self, key: Key, fetch: Fetch) -> Lookup:
+    def get_or_fetch(self, key: Key, fetch: Fetch, *, awaited: bool = True) -> Lookup:
         """Find the entry for ``key``; where it is stale or gone, see to it that ``fetch`` is under way.
 
-        Returns at once: look several keys up first, then wait for them, and their fetches run side by side.
+        Returns at once: look several keys up first, then wait for them, and their fetches run side by side. With
+        ``awaited`` false the caller can do without, and the fetch gives way to those that somebody waits for.
         """
         entry, generation = self._store.get(key)
         state = self._lifetimes.state(entry, self._now())
         if entry is None or state is State.MISS:
-            priority = Priority.TRIAL if TRIES_OUT.get() else Priority.FOREGROUND
+            priority = Priority.FOREGROUND if awaited else Priority.VALIDATION
+            if TRIES_OUT.get():
+                priority = Priority.TRIAL
             call = self._failed(key) or self._fetch(key, generation, fetch, priority=priority)
             return Lookup(None, call)
         if state is State.STALE and self._backoff.get(key) is None and not TRIES_OUT.get():

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from proxy.cache import Cache, Cached, Fetched, Key, Lookup
-from proxy.cache.cache import PATIENCE, Patience
+from proxy.cache.cache import PATIENCE, Fetch, Patience
 from proxy.clock import Deadline, Priority
 from proxy.reviews.models import SHOP, Page, Shop, Source, products_query
 from proxy.reviews.view import NOTHING, Filter, Summary
@@ -275,7 +275,7 @@ class PageLoader:
         """``fresh``: a stale copy is not enough. What ``without_reviews`` knows of is not fetched."""
         self._without_reviews = without_reviews
         self._cache = cache
-        self._look_up = cache.refresh if fresh else cache.get_or_fetch
+        self._fresh = fresh
         self._trustpilot = trustpilot
         self._batches = batches
         self._business_unit = business_unit
@@ -315,8 +315,8 @@ class PageLoader:
         key = self._page_key(sku, filters, number, after)
         return self._cache.refetch(key, fetch) if again else self._look_up(key, fetch)
 
-    def summary(self, sku: str) -> Lookup:
-        """Look the summary up that Trustpilot itself makes."""
+    def summary(self, sku: str, *, awaited: bool = True) -> Lookup:
+        """Look the summary up that Trustpilot itself makes; ``awaited`` as for :meth:`Cache.get_or_fetch`."""
 
         def fetch(*, priority: Priority) -> Fetched:
             if self._has_no_reviews(sku):
@@ -331,7 +331,7 @@ class PageLoader:
             return Fetched(summary.encode(), found=bool(summary.total))
 
         key = Key(product_name(self._business_unit, sku), SUMMARY)
-        return self._look_up(key, fetch)
+        return self._look_up(key, fetch, awaited=awaited)
 
     def summaries(self, skus: Sequence[str]) -> list[Lookup]:
         """Look several summaries up; one call fetches all that are not there."""
@@ -340,7 +340,7 @@ class PageLoader:
         self._batches.expect(self._business_unit, -sum(lookup.is_ready for lookup in lookups))
         return lookups
 
-    def merged_summary(self, sku: str, source: Source) -> Lookup:
+    def merged_summary(self, sku: str, source: Source, *, awaited: bool = True) -> Lookup:
         """Look up what Trustpilot sums up of what has no place in a batch: several SKUs, imported reviews."""
 
         def fetch(*, priority: Priority) -> Fetched:
@@ -350,7 +350,7 @@ class PageLoader:
                 summary = NOTHING
             return Fetched(summary.encode(), found=bool(summary.total))
 
-        return self._look_up(self._key(sku, f"{source}-summary"), fetch)
+        return self._look_up(self._key(sku, f"{source}-summary"), fetch, awaited=awaited)
 
     def shop(self) -> Lookup:
         """Look the business unit itself up; :func:`read_shop` reads the copy."""
@@ -387,6 +387,11 @@ class PageLoader:
         digest = hashlib.sha256(b"".join(lookup.wait(deadline).value for lookup in lookups)).hexdigest()[:32]
         self._merged |= dict.fromkeys(groups, digest)
         return groups
+
+    def _look_up(self, key: Key, fetch: Fetch, *, awaited: bool = True) -> Lookup:
+        if self._fresh:
+            return self._cache.refresh(key, fetch)
+        return self._cache.get_or_fetch(key, fetch, awaited=awaited)
 
     def _has_no_reviews(self, sku: str) -> bool:
         """Tell whether nothing need be fetched: it is known of one SKU alone, and where nothing is cached of it."""

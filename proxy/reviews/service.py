@@ -404,8 +404,11 @@ class ProductReviews:
                 counted += countable
                 freshness.append(cached.freshness)
                 continue
-            single = _is_single(sku, filters)
-            lookup = pages.summary(sku) if single else pages.merged_summary(sku, filters.source)
+            awaited = countable is None
+            if _is_single(sku, filters):
+                lookup = pages.summary(sku, awaited=awaited)
+            else:
+                lookup = pages.merged_summary(sku, filters.source, awaited=awaited)
             if cached and countable is not None and not lookup.is_ready:
                 # A stale page's count is answered at once; the summary just looked up refreshes it.
                 counted += countable
