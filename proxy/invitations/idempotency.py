@@ -28,7 +28,6 @@ from msgspec import Struct
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
-from proxy.trustpilot.invitations import Verdict
 
 REMEMBERED_SECONDS = 86_400.0
 FAILURE_SECONDS = 60.0
@@ -56,6 +55,21 @@ class KeyReused(Exception):
 
 class RecordsDown(Exception):
     """The backend can't be reached, so nobody knows whether an invitation was sent already. Nothing was sent."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Trustpilot's final word on an invitation: a 2xx, or a 4xx that sending it again would not change.
+
+    ``body`` is JSON or empty.
+    """
+
+    status: int
+    body: bytes
+
+    @property
+    def accepted(self) -> bool:
+        return 200 <= self.status < 300
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from proxy.invitations.idempotency import (
     InvitationUnderWay,
     Outcome,
     RecordsDown,
+    Verdict,
     fingerprint,
 )
 from proxy.invitations.validation import LinkRequest, read_invitation
 from proxy.trustpilot.errors import TimedOut
-from proxy.trustpilot.invitations import Verdict
 
 _WAITING_SECONDS = 1.0
 """How much longer than a whole sending a delivery waits for another one of the same invitation."""

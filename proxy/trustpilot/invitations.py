@@ -7,11 +7,11 @@ import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from proxy.clock import Deadline
+from proxy.invitations.idempotency import Verdict
 from proxy.trustpilot.client import raise_for_status
 from proxy.trustpilot.decode import read_object
 from proxy.trustpilot.errors import (
@@ -28,21 +28,6 @@ from proxy.trustpilot.errors import (
 from proxy.trustpilot.token import Token, Tokens
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Trustpilot's final word on an invitation: a 2xx, or a 4xx that sending it again would not change.
-
-    ``body`` is JSON or empty.
-    """
-
-    status: int
-    body: bytes
-
-    @property
-    def accepted(self) -> bool:
-        return 200 <= self.status < 300
 
 
 class InvitationApi:

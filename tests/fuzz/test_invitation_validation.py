@@ -10,9 +10,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from proxy.invitations import BadInvitation
+from proxy.invitations.idempotency import Verdict
 from proxy.invitations.service import invitation_fingerprint, without_address
 from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, read_invitation
-from proxy.trustpilot.invitations import Verdict
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, MOMENTS, TEXT, damaged, mostly, written
 

@@ -19,11 +19,11 @@ from proxy.invitations.idempotency import (
     KeyReused,
     Outcome,
     RecordsDown,
+    Verdict,
 )
 from proxy.invitations.service import invitation_fingerprint
 from proxy.redis_link import RedisLink
 from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
-from proxy.trustpilot.invitations import Verdict
 from tests.running import RunningRedis
 
 ACCEPTED = Verdict(202, b'{"id": 1}')

@@ -13,9 +13,9 @@ from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
 from proxy.clock import Deadline, spawn
 from proxy.invitations import BadInvitation, Idempotency, LinkLate, Links, Outcome, RecordsDown
+from proxy.invitations.idempotency import Verdict
 from proxy.invitations.validation import LinkRequest, read_link_request
 from proxy.trustpilot.errors import Failing, TimedOut
-from proxy.trustpilot.invitations import Verdict
 
 GIVEN: dict[str, Any] = {"email": "ada@example.com", "name": "Ada", "reference": "o-1"}
 ADA = LinkRequest("ada@example.com", "Ada", "o-1")

@@ -10,7 +10,7 @@ import pytest
 from proxy.cache.memory import MemoryBackend
 from proxy.clock import Deadline
 from proxy.invitations import BadInvitation, Idempotency, Invitations, InvitationUnderWay, KeyReused, Outcome
-from proxy.trustpilot.invitations import Verdict
+from proxy.invitations.idempotency import Verdict
 
 BODY = {"consumerEmail": "ada@example.com", "referenceNumber": " 7 ", "serviceReviewInvitation": {}}
 SENT = Verdict(202, b'{"to": "ada@example.com"}')

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from proxy.invitations import BadInvitation
+from proxy.invitations.idempotency import Verdict
 from proxy.invitations.service import without_address
 from proxy.invitations.validation import read_invitation
-from proxy.trustpilot.invitations import Verdict
 
 SERVICE: dict[str, Any] = {"preferredSendTime": "2026-01-01T09:00:00"}
 TAKES = "takes an e-mail address"

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from proxy.clock import Deadline
+from proxy.invitations.idempotency import Verdict
 from proxy.trustpilot.errors import (
     Failing,
     Malformed,
@@ -18,7 +19,7 @@ from proxy.trustpilot.errors import (
     TurnedAway,
     Unreachable,
 )
-from proxy.trustpilot.invitations import InvitationApi, Verdict, read_link
+from proxy.trustpilot.invitations import InvitationApi, read_link
 from tests.trustpilot.upstream import Upstream, Walk
 
 _TOKEN = (200, {"access_token": "token-1", "expires_in": 360_000})
