@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 from proxy.api import parameters
 from proxy.api.errors import problem
 from proxy.api.parameters import Query
-from proxy.api.schemas import Alive, Applied, Calls, Plan, Purged, Readiness
+from proxy.api.schemas import Alive, Applied, Plan, Purged, Readiness
 from proxy.cache import Tiered
 from proxy.reviews import Updates
 from proxy.reviews.models import products_query
@@ -18,7 +18,7 @@ from proxy.sync.service import Sync
 from proxy.trustpilot.changes import read_events
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.errors import Malformed
-from proxy.trustpilot.quota import Quota
+from proxy.trustpilot.quota import PlanUse, Quota
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -42,32 +42,28 @@ def health(
             return problem(503, "the proxy is stopping; it finishes what is under way")
         if not store.is_reachable():
             return problem(503, "the store can't be reached; answers come from this worker's memory meanwhile")
-        calls: dict[str, Calls] = {
-            use.window.name: {"used": use.used, "limit": use.window.calls} for use in quota.uses()
-        }
-        use = quota.plan_use()
-        plan: Plan | None = (
-            None
-            if use is None
-            else {
-                "limit": use.limit,
-                "used": use.used,
-                "today": use.today,
-                "share_of_today": use.share,
-                "days_until_used_up": use.days_until_used_up,
-            }
-        )
         found: Readiness = {
             "status": "ready",
             "trustpilot": "paused" if breaker.is_open else "calling",
-            "calls": calls,
-            "plan": plan,
+            "calls": {use.window.name: {"used": use.used, "limit": use.window.calls} for use in quota.uses()},
+            "plan": plan_shown(quota.plan_use()),
             "fresh_seconds": round(store.lifetimes.fresh_now),
             "sync": sync.counts() if sync else None,
         }
         return jsonify(found)
 
     return endpoints
+
+
+def plan_shown(use: PlanUse | None) -> Plan | None:
+    """Return how much of the year's calls is used, ``None`` where they are unlimited."""
+    return use and Plan(
+        limit=use.limit,
+        used=use.used,
+        today=use.today,
+        share_of_today=use.share,
+        days_until_used_up=use.days_until_used_up,
+    )
 
 
 def metrics(text: Callable[[], bytes], sample: Callable[[], None]) -> Blueprint:

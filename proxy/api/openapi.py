@@ -35,6 +35,7 @@ from proxy.api.schemas import SCHEMAS
 from proxy.settings import Settings
 
 Json = dict[str, Any]
+_Given = tuple[Parameter[Any] | ListParameter, ...]
 
 _VIEW = (
     p.STARS,
@@ -67,6 +68,7 @@ _BUSINESS = (
     p.DISPLAY_LOCALE,
     p.ON_ERROR,
 )
+_TEXT: Json = {"type": "string"}
 _UNDER_LOAD = (503, 504)
 _SENDING = (404, 413, 415, 422, 429, 500, 501, 502, 503, 504)
 _TOKEN_STATUSES = (413, 429, 501, 502, 503, 504)
@@ -90,11 +92,17 @@ def described(settings: Settings) -> Json:
     unit = p.of_business_units(settings.business_units)
     imported = p.of_imported(default=settings.imported_reviews)
     product = (p.SKU, p.PRODUCT_URL, imported, *_VIEW, unit)
+    document = _content("application/json", {"type": "object"})
+    html = _content("text/html", _TEXT)
     paths: Json = {
         "/v1/reviews": _get("One product block", "Block", product),
         "/v1/products": _get("A block per SKU", "Blocks", (p.SKUS, imported, *_VIEW, unit)),
         "/v1/summary": _get("Stars only", "ProductRating", (*_SUMMARY, imported, unit)),
-        "/v1/fragment": _fragment((*(one for one in product if one is not p.FORMAT), p.STYLE, p.CHANNEL)),
+        "/v1/fragment": _read(
+            "Ready to insert; empty when there is nothing to show",
+            {"content": {"text/html": {"schema": _TEXT}, "text/plain": {"schema": _TEXT}}},
+            (*(one for one in product if one is not p.FORMAT), p.STYLE, p.CHANNEL),
+        ),
         DROP_IN_REVIEWS: _drop_in("Reviews in", "TrustpilotReviews", *_DROP_IN_REVIEWS),
         DROP_IN_SUMMARY: _drop_in("A summary in", "TrustpilotSummary", *_DROP_IN_SUMMARY),
         "/v1/business": _get("The shop itself", "BusinessAnswer", (*_BUSINESS, unit)),
@@ -102,64 +110,49 @@ def described(settings: Settings) -> Json:
         DROP_IN_SERVICE_REVIEWS: _drop_in(
             "Reviews of the shop in", "TrustpilotServiceReviews", p.STARS, p.LANGUAGE, p.PAGE, p.PER_PAGE
         ),
-        DROP_IN_BATCH_SUMMARIES: {
-            "post": {
-                **_operation(
-                    "Summaries of several products in Trustpilot's own shape",
-                    {200: _json("TrustpilotSummaries")},
-                    (),
-                    (404, 413, 415, *_UNDER_LOAD),
-                ),
-                "requestBody": {"required": True, **_json("Batch")},
-            }
-        },
+        DROP_IN_BATCH_SUMMARIES: _post(
+            "Summaries of several products in Trustpilot's own shape",
+            {200: _json("TrustpilotSummaries")},
+            statuses=(404, 413, 415, *_UNDER_LOAD),
+            body=_json("Batch"),
+        ),
         DROP_IN_IMPORTED: _drop_in("Imported reviews in", "TrustpilotReviews", *_DROP_IN_REVIEWS),
         DROP_IN_IMPORTED_SUMMARY: _drop_in(
             "A summary of imported reviews in", "TrustpilotSummary", *_DROP_IN_SUMMARY
         ),
         "/v1/invitations": _invitation("Send an invitation, once", (unit,)),
         DROP_IN_INVITATIONS: _invitation("Trustpilot's own invitation call", ()),
-        "/v1/invitation-links": {
-            "post": {
-                **_operation("A link to write a review, once", {200: _json("Link")}, (), _SENDING),
-                "requestBody": {"required": True, "content": _link_bodies(settings.business_units)},
-            }
-        },
-        "/v1/cache/purge": {
-            "post": _operation(
-                "Forget a product", {200: _json("Purged")}, (p.SKU, p.PRODUCT_URL, p.LOCALE, unit), (503,)
-            )
-        },
-        "/hooks/trustpilot": {
-            "post": {
-                **_operation("Take Trustpilot's webhook", {200: _json("Applied")}, (unit,), (413, 415, 503)),
-                "requestBody": {"required": True, **_json("Webhook")},
-            }
-        },
+        "/v1/invitation-links": _post(
+            "A link to write a review, once",
+            {200: _json("Link")},
+            statuses=_SENDING,
+            body={"content": _link_bodies(settings.business_units)},
+        ),
+        "/v1/cache/purge": _post(
+            "Forget a product", {200: _json("Purged")}, (p.SKU, p.PRODUCT_URL, p.LOCALE, unit), (503,)
+        ),
+        "/hooks/trustpilot": _post(
+            "Take Trustpilot's webhook", {200: _json("Applied")}, (unit,), (413, 415, 503), _json("Webhook")
+        ),
         "/healthz": _open("Alive", {200: _json("Alive")}),
         "/readyz": _open("Configured, and the store reachable", {200: _json("Readiness"), 503: _problem(503)}),
-        "/metrics": {
-            "get": _operation("For Prometheus", {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
-        },
-        "/": {"get": _operation("What this is, for browsers; 404 for all others", {200: _html()}, (), (404,))},
-        "/status": {"get": _operation("What goes on now; a page for browsers", {200: _json_or_html("Status")})},
-        "/openapi.json": {
+        "/metrics": {"get": _operation("For Prometheus", {200: _content("text/plain", _TEXT)})},
+        "/": {"get": _operation("What this is, for browsers; 404 for all others", {200: html}, (), (404,))},
+        "/status": {
             "get": _operation(
-                "This document", {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
+                "What goes on now; a page for browsers",
+                {200: {"content": {**_json("Status")["content"], **html["content"]}}},
             )
         },
-        "/docs": {"get": _operation("This document, to read", {200: _html()})},
+        "/openapi.json": {"get": _operation("This document", {200: document})},
+        "/docs": {"get": _operation("This document, to read", {200: html})},
     }
     if settings.token_endpoint:
-        paths[TOKEN] = {
-            "post": {
-                **_operation("Trustpilot's own token call", {200: _json("Token")}, (), _TOKEN_STATUSES),
-                "x-requires": "TOKEN_ENDPOINT=true",
-                "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": _ref("Grant")}}},
-            }
-        }
+        token = _operation("Trustpilot's own token call", {200: _json("Token")}, (), _TOKEN_STATUSES)
+        body = _content("application/x-www-form-urlencoded", _ref("Grant"))
+        paths[TOKEN] = {"post": {**token, "x-requires": "TOKEN_ENDPOINT=true", "requestBody": body}}
     if settings.preview:
-        page = _operation("The page that previews messages", {200: _html()})
+        page = _operation("The page that previews messages", {200: html})
         paths["/preview"] = {"get": {**page, "x-requires": "PREVIEW=true"}}
     for path, operations in paths.items():
         if known := _security(path, settings):
@@ -216,47 +209,45 @@ _ANONYMOUS = SECRET_IN_QUERY | {
 }
 
 
-def _get(
-    summary: str,
-    schema: str,
-    given: tuple[Parameter[Any] | ListParameter, ...],
-    statuses: tuple[int, ...] = _UNDER_LOAD,
-) -> Json:
-    answer = {**_json(schema), "headers": _freshness_headers()}
-    return {"get": _operation(summary, {200: answer}, given, statuses)}
+def _get(summary: str, schema: str, given: _Given, statuses: tuple[int, ...] = _UNDER_LOAD) -> Json:
+    return _read(summary, _json(schema), given, statuses)
 
 
 def _drop_in(what: str, schema: str, *given: Parameter[Any] | ListParameter) -> Json:
     return _get(f"{what} Trustpilot's own shape", schema, given, (404, *_UNDER_LOAD))
 
 
-def _fragment(given: tuple[Parameter[Any] | ListParameter, ...]) -> Json:
-    text = {"schema": {"type": "string"}}
-    answer = {"content": {"text/html": text, "text/plain": text}, "headers": _freshness_headers()}
-    return {"get": _operation("Ready to insert; empty when there is nothing to show", {200: answer}, given)}
-
-
-def _freshness_headers() -> Json:
+def _read(summary: str, answer: Json, given: _Given, statuses: tuple[int, ...] = ()) -> Json:
     headers: Json = {name: {"required": True, "schema": schema} for name, schema in _FRESHNESS.items()}
-    return {**headers, "X-Ignored-Parameters": {"schema": {"type": "string"}}}
+    headers["X-Ignored-Parameters"] = {"schema": _TEXT}
+    return {"get": _operation(summary, {200: {**answer, "headers": headers}}, given, statuses)}
+
+
+def _post(
+    summary: str,
+    answers: dict[Any, Json],
+    given: _Given = (),
+    statuses: tuple[int, ...] = (),
+    body: Json | None = None,
+) -> Json:
+    operation = _operation(summary, answers, given, statuses)
+    return {"post": {**operation, "requestBody": {"required": True, **body}} if body else operation}
 
 
 _FRESHNESS: Json = {
     "X-Cache": {"type": "string", "enum": ["hit", "stale", "miss"]},
     "Age": {"type": "integer", "minimum": 0},
     "Cache-Control": {"type": "string", "pattern": "^private, max-age=[0-9]+$"},
-    "X-Request-Id": {"type": "string"},
-    "Server-Timing": {"type": "string"},
+    "X-Request-Id": _TEXT,
+    "Server-Timing": _TEXT,
 }
 
 
-def _invitation(summary: str, given: tuple[Parameter[Any], ...]) -> Json:
+def _invitation(summary: str, given: _Given) -> Json:
     answers = {202: {"description": "Trustpilot has taken it"}, "2XX": {"description": "as Trustpilot answers"}}
-    operation = _operation(summary, answers, given, _SENDING)
+    operation: Json = _post(summary, answers, given, _SENDING, _json("Invitation"))["post"]
     key = {"name": "Idempotency-Key", "in": "header", "schema": _KEY}
-    operation["parameters"] = [*operation.get("parameters", []), key]
-    operation["requestBody"] = {"required": True, **_json("Invitation")}
-    return {"post": operation}
+    return {"post": {**operation, "parameters": [*operation.get("parameters", []), key]}}
 
 
 _KEY: Json = {
@@ -267,12 +258,7 @@ _KEY: Json = {
 }
 
 
-def _operation(
-    summary: str,
-    answers: dict[Any, Json],
-    given: tuple[Parameter[Any] | ListParameter, ...] = (),
-    statuses: tuple[int, ...] = (),
-) -> Json:
+def _operation(summary: str, answers: dict[Any, Json], given: _Given = (), statuses: tuple[int, ...] = ()) -> Json:
     refused = {status: _problem(status) for status in (400, 401, 403, *statuses)}
     responses = {str(status): {"description": summary, **answer} for status, answer in {**refused, **answers}.items()}
     operation: Json = {"summary": summary, "responses": responses}
@@ -286,21 +272,14 @@ def _open(summary: str, answers: dict[Any, Json]) -> Json:
 
 
 def _described(parameter: Parameter[Any] | ListParameter) -> Json:
-    written: Json = {
-        "name": parameter.name,
-        "in": "query",
-        "description": parameter.meaning,
-        "schema": parameter.takes.schema,
-    }
+    schema, more = parameter.takes.schema, {}
     if isinstance(parameter, ListParameter):
-        if parameter.required:
-            written["required"] = True
-            written["example"] = "TRUCK-01"
-    elif "enum" in parameter.takes.schema:
-        written["schema"] = {**written["schema"], "default": parameter.takes.schema["enum"][0]}
+        more = {"required": True, "example": "TRUCK-01"} if parameter.required else {}
+    elif "enum" in schema:
+        schema = {**schema, "default": schema["enum"][0]}
     elif isinstance(parameter.default, int | str) and not isinstance(parameter.default, bool):
-        written["schema"] = {**written["schema"], "default": parameter.default}
-    return written
+        schema = {**schema, "default": parameter.default}
+    return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema, **more}
 
 
 def _unit_in_path(units: tuple[str, ...]) -> Json:
@@ -311,12 +290,12 @@ def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def _content(media_type: str, schema: Json) -> Json:
+    return {"content": {media_type: {"schema": schema}}}
+
+
 def _json(name: str) -> Json:
-    return {"content": {"application/json": {"schema": _ref(name)}}}
-
-
-def _json_or_html(name: str) -> Json:
-    return {"content": {**_json(name)["content"], **_html()["content"]}}
+    return _content("application/json", _ref(name))
 
 
 def _link_bodies(units: tuple[str, ...]) -> Json:
@@ -330,17 +309,10 @@ def _link_bodies(units: tuple[str, ...]) -> Json:
     }
 
 
-def _html() -> Json:
-    return {"content": {"text/html": {"schema": {"type": "string"}}}}
-
-
 def _problem(status: int) -> Json:
-    answer: Json = {
-        "description": _MEANINGS[status],
-        "content": {"application/problem+json": {"schema": _ref("Problem")}},
-    }
+    answer: Json = {"description": _MEANINGS[status], **_content("application/problem+json", _ref("Problem"))}
     if status == 401:
-        answer["headers"] = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
+        answer["headers"] = {"WWW-Authenticate": {"required": True, "schema": _TEXT}}
     if status in (429, 502, 503, 504):
         answer["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 0}}}
     return answer

@@ -21,6 +21,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, render_template, request
 
+from proxy.api.admin import plan_shown
 from proxy.api.schemas import SCHEMAS
 from proxy.cache import BackendDown, Tiered
 from proxy.cache.backend import Use
@@ -28,9 +29,9 @@ from proxy.settings import Settings
 from proxy.sync.feed import ShopState
 from proxy.sync.service import Sync
 from proxy.telemetry.metrics import MINUTES, MOST_ERRORS, Snapshot, Workers
-from proxy.trustpilot.quota import PlanUse, Quota
+from proxy.trustpilot.quota import Quota
 
-_REVIEWS_OF_ITS_OWN = Settings.api_url
+Json = dict[str, Any]
 
 
 def wants_page() -> bool:
@@ -58,7 +59,7 @@ def home_page(settings: Settings) -> Blueprint:
     """Return ``/``: what this is, with a live answer and links. Who is no browser gets the 404 of any other path."""
     endpoints = Blueprint("home", __name__, template_folder="templates")
     # Asking costs Trustpilot's plan a call, so nothing is asked by itself but of a stand-in.
-    sample = "" if settings.api_url == _REVIEWS_OF_ITS_OWN else "TRUCK-01"
+    sample = "" if settings.api_url == Settings.api_url else "TRUCK-01"
 
     @endpoints.get("/")
     def home() -> Response:
@@ -68,8 +69,6 @@ def home_page(settings: Settings) -> Blueprint:
 
     return endpoints
 
-
-Json = dict[str, Any]
 
 EXAMPLES: Json = json.loads((files(__package__) / "examples.json").read_text("utf-8"))
 """Real answers by path, recorded from the sandbox's sample reviews by ``python -m tools.examples``."""
@@ -102,10 +101,8 @@ def register_docs(endpoints: Blueprint, document: Json) -> None:
 
 def _operation(method: str, path: str, operation: Json, shared: list[Json], schemas: Json) -> Json:
     given = [*shared, *operation.get("parameters", [])]
-    succeeded: Json = next(
-        (answer for status, answer in operation["responses"].items() if status.startswith("2")), {}
-    )
-    schema: Json = next((shown["schema"] for shown in succeeded.get("content", {}).values() if "schema" in shown), {})
+    succeeded = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+    schemas_of = [shown["schema"] for answer in succeeded for shown in answer.get("content", {}).values()]
     return {
         "method": method.upper(),
         "path": path,
@@ -115,7 +112,7 @@ def _operation(method: str, path: str, operation: Json, shared: list[Json], sche
         "parameters": [{**one, "takes": takes(one["schema"])} for one in given],
         "command": _command(method, path, given),
         "example": EXAMPLES.get(path) if method == "get" else None,
-        "fields": list(_fields(schema, schemas, "")),
+        "fields": list(_fields(schemas_of[0], schemas, "")) if schemas_of else [],
         "responses": operation["responses"],
         "tried": method == "get" and path.startswith("/v1/"),
     }
@@ -187,55 +184,51 @@ def status_page(
     """Return the endpoint."""
     endpoints = Blueprint("status", __name__)
 
+    def report() -> Json:
+        running, ended = workers.snapshots()
+        now = time.time()
+        plan = plan_shown(quota.plan_use())
+        days = plan and plan["days_until_used_up"]
+        everything: Json = {
+            "version": version("connected-content-proxy"),
+            "now": _iso(now),
+            "trustpilot": _trustpilot(running),
+            "calls": [_window(use) for use in quota.uses()],
+            "plan": plan and {**plan, "days_until_used_up": days and round(days)},
+            "sync": {
+                "mode": settings.sync,
+                "fresh_seconds": settings.fresh_seconds,
+                "fresh_seconds_now": round(store.lifetimes.fresh_now),
+                "feeds": _feeds(sync, now) if sync else [],
+            },
+            "last_hour": _last_hour([*running, *ended], now),
+            # A worker of an earlier version, which ends soon, has no copies to tell of.
+            "cache": _copies([one["levels"]["copies"] for one in running if "copies" in one["levels"]]),
+            "store": {"kind": settings.cache_url.partition(":")[0], "reachable": store.is_reachable()},
+            "workers": {
+                "expected": settings.workers,
+                "running": [
+                    {"pid": one["pid"], "since": _iso(one["started"])}
+                    for one in sorted(running, key=lambda one: one["started"])
+                ],
+            },
+            "errors": _errors([*running, *ended]),
+            "settings": settings.shown(),
+            "draining": is_draining(),
+        }
+        warnings = warnings_of(everything, now)
+        return {"state": "attention" if warnings else "well", "notices": warnings, **everything}
+
     @endpoints.get("/status")
     def status() -> Response:
-        report = _report(settings, workers, quota, store, sync, draining=is_draining())
         if wants_page():
-            return rendered("status.html", status=report, moment=_moment, span=span)
-        text = json.dumps(report, ensure_ascii=False)
+            return rendered("status.html", status=report(), moment=_moment, span=span)
+        text = json.dumps(report(), ensure_ascii=False)
         return Response(
             text, content_type="application/json", headers={"Cache-Control": "no-store", "Vary": "Accept"}
         )
 
     return endpoints
-
-
-def _report(
-    settings: Settings, workers: Workers, quota: Quota, store: Tiered, sync: Sync | None, *, draining: bool
-) -> Json:
-    running, ended = workers.snapshots()
-    now = time.time()
-    report: Json = {
-        "version": version("connected-content-proxy"),
-        "now": _iso(now),
-        "trustpilot": _trustpilot(running),
-        "calls": [_window(use) for use in quota.uses()],
-        "plan": _plan(quota.plan_use()),
-        "sync": {
-            "mode": settings.sync,
-            "fresh_seconds": settings.fresh_seconds,
-            "fresh_seconds_now": round(store.lifetimes.fresh_now),
-            "feeds": _feeds(sync, now) if sync else [],
-        },
-        "last_hour": _last_hour([*running, *ended], now),
-        "cache": _copies(
-            # A worker of an earlier version, which ends soon, has none.
-            [snapshot["levels"]["copies"] for snapshot in running if "copies" in snapshot["levels"]]
-        ),
-        "store": {"kind": settings.cache_url.partition(":")[0], "reachable": store.is_reachable()},
-        "workers": {
-            "expected": settings.workers,
-            "running": [
-                {"pid": snapshot["pid"], "since": _iso(snapshot["started"])}
-                for snapshot in sorted(running, key=lambda snapshot: snapshot["started"])
-            ],
-        },
-        "errors": _errors([*running, *ended]),
-        "settings": settings.shown(),
-        "draining": draining,
-    }
-    warnings = warnings_of(report, now)
-    return {"state": "attention" if warnings else "well", "notices": warnings, **report}
 
 
 def _copies(of_workers: list[Json]) -> Json:
@@ -253,17 +246,13 @@ def _copies(of_workers: list[Json]) -> Json:
 
 def _trustpilot(running: list[Snapshot]) -> Json:
     """Return whether calls are made. Each worker finds out for itself; the one that paused first speaks."""
-    paused = [snapshot for snapshot in running if snapshot["paused_since"] is not None]
-    if not paused:
-        return {"state": "answering", "since": None, "reason": None, "next_try_seconds": None, "business_unit": None}
-    first = min(paused, key=lambda snapshot: snapshot["paused_since"] or 0)
-    pauses = first["levels"].get("pauses") or [{}]
+    paused = [(one["paused_since"], one["levels"]) for one in running if one["paused_since"] is not None]
+    since, levels = min(paused, key=lambda pair: pair[0], default=(None, {}))
+    [pause, *_] = levels.get("pauses") or [{}]
     return {
-        "state": "paused",
-        "since": _iso(first["paused_since"] or 0),
-        "reason": pauses[0].get("reason"),
-        "next_try_seconds": pauses[0].get("next_try_seconds"),
-        "business_unit": pauses[0].get("business_unit"),
+        "state": "answering" if since is None else "paused",
+        "since": None if since is None else _iso(since),
+        **{name: pause.get(name) for name in ("reason", "next_try_seconds", "business_unit")},
     }
 
 
@@ -274,18 +263,6 @@ def _window(use: Use) -> Json:
         "used": use.used,
         "limit": use.window.calls,
         "room_in_seconds": round(use.frees_in) if free <= 0 else 0,
-    }
-
-
-def _plan(use: PlanUse | None) -> Json | None:
-    if use is None:
-        return None
-    return {
-        "limit": use.limit,
-        "used": use.used,
-        "today": use.today,
-        "share_of_today": use.share,
-        "days_until_used_up": use.days_until_used_up and round(use.days_until_used_up),
     }
 
 
@@ -333,7 +310,7 @@ def warnings_of(report: Json, now: float) -> list[str]:
     trustpilot = report["trustpilot"]
     if trustpilot["state"] == "paused":
         whose = f" for business unit {trustpilot['business_unit']}" if trustpilot["business_unit"] else ""
-        lasting = span(now - datetime.fromisoformat(trustpilot["since"]).timestamp())
+        lasting = span(now - _read(trustpilot["since"]))
         reason = f" {trustpilot['reason']}." if trustpilot["reason"] else ""
         tried = trustpilot["next_try_seconds"]
         warnings.append(
@@ -364,15 +341,9 @@ def warnings_of(report: Json, now: float) -> list[str]:
     missing = report["workers"]["expected"] - len(report["workers"]["running"])
     if missing > 0:
         warnings.append(f"{missing} of {report['workers']['expected']} workers do not report.")
-    recent = [
-        error
-        for error in report["errors"]
-        if error["status"] >= 500 and now - datetime.fromisoformat(error["at"]).timestamp() < 300
-    ]
+    recent = sum(error["status"] >= 500 and now - _read(error["at"]) < 300 for error in report["errors"])
     if recent:
-        warnings.append(
-            f"In the last 5 minutes at least {len(recent)} answers were errors of status 5xx; they are below."
-        )
+        warnings.append(f"In the last 5 minutes at least {recent} answers were errors of status 5xx; they are below.")
     return warnings
 
 
@@ -395,6 +366,10 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def _read(written: str) -> float:
+    return datetime.fromisoformat(written).timestamp()
+
+
 def _moment(written: str) -> str:
     """Return a moment as a person reads it: the time, in UTC."""
     return datetime.fromisoformat(written).strftime("%H:%M:%S")
@@ -405,5 +380,4 @@ def span(seconds: float) -> str:
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}s"
-    whole = max(1, round(seconds))
-    return f"{whole} second{'' if whole == 1 else 's'}"
+    return "1 second" if seconds < 1.5 else f"{seconds:.0f} seconds"

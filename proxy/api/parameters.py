@@ -92,12 +92,7 @@ def _within(least: int, most: int, pattern: str, number: Callable[[str], float])
 
 def choice(choices: tuple[str, ...], words: str = "") -> Takes:
     """Take one of a few words."""
-
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError
-        return text
-
+    read = _matching("|".join(map(re.escape, choices)))
     return Takes(words or f"takes {' or '.join(choices)}", {"type": "string", "enum": list(choices)}, read)
 
 
@@ -387,6 +382,11 @@ def _one_of_two(
     return Parameter(name, meaning, choice(choices, words), default, lambda word: bool(word == yes))
 
 
+def _maybe(name: str, meaning: str, takes: Takes, make: Callable[[Any], T]) -> Parameter[T | None]:
+    """Return a parameter that may be left out."""
+    return Parameter(name, meaning, takes, None, make)
+
+
 SKU = ListParameter(
     "sku",
     f"one SKU, or up to {MOST_VARIANTS} merged as variants of one product",
@@ -397,12 +397,8 @@ SKUS = ListParameter("skus", f"up to {MOST_SKUS} SKUs, a block for each", _sever
 _URL = written(
     r"https?://[^\s\x00-\x1f\x7f-\x9f\ufffd{}]{1,2000}", "takes an address such as https://shop.example/truck"
 )
-PRODUCT_URL: Parameter[str | None] = Parameter(
-    "product_url", "in place of sku: the product's page as Trustpilot knows it", _URL, None, str
-)
-TRUSTPILOTS_PRODUCT_URL: Parameter[str | None] = Parameter(
-    "productUrl", "in place of sku: the product's page", _URL, None, str
-)
+PRODUCT_URL = _maybe("product_url", "in place of sku: the product's page as Trustpilot knows it", _URL, str)
+TRUSTPILOTS_PRODUCT_URL = _maybe("productUrl", "in place of sku: the product's page", _URL, str)
 STARS = ListParameter(
     "stars", "only these ratings", several("[1-5]", "takes whole numbers from 1 to 5, such as 5 or 4,5")
 )
@@ -428,19 +424,13 @@ SORT: Parameter[Literal["newest", "highest"]] = Parameter(
     _sort,
 )
 MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", whole_number(0, 10_000), 1, int)
-MAX_CHARS: Parameter[int | None] = Parameter(
-    "max_chars", "cut the text at a word boundary, ending in …", whole_number(20, 2000), None, int
-)
-MAX_AGE_DAYS: Parameter[int | None] = Parameter(
-    "max_age_days", "only reviews written in the last so many days", whole_number(1, 3650), None, int
-)
+MAX_CHARS = _maybe("max_chars", "cut the text at a word boundary, ending in …", whole_number(20, 2000), int)
+MAX_AGE_DAYS = _maybe("max_age_days", "only reviews written in the last so many days", whole_number(1, 3650), int)
 WITH_IMAGE = _one_of_two("with_image", "true: only reviews with a photo", "true", "false")
 MIN_REVIEWS = Parameter(
     "min_reviews", "show none unless the product has so many reviews in all", whole_number(0, 1_000_000), 0, int
 )
-MIN_AVERAGE: Parameter[float | None] = Parameter(
-    "min_average", "show none unless the product's average is as high", decimals(1, 5), None, float
-)
+MIN_AVERAGE = _maybe("min_average", "show none unless the product's average is as high", decimals(1, 5), float)
 FORMAT = _one_of_two(
     "format", "html: escaped, safe in an e-mail; text: plain, for push, SMS and in-app", "html", "text", default=True
 )
@@ -459,11 +449,10 @@ STYLE: Parameter[Style] = Parameter(
     lambda word: "line" if word == "line" else "card",
 )
 CHANNEL = _one_of_two("channel", "html: for an e-mail; text: one plain line, for push and SMS", "text", "html")
-LOCALE: Parameter[str | None] = Parameter(
+LOCALE = _maybe(
     "locale",
     "language of attribute names, passed to Trustpilot",
     written("[A-Za-z]{2}(?:[-_][A-Za-z]{2})?", "takes a locale such as en-US or da"),
-    None,
     _locale,
 )
 ON_ERROR = _one_of_two(
