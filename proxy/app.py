@@ -165,17 +165,8 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, events: Eve
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
     def set_gauges() -> None:
-        events.tell()
-        store = proxy.store
-        metrics.set_gauges(
-            entries=len(store),
-            cached_bytes=store.l1_bytes,
-            ages=store.ages(),
-            uses=proxy.quota.uses(),
-            plan=proxy.quota.plan_use(),
-            fresh_seconds=store.lifetimes.fresh_now,
-            shops=proxy.sync.counts() if proxy.sync and proxy.sync.has_feed else {},
-        )
+        shops = proxy.sync.counts() if proxy.sync and proxy.sync.has_feed else {}
+        metrics.set_gauges(proxy.store, proxy.quota, shops)
 
     proxy.services.append(Every(GAUGE_SECONDS, set_gauges, spawn))
     app.register_blueprint(admin.metrics(metrics.text, set_gauges))
@@ -221,10 +212,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         report_eviction=evicted,
     )
     cache = Cache(store, Group(spawn), time.time, lasting=(Rejected, NotFound))
-    windows = (
-        Window("5 minutes", settings.calls_per_5_minutes, 300),
-        Window("hour", settings.calls_per_hour, 3600),
-    )
+    windows = (Window("5 minutes", settings.calls_per_5_minutes, 300), Window("hour", settings.calls_per_hour, 3600))
     plan = None if settings.calls_per_year is None else Plan(backend, settings.calls_per_year, time.time)
     quota = Quota(backend, windows, plan=plan, workers=settings.workers if settings.shared_store else 1)
     breaker = CircuitBreaker(time.monotonic, report=report)
@@ -233,13 +221,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     )
     bulkhead = Bulkhead(settings.upstream_concurrency)
     trustpilot = Trustpilot(
-        transport,
-        bulkhead,
-        breaker,
-        quota,
-        api_url=settings.api_url,
-        api_key=settings.api_key,
-        report=report,
+        transport, bulkhead, breaker, quota, api_url=settings.api_url, api_key=settings.api_key, report=report
     )
 
     def fresh_seconds() -> float:
@@ -276,7 +258,6 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         )
         asked, skus_per_call = (lambda: validator.known), settings.batch_skus
     planner = Planner(quota.plan_use, lifetimes, backend, asked=asked, skus_per_call=skus_per_call, has_feed=has_feed)
-    services: list[Service] = []
     sync = None
     if settings.sync != "off":
         cache.validate_with(validator.want)
@@ -293,15 +274,9 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             spans, refetch = validator.spans, reviews.refetch
             comparison = Comparison(calls.summaries, cache, backend, shops, time.time, spans, refetch, report)
             backfill = Backfill(calls.feed, calls.summaries, cache, backend, shops, spans, refetch, time.time, report)
-            feed = FeedReader(
-                calls.feed,
-                updates,
-                time.time,
-                comparison.touch,
-                shops.add_skus,
-                report,
-                fetch_seconds=settings.upstream_timeout_seconds + 2,
-            )
+            fetch_seconds = settings.upstream_timeout_seconds + 2
+            touch, add_skus = comparison.touch, shops.add_skus
+            feed = FeedReader(calls.feed, updates, time.time, touch, add_skus, report, fetch_seconds)
         sync = Sync(
             backend,
             shops,
@@ -315,7 +290,6 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             compare_seconds=planner.compare_seconds,
             report=report,
         )
-    services += [sync] if sync else []
     prober = Every(
         INTERVAL_SECONDS, partial(probe, trustpilot, breaker, settings.business_units), spawn, at_once=False
     )
@@ -330,7 +304,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         assets,
         inviting,
         sync,
-        [assets, prober, Every(EVERY_SECONDS, planner.tick, spawn), *services],
+        [assets, prober, Every(EVERY_SECONDS, planner.tick, spawn), *([sync] if sync else [])],
     )
 
 
@@ -338,11 +312,7 @@ def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Repo
     if settings.api_secret is None:
         return None
     grant = Grant(
-        sender,
-        api_url=settings.api_url,
-        api_key=settings.api_key,
-        api_secret=settings.api_secret,
-        now=time.time,
+        sender, api_url=settings.api_url, api_key=settings.api_key, api_secret=settings.api_secret, now=time.time
     )
     if settings.uses_redis:
         # With a patience of its own: nobody renders a message meanwhile, so this may wait longer.

@@ -26,8 +26,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy.api.routes import RIGHT_FOR
-from proxy.cache.backend import Use
-from proxy.cache.tiered import Ages
+from proxy.cache import Tiered
 from proxy.clock import Now
 from proxy.events import (
     AnswerMalformed,
@@ -47,7 +46,7 @@ from proxy.events import (
     Validated,
 )
 from proxy.telemetry.prometheus_multiproc import shared
-from proxy.trustpilot.quota import YEAR_DAYS, PlanUse
+from proxy.trustpilot.quota import YEAR_DAYS, Quota
 from proxy.trustpilot.transport import kinds
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)
@@ -208,38 +207,25 @@ class Metrics:
         """Count a copy that had to leave memory."""
         self._evictions.inc()
 
-    def set_gauges(
-        self,
-        *,
-        entries: int,
-        cached_bytes: int,
-        ages: Ages,
-        uses: list[Use],
-        plan: PlanUse | None,
-        fresh_seconds: float,
-        shops: Mapping[str, int],
-    ) -> None:
+    def set_gauges(self, store: Tiered, quota: Quota, shops: Mapping[str, int]) -> None:
         """Set what has a level and no event: the copies in this process's memory, the quota, the plan, the sync."""
-        self._fresh_seconds.set(fresh_seconds)
+        self._fresh_seconds.set(store.lifetimes.fresh_now)
         for what, name in (("all", "shops"), ("read by feed", "read_by_feed"), ("whole", "whole")):
             self._shops.labels(what).set(shops.get(name, 0))
-        if plan is not None:
+        if plan := quota.plan_use():
             days = plan.days_until_used_up
             self._plan_days.set(YEAR_DAYS if days is None else days)
-            for what, calls in (
-                ("limit", plan.limit),
-                ("used", plan.used),
-                ("share of today", plan.share),
-                ("used today", plan.today),
-            ):
-                self._plan_calls.labels(what).set(calls)
-        self._entries.set(entries)
-        self._bytes.set(cached_bytes)
+            calls = {"limit": plan.limit, "used": plan.used, "share of today": plan.share, "used today": plan.today}
+            for what, count in calls.items():
+                self._plan_calls.labels(what).set(count)
+        self._entries.set(len(store))
+        self._bytes.set(store.l1_bytes)
+        ages = store.ages()
         for state in ("fresh", "stale", "gone"):
             self._states.labels(state).set(getattr(ages, state))
         self._age_sum.set(ages.sum)
         self._oldest.set(ages.oldest)
-        for use in uses:
+        for use in quota.uses():
             self._budget_used.labels(use.window.name).set(use.used)
             self._budget_limit.labels(use.window.name).set(use.window.calls)
 
