@@ -91,12 +91,6 @@ class RedisLink:
             raise RedisDown("too many questions to Redis are under way")
         try:
             self._wait_its_turn()
-            return self._ask(work)
-        finally:
-            self._places.release()
-
-    def _ask(self, work: Callable[[redis.Redis], T]) -> T:
-        try:
             answer = work(self.client)
         except redis.ResponseError as error:
             # It answers, so there is no need to leave it alone; a full Redis still reads.
@@ -107,6 +101,8 @@ class RedisLink:
             self._note_down(error)
             self._report(RedisFailed(refused=False))
             raise RedisDown("Redis can't be reached") from error
+        finally:
+            self._places.release()
         self._note_up()
         return answer
 

@@ -23,18 +23,10 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.retry import Retry
 
-from proxy.cache.backend import (
-    CHANGES_REMEMBERED,
-    Change,
-    Changes,
-    Lock,
-    Product,
-    Usage,
-    Use,
-    Window,
-)
+from proxy.cache.backend import CHANGES_REMEMBERED, Change, Changes, Lock, Product, Usage, Use, Window
 from proxy.clock import Spawn
 from proxy.redis_link import RedisLink
 
@@ -300,23 +292,20 @@ class RedisBackend:
     def write(
         self, product: str, part: str, entry: bytes, generation: int, *, ttl: float, lock: Lock | None = None
     ) -> bool:
-        names = [_product(product), _generation(product), CHANNEL]
-        lock_name = lock.name if lock else ""
-        if lock:
-            names.append(_lock(lock_name))
-        kept = self._message(Change("written", product, generation, lock_name))
-        refused = self._message(Change("released", product, generation, lock_name))
-        token = lock.token if lock else ""
-        arguments: list[str | int | bytes] = [generation, part, entry, _ms(ttl), _MOST_PARTS, token, kept, refused]
-        return bool(self._link.ask(lambda _: self._write(names, arguments)))
+        names = [_product(product), _generation(product), CHANNEL, *([_lock(lock.name)] if lock else [])]
+        name, token = lock or ("", "")
+        kept = self._message(Change("written", product, generation, name))
+        refused = self._message(Change("released", product, generation, name))
+        return bool(
+            self._run(self._write, names, generation, part, entry, _ms(ttl), _MOST_PARTS, token, kept, refused)
+        )
 
     def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> int | None:
         names = [_product(product), _generation(product), CHANNEL]
-        arguments: list[str | int | bytes] = [_ms(ttl), "" if generation is None else generation]
-        arguments.append(self._message(Change("replaced", product)))
-        for part, entry in parts.items():
-            arguments += [part, entry]
-        raised = self._link.ask(lambda _: self._replace(names, arguments))
+        since = "" if generation is None else generation
+        message = self._message(Change("replaced", product))
+        entries = [each for pair in parts.items() for each in pair]
+        raised = self._run(self._replace, names, _ms(ttl), since, message, *entries)
         return int(raised) if raised else None
 
     def scan(self, prefix: str) -> Iterator[tuple[str, str, bytes]]:
@@ -337,34 +326,32 @@ class RedisBackend:
         return lock if taken else None
 
     def prolong(self, lock: Lock, ttl: float) -> bool:
-        return bool(self._link.ask(lambda _: self._prolong([_lock(lock.name)], [lock.token, _ms(ttl)])))
+        return bool(self._run(self._prolong, [_lock(lock.name)], lock.token, _ms(ttl)))
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
         message = self._message(Change("released", lock=lock.name, outcome=outcome))
-        self._link.ask(lambda _: self._release([_lock(lock.name), CHANNEL], [lock.token, message]))
+        self._run(self._release, [_lock(lock.name), CHANNEL], lock.token, message)
 
     def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
-        kept: bytes | None = self._link.ask(lambda _: self._add([_record(key)], [value, _ms(ttl)]))
+        kept: bytes | None = self._run(self._add, [_record(key)], value, _ms(ttl))
         return kept
 
     def set(self, key: str, value: bytes, ttl: float) -> None:
         self._link.ask(lambda client: client.set(_record(key), value, px=_ms(ttl)))
 
     def get(self, key: str) -> bytes | None:
-        kept: bytes | None = self._link.ask(lambda _: self._get([_record(key)]))
+        kept: bytes | None = self._run(self._get, [_record(key)])
         return kept
 
     def remove(self, key: str, expected: bytes) -> None:
-        self._link.ask(lambda _: self._remove([_record(key)], [expected]))
+        self._run(self._remove, [_record(key)], expected)
 
     def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
         names = [f"{_CALLS}/{window.seconds}" for window in windows]
-        arguments: list[float] = [calls]
-        for window in windows:
-            arguments += [window.seconds, window.calls]
+        most = [number for window in windows for number in (window.seconds, window.calls)]
         # The oldest first, as each goes before those that are there.
-        arguments += sorted(missed, reverse=True)
-        counted, dropped, answer = self._link.ask(lambda _: self._count(names, arguments))
+        ages = sorted(missed, reverse=True)
+        counted, dropped, answer = self._run(self._count, names, calls, *most, *ages)
         if dropped:
             _log.warning("what Redis keeps for the quota is not the proxy's: dropped")
         uses = zip(windows, answer[::2], answer[1::2], strict=True)
@@ -382,6 +369,9 @@ class RedisBackend:
     def close(self) -> None:
         self._listener.close()
         self._link.pool.disconnect()
+
+    def _run(self, script: Script, names: list[str], *arguments: str | float | bytes) -> Any:
+        return self._link.ask(lambda _: script(names, arguments))
 
     def _message(self, change: Change) -> bytes:
         outcome = base64.b64encode(change.outcome).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.cache import DeadlinePassed, Group, Key
@@ -35,14 +36,14 @@ class Relay(Protocol):
         """Return Trustpilot's verdict; raise :class:`~proxy.trustpilot.errors.TrustpilotError`."""
 
 
+@dataclass(frozen=True)
 class Invitations:
     """Sends invitations. ``secret`` keys the hashes of addresses; ``seconds`` is the time a sending may take."""
 
-    def __init__(self, relay: Relay, idempotency: Idempotency, *, secret: str, seconds: float) -> None:
-        self._relay = relay
-        self._idempotency = idempotency
-        self._secret = secret.encode()
-        self._seconds = seconds
+    relay: Relay
+    idempotency: Idempotency
+    secret: str = field(repr=False)
+    seconds: float
 
     def send(self, business_unit: str, body: bytes, idempotency_key: str | None) -> Outcome:
         """Send the invitation in ``body`` as it is, unless it was sent already.
@@ -51,13 +52,13 @@ class Invitations:
         :class:`~proxy.trustpilot.errors.TrustpilotError`.
         """
         invitation = read_invitation(body)
-        which = invitation_fingerprint(business_unit, invitation, idempotency_key, self._secret)
+        which = invitation_fingerprint(business_unit, invitation, idempotency_key, self.secret.encode())
 
         def send() -> Verdict:
-            verdict = self._relay.invite(business_unit, body, Deadline.after(self._seconds))
+            verdict = self.relay.invite(business_unit, body, Deadline.after(self.seconds))
             return verdict if verdict.accepted else without_address(invitation["consumerEmail"], verdict)
 
-        return self._idempotency.send(which, send, Deadline.after(self._seconds + _WAITING_SECONDS))
+        return self.idempotency.send(which, send, Deadline.after(self.seconds + _WAITING_SECONDS))
 
 
 class LinkCall(Protocol):
@@ -67,17 +68,15 @@ class LinkCall(Protocol):
         """Return a verdict whose body is the bare link, or Trustpilot's refusal."""
 
 
+@dataclass(frozen=True)
 class Links:
     """Hands out links. ``secret`` keys the hashes of addresses; ``seconds`` is the time that a call may take."""
 
-    def __init__(
-        self, call: LinkCall, idempotency: Idempotency, group: Group[Outcome], *, secret: str, seconds: float
-    ) -> None:
-        self._call = call
-        self._idempotency = idempotency
-        self._group = group
-        self._secret = secret.encode()
-        self._seconds = seconds
+    call: LinkCall
+    idempotency: Idempotency
+    group: Group[Outcome]
+    secret: str = field(repr=False)
+    seconds: float
 
     def link(self, business_unit: str, wanted: LinkRequest, deadline: Deadline) -> Outcome:
         """Return the link in an accepted verdict, or Trustpilot's refusal without the address.
@@ -87,19 +86,19 @@ class Links:
         """
         # Not the name: Braze may render it anew, and it is for Trustpilot's page only.
         about = [business_unit, wanted.email.lower(), *wanted.skus, wanted.locale or "", wanted.redirect_url or ""]
-        which = fingerprint(["link", *about], wanted.reference, None, self._secret)
+        which = fingerprint(["link", *about], wanted.reference, None, self.secret.encode())
 
         def ask() -> Verdict:
-            until = Deadline.after(self._seconds)
-            verdict = self._call.link(business_unit, wanted.body, until, of_products=bool(wanted.skus))
+            until = Deadline.after(self.seconds)
+            verdict = self.call.link(business_unit, wanted.body, until, of_products=bool(wanted.skus))
             return verdict if verdict.accepted else without_address(wanted.email, verdict)
 
         def ask_once() -> Outcome:
-            until = Deadline.after(self._seconds + _WAITING_SECONDS)
-            return self._idempotency.send(which, ask, until, harmless=True)
+            until = Deadline.after(self.seconds + _WAITING_SECONDS)
+            return self.idempotency.send(which, ask, until, harmless=True)
 
         try:
-            return self._group.do(Key(which.identity, ""), ask_once).wait(deadline)
+            return self.group.do(Key(which.identity, ""), ask_once).wait(deadline)
         except RecordsDown as error:
             raise RecordsDown("the store that remembers links can't be reached; no link was asked for") from error
         except (DeadlinePassed, TimedOut, InvitationUnderWay):

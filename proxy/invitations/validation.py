@@ -43,7 +43,10 @@ def read_invitation(body: bytes) -> dict[str, Any]:
     invitation = read_object(body)
     _check_address("consumerEmail", invitation.get("consumerEmail"))
     _check_reference(invitation.get("referenceNumber"))
-    sections = {name: _section(invitation, name) for name in _SECTIONS if invitation.get(name) is not None}
+    sections = {name: invitation[name] for name in _SECTIONS if invitation.get(name) is not None}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise BadInvitation(f"{name}: takes a JSON object")
     if not sections:
         raise BadInvitation(f"{' or '.join(_SECTIONS)}: required; an invitation takes at least one of them")
     if "productReviewInvitation" in sections:
@@ -54,15 +57,8 @@ def read_invitation(body: bytes) -> dict[str, Any]:
 
 def read_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in ``body``. Raises :class:`BadInvitation`."""
-    given = _json(body)
-    if not isinstance(given, dict):
-        raise BadInvitation("the body takes a JSON object")
-    return given
-
-
-def _json(body: bytes) -> object:
     try:
-        return json.loads(body.decode(), object_pairs_hook=_named_once, parse_constant=_no_constant)
+        given = json.loads(body.decode(), object_pairs_hook=_named_once, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise BadInvitation("the body is not UTF-8; it takes a JSON object in UTF-8") from None
     except json.JSONDecodeError as mistake:
@@ -72,6 +68,9 @@ def _json(body: bytes) -> object:
         ) from None
     except (ValueError, RecursionError):
         raise BadInvitation("the body is not JSON: a number or its nesting goes beyond what JSON takes") from None
+    if not isinstance(given, dict):
+        raise BadInvitation("the body takes a JSON object")
+    return given
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -89,16 +88,22 @@ def _no_constant(_name: str) -> object:
 def _check_address(name: str, value: object) -> None:
     """Raise :class:`BadInvitation` for what is no address; ``name`` is the field."""
     takes = "takes an e-mail address"
+    address = _said(name, value, takes)
+    if len(address) > LONGEST_ADDRESS or not re.fullmatch(ADDRESS, address):
+        raise BadInvitation(f"{name}: not an e-mail address; {takes} such as name@example.com")
+
+
+def _said(name: str, value: object, takes: str) -> str:
+    """Return what is text and says something."""
     if value is None:
         raise BadInvitation(f"{name}: required; {takes}")
     if not isinstance(value, str):
         raise BadInvitation(f"{name}: not text; {takes}")
-    if not value.strip():
+    if not re.search(VISIBLE, value):
         raise BadInvitation(f"{name}: empty; {_RENDERED_TO_NOTHING}; {takes}")
     if _is_unrendered(value):
         raise BadInvitation(f"{name}: unrendered Liquid; {takes}")
-    if len(value) > LONGEST_ADDRESS or not re.fullmatch(ADDRESS, value):
-        raise BadInvitation(f"{name}: not an e-mail address; {takes} such as name@example.com")
+    return value
 
 
 def _check_reference(value: object) -> None:
@@ -107,13 +112,6 @@ def _check_reference(value: object) -> None:
     if isinstance(value, str) and _is_unrendered(value):
         # It would go out as it is, and every customer's order would have the same number.
         raise BadInvitation("referenceNumber: unrendered Liquid; takes text, such as an order number")
-
-
-def _section(invitation: dict[str, Any], name: str) -> dict[str, Any]:
-    section = invitation[name]
-    if not isinstance(section, dict):
-        raise BadInvitation(f"{name}: takes a JSON object")
-    return section
 
 
 def _check_products(section: dict[str, Any]) -> None:
@@ -213,17 +211,10 @@ def read_link_request(given: Mapping[str, object]) -> LinkRequest:
 
 
 def _text(name: str, value: object, takes: str) -> str:
-    if value is None:
-        raise BadInvitation(f"{name}: required; takes {takes}")
-    if not isinstance(value, str):
-        raise BadInvitation(f"{name}: not text; takes {takes}")
-    if not re.search(VISIBLE, value):
-        raise BadInvitation(f"{name}: empty; {_RENDERED_TO_NOTHING}; takes {takes}")
-    if _is_unrendered(value):
-        raise BadInvitation(f"{name}: unrendered Liquid; takes {takes}")
-    if len(value) > LONGEST_TEXT:
+    text = _said(name, value, f"takes {takes}")
+    if len(text) > LONGEST_TEXT:
         raise BadInvitation(f"{name}: too long; takes {takes} of at most {LONGEST_TEXT} characters")
-    return value.strip()
+    return text.strip()
 
 
 def _formed(given: Mapping[str, object], name: str, form: str, takes: str) -> str | None:
