@@ -13,7 +13,6 @@ from urllib.parse import quote
 from proxy.clock import Deadline
 from proxy.invitations.idempotency import Verdict
 from proxy.trustpilot.client import raise_for_status
-from proxy.trustpilot.decode import read_object
 from proxy.trustpilot.errors import (
     Malformed,
     NotFound,
@@ -97,10 +96,11 @@ class InvitationApi:
 
 def read_link(body: bytes) -> str:
     """Return the link in Trustpilot's answer: ``url`` or ``reviewUrl``. Raises :class:`Malformed`."""
-    answer: dict[str, Any] = {}
-    with suppress(Malformed):
-        answer = read_object(body)
-    for link in (answer.get("url"), answer.get("reviewUrl")):
+    answer = None
+    with suppress(ValueError, RecursionError):
+        answer = json.loads(body)
+    for name in ("url", "reviewUrl"):
+        link = answer.get(name) if isinstance(answer, dict) else None
         # It goes into the href of a mail.
         if isinstance(link, str) and re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?([/?#][!#-;=?-_a-z|~]*)?", link):
             return link
