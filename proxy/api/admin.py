@@ -57,12 +57,16 @@ def health(
 
 def plan_shown(use: PlanUse | None) -> Plan | None:
     """Return how much of the year's calls is used, ``None`` where they are unlimited."""
-    return use and Plan(
-        limit=use.limit,
-        used=use.used,
-        today=use.today,
-        share_of_today=use.share,
-        days_until_used_up=use.days_until_used_up,
+    return (
+        None
+        if use is None
+        else Plan(
+            limit=use.limit,
+            used=use.used,
+            today=use.today,
+            share_of_today=use.share,
+            days_until_used_up=use.days_until_used_up,
+        )
     )
 
 
