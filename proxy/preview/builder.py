@@ -17,16 +17,8 @@ from proxy.preview.findings import CallTag, Edit, applied, call_tags
 SOURCES = ("event", "attribute", "fixed")
 FALLBACKS = ("hide", "text", "abort")
 FILTERS = (
-    "stars",
-    "language",
-    "limit",
-    "sort",
-    "min_chars",
-    "max_chars",
-    "max_age_days",
-    "with_image",
-    "min_reviews",
-    "min_average",
+    *("stars", "language", "limit", "sort", "min_chars", "max_chars", "max_age_days"),
+    *("with_image", "min_reviews", "min_average"),
 )
 _DEFAULTS = {"limit": "3", "sort": "newest", "min_chars": "1", "with_image": "false", "min_reviews": "0"}
 _TAKES_NO_FILTERS = frozenset({"stars"})

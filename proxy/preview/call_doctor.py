@@ -361,6 +361,16 @@ def _json_spans(covered: str) -> Iterator[tuple[int, int]]:
             yield match.end(), following.start() if following else len(covered)
 
 
+_JSON_ERRORS = (
+    ("Expecting property name", "a name is not in double quotes"),
+    ("Expecting ',' delimiter", "a comma is missing between two values, or the closing brace at the end"),
+    ("Expecting ':' delimiter", "a colon is missing between a name and its value"),
+    ("Unterminated string", "a quote is not closed"),
+    ("Extra data", "something stands after its closing brace"),
+    ("", "a value is not in double quotes"),
+)
+
+
 def _reason(raw: str) -> str:
     """Say why a text is no JSON object, or nothing when it is one; Liquid in it counts as text."""
     text = re.sub(r"(?<=[:,\[])\s*\{\{.*?\}\}\}?", '"x"', raw)
@@ -374,19 +384,7 @@ def _reason(raw: str) -> str:
             return "a comma stands before the closing brace"
         if not text.startswith(("{", "[")):
             return "it does not begin with {"
-        if error.msg.startswith("Expecting property name"):
-            return "a name is not in double quotes"
-        if error.msg.startswith("Expecting ',' delimiter"):
-            return "a comma is missing between two values, or the closing brace at the end"
-        if error.msg.startswith("Expecting ':' delimiter"):
-            return "a colon is missing between a name and its value"
-        if error.msg.startswith("Unterminated string"):
-            return "a quote is not closed"
-        return (
-            "something stands after its closing brace"
-            if error.msg == "Extra data"
-            else "a value is not in double quotes"
-        )
+        return next((said for start, said in _JSON_ERRORS if error.msg.startswith(start)), "")
     except RecursionError:
         return "it is nested too deeply"
     return "" if isinstance(value, (dict, list)) else "it is no object in braces"

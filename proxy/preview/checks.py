@@ -98,7 +98,7 @@ def examine(part: Part) -> list[Finding]:
     """Return what is wrong with a part of a message that Braze would send."""
     checks = (
         *(_calls, _too_large, _disclosure, _leftovers, _whole_objects, _invitation, _pictured_stars),
-        *((_links,) if part.is_html else (_html_in_text, _costly_characters)),
+        *((links,) if part.is_html else (_html_in_text, _costly_characters)),
         *(_chosen_in_liquid, _calls_in_loop, _markdown),
     )
     return [finding for check in checks for finding in check(part)]
@@ -108,12 +108,6 @@ def has_secret(template: str) -> bool:
     """Tell whether a secret is written in one of the calls, whatever becomes of the message."""
     part = Part(template, "", (), Channel.EMAIL, is_html=False)
     return any(True for tag in part.tags for _ in _secrets(part, tag))
-
-
-def links(part: Part) -> Iterator[Finding]:
-    """Return the links and pictures of an e-mail that lead nowhere."""
-    if part.is_html:
-        yield from _links(part)
 
 
 def blank(template: str) -> Finding:
@@ -505,7 +499,8 @@ _FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|webp|html?|svg)$", re.IGNORECASE)
 _HOST = re.compile(r"(?:www\.)?[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?=[/?#:]|$)", re.IGNORECASE)
 
 
-def _links(part: Part) -> Iterator[Finding]:
+def links(part: Part) -> Iterator[Finding]:
+    """Return the links and pictures of an e-mail that lead nowhere."""
     literal = part.literal()
     for match in re.finditer(r"\b(src|href|background|action)\s*=\s*[\"']?(http):", literal, re.IGNORECASE):
         is_picture = match[1].lower() in ("src", "background")

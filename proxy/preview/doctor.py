@@ -53,12 +53,8 @@ _OTHER_NAMES = meant(
     }
 )
 
-_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 _RARE_SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
-_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|#x?[0-9a-f]+);", re.IGNORECASE)
-_HTML_TAG = re.compile(r"</?(?:span|b|i|em|strong|u|font|br|div|p|wbr|code|mark|a)\b[^<>]*>", re.IGNORECASE)
 _DOUBLE, _SINGLE = "“”„‟«»″", "‘’‚‛′`´"
-_CURLY = re.compile(f"[{_DOUBLE}{_SINGLE}]")
 _STRAIGHT = {**dict.fromkeys(_DOUBLE, '"'), **dict.fromkeys(_SINGLE, "'")}
 _DASH, _FULL_BRACE = re.compile(r"(?<=\{[{%])[‐-―−]|[‐-―−](?=[%}]\})"), re.compile("[｛｝]")
 # What looks like a character of Liquid and is none: full-width forms, bars of other scripts, longer dashes.
@@ -214,7 +210,7 @@ def _entity(text: str) -> str:
 
 _DAMAGE: tuple[tuple[re.Pattern[str], str, Callable[[str], str], str, str], ...] = (
     (
-        _CURLY,
+        re.compile(f"[{_DOUBLE}{_SINGLE}]"),
         "curly-quotes",
         lambda text: _STRAIGHT[text],
         "{where} has typographic quotes ({found}), which Braze does not read as quotes: write straight "
@@ -222,21 +218,21 @@ _DAMAGE: tuple[tuple[re.Pattern[str], str, Callable[[str], str], str, str], ...]
         "Write straight quotes",
     ),
     (
-        _ENTITY,
+        re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|#x?[0-9a-f]+);", re.IGNORECASE),
         "html-in-liquid",
         _entity,
         "{where} has {found}, as HTML spells it; Braze reads Liquid before HTML: write {plain}.",
         "Write the characters themselves",
     ),
     (
-        _HTML_TAG,
+        re.compile(r"</?(?:span|b|i|em|strong|u|font|br|div|p|wbr|code|mark|a)\b[^<>]*>", re.IGNORECASE),
         "html-in-liquid",
         lambda _: "",
         "{where} has the HTML tag {found} within its braces, pasted with formatting: take it out.",
         "Take the HTML out",
     ),
     (
-        _INVISIBLE,
+        re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]"),
         "invisible-character",
         lambda _: "",
         "{where} holds a character nobody sees (a zero-width space or the like), pasted along: take it out.",
@@ -369,8 +365,7 @@ def _unclosed(text: str, note: Callable[[tuple[int, int], str, str], None], done
         if any(begin <= start < end for begin, end in taken):
             continue
         is_tag = match.group() == "{%"
-        end = _tag_end(text, start) if is_tag else _output_end(text, start)
-        if end is not None:
+        if end := _end(text, start, is_tag=is_tag):
             at = end
             continue
         wanted, wrong = ("%}", _TAG_CLOSED_WRONGLY) if is_tag else ("}}", _OUTPUT_CLOSED_WRONGLY)
@@ -398,24 +393,18 @@ def _unclosed(text: str, note: Callable[[tuple[int, int], str, str], None], done
         at = end
 
 
-def _tag_end(text: str, start: int) -> int | None:
-    end = text.find("%}", start)
-    following = text.find("{%", start + 2)
-    return None if end < 0 or 0 <= following < end else end + 2
-
-
-def _output_end(text: str, start: int) -> int | None:
+def _end(text: str, start: int, *, is_tag: bool) -> int | None:
+    """Return where what is opened at ``start`` ends; None where something else is opened first."""
+    if is_tag:
+        tag = re.compile(r"(?:(?!\{%|%\}).)*%\}", re.DOTALL).match(text, start + 1)
+        return tag.end() if tag else None
     depth = 0
     for brace in _BRACE.finditer(text, start):
-        match brace.group():
-            case "{{":
-                depth += 1
-            case "}}":
-                depth -= 1
-                if depth == 0:
-                    return brace.end()
-            case "{%" | "%}":
-                return None
+        if brace.group() in ("{%", "%}"):
+            return None
+        depth += (brace.group() == "{{") - (brace.group() == "}}")
+        if depth == 0:
+            return brace.end()
     return None
 
 

@@ -66,7 +66,7 @@ class Rule(NamedTuple):
 
     pattern: str
     written: str | Callable[[re.Match[str]], str]
-    message: str
+    message: str = "Liquid has no {found}: write {plain}."
     fix: str = ""
 
 
@@ -111,28 +111,23 @@ def examine_expressions(draft: Draft) -> None:
 # ---- Conditions
 
 _NO_BRACKETS = "Conditions take no brackets in Liquid: "
-_LENGTH = Rule(
-    r"(?<!forloop)(?<!tablerowloop)\.(?:length\b(?:\(\))?|len\b(?:\(\))?|(?:size|count)\(\))",
-    ".size",
-    "Liquid has no {found}: write .size.",
-)
+_SMALL = "Liquid writes {plain} in small letters."
+_LENGTH = Rule(r"(?<!forloop)(?<!tablerowloop)\.(?:length\b(?:\(\))?|len\b(?:\(\))?|(?:size|count)\(\))", ".size")
 _CONDITION = (
-    Rule(r"&&|(?<=\s)&(?=\s)", "and", "Liquid has no {found}: write and."),
-    Rule(r"\|\|", "or", "Liquid has no ||: write or."),
-    Rule(r"\b(?:AND|And)\b", "and", "Liquid writes and in small letters."),
-    Rule(r"\b(?:OR|Or)\b", "or", "Liquid writes or in small letters."),
-    Rule(r"!==|(?<=\s)=!=?|(?<=\s)(?:is not|isn't|isnt|ne|neq)(?=\s)", "!=", "Liquid has no {found}: write !=."),
+    Rule(r"&&|(?<=\s)&(?=\s)", "and"),
+    Rule(r"\|\|", "or"),
+    Rule(r"\b(?:AND|And)\b", "and", _SMALL),
+    Rule(r"\b(?:OR|Or)\b", "or", _SMALL),
+    Rule(r"!==|(?<=\s)=!=?|(?<=\s)(?:is not|isn't|isnt|ne|neq)(?=\s)", "!="),
     Rule(
         r"===|(?<![=!<>])=(?![=<>!])|(?<=\s)(?:is(?! not| set| defined)|eq|equals|equal to|equal)(?=\s)",
         "==",
         "{found} compares nothing in Liquid: write ==.",
     ),
-    Rule(r"=>", ">=", "Liquid has no =>: write >=."),
-    Rule(r"=<", "<=", "Liquid has no =<: write <=."),
-    Rule(r"(?<=\s)gte(?=\s)", ">=", "Liquid has no gte: write >=."),
-    Rule(r"(?<=\s)lte(?=\s)", "<=", "Liquid has no lte: write <=."),
-    Rule(r"(?<=\s)(?:gt|greater than)(?=\s)", ">", "Liquid has no {found}: write >."),
-    Rule(r"(?<=\s)(?:lt|less than)(?=\s)", "<", "Liquid has no {found}: write <."),
+    Rule(r"=>|(?<=\s)gte(?=\s)", ">="),
+    Rule(r"=<|(?<=\s)lte(?=\s)", "<="),
+    Rule(r"(?<=\s)(?:gt|greater than)(?=\s)", ">"),
+    Rule(r"(?<=\s)(?:lt|less than)(?=\s)", "<"),
     Rule(
         r"(?<=\d),(?=\d+\s*(?:$|and\b|or\b))",
         ".",
@@ -163,13 +158,9 @@ _CONDITION = (
         "A text alone is always true, and so is this condition: write {plain}.",
         "Write the comparison again",
     ),
-    Rule(
-        r"(?<=\s)(?:includes|include|contain|has)(?=\s+[^\s=!<>])",
-        "contains",
-        "Liquid has no {found}: write contains.",
-    ),
-    Rule(r"\b(?:TRUE|True)\b", "true", "Liquid writes true in small letters."),
-    Rule(r"\b(?:FALSE|False)\b", "false", "Liquid writes false in small letters."),
+    Rule(r"(?<=\s)(?:includes|include|contain|has)(?=\s+[^\s=!<>])", "contains"),
+    Rule(r"\b(?:TRUE|True)\b", "true", _SMALL),
+    Rule(r"\b(?:FALSE|False)\b", "false", _SMALL),
     Rule(
         r"\b(?:undefined|None|NULL|NIL|Nil)\b",
         "nil",
@@ -182,6 +173,11 @@ _CONDITION = (
         "Take it out",
     ),
     _LENGTH,
+)
+_TEXT_AS_NUMBER = Rule(
+    r"(?<=\.)(average|total|date|trust_score)_text(?=\s*(?:==|!=|[<>]=?)\s*[\d.]+)",
+    lambda match: "created_at" if match[1] == "date" else match[1],
+    "{found} is a text for reading, and can't be compared with a number: write {plain}.",
 )
 
 
@@ -203,10 +199,7 @@ def _condition(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         what = "can't be compared as a number" if is_number else "is a text, which the value never is"
         message = f"{match[2]} in quotes {what}: write {match[4]}."
         draft.note("condition", message, markup.edit(match.span(2), match[4]))
-    for match in re.finditer(r"\.((average|total|date|trust_score)_text)\s*(?:==|!=|[<>]=?)\s*[\d.]+", code):
-        right = "created_at" if match[2] == "date" else match[2]
-        message = f"{match[1]} is a text for reading, and can't be compared with a number: write {right}."
-        draft.note("condition", message, markup.edit(match.span(1), right))
+    _apply(draft, "condition", markup, (_TEXT_AS_NUMBER,))
     _negation(draft, markup)
     _brackets(draft, markup)
     for pattern in (r"^(\s*)(==|!=|<=?|>=?|contains\b)", r"(==|!=|<=?|>=?|(?<=\s)contains)(\s*)$"):
@@ -511,6 +504,13 @@ def _quotes(draft: Draft, markup: Markup) -> bool:
 # ---- Outputs, values and filters
 
 
+_PIPES = (
+    Rule(rf"\s[\\/]\s*(?=(?:{'|'.join(FILTERS)})\b)", " | ", "A filter stands after a |: write one.", "Write the |"),
+    Rule(r"\|\s*\|", "|", "Two | stand where one belongs: write one.", "Write one |"),
+    Rule(r"\|(?=\s*-?$)", "", "A | has no filter after it: take it out.", "Take it out"),
+)
+
+
 def _output(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
     if not markup.value:
         message = "{{ }} has nothing in it: take it out, or write what to print."
@@ -543,15 +543,7 @@ def _value(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         message = f"{{{{ }}}} takes no {either.group().split()[0]}: write{written}."
         draft.note("output", message, markup.edit(either.span(), written), fix="Write default")
         return
-    for match in re.finditer(rf"\s[\\/]\s*(?=(?:{'|'.join(FILTERS)})\b)", code):
-        edit = markup.edit(match.span(), " | ")
-        draft.note("filter", "A filter stands after a |: write one.", edit, fix="Write the |")
-    for match in re.finditer(r"\|\s*\|", code):
-        edit = markup.edit(match.span(), "|")
-        draft.note("filter", "Two | stand where one belongs: write one.", edit, fix="Write one |")
-    if dangling := re.search(r"\|\s*-?$", code):
-        edit = markup.edit((dangling.start(), dangling.start() + 1), "")
-        draft.note("filter", "A | has no filter after it: take it out.", edit, fix="Take it out")
+    _apply(draft, "filter", markup, _PIPES)
     if sums := re.fullmatch(rf"\s*({_OPERAND})\s*([+*/%]|(?<=\s)-(?=\s))\s*({_OPERAND})\s*(\|.*)?", inner, re.DOTALL):
         is_text = re.search("['\"]", sums[1] + sums[3])
         name = "append" if sums[2] == "+" and is_text else _ARITHMETIC[sums[2]]

@@ -46,6 +46,11 @@ _LANGUAGES = meant(
         "nl": "dutch",
     }
 )
+_CHOICES = {
+    "sort": ("high|best|rating|star|desc", "highest", "newest"),
+    "format": ("te?xt|plain", "text", "html"),
+    "on_error": ("", "empty", ""),
+}
 _SKU = "{{event_properties.${item_sku} | url_param_escape}}"
 
 
@@ -237,11 +242,8 @@ def _right_value(name: str, value: str) -> str:
     if name == "language":
         words = re.findall(r"[a-z]+", value.lower())
         return _LANGUAGES.get(words[0], words[0][:2] if len(words) > 1 else "") if words else ""
-    if name == "sort":
-        return "highest" if re.search(r"high|best|rating|star|desc", value.lower()) else "newest"
-    if name == "format":
-        return "text" if re.search(r"te?xt|plain", value.lower()) else "html"
-    return "empty" if name == "on_error" else ""
+    like, right, otherwise = _CHOICES.get(name, ("", "", ""))
+    return right if re.search(like, value.lower()) else otherwise
 
 
 def _escaping(tag: CallTag | None, message: str, template: str) -> _Fix:

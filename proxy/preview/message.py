@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import islice
 from typing import Any
 
 from proxy.preview import checks, doctor
@@ -123,6 +124,10 @@ def preview(message: Message, transport: Transport, caller: Credential, host: st
     mistakes = {part: distinct(one.findings) for part, one in looked.items()}
     found = [finding.shown(part) for part, findings in mistakes.items() for finding in findings]
     rendered = {part: one.rendering for part, one in looked.items() if one.rendering}
+    repaired = {}
+    for part, one in looked.items():
+        edits = [edit for finding in mistakes[part] for edit in finding.edits]
+        repaired[part] = one.repaired if one.repaired != one.template else applied(one.template, edits)
     return Preview(
         state,
         "red" if state != "ready" else "yellow" if found else "green",
@@ -133,34 +138,28 @@ def preview(message: Message, transport: Transport, caller: Credential, host: st
         [{"part": part, **asdict(call)} for part, one in rendered.items() for call in one.calls],
         found,
         [{"part": part, **empty} for part, one in looked.items() for empty in one.empty],
-        {part: fixed for part, one in looked.items() if (fixed := _repaired(one, mistakes[part])) != one.template},
+        {part: text for part, text in repaired.items() if text != looked[part].template},
         [{name: value for name, value in one.items() if not name.startswith("_")} for one in people],
     )
 
 
-def _repaired(looked: _Looked, findings: list[Finding]) -> str:
-    if looked.repaired != looked.template:
-        return looked.repaired
-    return applied(looked.template, (edit for finding in findings for edit in finding.edits))
-
-
+@dataclass(frozen=True)
 class _Room:
     """What all parts of one message, and the five who get it, have in common."""
 
-    def __init__(self, message: Message, transport: Transport, caller: Credential, host: str) -> None:
-        self._message = message
-        self._transport = transport
-        self._caller = caller
-        self._host = host
-        # One for the whole message, as Braze's cache is shared by all its parts.
-        self._cache = MemoryAnswers(time.monotonic)
+    message: Message
+    transport: Transport
+    caller: Credential
+    host: str
+    # One for the whole message, as Braze's cache is shared by all its parts.
+    cache: MemoryAnswers = field(default_factory=lambda: MemoryAnswers(time.monotonic))
 
     def look(self, part: str, template: str) -> _Looked:
         """Render a part and look at it; a part that can't be read is put right first, to see the rest of it."""
         draft = doctor.examine(template)
         looked = _Looked(template, repaired=draft.text, findings=list(draft.findings))
         try:
-            looked.rendering = self._render(part, template, self._message.profile, self._transport, self._cache)
+            looked.rendering = self._render(part, template, self.message.profile, self.transport, self.cache)
         except TemplateError as error:
             looked.unreadable = doctor.plain(error, template)
             if not looked.findings:
@@ -175,53 +174,41 @@ class _Room:
     def _behind(self, part: str, draft: Draft) -> list[Finding]:
         """Return what is still wrong once the mistakes that hide it are mended; it can be mended after them."""
         try:
-            rendering = self._render(part, draft.text, self._message.profile, self._transport, self._cache)
+            rendering = self._render(part, draft.text, self.message.profile, self.transport, self.cache)
             found = self._of_rendering(part, draft.text, rendering, [])
         except TemplateError as error:
             found = [doctor.unreadable(error, draft.text)]
         # Once it can be read more may be empty than is sure now; a nearest name is sure.
-        return [
-            Finding(one.kind, draft.line_of_line(one.line), one.message)
-            for one in found
-            if one.kind != "came-up-empty" or one.edits
-        ]
+        sure = [one for one in found if one.kind != "came-up-empty" or one.edits]
+        return [Finding(one.kind, draft.line_of_line(one.line), one.message) for one in sure]
 
     def _of_rendering(self, part: str, template: str, rendering: Rendering, before: list[Finding]) -> list[Finding]:
-        found = [fixed(one.kind, one.line, one.message, template, self._host) for one in rendering.mistakes]
+        found = [fixed(one.kind, one.line, one.message, template, self.host) for one in rendering.mistakes]
         found += checks.examine(self._part(part, template, rendering))
         found += _unfilled(template, rendering).findings
         # The doctor's word for a call goes further than what came of it.
-        known = {(one.line, one.kind) for one in before} | {
-            (one.line, "url-characters") for one in before if one.kind == "address"
-        }
-        escaped = {one.line for one in found if one.kind == "url-characters"}
+        known = {(one.line, one.kind) for one in before}
+        known |= {(one.line, "url-characters") for one in before if one.kind == "address"}
+        known |= {(one.line, "not-escaped") for one in found if one.kind == "url-characters"}
         named = {one.line for one in found if one.kind == "secret"}
         # Where a stored credential takes a secret's place, the refusal needs no second one.
         found = [replace(one, edits=()) if one.kind == "problem" and one.line in named else one for one in found]
-        return [
-            one
-            for one in found
-            if (one.line, one.kind) not in known and (one.kind != "not-escaped" or one.line not in escaped)
-        ]
+        return [one for one in found if (one.line, one.kind) not in known]
 
     def _part(self, part: str, template: str, rendering: Rendering) -> checks.Part:
-        is_html = part == "body" and self._message.channel.is_html
-        return checks.Part(template, rendering.output, rendering.calls, self._message.channel, is_html)
+        is_html = part == "body" and self.message.channel.is_html
+        return checks.Part(template, rendering.output, rendering.calls, self.message.channel, is_html)
 
     def look_at_all(self, looked: dict[str, _Looked], people: list[dict[str, Any]]) -> None:
         """Look at what only the parts together, or the five people, bring to light."""
-        parts = [
-            (name, self._part(name, one.template, one.rendering)) for name, one in looked.items() if one.rendering
-        ]
+        rendered = {name: one.rendering for name, one in looked.items() if one.rendering}
+        parts = [(name, self._part(name, looked[name].template, one)) for name, one in rendered.items()]
         for name, finding in checks.examine_row(parts):
             looked[name].findings.append(finding)
-        title = looked.get("title")
-        if title and title.rendering and not title.rendering.output.strip():
-            message = (
-                "Nothing is left of the subject or title: every part of it rendered to nothing. "
-                "Write words that always stand."
-            )
-            title.findings.append(Finding("blank-title", 1, message))
+        if "title" in rendered and not rendered["title"].output.strip():
+            message = "Nothing is left of the subject or title: every part of it rendered to nothing. "
+            message += "Write words that always stand."
+            looked["title"].findings.append(Finding("blank-title", 1, message))
         self._across_parts(looked)
         for one in people:
             for part, findings in one["_findings"].items():
@@ -233,21 +220,20 @@ class _Room:
         for name, one in looked.items():
             for at, finding in enumerate(one.findings):
                 root = re.match(r"nothing is called (\w+)", finding.message)
-                for other in looked.values() if root and finding.kind == "came-up-empty" else ():
-                    tag = next((tag for tag in call_tags(other.template) if root and tag.variable == root[1]), None)
-                    if other is one or tag is None:
-                        continue
-                    message = (
-                        f"{tag.variable} is set in another part of the message, and each part is rendered by itself"
-                    )
-                    message += f": make the call in the {_PART_NAMES[name]} too."
-                    edit = Edit(0, 0, other.template[tag.start : tag.end])
-                    one.findings[at] = Finding(finding.kind, finding.line, message, "Make the call here too", (edit,))
+                if root is None or finding.kind != "came-up-empty":
+                    continue
+                others = [other.template for other in looked.values() if other is not one]
+                calls = ((text, tag) for text in others for tag in call_tags(text) if tag.variable == root[1])
+                for text, tag in islice(calls, 1):
+                    message = f"{tag.variable} is set in another part of the message, and each part is rendered by "
+                    message += f"itself: make the call in the {_PART_NAMES[name]} too."
+                    edits = (Edit(0, 0, text[tag.start : tag.end]),)
+                    one.findings[at] = Finding(finding.kind, finding.line, message, "Make the call here too", edits)
 
     def recipient(self, recipient: Recipient) -> dict[str, Any]:
         """Return what one of the five gets, as JSON."""
-        parts = _parts(self._message)
-        given = profile_of(recipient, self._message.profile, list(parts.values()))
+        parts = _parts(self.message)
+        given = profile_of(recipient, self.message.profile, list(parts.values()))
         transport, cache = CannedTransport(recipient.answer), MemoryAnswers(time.monotonic)
         looked: dict[str, _Looked] = {}
         for part, template in parts.items():
@@ -260,10 +246,11 @@ class _Room:
             if one.rendering.aborted is not None:
                 break
             found = _unfilled(template, one.rendering)
-            one.findings = [*checks.links(self._part(part, template, one.rendering)), *found.findings]
+            whole = self._part(part, template, one.rendering)
+            one.findings = [*(checks.links(whole) if whole.is_html else ()), *found.findings]
             if recipient.answer == "down" and any(empty["kind"] == "output" for empty in found.rest):
                 one.findings += checks.without_answer(template, one.rendering.calls)
-        state, reason = _outcome(self._message.channel, looked)
+        state, reason = _outcome(self.message.channel, looked)
         shown_parts = dict.fromkeys(("title", "preheader", "body"), "")
         shown_parts |= {part: one.rendering.output for part, one in looked.items() if one.rendering}
         notes = {part: one.findings for part, one in looked.items()}
@@ -277,23 +264,24 @@ class _Room:
             **shown_parts,
             "_findings": {part: self._of_all(recipient, found) for part, found in notes.items()},
         }
-        return shown | ({"frame": in_frame(shown_parts["body"])} if self._message.channel.is_html else {})
+        return shown | ({"frame": in_frame(shown_parts["body"])} if self.message.channel.is_html else {})
 
     def _of_all(self, recipient: Recipient, findings: list[Finding]) -> list[Finding]:
         """Return what one of the five would see that is the message's own mistake."""
-        reached = {"email": "email_address", "sms": "phone_number"}.get(self._message.channel.value, "")
+        reached = {"email": "email_address", "sms": "phone_number"}.get(self.message.channel.value, "")
         everybody = f"\\$\\{{(?:user_id|{reached})\\}} is not set"
         kept = []
         for one in findings:
-            message = one.message
-            if one.kind == "came-up-empty":
-                if not recipient.is_known and ("for this person" not in message or re.match(everybody, message)):
-                    continue
-                message = message.replace("is not set for this person", "is not set for everybody")
-                if recipient.is_known and (one.edits == () or recipient.answer == "full"):
-                    continue
-                message = f"For “{recipient.label}”: {message}" if recipient.is_known else message
-            kept.append(replace(one, message=message))
+            is_own, message = True, one.message.replace("is not set for this person", "is not set for everybody")
+            if one.kind == "came-up-empty" and recipient.is_known:
+                is_own, message = (
+                    bool(one.edits) and recipient.answer != "full",
+                    f"For “{recipient.label}”: {message}",
+                )
+            elif one.kind == "came-up-empty":
+                is_own = "for this person" in one.message and not re.match(everybody, one.message)
+            if is_own:
+                kept.append(replace(one, message=message))
         return kept
 
     def _render(
@@ -303,12 +291,12 @@ class _Room:
             template,
             given,
             transport=transport,
-            credentials=_credentials(template, self._caller),
+            credentials=_credentials(template, self.caller),
             clock=time.monotonic,
             sleep=lambda _: None,
             cache=cache,
             # Subject and preheader are no HTML, and nothing else sets an e-mail apart.
-            channel=None if part != "body" and self._message.channel.is_html else self._message.channel,
+            channel=None if part != "body" and self.message.channel.is_html else self.message.channel,
         )
 
 
@@ -346,20 +334,16 @@ def _parts(message: Message) -> Mapping[str, str]:
 
 
 def _credentials(template: str, caller: Credential) -> Credentials:
-    stored: dict[str, BasicCredential | TokenCredential] = {}
-    for option, name in _NAMED.findall(template):
-        if option == "basic_auth":
-            stored[name] = BasicCredential(caller.name, caller.secret)
-        else:
-            stored[name] = TokenCredential({"X-Api-Key": caller.secret})
-    return stored
+    own: dict[str, BasicCredential | TokenCredential] = {
+        "basic_auth": BasicCredential(caller.name, caller.secret),
+        "auth_credentials": TokenCredential({"X-Api-Key": caller.secret}),
+    }
+    return {name: own[option] for option, name in _NAMED.findall(template)}
 
 
 def _state(channel: Channel, body: str) -> tuple[str, str]:
-    text = body
-    if channel.is_html and not _SEEN.search(body):
-        text = _UNSEEN.sub("", body)
-    if text.strip():
+    seen = _UNSEEN.sub("", body) if channel.is_html and not _SEEN.search(body) else body
+    if seen.strip():
         return "ready", ""
     return "blank", "Nothing is left of the message: every part of it rendered to nothing."
 

@@ -24,7 +24,7 @@ from proxy.clock import TRIES_OUT
 from proxy.middleware.callers import IN_PROCESS
 from proxy.preview.braze import BodyTooLargeError, NoAnswerInTimeError, Profile, RefusedError, Request, Response
 from proxy.reviews import models
-from proxy.reviews.answers import Block, BusinessAnswer, Rating
+from proxy.reviews.answers import Block, BusinessAnswer
 from proxy.reviews.business import Business
 from proxy.reviews.fragment import Style, html_fragment, text_fragment
 from proxy.reviews.models import Attachment, Comment, Consumer, File, Review, ServiceReview, Shop, Source
@@ -34,10 +34,7 @@ _ATTRIBUTE = re.compile(r"(?<![\w.])\$\{\s*([^{}]+?)\s*\}")
 _NAMESPACED = re.compile(
     r"\b(custom_attribute|event_properties|api_trigger_properties|canvas_entry_properties|context)\.\$\{\s*([^{}]+?)\s*\}"
 )
-_FIELDS = {
-    "custom_attribute": "custom_attributes",
-    "context": "canvas_entry_properties",
-}
+_FIELDS = {"custom_attribute": "custom_attributes", "context": "canvas_entry_properties"}
 _SAMPLES = {
     "first_name": "Ann",
     "last_name": "Larsson",
@@ -151,14 +148,12 @@ class CannedTransport:
         skus = [sku for sku in query.get("skus", query.get("sku", "")).split(",") if sku.strip()]
         if not skus:
             name = "skus" if parts.path == "/v1/products" else "sku"
-            return _problem(
-                400,
-                f"{name} is '': an empty SKU: the Liquid variable rendered to nothing; takes a SKU such as TRUCK-01",
-            )
+            detail = "an empty SKU: the Liquid variable rendered to nothing; takes a SKU such as TRUCK-01"
+            return _problem(400, f"{name} is '': {detail}")
         if parts.path == "/v1/fragment":
             return self._fragment(skus[0], query)
         if parts.path == "/v1/summary":
-            summary = self._summary(_display(query))
+            summary = trimmed_summary(self._counted, _display(query), self)
             return self._answered(query, {"sku": ",".join(skus), "found": bool(summary["total"]), **summary})
         if parts.path == "/v1/products":
             blocks = [self._block(sku, query) for sku in skus[:20]]
@@ -182,14 +177,15 @@ class CannedTransport:
         block = self._block(sku, {**query, "format": "text"})
         display = _display(query)
         style: Style = "line" if query.get("style") == "line" else "card"
+        kind = "text/html"
         if self.answer in ("down", "empty"):
-            return Response(200, {"Content-Type": "text/html; charset=utf-8"}, b"")
-        if query.get("channel") == "text":
-            longest = query.get("max_chars", "")
-            text = text_fragment(block, display, style, max_chars=int(longest) if longest.isdecimal() else 110)
-            return Response(200, {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
-        shown = html_fragment(block, display, style, photos=query.get("with_image") == "true")
-        return Response(200, {"Content-Type": "text/html; charset=utf-8"}, shown.encode())
+            shown = ""
+        elif query.get("channel") == "text":
+            kind, longest = "text/plain", query.get("max_chars", "")
+            shown = text_fragment(block, display, style, max_chars=int(longest) if longest.isdecimal() else 110)
+        else:
+            shown = html_fragment(block, display, style, photos=query.get("with_image") == "true")
+        return Response(200, {"Content-Type": f"{kind}; charset=utf-8"}, shown.encode())
 
     def stars_image(self, stars: float) -> str | None:
         """Return none: a picture would be fetched by whoever looks at the preview."""
@@ -202,9 +198,6 @@ class CannedTransport:
     @property
     def _counted(self) -> Summary:
         return NOTHING if self.answer in ("empty", "down") else _COUNTED
-
-    def _summary(self, display: Display) -> Rating:
-        return trimmed_summary(self._counted, display, self)
 
     def _block(self, sku: str, query: Mapping[str, str]) -> Block:
         view = _view(query)

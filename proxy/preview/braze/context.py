@@ -5,11 +5,11 @@ up loops that follow each other, and it lets one filter make a gigabyte out of a
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from io import StringIO
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from liquid import BoundTemplate, RenderContext
 from liquid.exceptions import FilterError, LiquidError, UnknownFilterError
@@ -117,36 +117,28 @@ def _work(name: str, values: tuple[object, ...]) -> int:
             return 0
 
 
-class Calls(Protocol):
-    """Makes the calls of a rendering."""
-
-    def call(self, asked: CallRequest) -> Verdict:
-        """Make one call and return what becomes of its answer."""
-        ...
-
-
 class BrazeContext(RenderContext):
-    """A render context that counts what is used, makes calls, and notes what came up empty.
+    """A render context that counts what is used, and notes what came up empty; ``call`` makes a call.
 
     ``samples`` is what catalogs, promotions and carts hold, by the name of their tag. ``only`` are the names behind a
     ``${`` that can be read, or None for all.
     """
 
-    __slots__ = ("_depth", "_filters", "allowance", "empties", "exchange", "mistakes", "only", "samples")
+    __slots__ = ("_depth", "_filters", "allowance", "call", "empties", "mistakes", "only", "samples")
 
     def __init__(
         self,
         template: BoundTemplate,
         variables: Mapping[str, object],
         samples: Mapping[str, Mapping[str, object]],
-        exchange: Calls,
+        call: Callable[[CallRequest], Verdict],
         now: Now,
     ) -> None:
         super().__init__(template, globals=variables)
         # python-liquid's variables `now` and `today` are none of Ruby's, which knows 'now' in quotes only.
         self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
         self.samples = samples
-        self.exchange = exchange
+        self.call = call
         self.allowance = Allowance()
         self.empties = Empties(self.scope)
         self.mistakes: list[Mistake] = []

@@ -61,9 +61,6 @@ class Comparison(Expression):
         self.operator = operator
         self.right = right
 
-    def __str__(self) -> str:
-        return f"{self.left} {self.operator} {self.right}"
-
     def evaluate(self, context: RenderContext) -> bool:
         """Compare; text with a number is an error of the template."""
         left, right = self.left.evaluate(context), self.right.evaluate(context)
@@ -123,9 +120,6 @@ class Presence(Expression):
     def __init__(self, value: Expression) -> None:
         super().__init__(value.token)
         self.value = value
-
-    def __str__(self) -> str:
-        return str(self.value)
 
     def evaluate(self, context: RenderContext) -> object:
         """Return the value, and note where it is nothing."""

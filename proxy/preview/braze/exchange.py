@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
@@ -49,10 +49,6 @@ class Verdict:
     is_json: bool = False
 
 
-class _NotJsonError(ValueError):
-    """The text is not JSON as json.org defines it."""
-
-
 def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] | None = None) -> Verdict:
     """Return what Braze does with ``answer`` when the tag says ``:save save`` (or does not).
 
@@ -61,17 +57,17 @@ def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] |
     status = answer.status
     if len(answer.body) > rules.BODY_BYTES:
         return _too_large()
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Verdict(f"nothing is inserted: {_named(status)}", failed=True)
-    if status == HTTPStatus.NOT_FOUND:
-        return Verdict(f"nothing is inserted: {_named(status)}; the message goes out without it")
-    if status >= HTTPStatus.BAD_REQUEST:
-        return Verdict(f"nothing is inserted: {_named(status)}; Braze logs an endpoint error")
-    if status >= HTTPStatus.MULTIPLE_CHOICES:
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return _inserted(answer, save, rerender)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return Verdict(f"redirect not followed: nothing is inserted ({_named(status)})")
-    if status < HTTPStatus.OK:
-        return Verdict(f"nothing is inserted: {_named(status)}")
-    return _inserted(answer, save, rerender)
+    more = ""
+    if status == HTTPStatus.NOT_FOUND:
+        more = "; the message goes out without it"
+    elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        more = "; Braze logs an endpoint error"
+    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return Verdict(f"nothing is inserted: {_named(status)}{more}", failed=is_failure)
 
 
 def _without_answer(error: TransportError) -> Verdict:
@@ -112,8 +108,8 @@ def _inserted(answer: Response, save: str | None, rerender: Callable[[str], str]
         return Verdict("nothing is inserted: the answer is empty", succeeded=True)
     variable = save or DEFAULT_VARIABLE
     try:
-        value = _parsed(text)
-    except _NotJsonError:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         if save is None:
             return Verdict("text: inserted in place of the tag", text=text, succeeded=True)
         # Not documented; the token example of "Make a Connected Content call" reads a saved text this way.
@@ -123,23 +119,14 @@ def _inserted(answer: Response, save: str | None, rerender: Callable[[str], str]
     return Verdict(f"JSON: saved as {{{{{variable}}}}}", value=value, succeeded=True, is_json=True)
 
 
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as err:
-        raise _NotJsonError from err
-
-
 def _refuse_constant(name: str) -> object:
     # Python reads NaN and Infinity; JSON has neither.
-    raise _NotJsonError(name)
+    raise ValueError(name)
 
 
 # ---- What is wrong with a call
 
 BODY_SHOWN_CHARACTERS = 20_000
-
-
 _PROBLEM = "application/problem+json"
 _FILLED_PARAMETER = re.compile(r"[?&]([^=&?#{}\s]+)=(?=\{\{)")
 _SKU_NAMES = frozenset({"sku", "skus"})
@@ -294,6 +281,7 @@ def _problem_detail(answer: Response) -> str:
     return f"the answer is {answer.status}: {detail}" if detail else f"the answer is {answer.status}."
 
 
+@dataclass(kw_only=True)
 class Exchange:
     """Makes the calls of one message.
 
@@ -301,29 +289,19 @@ class Exchange:
     the queue. Each time is a *pass*; calls that were settled in an earlier pass are not sent again.
     """
 
-    def __init__(
-        self,
-        *,
-        transport: Transport,
-        credentials: Credentials,
-        clock: Callable[[], float],
-        cache: AnswerCache,
-        wanted: Wanted,
-        channel: Channel | None,
-    ) -> None:
-        self._transport = transport
-        self._credentials = credentials
-        self._clock = clock
-        self._cache = cache
-        self._wanted = wanted
-        self._channel = channel
-        self._redaction = Redaction()
-        self._settled: dict[tuple[int, Question], _Result] = {}
-        self._attempts: dict[tuple[int, Question], int] = {}
-        self._calls: list[CallRecord] = []
-        self._mistakes: list[Mistake] = []
-        self._to_retry: list[int] = []
-        self._inserted: list[Inserted] = []
+    transport: Transport
+    credentials: Credentials
+    clock: Callable[[], float]
+    cache: AnswerCache
+    wanted: Wanted
+    channel: Channel | None
+    _redaction: Redaction = field(default_factory=Redaction)
+    _settled: dict[tuple[int, Question], _Result] = field(default_factory=dict)
+    _attempts: dict[tuple[int, Question], int] = field(default_factory=dict)
+    _calls: list[CallRecord] = field(default_factory=list)
+    _mistakes: list[Mistake] = field(default_factory=list)
+    _to_retry: list[int] = field(default_factory=list)
+    _inserted: list[Inserted] = field(default_factory=list)
 
     @property
     def calls(self) -> tuple[CallRecord, ...]:
@@ -386,13 +364,13 @@ class Exchange:
         """
         if len(self._calls) >= rules.CALLS_PER_RENDER:
             raise BoundReachedError(f"more than {rules.CALLS_PER_RENDER} calls in one message", token=None)
-        if asked.retry and self._channel is not None and not self._channel.retries:
+        if asked.retry and self.channel is not None and not self.channel.retries:
             # Braze: Use retry logic for Connected Content.
             message = ":retry does nothing here: Braze has no retries for in-app messages. Leave it out."
             self._note(asked.line, (MistakeKind.RETRY_NOT_AVAILABLE, message))
             asked = replace(asked, retry=False)
         try:
-            ready = outgoing(asked, self._credentials)
+            ready = outgoing(asked, self.credentials)
         except NotSentError as err:
             return self._not_sent(asked, str(err))
         request = ready.request
@@ -411,7 +389,7 @@ class Exchange:
     def _result(self, asked: CallRequest, request: Request, position: tuple[int, Question]) -> _Result:
         question = position[1]
         seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
-        cached = self._cache.get(question) if seconds is not None else None
+        cached = self.cache.get(question) if seconds is not None else None
         if cached is not None:
             result = _Result(_judged(cached, asked.save, asked.rerender), cached, from_cache=True)
         else:
@@ -419,21 +397,19 @@ class Exchange:
             if not result.refused:
                 self._attempts[position] = self._attempts.get(position, 0) + 1
             if result.answer is not None and result.verdict.succeeded and seconds is not None:
-                self._cache.put(question, result.answer, seconds)
+                self.cache.put(question, result.answer, seconds)
         if not (asked.retry and result.verdict.failed):
             self._settled[position] = result
         return result
 
     def _sent(self, request: Request, asked: CallRequest) -> _Result:
-        started = self._clock()
+        started = self.clock()
         try:
-            answer = self._transport.send(request)
+            answer = self.transport.send(request)
         except TransportError as err:
             refused = isinstance(err, RefusedError)
-            return _Result(
-                _without_answer(err), seconds=None if refused else self._clock() - started, refused=refused
-            )
-        seconds = self._clock() - started
+            return _Result(_without_answer(err), seconds=None if refused else self.clock() - started, refused=refused)
+        seconds = self.clock() - started
         if seconds > rules.ANSWER_SECONDS:
             return _Result(_too_late(), answer, seconds)
         return _Result(_judged(answer, asked.save, asked.rerender), answer, seconds)
@@ -462,7 +438,7 @@ class Exchange:
         self._calls.append(record)
 
     def _with_answer(self, record: CallRecord, asked: CallRequest, answer: Response, verdict: Verdict) -> CallRecord:
-        self._note(asked.line, *_of_answer(asked, answer, verdict, self._wanted))
+        self._note(asked.line, *_of_answer(asked, answer, verdict, self.wanted))
         body = self._redaction.text(answer.body.decode("utf-8-sig", errors="replace"))
         seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         return replace(

@@ -130,7 +130,6 @@ _COVER = str.maketrans({"{": _OPEN, "}": _CLOSE})
 _UNCOVER = str.maketrans({_OPEN: "{", _CLOSE: "}", _GONE: None})
 
 _MARKUP = re.compile(r"\{\{|\{%-?\s*(\w*)")
-_TAG_END = "%}"
 _COMMENT_EDGE = re.compile(r"\{%-?\s*(comment|endcomment)\b")
 # Braze's own pages have braces that don't match (Liquid use case library: ``{{month))``); Ruby overlooks them.
 _IN_EXPRESSION = re.compile(
@@ -195,11 +194,16 @@ def _covered(source: str) -> str:
         start = markup.start()
         pieces.append(text[at:start])
         if markup.group() == "{{":
-            at = _end_of_output(text, start)
+            try:
+                at = output_end(text, start)
+            except NeverClosedError as err:
+                raise _unclosed(str(err), text, start) from err
             _check_spaces(text, start, at)
             pieces.append("{{" + text[start + 2 : at - 2].translate(_COVER) + "}}")
             continue
-        at = _end_of_tag(text, start)
+        at = text.find("%}", start) + len("%}")
+        if at <= start + len("{%"):
+            raise _unclosed("'{%' is never closed", text, start)
         _check_spaces(text, start, at)
         pieces.append(text[start:at])
         name = markup.group(1)
@@ -223,20 +227,6 @@ def _without_html_comments(source: str) -> str:
         at = close + 3
     pieces.append(source[at:])
     return "".join(pieces)
-
-
-def _end_of_output(text: str, start: int) -> int:
-    try:
-        return output_end(text, start)
-    except NeverClosedError as err:
-        raise _unclosed(str(err), text, start) from err
-
-
-def _end_of_tag(text: str, start: int) -> int:
-    end = text.find(_TAG_END, start)
-    if end < 0:
-        raise _unclosed("'{%' is never closed", text, start)
-    return end + len(_TAG_END)
 
 
 def _check_spaces(text: str, start: int, end: int) -> None:
@@ -372,7 +362,8 @@ def _option_name(text: str, at: int) -> str:
         found = text[at : word_end(text, at)]
         raise CallSyntaxError(f"expected an option such as :save, found {found}", at)
     if option[1] not in OPTIONS:
-        raise CallSyntaxError(f"there is no option :{option[1]}; the options are {_listed()}", at)
+        known = ", ".join(f":{name}" for name in OPTIONS)
+        raise CallSyntaxError(f"there is no option :{option[1]}; the options are {known}", at)
     return option[1]
 
 
@@ -399,7 +390,3 @@ def _value_end(text: str, start: int, name: str) -> int:
 def _skip_space(text: str, at: int) -> int:
     space = _SPACE.match(text, at)
     return space.end() if space else at
-
-
-def _listed() -> str:
-    return ", ".join(f":{name}" for name in OPTIONS)

@@ -13,7 +13,7 @@ from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.token import Token
 
 from proxy.preview.braze import dialect, empties, rules
-from proxy.preview.braze.context import BrazeContext, Calls
+from proxy.preview.braze.context import BrazeContext
 from proxy.preview.braze.empties import SAMPLES, Empty, displayed, placeholders
 from proxy.preview.braze.exchange import CallRecord, Exchange, Inserted, Mistake, MistakeKind, Verdict, Wanted
 from proxy.preview.braze.markup import PROFILE, TemplateBoundError, TemplateError, line_of, tokenize
@@ -134,7 +134,7 @@ def render(
         if retry:
             sleep(rules.backoff_seconds(retry))
         exchange.begin_pass()
-        context = message.context(exchange)
+        context = message.context(exchange.call)
         try:
             output = message.rendered(context)
         except MessageAbortedError as abort:
@@ -180,10 +180,10 @@ class _Message:
     profile: Profile
     now: Now
 
-    def context(self, exchange: Calls) -> BrazeContext:
+    def context(self, call: Callable[[CallRequest], Verdict]) -> BrazeContext:
         """Return the state of a new rendering."""
         samples = {name: self.profile.namespaces[name] for name in SAMPLES if name in self.profile.namespaces}
-        return BrazeContext(self.parsed, self.profile.variables(), samples, exchange, self.now)
+        return BrazeContext(self.parsed, self.profile.variables(), samples, call, self.now)
 
     def rendered(self, context: BrazeContext) -> str:
         """Render once; placeholders are still marked.
@@ -214,7 +214,7 @@ class _Message:
 def _unescaped(message: _Message, calls: Iterable[Inserted]) -> list[Mistake]:
     marked = MarkedAnswers(calls)
     try:
-        return marked.mistakes(message.rendered(message.context(marked)))
+        return marked.mistakes(message.rendered(message.context(marked.call)))
     except (MessageAbortedError, TemplateError):
         # The marks took it another way, so nothing can be said about the way it really went.
         return []

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from liquid.builtin.expressions.primitive import Blank, Empty
@@ -22,6 +22,8 @@ _MONTHS = (
     *("july", "august", "september", "october", "november", "december"),
 )
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+# The directives that Python writes as Ruby does, and how wide they are.
+_NUMBERS = dict.fromkeys("ymdHIMSUWV", 2) | {"j": 3, "u": 0, "w": 0}
 _ZONES = {"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7}
 # Names that Rails, and so Braze, knows besides those of the IANA.
 _RAILS_ZONES = {
@@ -156,25 +158,20 @@ def _field(moment: datetime, letter: str, flags: str) -> tuple[str | None, tuple
         "D": "%m/%d/%y", "x": "%m/%d/%y", "F": "%Y-%m-%d", "T": "%H:%M:%S", "X": "%H:%M:%S", "R": "%H:%M",
         "r": "%I:%M:%S %p", "c": "%a %b %e %H:%M:%S %Y", "v": "%e-%^b-%4Y", "+": "%a %b %e %H:%M:%S %Z %Y",
     }  # fmt: skip
-    two, blank, free = (2, "0"), (2, " "), (0, " ")
-    hour = moment.hour % 12 or 12
-    year, week, _ = moment.isocalendar()
-    name = _MONTHS[moment.month - 1].capitalize()
-    day_of_year = moment.timetuple().tm_yday
-    sunday = (moment.weekday() + 1) % 7
+    blank, free = (2, " "), (0, " ")
     if letter in layouts:
         return strftime(moment, layouts[letter]), free
+    if letter in _NUMBERS:
+        return str(int(moment.strftime(f"%{letter}"))), (_NUMBERS[letter], "0")
+    year, _, weekday = moment.isocalendar()
+    name, day = _MONTHS[moment.month - 1].capitalize(), _DAYS[weekday - 1]
+    half = "AM" if moment.hour < 12 else "PM"
     fields: dict[str, tuple[object, tuple[int, str]]] = {
-        "Y": (moment.year, (4, "0")), "C": (moment.year // 100, two), "y": (moment.year % 100, two),
-        "m": (moment.month, two), "B": (name, free), "b": (name[:3], free), "h": (name[:3], free),
-        "d": (moment.day, two), "e": (moment.day, blank), "j": (day_of_year, (3, "0")),
-        "H": (moment.hour, two), "k": (moment.hour, blank), "I": (hour, two), "l": (hour, blank),
-        "M": (moment.minute, two), "S": (moment.second, two), "L": (f"{moment.microsecond // 1000:03d}", free),
-        "N": (f"{moment.microsecond:06d}000", free), "p": ("AM" if moment.hour < 12 else "PM", free),
-        "P": ("am" if moment.hour < 12 else "pm", free), "A": (_DAYS[moment.weekday()], free),
-        "a": (_DAYS[moment.weekday()][:3], free), "u": (moment.weekday() + 1, free), "w": (sunday, free),
-        "G": (year, (4, "0")), "g": (year % 100, two), "V": (week, two),
-        "U": ((day_of_year + 6 - sunday) // 7, two), "W": ((day_of_year + 6 - moment.weekday()) // 7, two),
+        "Y": (moment.year, (4, "0")), "C": (moment.year // 100, (2, "0")), "G": (year, (4, "0")),
+        "g": (year % 100, (2, "0")), "B": (name, free), "b": (name[:3], free), "h": (name[:3], free),
+        "A": (day, free), "a": (day[:3], free), "e": (moment.day, blank), "k": (moment.hour, blank),
+        "l": (moment.hour % 12 or 12, blank), "L": (f"{moment.microsecond // 1000:03d}", free),
+        "N": (f"{moment.microsecond:06d}000", free), "p": (half, free), "P": (half.lower(), free),
         "s": (math.floor(moment.timestamp()), free), "z": (_offset(moment, flags), free),
         "Z": (_zone_name(moment), free), "n": ("\n", free), "t": ("\t", free), "%": ("%", free),
     }  # fmt: skip
@@ -407,12 +404,6 @@ def integer(value: object) -> int:
 def result(value: int | Decimal) -> int | float:
     """Return the result of arithmetic as Liquid hands it on."""
     return float(value) if isinstance(value, Decimal) else value
-
-
-def modulo(left: int | Decimal, right: int | Decimal) -> int | Decimal:
-    """Return the remainder with the sign of the divisor; Python's Decimal takes that of the dividend."""
-    with localcontext(prec=60):
-        return left - right * math.floor(left / Decimal(right)) if isinstance(left + right, Decimal) else left % right
 
 
 def size(value: object) -> int | None:

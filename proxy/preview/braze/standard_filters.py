@@ -117,9 +117,10 @@ def _divided(left: int | Decimal, right: int | Decimal) -> int | Decimal:
 
 
 def _modulo(left: int | Decimal, right: int | Decimal) -> int | Decimal:
+    """Return the remainder with the sign of the divisor; Python's Decimal takes that of the dividend."""
     if right == 0:
         raise ZeroDivisionError("divided by 0")
-    return ruby.modulo(left, right)
+    return left - right * math.floor(left / Decimal(right)) if isinstance(left + right, Decimal) else left % right
 
 
 def _abs(value: object) -> int | float:
@@ -308,10 +309,6 @@ def _zone(now: Now, value: object, zone: object) -> datetime | None:
     return None if moment is None else in_zone(moment, zone)
 
 
-def _property_accessor(value: object, key: object = None) -> object:
-    return value.get(key) if isinstance(value, Mapping) else None
-
-
 def _number_with_delimiter(value: str) -> str:
     whole, point, fraction = value.partition(".")
     return f"{int(whole):,}{point}{fraction}" if whole.lstrip("-").isdecimal() else value
@@ -334,16 +331,8 @@ def _signature(algorithm: str, *, as_base64: bool = False) -> Filter:
     return sign
 
 
-def _json_parse(value: object) -> object:
-    return json.loads(text(value)) if isinstance(value, str) and value.strip() else value
-
-
-def _as_json_string(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=text)
-
-
 _BRAZES: Mapping[str, Filter] = {
-    "as_json_string": _as_json_string,
+    "as_json_string": lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=text),
     "hmac_sha1": _signature("sha1"),  # its former name
     "hmac_sha1_base64": _signature("sha1", as_base64=True),
     "hmac_sha1_hex": _signature("sha1"),
@@ -353,11 +342,11 @@ _BRAZES: Mapping[str, Filter] = {
     "hmac_sha512": _signature("sha512"),
     "id": lambda value, _name=None: value,  # Braze writes it behind a Content Block; it changes nothing
     "json_escape": of_text(lambda value: json.dumps(value, ensure_ascii=False)[1:-1]),
-    "json_parse": _json_parse,
+    "json_parse": lambda value: json.loads(value) if isinstance(value, str) and value.strip() else value,
     "md5": _hash("md5"),
     "money": _money,
     "number_with_delimiter": of_text(_number_with_delimiter),
-    "property_accessor": _property_accessor,
+    "property_accessor": lambda value, key=None: value.get(key) if isinstance(value, Mapping) else None,
     "sha1": _hash("sha1"),
     "sha2": _hash("sha256"),
     "url_escape": of_text(lambda value: quote(value, safe=_RESERVED_IN_URLS)),

@@ -101,7 +101,7 @@ class ConnectedContentNode(Node):
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
         """Make the call; put the answer into its variable, or plain text in place."""
-        verdict = braze(context).exchange.call(self._asked(braze(context)))
+        verdict = braze(context).call(self._asked(braze(context)))
         context.assign(self.call.save or DEFAULT_VARIABLE, verdict.value)
         return buffer.write(verdict.text)
 

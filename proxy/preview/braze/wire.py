@@ -117,7 +117,6 @@ class MemoryAnswers:
         self._entries: OrderedDict[Question, tuple[float, Response]] = OrderedDict()
 
     def get(self, question: Question) -> Response | None:
-        """Return the answer if it is cached and not too old."""
         entry = self._entries.get(question)
         if entry is None:
             return None
@@ -129,7 +128,6 @@ class MemoryAnswers:
         return answer
 
     def put(self, question: Question, answer: Response, seconds: int) -> None:
-        """Keep ``answer`` for at most ``seconds``."""
         self._entries[question] = (self._clock() + seconds, answer)
         self._entries.move_to_end(question)
         while len(self._entries) > self._most:
