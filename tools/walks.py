@@ -1,7 +1,8 @@
 """Counts a request's walk through the rooms: the files it touches, and the hops from one file to another.
 
 ``python -m tools.walks`` runs the sandbox and the proxy, each a process of its own, asks for a product twice and
-prints the walk of the miss, of the hit of the response cache, and of a new view on the cached page. A hop is a call
+prints the walk of the miss, of the hit of the response cache, and of a new view on the cached page, and that of their
+events, which the server tells in a turn of its own (:class:`~proxy.events.Events`), as here. A hop is a call
 from a function in one file of ``proxy/`` to a function in another one, whatever stands between them; the same two
 count once, or each review of a page would be a walk of its own.
 """
@@ -62,8 +63,10 @@ def walk(step: Callable[[], object]) -> Walk:
 
 
 def walks(app: Any, headers: dict[str, str], sku: str) -> dict[str, Walk]:
-    """Return the walks of a cold read, of the same read again, and of another view."""
+    """Return the walks of a cold read, of the same read again, of another view, and of what they reported."""
     client = app.test_client()
+    events = app.extensions["events"]
+    events.wait_for(lambda _tell: None)
 
     def get(query: str) -> Callable[[], object]:
         def step() -> None:
@@ -78,6 +81,7 @@ def walks(app: Any, headers: dict[str, str], sku: str) -> dict[str, Walk]:
         "miss": walk(get(sku)),
         "hit": walk(get(sku)),
         "new view on a cached page": walk(get(f"{sku}&stars=5")),
+        "the events of all three, told later": walk(events.tell),
     }
 
 
