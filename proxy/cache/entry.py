@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -214,3 +215,21 @@ class Lifetimes:
     def longest(self) -> float:
         """Return how long any entry may be answered."""
         return max(self.fresh, self.stale, self.missing)
+
+
+class Ages(NamedTuple):
+    """How many entries there are in each state, and their ages in seconds."""
+
+    fresh: int
+    stale: int
+    gone: int
+    sum: float
+    oldest: float
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], lifetimes: Lifetimes, now: float) -> Ages:
+        states, ages = [0, 0, 0], [0.0]
+        for entry in entries:
+            states[lifetimes.state(entry, now)] += 1
+            ages.append(max(0.0, now - entry.as_of))
+        return cls(states[State.HIT], states[State.STALE], states[State.MISS], sum(ages), max(ages))

@@ -9,20 +9,23 @@ backend by its generation. While the backend is down the process serves on from 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import NamedTuple
 
+import msgspec
 from cachetools import TTLCache
+from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.cache.backend import Backend, BackendDown, Change, Lock
-from proxy.cache.entry import BadEnvelope, Entry, Key, Lifetimes, State, pack, unpack
+from proxy.cache.entry import Ages, BadEnvelope, Entry, Key, Lifetimes, State, pack, unpack
 from proxy.cache.memory import EntryTable
 from proxy.clock import Now, Spawn, in_turns
 
@@ -59,29 +62,16 @@ class FetchLock(NamedTuple):
     version: int
 
 
-class Ages(NamedTuple):
-    """How many entries there are in each state, and their ages in seconds."""
-
-    fresh: int
-    stale: int
-    gone: int
-    sum: float
-    oldest: float
-
-
-class _L1Entry:
+class _L1Entry(Struct, gc=False):
     """An entry in L1. Until ``checked_until`` (monotonic) nothing but the feed is asked whether it is still so.
 
     ``is_read``: somebody asked for it since it is there.
     """
 
-    __slots__ = ("checked_until", "entry", "generation", "is_read")
-
-    def __init__(self, entry: Entry, generation: int, checked_until: float) -> None:
-        self.entry = entry
-        self.generation = generation
-        self.checked_until = checked_until
-        self.is_read = False
+    entry: Entry
+    generation: int
+    checked_until: float = 0.0
+    is_read: bool = False
 
 
 class Tiered:
@@ -122,14 +112,13 @@ class Tiered:
         """Return the best entry there is for ``key``, whatever its state."""
         self.feed.drain()
         cached = self._in_l1(key)
+        found = Found(cached.entry, cached.generation) if cached is not None else Found(None, 0)
         if cached is not None and self._is_checked(cached):
             cached.is_read = True
-            return self._as_confirmed(key, Found(cached.entry, cached.generation))
-        try:
-            return self._as_confirmed(key, self._ask(key))
-        except BackendDown:
-            found = Found(cached.entry, cached.generation) if cached is not None else Found(None, 0)
-            return self._as_confirmed(key, found)
+        else:
+            with suppress(BackendDown):
+                found = self._ask(key)
+        return found if found.entry is None else Found(self._as_confirmed(key, found.entry), found.generation)
 
     def drop_l1(self, product: str) -> None:
         """Keep nothing of ``product`` in L1; what the backend has stays."""
@@ -139,17 +128,14 @@ class Tiered:
 
     def was_read(self, product: str) -> bool:
         """Tell whether what L1 has of ``product`` was asked for since it was put there, or confirmed."""
-        with self._lock:
-            return any(cached.is_read for cached in self._l1.parts(product).values())
+        return any(cached.is_read for cached in self._l1_parts(product).values())
 
     def parts(self, product: str) -> tuple[dict[str, Entry], int]:
         """Return every cached part of ``product``, and its generation. Raises :class:`BackendDown`."""
         kept = self._backend.read(product)
         entries = {part: self._unpacked(Key(product, part), envelope) for part, envelope in kept.parts.items()}
         parts = {part: entry for part, entry in entries.items() if entry is not None}
-        with self._lock:
-            cached = self._l1.parts(product)
-        for part, each in cached.items():
+        for part, each in self._l1_parts(product).items():
             if each.generation >= kept.generation and (part not in parts or each.entry.as_of > parts[part].as_of):
                 parts[part] = each.entry
         return parts, kept.generation
@@ -183,8 +169,8 @@ class Tiered:
                 if not isinstance(ended, Lock) and ended.outcome:
                     raise _failure(ended.outcome)
                 # It may have landed since it was looked for.
-                entry, current = self._as_confirmed(key, self._ask(key))
-                if entry is not None and self._state(entry) is State.HIT:
+                entry, current = self._ask(key)
+                if entry is not None and self._state(entry := self._as_confirmed(key, entry)) is State.HIT:
                     if isinstance(ended, Lock):
                         self._backend.release(ended)
                     return entry
@@ -205,9 +191,8 @@ class Tiered:
         try:
             generation, parts = self._replaced(product, change)
         except BackendDown:
-            with self._lock:
-                cached = self._l1.parts(product)
-            self._apply(product, _updated({part: each.entry for part, each in cached.items()}, change), 0)
+            cached = {part: each.entry for part, each in self._l1_parts(product).items()}
+            self._apply(product, _updated(cached, change), 0)
             raise
         self._apply(product, parts, generation)
 
@@ -227,13 +212,8 @@ class Tiered:
 
         Raises :class:`BackendDown` when only this process's could be shown.
         """
-        with self._lock:
-            keys = self._l1.keys(prefix)
-        for key in keys:
-            with self._lock:
-                cached = self._l1.parts(key.product).get(key.part)
-            if cached is not None:
-                look(key.product, key.part, cached.entry)
+        for key, cached in self._l1_entries(prefix):
+            look(key.product, key.part, cached)
         for product, part, envelope in self._backend.scan(prefix):
             entry = self._unpacked(Key(product, part), envelope)
             if entry is not None:
@@ -286,23 +266,10 @@ class Tiered:
 
         Each takes 3 µs: of ten thousand it is found out every ten seconds, and others have their turn in between.
         """
-        if time.monotonic() < self._ages_until:
-            return self._ages
-        with self._lock:
-            keys = self._l1.keys("")
-        now, states, ages = self._now(), [0, 0, 0], [0.0]
-        # By key: a list of entries would keep those alive that leave L1 meanwhile.
-        for key in in_turns(keys):
-            with self._lock:
-                cached = self._l1.parts(key.product).get(key.part)
-            if cached is None:
-                continue
-            entry = self._as_confirmed(key, Found(cached.entry, 0)).entry or cached.entry
-            states[self.lifetimes.state(entry, now)] += 1
-            ages.append(max(0.0, now - entry.as_of))
-        fresh, stale, gone = states
-        self._ages = Ages(fresh, stale, gone, sum(ages), max(ages))
-        self._ages_until = time.monotonic() + len(keys) / 1000
+        if time.monotonic() >= self._ages_until:
+            entries = in_turns(self._as_confirmed(key, cached) for key, cached in self._l1_entries(""))
+            self._ages = Ages.of(entries, self.lifetimes, self._now())
+            self._ages_until = time.monotonic() + len(self) / 1000
         return self._ages
 
     def commit(self, lock: FetchLock, entry: Entry) -> None:
@@ -345,6 +312,18 @@ class Tiered:
         if entry is not None:
             self._keep(key, entry, product.generation, version)
         return Found(entry, product.generation)
+
+    def _l1_parts(self, product: str) -> dict[str, _L1Entry]:
+        with self._lock:
+            return self._l1.parts(product)
+
+    def _l1_entries(self, prefix: str) -> Iterator[tuple[Key, Entry]]:
+        with self._lock:
+            keys = self._l1.keys(prefix)
+        # By key: a list of entries would keep those alive that leave L1 meanwhile.
+        for key in keys:
+            if (cached := self._l1_parts(key.product).get(key.part)) is not None:
+                yield key, cached.entry
 
     def _in_l1(self, key: Key) -> _L1Entry | None:
         with self._lock:
@@ -398,7 +377,7 @@ class Tiered:
             return True
 
     def _put(self, key: Key, entry: Entry, generation: int) -> None:
-        cached = _L1Entry(entry, generation, 0.0)
+        cached = _L1Entry(entry, generation)
         self._check(cached)
         self._l1.put(key, cached, entry.value)
 
@@ -427,14 +406,11 @@ class Tiered:
         for listener in self._gap_listeners:
             listener()
 
-    def _as_confirmed(self, key: Key, found: Found) -> Found:
-        entry = found.entry
-        if entry is None or self._confirmed is None or entry.outdated_at < math.inf:
-            return found
+    def _as_confirmed(self, key: Key, entry: Entry) -> Entry:
+        if self._confirmed is None or entry.outdated_at < math.inf:
+            return entry
         since, at = self._confirmed(key)
-        if not since <= entry.as_of < at:
-            return found
-        return Found(replace(entry, confirmed_at=at), found.generation)
+        return replace(entry, confirmed_at=at) if since <= entry.as_of < at else entry
 
     def _state(self, entry: Entry) -> State:
         return self.lifetimes.state(entry, self._now())
@@ -461,17 +437,15 @@ def _outcome(error: Exception) -> bytes:
     # Only errors that know when to ask again are made to be shown; another one's text may be anything.
     wait = getattr(error, "retry_after", None)
     reason = "Trustpilot could not be had" if wait is None else str(error)
-    return json.dumps([reason, wait or _DEFAULT_RETRY_SECONDS]).encode()
+    return msgspec.json.encode((reason, wait or _DEFAULT_RETRY_SECONDS))
 
 
 def _failure(outcome: bytes) -> FailedElsewhere:
     try:
-        match json.loads(outcome):
-            case [str(reason), int(wait)]:
-                return FailedElsewhere(reason, retry_after=wait)
-    except (ValueError, RecursionError):
-        pass
-    return FailedElsewhere("Trustpilot could not be had", retry_after=_DEFAULT_RETRY_SECONDS)
+        reason, wait = msgspec.json.decode(outcome, type=tuple[str, int])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        reason, wait = "Trustpilot could not be had", _DEFAULT_RETRY_SECONDS
+    return FailedElsewhere(reason, retry_after=wait)
 
 
 _LONGEST_NAP_SECONDS = 1.0
@@ -496,7 +470,8 @@ class Feed:
         self._spawn = spawn
         self._cursor = 0
         self._lock = threading.Lock()
-        self._waiters: dict[str, list[_Waiter]] = {}
+        self._waiters: dict[str, list[queue.SimpleQueue[Change | None]]] = {}
+        """By lock, where each who waits hears of its end; of ``None``, that nobody knows."""
         self._is_pumping = False
 
     def drain(self) -> None:
@@ -524,27 +499,28 @@ class Feed:
         lock = self._backend.lock(name, ttl)
         if lock is not None:
             return lock
-        with self._expecting(name) as waiter:
+        with self._expecting(name) as heard:
             # Once more: it may have been released before anybody here listened for it.
             while (lock := self._backend.lock(name, ttl)) is None:
-                change = waiter.wait(_LONGEST_NAP_SECONDS if self._backend.is_heard else _PAUSE_SECONDS)
-                if change is not None:
-                    return change
+                nap = _LONGEST_NAP_SECONDS if self._backend.is_heard else _PAUSE_SECONDS
+                with suppress(queue.Empty):
+                    if (change := heard.get(timeout=nap)) is not None:
+                        return change
         return lock
 
     @contextmanager
-    def _expecting(self, name: str) -> Iterator[_Waiter]:
-        waiter = _Waiter()
+    def _expecting(self, name: str) -> Iterator[queue.SimpleQueue[Change | None]]:
+        heard: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
         with self._lock:
-            self._waiters.setdefault(name, []).append(waiter)
+            self._waiters.setdefault(name, []).append(heard)
             starts, self._is_pumping = not self._is_pumping, True
         if starts:
             self._spawn(self._pump)
         try:
-            yield waiter
+            yield heard
         finally:
             with self._lock:
-                self._waiters[name].remove(waiter)
+                self._waiters[name].remove(heard)
                 if not self._waiters[name]:
                     del self._waiters[name]
 
@@ -564,29 +540,8 @@ class Feed:
     def _wake(self, changes: Sequence[Change], *, complete: bool) -> None:
         with self._lock:
             if not complete:
-                for waiters in self._waiters.values():
-                    for waiter in waiters:
-                        waiter.tell(None)
+                for waiter in chain.from_iterable(self._waiters.values()):
+                    waiter.put(None)
             for change in changes:
                 for waiter in self._waiters.get(change.lock, ()) if change.lock else ():
-                    waiter.tell(change)
-
-
-class _Waiter:
-    """Where one who waits for a lock hears of its end."""
-
-    def __init__(self) -> None:
-        self._woken = threading.Event()
-        self._change: Change | None = None
-
-    def tell(self, change: Change | None) -> None:
-        """Wake the waiter: the lock ended, or nobody knows (``None``)."""
-        self._change = change
-        self._woken.set()
-
-    def wait(self, seconds: float) -> Change | None:
-        """Return how the lock ended, ``None`` when it is to be tried again."""
-        self._woken.wait(seconds)
-        self._woken.clear()
-        change, self._change = self._change, None
-        return change
+                    waiter.put(change)
