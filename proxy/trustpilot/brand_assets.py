@@ -16,9 +16,19 @@ from proxy.cache import Backend, BackendDown
 from proxy.clock import Now, Priority, Spawn
 from proxy.reviews.view import BrandAssets, KnownAsset, KnownAssets
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
-from proxy.trustpilot.client import DirectCalls, raise_for_status
+from proxy.trustpilot.client import DirectCalls
 from proxy.trustpilot.decode import read_object
-from proxy.trustpilot.errors import Busy, Malformed, NotFound, Paused, QuotaUsedUp, Refused, Rejected, TrustpilotError
+from proxy.trustpilot.errors import (
+    Busy,
+    Malformed,
+    NotFound,
+    Paused,
+    QuotaUsedUp,
+    Refused,
+    Rejected,
+    TrustpilotError,
+    error_of,
+)
 from proxy.trustpilot.quota import Quota
 
 QUIET_SECONDS = 3.0
@@ -189,7 +199,8 @@ class AssetCalls:
         response = self._calls.send(
             "GET", self._url + path, headers=self._headers, priority=Priority.BACKGROUND, free=False
         )
-        raise_for_status(response)
+        if not 200 <= response.status < 300:
+            raise error_of(response)
         return read(response.body)
 
 

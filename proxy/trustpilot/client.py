@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -20,19 +20,14 @@ from proxy.reviews.view import STAR_WORDS, Summary
 from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.decode import REFUSED, fitting, read_list, read_object
 from proxy.trustpilot.errors import (
-    FIREWALL,
     Busy,
-    Failing,
     Malformed,
     NotFound,
     Paused,
     QuotaUsedUp,
-    RateLimited,
-    Refused,
-    Rejected,
     Response,
     TrustpilotError,
-    TurnedAway,
+    error_of,
 )
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.transport import Transport
@@ -162,7 +157,8 @@ class Trustpilot:
             with self._bulkhead.slot(priority, deadline), self._breaker.attempt(call, priority):
                 self._quota.spend(priority=priority, free=free)
                 response = send(deadline)
-                raise_for_status(response)
+                if not 200 <= response.status < 300:
+                    raise error_of(response)
                 return read(response.body)
         except (Paused, QuotaUsedUp, Busy) as error:
             self._report(CallNotMade(_NOT_MADE[type(error)]))
@@ -225,32 +221,6 @@ def probe(trustpilot: Trustpilot, breaker: CircuitBreaker, business_units: Seque
             # What comes of it is known to the breaker.
             with contextlib.suppress(TrustpilotError):
                 trustpilot.batch_summaries(unit, [_PROBED], priority=Priority.BACKGROUND)
-
-
-def raise_for_status(
-    response: Response,
-    refused: str = "Trustpilot refuses the proxy's API key",
-    refusals: Collection[int] = (401, 403),
-) -> None:
-    """Raise what a status other than a 2xx means: the one place where statuses become errors.
-
-    ``refused`` says whose credentials a status among ``refusals`` refuses.
-    """
-    status = response.status
-    if 200 <= status < 300:
-        return
-    asked = response.retry_after
-    if response.is_firewall_page:
-        raise TurnedAway(FIREWALL, retry_after_header=asked)
-    if status in refusals:
-        raise Refused(refused, retry_after_header=asked)
-    if status == 404:
-        raise NotFound("Trustpilot does not know this", retry_after_header=asked)
-    if status == 429:
-        raise RateLimited("Trustpilot's rate limit is reached", retry_after_header=asked)
-    if 400 <= status < 500 and status != 408:
-        raise Rejected(f"Trustpilot rejects this request with {status}", retry_after_header=asked)
-    raise Failing(f"Trustpilot answered {status}", retry_after_header=asked)
 
 
 _MOST_COUNTED = 2**53

@@ -1,11 +1,11 @@
-"""Trustpilot's answers, and why Trustpilot could not be had.
+"""Trustpilot's answers, and why Trustpilot could not be had: the one place where statuses become errors.
 
 Messages are shown to callers: no secret, nothing from outside is in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Protocol
@@ -112,6 +112,29 @@ class Response(Struct, frozen=True):
         if self.status != 403:
             return False
         return "html" in self.headers.get("content-type", "").lower() or self.body.lstrip().startswith(b"<")
+
+
+def error_of(
+    response: Response,
+    refused: str = "Trustpilot refuses the proxy's API key",
+    refusals: Collection[int] = (401, 403),
+) -> TrustpilotError:
+    """Return what a status other than a 2xx means.
+
+    ``refused`` says whose credentials a status among ``refusals`` refuses.
+    """
+    status, asked = response.status, response.retry_after
+    if response.is_firewall_page:
+        return TurnedAway(FIREWALL, retry_after_header=asked)
+    if status in refusals:
+        return Refused(refused, retry_after_header=asked)
+    if status == 404:
+        return NotFound("Trustpilot does not know this", retry_after_header=asked)
+    if status == 429:
+        return RateLimited("Trustpilot's rate limit is reached", retry_after_header=asked)
+    if 400 <= status < 500 and status != 408:
+        return Rejected(f"Trustpilot rejects this request with {status}", retry_after_header=asked)
+    return Failing(f"Trustpilot answered {status}", retry_after_header=asked)
 
 
 class Sender(Protocol):

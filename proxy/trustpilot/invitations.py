@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from proxy.clock import Deadline
 from proxy.invitations.idempotency import Verdict
-from proxy.trustpilot.client import raise_for_status
 from proxy.trustpilot.errors import (
     Malformed,
     NotFound,
@@ -23,6 +22,7 @@ from proxy.trustpilot.errors import (
     Sender,
     TimedOut,
     TrustpilotError,
+    error_of,
 )
 from proxy.trustpilot.token import Token, Tokens
 
@@ -110,14 +110,14 @@ def read_link(body: bytes) -> str:
 def _refusal(response: Response) -> Verdict | None:
     """Return the 4xx that sending it again would not change, ``None`` for a 2xx; raise what else it is."""
     status = response.status
-    try:
-        raise_for_status(response, f"Trustpilot refuses the proxy's access token or business user with {status}")
-    except Refused:
-        _log.error("Trustpilot refuses the proxy's access token for invitations with %d", status)
-        raise
-    except (NotFound, Rejected):
+    if 200 <= status < 300:
+        return None
+    error = error_of(response, f"Trustpilot refuses the proxy's access token or business user with {status}")
+    if isinstance(error, NotFound | Rejected):
         return Verdict(status, response.body if _is_json_or_empty(response.body) else b"")
-    return None
+    if isinstance(error, Refused):
+        _log.error("Trustpilot refuses the proxy's access token for invitations with %d", status)
+    raise error
 
 
 def _acceptance(response: Response) -> Verdict:

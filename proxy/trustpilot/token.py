@@ -22,8 +22,7 @@ from msgspec import Struct
 from proxy.cache import DeadlinePassed, Group, Key
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
-from proxy.trustpilot.client import raise_for_status
-from proxy.trustpilot.errors import Malformed, Refused, Sender, TimedOut
+from proxy.trustpilot.errors import Malformed, Refused, Sender, TimedOut, error_of
 
 PATH = "/oauth/oauth-business-users-for-applications/accesstoken"
 
@@ -184,8 +183,9 @@ class Grant:
         asked_at = self._now()
         response = self._sender.send("POST", self._url, headers=self._headers, data=b"grant_type=client_credentials")
         # RFC 6749, 5.2: wrong client credentials are a 401, or a 400.
-        refused = f"Trustpilot refuses the proxy's API key and secret with {response.status}"
-        raise_for_status(response, refused, refusals=(400, 401, 403))
+        if not 200 <= response.status < 300:
+            refused = f"Trustpilot refuses the proxy's API key and secret with {response.status}"
+            raise error_of(response, refused, refusals=(400, 401, 403))
         return read_token(response.body, asked_at)
 
 

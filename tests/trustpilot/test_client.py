@@ -90,6 +90,16 @@ def test_reviews_that_could_not_be_read_are_counted(sandbox: RunningSandbox) -> 
     assert [event for event in calling.events if isinstance(event, ReviewsDropped)] == [ReviewsDropped(2)]
 
 
+@pytest.mark.parametrize(("status", "is_fine"), [(199, False), (200, True), (204, True), (299, True), (300, False)])
+def test_a_2xx_is_read_and_nothing_else_is(walk: Walk, status: int, is_fine: bool) -> None:
+    call, response = Call("unit", "reviews", frozenset("A")), Response(status, {}, b"body")
+    if is_fine:
+        assert walk.client.call(call, lambda _deadline: response, bytes, Priority.FOREGROUND) == b"body"
+    else:
+        with pytest.raises(Failing):
+            walk.client.call(call, lambda _deadline: response, bytes, Priority.FOREGROUND)
+
+
 def test_a_404_is_no_failure_of_trustpilots(sandbox: RunningSandbox) -> None:
     calling = Calling(sandbox)
     sandbox.behave("fail", status=404)
