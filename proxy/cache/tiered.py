@@ -539,9 +539,10 @@ class Feed:
 
     def _wake(self, changes: Sequence[Change], *, complete: bool) -> None:
         with self._lock:
-            if not complete:
-                for waiter in chain.from_iterable(self._waiters.values()):
-                    waiter.put(None)
             for change in changes:
                 for waiter in self._waiters.get(change.lock, ()) if change.lock else ():
                     waiter.put(change)
+            if not complete:
+                # Last: who knows how its lock ended need not try it again.
+                for waiter in chain.from_iterable(self._waiters.values()):
+                    waiter.put(None)
