@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import resource
+import signal
 import statistics
 import subprocess
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -72,12 +74,16 @@ def body_on_the_wire(server: Gunicorn) -> bytes:
     return body
 
 
-def load(server: Gunicorn, connections: int, seconds: int, script: Path = FIGURES) -> Load:
+def load(server: Gunicorn, connections: int, seconds: float, script: Path = FIGURES) -> Load:
     """Ask for :data:`PATH`, or what ``script`` says, over so many connections."""
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(script), *headers]
+    # It takes whole seconds only, and ends early when it is told to.
+    command = ["wrk", "-t1", f"-c{connections}", "-d1h", "--timeout", "20s", "-s", str(script), *headers]
     before, drivers = server.cpu_seconds(), _ended_seconds()
-    printed = subprocess.run([*command, server.url + PATH], capture_output=True, text=True, check=True).stdout
+    with subprocess.Popen([*command, server.url + PATH], stdout=subprocess.PIPE, text=True) as wrk:
+        time.sleep(seconds)
+        wrk.send_signal(signal.SIGINT)
+        printed, _ = wrk.communicate()
     cpu, driver = server.cpu_seconds() - before, _ended_seconds() - drivers
     found = re.search(r"(\d+) requests (\d+) failed (\S+) s p50 (\S+) ms p99 (\S+) ms", printed)
     assert found is not None, printed

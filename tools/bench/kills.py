@@ -31,13 +31,15 @@ from tools.bench.servers import HEADERS, Gunicorn, proxy
 
 _CONNECTIONS = 100
 _UPSTREAM_SECONDS = 0.05
-_HOUR = Window("hour", 10_000, 3600)
-_READERS, _INVITERS = 24, 8
+_HOUR = Window("hour", 1_000_000, 3600)
+_READERS, _INVITERS = 24, 4
 _PATIENT = {"DEADLINE_SECONDS": "15"}
 """What fails here has to fail for another reason than a machine that is busy."""
 
-_ORDERS = 40
-"""Invitations a kill."""
+_BEGUN = 2.2
+"""Reads begun for each write that is made before all are killed: as many again are under way and to come."""
+
+_READS_AN_ORDER = 10
 
 
 def kills(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
@@ -169,20 +171,21 @@ def _killed(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
         **_PATIENT,
         "CACHE_URL": url,
         "UPSTREAM_TIMEOUT_SECONDS": "4",
-        "TRUSTPILOT_CALLS_PER_5_MINUTES": "10000",
+        "TRUSTPILOT_CALLS_PER_5_MINUTES": str(_HOUR.calls),
+        "TRUSTPILOT_CALLS_PER_HOUR": str(_HOUR.calls),
     }
     for number in range(scale.kills):
-        skus = sandbox.generate(scale.skus, 3, f"KILL-{number}-")
-        orders = [order() for _ in range(min(_ORDERS, scale.skus))]
+        skus = sandbox.generate(int(scale.writes * _BEGUN), 3, f"KILL-{number}-")
+        orders = [order() for _ in range(len(skus) // _READS_AN_ORDER)]
         calls, changes = sandbox.ledger().total, _changes(file)
         counted = _counted(file) if number else 0
         server = proxy(sandbox, "--workers", "2", **settings)
         with _Work(server, skus, orders, found.answers) as work:
             server.settle(2)
             work.begin()
-            work.reach(len(skus) * (0.1 + 0.05 * (number % 5)))
+            work.reach(scale.writes * (0.4 + 0.1 * (number % 5)))
             os.kill(server.workers()[number % 2], signal.SIGKILL)
-            work.reach(len(skus) * (0.4 + 0.05 * (number % 5)))
+            work.reach(scale.writes * (1.1 + 0.15 * (number % 5)))
             # The master and all workers at the same moment.
             server.end()
         found.writes.append(_changes(file) - changes)
@@ -202,7 +205,9 @@ def _killed(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     found.missing = len(acknowledged - arrived.keys())
     kills = f"{scale.kills} kills of a worker and {scale.kills} of all"
     return [
-        Line("kills", f"{kills}: changes written a round, fewest", min(found.writes)),
+        Line(
+            "kills", f"{kills}: changes written before all were killed, fewest", min(found.writes), floor=scale.writes
+        ),
         Line("kills", f"{kills}: files that are damaged", found.damaged, ceiling=0),
         Line("kills", f"{kills}: entries that are torn", found.torn, ceiling=0),
         Line("kills", f"{kills}: products not answered after the start", found.unanswered, ceiling=0),
@@ -255,7 +260,7 @@ class _Work:
         while body := self._next(self._orders):
             _invited(self._server, body, self._answers)
             # So that they last as long as the reads.
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def _next(self, those: Iterator[Any]) -> Any:
         with self._lock:

@@ -11,6 +11,7 @@ class Scale:
 
     rounds: int = 5
     hit_seconds: int = 3
+    turns: int = 6
     renders: int = 6000
     skus: int = 300
     users: int = 32
@@ -23,7 +24,8 @@ class Scale:
     stored_skus: int = 100_000
     told: int = 1000
     kills: int = 10
-    counted_hits: int = 300
+    writes: int = 1000
+    counted_hits: int = 1000
     planned_products: int = 10_000
     planned_days: float = 7.0
     backfilled: tuple[int, int] = (20_000, 10)
@@ -38,6 +40,7 @@ FULL = Scale()
 SMOKE = Scale(
     rounds=1,
     hit_seconds=1,
+    turns=1,
     renders=40,
     skus=5,
     users=4,
@@ -52,6 +55,7 @@ SMOKE = Scale(
     planned_days=0.02,
     told=10,
     kills=1,
+    writes=10,
     backfilled=(200, 4),
     backfill_connections=8,
     compared_products=100,

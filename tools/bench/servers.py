@@ -83,11 +83,12 @@ def bare(
     *options: str,
     under: Sequence[str] = (),
     function: str = "app",
+    **settings: str,
 ) -> Gunicorn:
     """Start the bare function with ``body``; ``folder`` is a place for it."""
     kept = folder / "body"
     kept.write_bytes(body)
-    environment = proxy_environment(sandbox, BENCH_BODY=str(kept))
+    environment = proxy_environment(sandbox, BENCH_BODY=str(kept), **settings)
     if function == "app":
         options = ("--worker-class", "tools.bench.bare.ByGunicorn", *options)
     return Gunicorn(f"tools.bench.bare:{function}", environment, *options, under=under)

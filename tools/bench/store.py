@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import cycle, permutations
 from pathlib import Path
 
 import requests
@@ -27,6 +29,11 @@ from tools.bench.send import LIMIT, stock
 from tools.bench.servers import HEADERS, Gunicorn, proxy
 
 _CONNECTIONS = 64
+_SLICE_SECONDS = 0.25
+"""Of a load: the machine's mood changes from second to second, so what is compared has to be close by."""
+
+_PAUSE_SECONDS = 0.05
+_WARM = 1000
 _BURST = 1000
 _ASKED = 300
 """Products, of the large file and of the small one."""
@@ -62,97 +69,85 @@ def store(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
 
 
 def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
-    """Measure several starts of each kind: two processes of the very same settings differ by 2 % and more.
+    """Measure several starts of each kind: two processes of the very same settings differ by some percent.
 
-    Hash seeds and places in memory are others each time. So ratios are of what ran beside each other, their median
-    is of all starts, and how much one memory differs from another is told beside them.
+    Where objects lie in memory is another each time, and what else the machine does changes all the time. So what is
+    compared has the same hash seed and is loaded in many short slices, one right after the other and in every order.
+    A ratio is the median of the starts' medians, and beside it stands what the very same way finds between one memory
+    and another.
     """
     sandbox.reset()
-    starts = [_started(sandbox, folder / f"store-{number}.sqlite3", folder, scale) for number in range(scale.rounds)]
-    lines = []
-    for kind in starts[0]:
-        loads = [load for start in starts for load in start[kind]]
-        name, what = kind
-        lines += [
-            Line("store", f"{what}, {name}: a second", _median(loads, "per_second")),
-            Line("store", f"{what}, {name}: processor time", _median(loads, "cpu"), "µs"),
-        ]
-
-    def ratios(name: str, other: str, what: str, figure: str) -> list[float]:
-        return [_ratio(start[name, what], start[other, what], figure) for start in starts]
-
-    def ratio(name: str, other: str, what: str, figure: str) -> float:
-        return statistics.median(ratios(name, other, what, figure))
-
-    told = f"median of {scale.rounds} starts"
-    lines += [
-        Line(
-            "store", f"{_ONE} of memory, {told}", ratio(_ONE, _MEMORY, _REPEATED, "per_second"), "times", floor=0.97
-        ),
-        Line(
-            "store",
-            f"{_ONE} of memory, by processor time, {told}",
-            ratio(_MEMORY, _ONE, _REPEATED, "cpu"),
-            "times",
-            floor=0.97,
-        ),
+    alone = [
+        _started(sandbox, number, folder, 2 * scale.turns, (_AGAIN, _MEMORY, _ONE), (_REPEATED,))
+        for number in range(scale.rounds)
     ]
-    for figure, by in (("per_second", ""), ("cpu", ", by processor time")):
-        noise = ratios(_MEMORY, _AGAIN, _REPEATED, figure)
+    both = [
+        _started(sandbox, number, folder, scale.turns, (_ONE, _TWO), (_REPEATED, _VIEWS))
+        for number in range(scale.rounds)
+    ]
+    loads: dict[tuple[str, str], list[Load]] = defaultdict(list)
+    for start in (*alone, *both):
+        for kind, those in start.items():
+            loads[kind] += those
+    lines = []
+    for (name, what), those in loads.items():
         lines += [
-            Line("store", f"memory of another memory{by}: least", min(noise), "times"),
-            Line("store", f"memory of another memory{by}: most", max(noise), "times"),
+            Line("store", f"{what}, {name}: a second", _median(those, "per_second")),
+            Line("store", f"{what}, {name}: processor time", _median(those, "cpu"), "µs"),
         ]
+    told = f"median of {scale.rounds} starts"
+    for figure, by in (("per_second", ""), ("cpu", ", by processor time")):
+        for name, floor in ((_ONE, 0.97), (_AGAIN, None)):
+            found = [_times(start[name, _REPEATED], start[_MEMORY, _REPEATED], figure) for start in alone]
+            lines += [
+                Line("store", f"{name} of memory{by}, {told}", statistics.median(found), "times", floor=floor),
+                Line("store", f"{name} of memory{by}: least", min(found), "times"),
+                Line("store", f"{name} of memory{by}: most", max(found), "times"),
+            ]
+    cores = os.cpu_count() or 1
     for what in (_REPEATED, _VIEWS):
-        share = statistics.median(load.driver / load.cpu for start in starts for load in start[_TWO, what])
-        cores = os.cpu_count() or 1
+        pairs = [(start[_TWO, what], start[_ONE, what]) for start in both]
+        rate = statistics.median(_times(two, one, "per_second") for two, one in pairs)
+        of_each = statistics.median(_times(two, one, "cpu") for two, one in pairs)
+        share = statistics.median(load.driver / load.cpu for two, _ in pairs for load in two)
         lines += [
+            Line("store", f"{what}: two workers of one, {told}", rate, "times", floor=1.8),
+            Line("store", f"{what}: two workers of one, by processor time", 2 * of_each, "times", floor=1.8),
             Line("store", f"{what}: wrk's processor time of a worker's", share, "times"),
-            Line("store", f"{what}: what it leaves to two workers", min(2.0, cores / (1 + share)), "times"),
-            Line(
-                "store",
-                f"{what}: two workers of one, {told}",
-                ratio(_TWO, _ONE, what, "per_second"),
-                "times",
-                floor=1.8,
-            ),
-            Line(
-                "store",
-                f"{what}: two workers of one, by processor time, {told}",
-                2 * ratio(_ONE, _TWO, what, "cpu"),
-                "times",
-                floor=1.8,
-            ),
+            # One worker has a core for itself. Two share the cores with wrk, which takes its part of each answer.
+            Line("store", f"{what}: most that wrk leaves of {cores} cores", cores * of_each / (1 + share), "times"),
         ]
     return lines
 
 
-def _started(sandbox: RunningSandbox, file: Path, folder: Path, scale: Scale) -> dict[tuple[str, str], list[Load]]:
-    """Start each kind once, and load them in turn."""
-    url = f"sqlite:///{file}"
-    ways = {
-        _MEMORY: (("--workers", "1"), "memory://"),
-        _ONE: (("--workers", "1"), url),
-        _AGAIN: (("--workers", "1"), "memory://"),
-        _TWO: (("--workers", "2"), url),
-    }
+def _started(
+    sandbox: RunningSandbox, number: int, folder: Path, turns: int, names: Sequence[str], whats: Sequence[str]
+) -> dict[tuple[str, str], list[Load]]:
+    """Start each of ``names`` once, and load them in turn."""
     measured: dict[tuple[str, str], list[Load]] = defaultdict(list)
     with ExitStack() as started:
-        servers = {
-            name: started.enter_context(proxy(sandbox, *options, CACHE_URL=store))
-            for name, (options, store) in ways.items()
-        }
+        servers: dict[str, Gunicorn] = {}
+        for name in names:
+            url = "memory://" if name in (_AGAIN, _MEMORY) else f"sqlite:///{folder}/{number}-{len(names)}.sqlite3"
+            options = ("--workers", "2" if name == _TWO else "1")
+            servers[name] = started.enter_context(proxy(sandbox, *options, CACHE_URL=url, PYTHONHASHSEED=str(number)))
         for name, server in servers.items():
             server.settle(2 if name == _TWO else 1)
-            load(server, _CONNECTIONS, 1)
-        # Many short rounds: what else the machine does changes from second to second.
-        for number in range(scale.hit_seconds):
-            view = _script(folder, _VIEW, seed=number)
-            for name in list(servers)[:: -1 if number % 2 else 1]:
-                for what, script in ((_REPEATED, FIGURES), (_VIEWS, view)):
-                    if (name, what) != (_AGAIN, _VIEWS):
-                        measured[name, what].append(load(servers[name], _CONNECTIONS, 1, script))
+            Driver(server.url, HEADERS).burst([(PATH,)] * _WARM, _CONNECTIONS)
+        # Views after all that is repeated: what they leave in memory makes a repeated answer dearer.
+        for what in whats:
+            for turn, order in zip(range(turns), cycle(permutations(names)), strict=False):
+                script = _script(folder, _VIEW, seed=turn) if what == _VIEWS else FIGURES
+                for name in order:
+                    measured[name, what].append(load(servers[name], _CONNECTIONS, _SLICE_SECONDS, script))
+                    # What was asked last is still being answered, by nobody's measure.
+                    time.sleep(_PAUSE_SECONDS)
     return measured
+
+
+def _times(loads: Sequence[Load], others: Sequence[Load], figure: str) -> float:
+    """Return how many times as many answers ``loads`` found, by the second or by processor time."""
+    return _ratio(loads, others, figure) if figure == "per_second" else _ratio(others, loads, figure)
 
 
 def _median(loads: Sequence[Load], figure: str) -> float:
