@@ -166,7 +166,7 @@ class ProductReviews:
             except Unavailable as failure:
                 failures.append(failure)
                 despite = self._shop_despite(failure, shop, block.selection, view, deadline)
-                products.append(despite.body if despite else self._failed_block(block.selection, str(failure)))
+                products.append(despite.body if despite else self.empty_block(block.selection, str(failure)))
                 instead += [despite.freshness] if despite else []
             else:
                 products.append(answer.body)
@@ -251,11 +251,11 @@ class ProductReviews:
 
     def empty_block(self, selection: Selection, error: str) -> Block:
         """Return the block that ``on_error=empty`` asks for."""
-        return self._failed_block(selection, error)
+        return failed_block(selection.shown, error, self._assets, selection.business_unit)
 
     def empty_blocks(self, selection: Selection, error: str) -> Blocks:
         """Return the answer of :meth:`blocks` that ``on_error=empty`` asks for."""
-        blocks = [self._failed_block(replace(selection, skus=(sku,)), error) for sku in selection.skus]
+        blocks = [self.empty_block(replace(selection, skus=(sku,)), error) for sku in selection.skus]
         return {"found": False, "count": len(blocks), "products": blocks, "error": error}
 
     def empty_summary(self, selection: Selection, display: Display, error: str) -> ProductRating:
@@ -423,9 +423,6 @@ class ProductReviews:
         except MISSING as missing:
             raise Unavailable(missing) from missing
         return Summary.together(parts, [counted] if counted else []), self._joined(freshness, whole=True)
-
-    def _failed_block(self, selection: Selection, error: str) -> Block:
-        return failed_block(selection.shown, error, self._assets, selection.business_unit)
 
     def _summary_body(self, selection: Selection, summary: Summary, display: Display) -> ProductRating:
         rating = trimmed_summary(summary, display, self._assets)

@@ -62,24 +62,16 @@ class ShopCalls:
         )
 
     def _authorized(self, url: str, deadline: Deadline) -> Response:
-        """Make the call with the token; after a 401, once more with a new one."""
+        def send(token: Token) -> Response:
+            headers = {"Authorization": f"Bearer {token.text}", "Accept": "application/json"}
+            return self._transport.send("GET", url, headers=headers, deadline=deadline)
+
         try:
-            token = self._tokens.token(deadline)
-            response = self._sent(url, token, deadline)
-            if response.status == 401:
-                token = self._tokens.replace(token, deadline)
-                response = self._sent(url, token, deadline)
-                if response.status == 401:
-                    self._tokens.distrust(token)
+            response = self._tokens.authorized(send, deadline)
         except Refused as error:
             raise NoAccess(str(error)) from error
         _check_access(response, NO_ACCESS)
-        self._tokens.confirm(token)
         return response
-
-    def _sent(self, url: str, token: Token, deadline: Deadline) -> Response:
-        headers = {"Authorization": f"Bearer {token.text}", "Accept": "application/json"}
-        return self._transport.send("GET", url, headers=headers, deadline=deadline)
 
 
 class DeletionCalls:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -60,7 +59,7 @@ class InvitationApi:
                     raise OutcomeUnknown(str(error)) from error
                 raise
 
-        response = self._authorized(send, deadline)
+        response = self._tokens.authorized(send, deadline)
         return _refusal(response) or _acceptance(response)
 
     def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
@@ -72,20 +71,8 @@ class InvitationApi:
         base = self._products if of_products else self._invitations
         url = f"{base}{quote(business_unit, safe='')}/invitation-links"
         text = json.dumps(body).encode()
-        response = self._authorized(lambda token: self._post(url, text, token, deadline), deadline)
+        response = self._tokens.authorized(lambda token: self._post(url, text, token, deadline), deadline)
         return _refusal(response) or Verdict(response.status, read_link(response.body).encode())
-
-    def _authorized(self, send: Callable[[Token], Response], deadline: Deadline) -> Response:
-        token = self._tokens.token(deadline)
-        response = send(token)
-        if response.status == 401:
-            token = self._tokens.replace(token, deadline)
-            response = send(token)
-            if response.status == 401:
-                self._tokens.distrust(token)
-        if response.status != 401:
-            self._tokens.confirm(token)
-        return response
 
     def _post(self, url: str, body: bytes, token: Token, deadline: Deadline) -> Response:
         if not deadline.remaining():

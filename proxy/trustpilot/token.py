@@ -22,7 +22,7 @@ from msgspec import Struct
 from proxy.cache import DeadlinePassed, Group, Key
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
-from proxy.trustpilot.errors import Malformed, Refused, Sender, TimedOut, error_of
+from proxy.trustpilot.errors import Malformed, Refused, Response, Sender, TimedOut, error_of
 
 PATH = "/oauth/oauth-business-users-for-applications/accesstoken"
 
@@ -100,6 +100,19 @@ class Tokens:
             return self.group.do(Key(self._key, ""), self._renewed).wait(deadline)
         except DeadlinePassed:
             raise TimedOut("Trustpilot did not hand out an access token in time") from None
+
+    def authorized(self, send: Callable[[Token], Response], deadline: Deadline) -> Response:
+        """Have ``send`` make a call with a token; after a 401, once more with a new one."""
+        token = self.token(deadline)
+        response = send(token)
+        if response.status == 401:
+            token = self.replace(token, deadline)
+            response = send(token)
+        if response.status == 401:
+            self.distrust(token)
+        else:
+            self.confirm(token)
+        return response
 
     def replace(self, refused: Token, deadline: Deadline) -> Token:
         """Return another token than ``refused``: the one that others have fetched meanwhile, or a new one.
