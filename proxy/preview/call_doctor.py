@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
 from proxy.preview.braze import CALL_FLAGS, CALL_OPTIONS
-from proxy.preview.findings import Draft, Markup, markups, meant
+from proxy.preview.findings import Draft, Markup, covered, markups, meant
 
 _OTHER_OPTIONS = meant(
     {
@@ -46,10 +46,9 @@ class _Call:
         self._draft = draft
         self._markup = markup
         self._text = markup.inner
-        covered = _OUTPUT.sub(lambda match: "x" * len(match.group()), markup.inner)
-        for start, end in _json_spans(covered):
-            covered = covered[:start] + "x" * (end - start) + covered[end:]
-        self._covered = covered
+        self._covered = covered(markup.inner)
+        for start, end in _json_spans(self._covered):
+            self._covered = self._covered[:start] + "x" * (end - start) + self._covered[end:]
 
     def examine(self) -> None:
         """Note everything that is wrong."""
@@ -114,16 +113,16 @@ class _Call:
         self._marks(start, self._covered[start:end])
         return words[after:]
 
-    def _marks(self, start: int, covered: str) -> None:
+    def _marks(self, start: int, url: str) -> None:
         """Look at what parts the parameters of the address."""
-        marks = [start + match.start() for match in re.finditer(r"\?", covered)]
+        marks = [start + match.start() for match in re.finditer(r"\?", url)]
         if len(marks) > 1:
             message = "The address has more than one ?: the second and later ones are &."
             self._note("address", message, *((mark, mark + 1, "&") for mark in marks[1:]))
-        elif not marks and (ampersand := covered.find("&")) > 0:
+        elif not marks and (ampersand := url.find("&")) > 0:
             edit = start + ampersand, start + ampersand + 1, "?"
             self._note("address", "The address has parameters but no ?: the first & is a ?.", edit)
-        for match in re.finditer(r"&&+", covered):
+        for match in re.finditer(r"&&+", url):
             edit = start + match.start(), start + match.end(), "&"
             self._note("address", "Two & stand where one belongs.", edit, fix="Write one &")
 
@@ -347,18 +346,18 @@ _ADDRESS: tuple[tuple[str, str | Callable[[re.Match[str]], str], str], ...] = (
 )
 
 
-def _json_spans(covered: str) -> Iterator[tuple[int, int]]:
+def _json_spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield where the JSON of ``:headers`` and ``:body`` stands, closed or not."""
-    for match in re.finditer(r":(?:headers|body)\s+(?=[{\[])", covered):
+    for match in re.finditer(r":(?:headers|body)\s+(?=[{\[])", text):
         depth = 0
-        for brace in re.compile(r"[{}\[\]]").finditer(covered, match.end()):
+        for brace in re.compile(r"[{}\[\]]").finditer(text, match.end()):
             depth += 1 if brace.group() in "{[" else -1
             if depth == 0:
                 yield match.end(), brace.end()
                 break
         else:
-            following = _OPTION.search(covered, match.end())
-            yield match.end(), following.start() if following else len(covered)
+            following = _OPTION.search(text, match.end())
+            yield match.end(), following.start() if following else len(text)
 
 
 _JSON_ERRORS = (

@@ -62,7 +62,9 @@ def preview(
     result = previewed(message, InProcessTransport(app, (), spawn), own)
     click.echo(result.body.strip() if only_body else _printed(result))
     if people:
-        click.echo("\n" + "\n".join(_recipient(one) for one in result.people))
+        click.echo()
+        for one in result.people:
+            click.echo(f"{one['label']}: {one['verdict']}. {one['reason'] or ' '.join(one['body'].split())[:100]}")
     sys.exit(1 if result.verdict == "red" or (strict and result.verdict == "yellow") else 0)
 
 
@@ -76,10 +78,6 @@ def _printed(result: Preview) -> str:
             lines.append(f"  Fix: {mistake['fix']['label']}")
     lines += ["", f"Verdict: {result.verdict}"]
     return "\n".join(lines)
-
-
-def _recipient(one: dict[str, Any]) -> str:
-    return f"{one['label']}: {one['verdict']}. {one['reason'] or ' '.join(one['body'].split())[:100]}"
 
 
 def _call(call: dict[str, Any]) -> list[str]:

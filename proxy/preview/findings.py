@@ -241,6 +241,11 @@ _OPTION = re.compile(r"(?<=\s):(\w+)(?:\s+|$)")
 _OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)
 
 
+def covered(text: str) -> str:
+    """Return ``text`` with its outputs covered by x, each character in its place."""
+    return _OUTPUT.sub(lambda match: "x" * len(match.group()), text)
+
+
 @dataclass(frozen=True)
 class CallTag:
     """One call as written. ``options`` maps names without the colon to where they begin, end, and their value."""
@@ -326,16 +331,11 @@ class CallTag:
 
     def _given(self) -> Iterator[tuple[str, int, int]]:
         """Yield each parameter of the address, and where its value begins and ends there."""
-        for match in re.finditer(r"[?&]([\w-]+)=([^&#]*)", self._covered):
+        for match in re.finditer(r"[?&]([\w-]+)=([^&#]*)", covered(self.url)):
             yield match[1], match.start(2), match.end(2)
 
     def _parameter(self, name: str) -> re.Match[str] | None:
-        return re.search(rf"([?&]{re.escape(name)}=)[^&#]*", self._covered)
-
-    @property
-    def _covered(self) -> str:
-        """The address with its outputs covered, each character in its place."""
-        return _OUTPUT.sub(lambda match: "\ufdd0" * len(match.group()), self.url)
+        return re.search(rf"([?&]{re.escape(name)}=)[^&#]*", covered(self.url))
 
 
 def call_tags(text: str) -> list[CallTag]:
@@ -344,14 +344,14 @@ def call_tags(text: str) -> list[CallTag]:
     for markup in markups(text):
         if markup.name != "connected_content":
             continue
-        covered = _OUTPUT.sub(lambda match: "x" * len(match.group()), markup.inner.rstrip("- \n\t"))
-        url = re.match(r"\s*(\S+)", covered)
+        text_of_tag = covered(markup.inner.rstrip("- \n\t"))
+        url = re.match(r"\s*(\S+)", text_of_tag)
         if url is None:
             continue
-        names = list(_OPTION.finditer(covered, url.end()))
+        names = list(_OPTION.finditer(text_of_tag, url.end()))
         options = {}
         for number, match in enumerate(names):
-            end = names[number + 1].start() if number + 1 < len(names) else len(covered)
+            end = names[number + 1].start() if number + 1 < len(names) else len(text_of_tag)
             value = markup.inner[match.end() : end].strip()
             if match[1] in CALL_WORDS:
                 value = value.split()[0] if value else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from proxy.preview.findings import (
     Finding,
     Markup,
     call_tags,
+    covered,
     found,
     markups,
     meant,
@@ -140,8 +141,7 @@ def _escaped(tag: CallTag) -> _Fix:
         for _, output in tag.outputs()
         if not re.search(r"\burl_(?:param_escape|encode|escape)\b", output.inner)
     ]
-    bare = re.sub(r"\{\{.*?\}\}\}?", lambda match: "x" * len(match.group()), tag.url)
-    for match in re.finditer(r"[^\w\-.~:/?#\[\]@!$&'()*+,;=%]+|[^\x00-\x7f]+", bare):
+    for match in re.finditer(r"[^\w\-.~:/?#\[\]@!$&'()*+,;=%]+|[^\x00-\x7f]+", covered(tag.url)):
         edits.append(tag.in_url(match.span(), quote(match.group())))
     return _Fix("Escape it", edits)
 
@@ -286,32 +286,27 @@ _PLACE = re.compile(r"^(?!.*is null).*(?:nothing is called|has no \w|is no list|
 _KIND = "came-up-empty"
 
 
-@dataclass
-class Unfilled:
-    """``findings`` are mistakes, ``rest`` what the message provides for, as JSON."""
-
-    findings: list[Finding] = field(default_factory=list)
-    rest: list[dict[str, Any]] = field(default_factory=list)
-
-
-def examine_empties(template: str, empties: Iterable[Empty], *, has_failed_calls: bool) -> Unfilled:
-    """Part what came up empty into mistakes and the rest.
+def examine_empties(
+    template: str, empties: Iterable[Empty], *, has_failed_calls: bool
+) -> tuple[list[Finding], list[dict[str, Any]]]:
+    """Part what came up empty into mistakes and, as JSON, what the message provides for.
 
     After a call that failed its variable is empty, and all that reads it: the failure is told, not its consequences.
     """
-    seen = Unfilled()
+    findings: list[Finding] = []
+    rest = []
     own = names_set(template)
     saved = {tag.variable for tag in call_tags(template)} if has_failed_calls else set()
     for empty in empties:
         is_known = _root(empty) in saved or "the preview doesn't know" in empty.message
-        finding = None if is_known else _finding(empty, template, own, seen.findings)
+        finding = None if is_known else _finding(empty, template, own, findings)
         if finding:
-            seen.findings.append(finding)
+            findings.append(finding)
         else:
-            seen.rest.append(asdict(empty))
-    lines = {finding.line for finding in seen.findings}
-    seen.findings += (finding for finding in _defaulted(template, own) if finding.line not in lines)
-    return seen
+            rest.append(asdict(empty))
+    lines = {finding.line for finding in findings}
+    findings += (finding for finding in _defaulted(template, own) if finding.line not in lines)
+    return findings, rest
 
 
 def _finding(empty: Empty, template: str, own: frozenset[str], before: list[Finding]) -> Finding | None:

@@ -24,7 +24,7 @@ from proxy.preview.braze import (
 )
 from proxy.preview.builder import HOST
 from proxy.preview.findings import Draft, Edit, Finding, applied, call_tags
-from proxy.preview.fixes import Unfilled, distinct, examine_empties, fixed
+from proxy.preview.fixes import distinct, examine_empties, fixed
 from proxy.preview.people import RECIPIENTS, CannedTransport, Recipient, profile_of
 from proxy.settings import Credential
 
@@ -86,7 +86,8 @@ class Preview:
         elif channel is Channel.SMS:
             shown["length"] = sms_length(self.body.strip())
         else:
-            shown["length"] = push_length(self.title.strip(), self.body.strip())
+            # Phones cut by lines, so there is no one limit.
+            shown["length"] = {"title": len(self.title.strip()), "message": len(self.body.strip())}
         return shown
 
 
@@ -168,7 +169,7 @@ class _Room:
                 looked.findings += self._behind(part, draft)
         else:
             looked.findings += self._of_rendering(part, template, looked.rendering, looked.findings)
-            looked.empty = _unfilled(template, looked.rendering).rest
+            _, looked.empty = _unfilled(template, looked.rendering)
         return looked
 
     def _behind(self, part: str, draft: Draft) -> list[Finding]:
@@ -185,7 +186,7 @@ class _Room:
     def _of_rendering(self, part: str, template: str, rendering: Rendering, before: list[Finding]) -> list[Finding]:
         found = [fixed(one.kind, one.line, one.message, template, self.host) for one in rendering.mistakes]
         found += checks.examine(self._part(part, template, rendering))
-        found += _unfilled(template, rendering).findings
+        found += _unfilled(template, rendering)[0]
         # The doctor's word for a call goes further than what came of it.
         known = {(one.line, one.kind) for one in before}
         known |= {(one.line, "url-characters") for one in before if one.kind == "address"}
@@ -245,10 +246,10 @@ class _Room:
                 continue
             if one.rendering.aborted is not None:
                 break
-            found = _unfilled(template, one.rendering)
+            found, rest = _unfilled(template, one.rendering)
             whole = self._part(part, template, one.rendering)
-            one.findings = [*(checks.links(whole) if whole.is_html else ()), *found.findings]
-            if recipient.answer == "down" and any(empty["kind"] == "output" for empty in found.rest):
+            one.findings = [*(checks.links(whole) if whole.is_html else ()), *found]
+            if recipient.answer == "down" and any(empty["kind"] == "output" for empty in rest):
                 one.findings += checks.without_answer(template, one.rendering.calls)
         state, reason = _outcome(self.message.channel, looked)
         shown_parts = dict.fromkeys(("title", "preheader", "body"), "")
@@ -300,7 +301,7 @@ class _Room:
         )
 
 
-def _unfilled(template: str, rendering: Rendering) -> Unfilled:
+def _unfilled(template: str, rendering: Rendering) -> tuple[list[Finding], list[dict[str, Any]]]:
     has_failed_calls = any(not call.succeeded for call in rendering.calls)
     return examine_empties(template, rendering.empties, has_failed_calls=has_failed_calls)
 
@@ -397,8 +398,3 @@ def sms_length(text: str) -> dict[str, Any]:
     segments = 0 if not text else 1 if units <= alone else -(-units // each)
     encoding = "UCS-2" if outside else "GSM-7"
     return {"characters": units, "segments": segments, "encoding": encoding, "outside": outside[:20]}
-
-
-def push_length(title: str, message: str) -> dict[str, Any]:
-    """Return the characters of both parts; phones cut by lines, so there is no one limit."""
-    return {"title": len(title), "message": len(message)}

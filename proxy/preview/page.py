@@ -7,7 +7,7 @@ import json
 import re
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -93,13 +93,10 @@ class ReadyTemplate:
         return (files(__package__) / "templates" / f"{self.name}.liquid").read_text("utf-8")
 
 
-def _ready_templates() -> Iterator[ReadyTemplate]:
-    data = tomllib.loads((files(__package__) / "templates/ready.toml").read_text("utf-8"))
-    for one in data["template"]:
-        yield ReadyTemplate(**{**one, "channel": Channel(one["channel"])})
-
-
-READY_TEMPLATES = tuple(_ready_templates())
+READY_TEMPLATES = tuple(
+    ReadyTemplate(**{**one, "channel": Channel(one["channel"])})
+    for one in tomllib.loads((files(__package__) / "templates/ready.toml").read_text("utf-8"))["template"]
+)
 
 
 _SECRET_NAME = re.compile(r"authorization|api[-_ ]?key|token|secret|passw", re.IGNORECASE)

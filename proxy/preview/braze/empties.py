@@ -96,11 +96,6 @@ def displayed(output: str, *, is_html: bool) -> str:
     return _LEFT_OVER.sub("", _MARKED.sub(one, output))
 
 
-def unmarked(text: str) -> str:
-    """Return a text with its placeholders in brackets."""
-    return displayed(text, is_html=False)
-
-
 def placeholders(output: str) -> tuple[str, ...]:
     """Return what the placeholders of a message stand for, each once."""
     return tuple(dict.fromkeys(_MARKED.findall(output)))

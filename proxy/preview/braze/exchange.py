@@ -49,6 +49,10 @@ class Verdict:
     is_json: bool = False
 
 
+_TOO_LARGE = Verdict("over 1 MB: refused, nothing is inserted and nothing is cached")
+_TOO_LATE = Verdict(f"no answer within {rules.ANSWER_SECONDS:g} seconds: nothing is inserted", failed=True)
+
+
 def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] | None = None) -> Verdict:
     """Return what Braze does with ``answer`` when the tag says ``:save save`` (or does not).
 
@@ -56,7 +60,7 @@ def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] |
     """
     status = answer.status
     if len(answer.body) > rules.BODY_BYTES:
-        return _too_large()
+        return _TOO_LARGE
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _inserted(answer, save, rerender)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
@@ -74,18 +78,13 @@ def _without_answer(error: TransportError) -> Verdict:
     """Return what Braze does when no answer was had."""
     match error:
         case BodyTooLargeError():
-            return _too_large()
+            return _TOO_LARGE
         case RefusedError():
             return Verdict(f"refused, nothing was sent: {error}")
         case NoAnswerInTimeError():
-            return _too_late()
+            return _TOO_LATE
         case _:
             return Verdict(f"nothing is inserted: no connection ({error})", failed=True)
-
-
-def _too_late() -> Verdict:
-    """Return the verdict on an answer that takes longer than Braze waits."""
-    return Verdict(f"no answer within {rules.ANSWER_SECONDS:g} seconds: nothing is inserted", failed=True)
 
 
 def _named(status: int) -> str:
@@ -94,10 +93,6 @@ def _named(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
-
-
-def _too_large() -> Verdict:
-    return Verdict("over 1 MB: refused, nothing is inserted and nothing is cached")
 
 
 def _inserted(answer: Response, save: str | None, rerender: Callable[[str], str] | None) -> Verdict:
@@ -411,7 +406,7 @@ class Exchange:
             return _Result(_without_answer(err), seconds=None if refused else self.clock() - started, refused=refused)
         seconds = self.clock() - started
         if seconds > rules.ANSWER_SECONDS:
-            return _Result(_too_late(), answer, seconds)
+            return _Result(_TOO_LATE, answer, seconds)
         return _Result(_judged(answer, asked.save, asked.rerender), answer, seconds)
 
     def _record(self, asked: CallRequest, ready: Outgoing, result: _Result, attempts: int) -> None:

@@ -19,7 +19,7 @@ from proxy.preview.braze.exchange import CallRecord, Exchange, Inserted, Mistake
 from proxy.preview.braze.markup import PROFILE, TemplateBoundError, TemplateError, line_of, tokenize
 from proxy.preview.braze.ruby import Now, in_utc, utc_now
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
-from proxy.preview.braze.tags import TAGS, ConnectedContentTag, MessageAbortedError
+from proxy.preview.braze.tags import TAGS, MessageAbortedError
 from proxy.preview.braze.wire import AnswerCache, CallRequest, Credentials, Transport
 
 
@@ -37,7 +37,7 @@ class BrazeEnvironment(Environment):
         super().setup_tags_and_filters(extra=extra)
         del self.tags["include"]
         dialect.register(self)
-        for tag in (ConnectedContentTag, *TAGS):
+        for tag in TAGS:
             self.add_tag(tag)
 
 

@@ -449,16 +449,13 @@ def equal(left: object, right: object) -> bool:
             value = plain(value)
             if isinstance(literal, Empty):
                 return isinstance(value, (str, list, Mapping)) and not value
-            return value is None or value is False or is_blank(value)
+            return (
+                value is None or value is False or value in ([], {}) or (isinstance(value, str) and not value.strip())
+            )
     left, right = plain(left), plain(right)
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     return left == right
-
-
-def is_blank(value: object) -> bool:
-    """Tell whether a text is white space only, or a list or an object empty."""
-    return not value.strip() if isinstance(value, str) else isinstance(value, (list, Mapping)) and not value
 
 
 def ordered(left: object, operator: str, right: object) -> bool:

@@ -20,10 +20,9 @@ from liquid.token import TOKEN_EXPRESSION, TOKEN_TAG, Token
 
 from proxy.preview.braze import rules
 from proxy.preview.braze.context import BrazeContext, braze
-from proxy.preview.braze.empties import Placeholder, unmarked
+from proxy.preview.braze.empties import Placeholder, displayed
 from proxy.preview.braze.exchange import Mistake, MistakeKind
 from proxy.preview.braze.markup import (
-    Call,
     CallSyntaxError,
     NeverClosedError,
     Written,
@@ -58,7 +57,7 @@ class Fragment:
             raise self._moved(err) from err
         finally:
             empties.origin = origin
-        return unmarked(buffer.getvalue().strip())
+        return displayed(buffer.getvalue().strip(), is_html=False)
 
     def _moved(self, error: LiquidError) -> LiquidError:
         within = error.token.start_index if error.token is not None else 0
@@ -85,135 +84,42 @@ def rerendered(context: BrazeContext, tag: Token, text: str) -> str:
         context.only = before
 
 
-class ConnectedContentNode(Node):
-    """One tag of a parsed template."""
-
-    __slots__ = ("call", "line", "options", "url")
-
-    def __init__(self, token: Token, call: Call, written: Token, environment: Environment) -> None:
-        super().__init__(token)
-        # The answer may be inserted here, so a block that holds only this tag must still be rendered.
-        self.blank = False
-        self.call = call
-        self.line = line_of(token.source, token.start_index)
-        self.url = Fragment(environment, call.url, written)
-        self.options = {name: Fragment(environment, piece, written) for name, piece in call.options.items()}
-
-    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Make the call; put the answer into its variable, or plain text in place."""
-        verdict = braze(context).call(self._asked(braze(context)))
-        context.assign(self.call.save or DEFAULT_VARIABLE, verdict.value)
-        return buffer.write(verdict.text)
-
-    def children(self, static_context: RenderContext, *, include_partials: bool = True) -> Iterable[Node]:
-        return [node for fragment in (self.url, *self.options.values()) for node in fragment.template.nodes]
-
-    def template_scope(self) -> Iterable[Identifier]:
-        return [Identifier(self.call.save, token=self.token)] if self.call.save else []
-
-    def _asked(self, context: BrazeContext) -> CallRequest:
-        def rendered(option: str) -> str | None:
-            fragment = self.options.get(option)
-            return None if fragment is None else fragment.rendered(context)
-
-        return CallRequest(
-            line=self.line,
-            written_url=self.url.written,
-            url=self.url.rendered(context),
-            method=self._method(rendered("method")),
-            headers=self._headers(rendered("headers")),
-            body=rendered("body"),
-            content_type=rendered("content_type"),
-            basic_auth=rendered("basic_auth"),
-            auth_credentials=rendered("auth_credentials"),
-            save=self.call.save,
-            cache_max_age=self._cache_max_age(rendered("cache_max_age")),
-            retry="retry" in self.call.flags,
-            no_cache="no_cache" in self.call.flags,
-            accept=rendered("accept"),
-            rerender=partial(rerendered, context, self.token) if "rerender" in self.call.flags else None,
-        )
-
-    def _method(self, written: str | None) -> str:
-        if written is None:
-            return "GET"
-        if written.upper() not in rules.METHODS:
-            raise self._error("method", f":method is get or post, found {written.lower() or 'nothing'}")
-        return written.upper()
-
-    def _headers(self, written: str | None) -> dict[str, str]:
-        if written is None:
-            return {}
-        try:
-            # Not strict: a value may be spread over lines in the template.
-            headers = json.loads(written, strict=False)
-        except (ValueError, RecursionError) as err:
-            raise self._error("headers", ":headers is not JSON once its Liquid is rendered") from err
-        if not isinstance(headers, dict):
-            raise self._error("headers", ":headers must be a JSON object")
-        for name, value in headers.items():
-            if not isinstance(value, (str, int, float)):
-                raise self._error("headers", f"the header {name} must be text")
-        return {name.strip(): str(value).strip() for name, value in headers.items()}
-
-    def _cache_max_age(self, written: str | None) -> int | None:
-        if written is None:
-            return rules.CACHE_DEFAULT_SECONDS if "cache_max_age" in self.call.flags else None
-        # Nine digits are 31 years; more would only be a way to make a number that is slow to read.
-        if not (written.isascii() and written.isdecimal() and len(written) <= 9):
-            raise self._error("cache_max_age", f":cache_max_age is a number of seconds, found {written or 'none'}")
-        return int(written)
-
-    def _error(self, option: str, message: str) -> LiquidError:
-        return LiquidSyntaxError(message, token=self.options[option].token)
-
-
-class ConnectedContentTag(Tag):
-    """Reads ``{% connected_content … %}``."""
-
-    name = "connected_content"
-    block = False
-
-    def parse(self, stream: TokenStream) -> ConnectedContentNode:
-        """Read the tag, and every piece of Liquid in it."""
-        token, written = _written(stream)
-        if written is None:
-            raise LiquidSyntaxError("connected_content needs a URL", token=token)
-        try:
-            call = parse_call(written.value)
-        except CallSyntaxError as err:
-            position = written._replace(start_index=written.start_index + err.position)
-            raise LiquidSyntaxError(str(err), token=position) from err
-        return ConnectedContentNode(token, call, written, self.env)
-
-
 class BrazeNode(Node):
-    """Any other tag: the text or the words behind its name, for its tag to render."""
+    """What stands behind the name of one of Braze's tags: a text, or pieces that may hold Liquid.
 
-    __slots__ = ("tag", "text", "words")
+    ``flags`` are the options without a value; ``sets`` is the variable that is filled, if any.
+    """
+
+    __slots__ = ("flags", "pieces", "sets", "tag", "text")
 
     def __init__(self, token: Token, tag: "BrazeTag") -> None:
         super().__init__(token)
         self.tag = tag
+        self.sets = tag.sets
         self.text = ""
-        self.words: list[Fragment] = []
+        self.pieces: Mapping[str, Fragment] = {}
+        self.flags: frozenset[str] = frozenset()
         # A block that holds only this tag must still be rendered.
         self.blank = False
 
     def children(self, static_context: RenderContext, *, include_partials: bool = True) -> Iterable[Node]:
-        return [node for word in self.words for node in word.template.nodes]
+        return [node for piece in self.pieces.values() for node in piece.template.nodes]
 
     def template_scope(self) -> Iterable[Identifier]:
-        return [Identifier(self.tag.sets, token=self.token)] if self.tag.sets else []
+        return [Identifier(self.sets, token=self.token)] if self.sets else []
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
         return buffer.write(self.tag.rendered(self, braze(context)))
 
+    def piece(self, name: str, context: BrazeContext) -> str | None:
+        """Return a piece with its Liquid rendered, None where it is not given."""
+        return self.pieces[name].rendered(context) if name in self.pieces else None
+
     def arguments(self, context: BrazeContext) -> list[str]:
         """Return the words with their Liquid rendered, without the options at the end."""
-        words = [word.rendered(context) for word in self.words]
-        end = next((at for at, word in enumerate(self.words) if word.written.startswith(":")), len(words))
-        return words[:end]
+        words = [piece.rendered(context) for piece in self.pieces.values()]
+        ends = (at for at, piece in enumerate(self.pieces.values()) if piece.written.startswith(":"))
+        return words[: next(ends, len(words))]
 
 
 class BrazeTag(Tag):
@@ -232,12 +138,91 @@ class BrazeTag(Tag):
 
     def read(self, node: BrazeNode, written: Token | None) -> bool:
         """Take in what stands behind the tag's name, words unless a tag says otherwise; tell whether it could."""
-        node.words = _words(self.env, written) if written else []
-        return bool(node.words)
+        words = _words(self.env, written) if written else []
+        node.pieces = {str(number): word for number, word in enumerate(words)}
+        return bool(words)
 
     @abstractmethod
     def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
         """Do what the tag does, and return what stands in its place."""
+
+
+class ConnectedContentTag(BrazeTag):
+    """``connected_content`` makes a call; the answer goes into its variable, or as text in place."""
+
+    name = "connected_content"
+    usage = "connected_content needs a URL"
+
+    def read(self, node: BrazeNode, written: Token | None) -> bool:
+        if written is None:
+            return False
+        try:
+            call = parse_call(written.value)
+        except CallSyntaxError as err:
+            position = written._replace(start_index=written.start_index + err.position)
+            raise LiquidSyntaxError(str(err), token=position) from err
+        pieces = {"url": call.url, **call.options}
+        node.pieces = {name: Fragment(self.env, piece, written) for name, piece in pieces.items()}
+        node.flags, node.sets = call.flags, call.save or ""
+        return True
+
+    def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
+        given = partial(node.piece, context=context)
+        verdict = context.call(
+            CallRequest(
+                line=line_of(node.token.source, node.token.start_index),
+                written_url=node.pieces["url"].written,
+                url=given("url") or "",
+                method=self._method(node, given("method")),
+                headers=self._headers(node, given("headers")),
+                body=given("body"),
+                content_type=given("content_type"),
+                basic_auth=given("basic_auth"),
+                auth_credentials=given("auth_credentials"),
+                save=node.sets or None,
+                cache_max_age=self._cache_max_age(node, given("cache_max_age")),
+                retry="retry" in node.flags,
+                no_cache="no_cache" in node.flags,
+                accept=given("accept"),
+                rerender=partial(rerendered, context, node.token) if "rerender" in node.flags else None,
+            )
+        )
+        context.assign(node.sets or DEFAULT_VARIABLE, verdict.value)
+        return verdict.text
+
+    def _method(self, node: BrazeNode, written: str | None) -> str:
+        method = "GET" if written is None else written.upper()
+        if method not in rules.METHODS:
+            raise self._error(node, "method", f":method is get or post, found {method.lower() or 'nothing'}")
+        return method
+
+    def _headers(self, node: BrazeNode, written: str | None) -> dict[str, str]:
+        if written is None:
+            return {}
+        try:
+            # Not strict: a value may be spread over lines in the template.
+            headers = json.loads(written, strict=False)
+        except (ValueError, RecursionError) as err:
+            raise self._error(node, "headers", ":headers is not JSON once its Liquid is rendered") from err
+        if not isinstance(headers, dict):
+            raise self._error(node, "headers", ":headers must be a JSON object")
+        for name, value in headers.items():
+            if not isinstance(value, (str, int, float)):
+                raise self._error(node, "headers", f"the header {name} must be text")
+        return {name.strip(): str(value).strip() for name, value in headers.items()}
+
+    def _cache_max_age(self, node: BrazeNode, written: str | None) -> int | None:
+        if written is None:
+            return rules.CACHE_DEFAULT_SECONDS if "cache_max_age" in node.flags else None
+        # Nine digits are 31 years; more would only be a way to make a number that is slow to read.
+        if not (written.isascii() and written.isdecimal() and len(written) <= 9):
+            raise self._error(
+                node, "cache_max_age", f":cache_max_age is a number of seconds, found {written or 'none'}"
+            )
+        return int(written)
+
+    def _error(self, node: BrazeNode, option: str, message: str) -> LiquidError:
+        return LiquidSyntaxError(message, token=node.pieces[option].token)
 
 
 # What Braze writes to its Message Activity Log when no reason is given.
@@ -346,7 +331,7 @@ def _fill_items(context: BrazeContext, node: BrazeNode, items: list[object]) -> 
         texts = {key: value for key, value in item.items() if isinstance(value, str)}
         return {**item, **{key: rerendered(context, node.token, value) for key, value in texts.items()}}
 
-    is_rerendered = any(word.written == ":rerender" for word in node.words)
+    is_rerendered = any(word.written == ":rerender" for word in node.pieces.values())
     context.assign("items", list(map(rendered, items)) if is_rerendered else items)
     return ""
 
@@ -379,7 +364,7 @@ class MessageExtrasTag(BrazeTag):
     usage = "message_extras is written like {% message_extras :key test :value 123 %}"
 
     def rendered(self, node: BrazeNode, context: BrazeContext) -> str:
-        words = [word.rendered(context) for word in node.words]
+        words = [word.rendered(context) for word in node.pieces.values()]
         if len(words) < 4 or words[0] != ":key" or words.index(":value" if ":value" in words else words[-1]) != 2:
             line = line_of(node.token.source, node.token.start_index)
             message = (
@@ -435,6 +420,7 @@ TAGS = (
     AbortTag,
     CatalogItemsTag,
     CatalogSelectionItemsTag,
+    ConnectedContentTag,
     MessageExtrasTag,
     PromotionTag,
     RenderTag,
