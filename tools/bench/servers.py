@@ -39,7 +39,7 @@ class Gunicorn(Process):
         """Return the worker's process id once it answers."""
         host, port = self.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=120) as connection:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n")
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: proxy\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.1 200", "".join(self.log)
         while not self.workers():
             time.sleep(0.01)
