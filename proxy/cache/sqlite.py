@@ -48,6 +48,7 @@ from proxy.cache.sqlite_upkeep import (
     Job,
     Troubles,
     begin_maintenance,
+    cut,
     drop_expired,
     drop_unused,
     note_used,
@@ -392,6 +393,7 @@ class SqliteBackend:
     def _run(self, writer: sqlite3.Connection, jobs: list[Job]) -> None:
         _transaction(writer, jobs)
         self._is_over = used_bytes(writer) > self._max_bytes * _NEARLY_FULL
+        cut(writer, self._path, self._max_bytes)
 
     def _current(self, *, at_once: bool) -> Opened:
         """Return the open file; another one, if somebody took it away. ``at_once``: look whether somebody did."""

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -224,11 +225,20 @@ def shrink(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bool:
     """Give pages that lie idle back to the disk, if they are many; tell whether there are more."""
     [idle] = writer.execute("PRAGMA freelist_count").fetchone()
     [pages] = writer.execute("PRAGMA page_count").fetchone()
-    if idle <= _FREE_PAGES or (idle <= pages * _FREE and _bytes(writer, "page_count") <= max_bytes):
+    is_within = _bytes(writer, "page_count") <= max_bytes
+    if not idle or (is_within and (idle <= _FREE_PAGES or idle <= pages * _FREE)):
         return False
     # A step for each page: to be fetched to the last.
     writer.execute(f"PRAGMA incremental_vacuum({_SHRUNK_AT_ONCE})").fetchall()
     return True
+
+
+def cut(writer: sqlite3.Connection, path: Path, max_bytes: int) -> None:
+    """Have what was given back leave the disk now, where the file is too large: else it does with later writes."""
+    if path.stat().st_size > max_bytes >= _bytes(writer, "page_count"):
+        # What was written is written: it has not failed if this does.
+        with suppress(sqlite3.Error):
+            writer.execute("PRAGMA wal_checkpoint").fetchall()
 
 
 def used_bytes(writer: sqlite3.Connection) -> int:

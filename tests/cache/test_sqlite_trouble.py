@@ -44,7 +44,7 @@ def open_one(path: Path) -> Iterator[Callable[..., SqliteBackend]]:
     opened: list[SqliteBackend] = []
 
     def open_one(**how: object) -> SqliteBackend:
-        opened.append(SqliteBackend(path, spawn, **{"max_bytes": 10**8, "patience": 0.05, **how}))  # type: ignore[arg-type]  # the caller's
+        opened.append(SqliteBackend(path, **{"spawn": spawn, "max_bytes": 10**8, "patience": 0.05, **how}))  # type: ignore[arg-type]  # the caller's
         return opened[-1]
 
     yield open_one
@@ -292,13 +292,20 @@ def test_a_clock_that_is_set_makes_nothing_older_or_younger(open_one: Open) -> N
         generation = later
 
 
-def test_the_file_stays_within_its_bound_and_the_least_recently_used_leave_first(path: Path, open_one: Open) -> None:
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_file_stays_within_its_bound_and_the_least_recently_used_leave_first(
+    path: Path, open_one: Open, *, is_late: bool
+) -> None:
     most = 4_000_000
     clock = [1e6]
-    backend = open_one(max_bytes=most, clock=MachineClock(lambda: clock[0], lambda: clock[0], "this boot"))
+    late: list[Callable[[], None]] = []
+    machine = MachineClock(lambda: clock[0], lambda: clock[0], "this boot")
+    backend = open_one(max_bytes=most, clock=machine, spawn=late.append if is_late else spawn)
     for number in range(1000):
         clock[0] += 1
         backend.write(f"unit/{number:04}", "page", bytes(8000), 0, ttl=86_400)
+    for job in late:
+        job()
     until = time.monotonic() + 20
     while path.stat().st_size > most:
         assert time.monotonic() < until
