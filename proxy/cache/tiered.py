@@ -170,7 +170,8 @@ class Tiered:
                     raise _failure(ended.outcome)
                 # It may have landed since it was looked for.
                 entry, current = self._ask(key)
-                if entry is not None and self._state(entry := self._as_confirmed(key, entry)) is State.HIT:
+                entry = entry and self._as_confirmed(key, entry)
+                if entry is not None and self.lifetimes.state(entry, self._now()) is State.HIT:
                     if isinstance(ended, Lock):
                         self._backend.release(ended)
                     return entry
@@ -285,13 +286,10 @@ class Tiered:
 
     def abandon(self, lock: FetchLock, error: Exception | None) -> None:
         """Wake all who wait, with the reason why there is nothing; ``None`` lets them try themselves."""
-        if lock.lock is None:
-            return
-        try:
-            self._backend.release(lock.lock, _outcome(error) if error else b"")
-        except BackendDown:
-            # The lock then ends by itself, and those who wait look after it.
-            return
+        if lock.lock is not None:
+            # While the backend is down the lock ends by itself, and those who wait look after it.
+            with suppress(BackendDown):
+                self._backend.release(lock.lock, _outcome(error) if error else b"")
 
     def _ask(self, key: Key) -> Found:
         """Return the better of what the backend has and what is in L1, and give each what the other has."""
@@ -334,10 +332,8 @@ class Tiered:
             return
         # Even where it is not taken: the backend was asked, and knows nothing better.
         self._check(cached)
-        try:
+        with suppress(BackendDown):
             self._write(key, cached.entry, cached.generation, None)
-        except BackendDown:
-            return
 
     def _write(self, key: Key, entry: Entry, generation: int, lock: Lock | None) -> bool:
         ttl = max(0.001, self.lifetimes.kept_until(entry) - self._now())
@@ -411,9 +407,6 @@ class Tiered:
             return entry
         since, at = self._confirmed(key)
         return replace(entry, confirmed_at=at) if since <= entry.as_of < at else entry
-
-    def _state(self, entry: Entry) -> State:
-        return self.lifetimes.state(entry, self._now())
 
     def _unpacked(self, key: Key, envelope: bytes) -> Entry | None:
         try:
