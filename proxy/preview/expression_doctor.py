@@ -40,11 +40,11 @@ _OTHER_FILTERS = meant(
 _NAMESPACES = meant(
     {
         "custom_attribute": "custom_attributes customattribute custom_attr customAttribute customAttributes",
-        "event_properties": ("event_property event_props event_properties_ eventProperties event_properites event"),
-        "api_trigger_properties": ("api_trigger_property api_triggered_properties trigger_properties api_properties"),
+        "event_properties": "event_property event_props event_properties_ eventProperties event_properites event",
+        "api_trigger_properties": "api_trigger_property api_triggered_properties trigger_properties api_properties",
         "content_blocks": "content_block contentblock contentBlocks content_blocs",
         "canvas_entry_properties": "canvas_entry_property canvas_properties entry_properties",
-        "": ("user attribute attributes profile customer contact subscriber person recipient lead member"),
+        "": "user attribute attributes profile customer contact subscriber person recipient lead member",
     }
 )
 _BRACED = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,8 +55,7 @@ class Finding:
 
     def shown(self, part: str) -> dict[str, Any]:
         """Return it as JSON, for the ``part`` of the message (``title`` or ``body``) it is in."""
-        edits = [{"start": edit.start, "end": edit.end, "text": edit.text} for edit in self.edits]
-        fix = {"label": self.fix, "edits": edits} if edits else None
+        fix = {"label": self.fix, "edits": [asdict(edit) for edit in self.edits]} if self.edits else None
         return {"part": part, "kind": self.kind, "line": self.line, "message": self.message, "fix": fix}
 
 

@@ -16,7 +16,6 @@ from proxy.preview.braze.rendering import Profile, Rendering, parse, render
 from proxy.preview.braze.rules import Channel
 from proxy.preview.braze.standard_filters import FILTERS
 from proxy.preview.braze.wire import (
-    AnswerCache,
     BasicCredential,
     BodyTooLargeError,
     Credentials,
@@ -36,7 +35,6 @@ __all__ = [
     "CALL_OPTIONS",
     "CALL_WORDS",
     "FILTERS",
-    "AnswerCache",
     "BasicCredential",
     "BodyTooLargeError",
     "CallRecord",

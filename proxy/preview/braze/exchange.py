@@ -12,10 +12,10 @@ from proxy.preview.braze import rules
 from proxy.preview.braze.markup import BoundReachedError, output_end
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
 from proxy.preview.braze.wire import (
-    AnswerCache,
     BodyTooLargeError,
     CallRequest,
     Credentials,
+    MemoryAnswers,
     NoAnswerInTimeError,
     NotSentError,
     Outgoing,
@@ -287,7 +287,7 @@ class Exchange:
     transport: Transport
     credentials: Credentials
     clock: Callable[[], float]
-    cache: AnswerCache
+    cache: MemoryAnswers
     wanted: Wanted
     channel: Channel | None
     _redaction: Redaction = field(default_factory=Redaction)

@@ -20,7 +20,7 @@ from proxy.preview.braze.markup import PROFILE, TemplateBoundError, TemplateErro
 from proxy.preview.braze.ruby import Now, in_utc, utc_now
 from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
 from proxy.preview.braze.tags import TAGS, MessageAbortedError
-from proxy.preview.braze.wire import AnswerCache, CallRequest, Credentials, Transport
+from proxy.preview.braze.wire import CallRequest, Credentials, MemoryAnswers, Transport
 
 
 class BrazeEnvironment(Environment):
@@ -103,7 +103,7 @@ def render(
     credentials: Credentials,
     clock: Callable[[], float],
     sleep: Callable[[float], object],
-    cache: AnswerCache,
+    cache: MemoryAnswers,
     channel: Channel | None = None,
     now: Now = utc_now,
 ) -> Rendering:

@@ -96,20 +96,8 @@ class Question:
     body: bytes | None = None
 
 
-class AnswerCache(Protocol):
-    """Keeps answers for a while. May forget any of them earlier, as Braze's does."""
-
-    def get(self, question: Question) -> Response | None:
-        """Return the answer if it is cached and not too old."""
-        ...
-
-    def put(self, question: Question, answer: Response, seconds: int) -> None:
-        """Keep ``answer`` for at most ``seconds``."""
-        ...
-
-
 class MemoryAnswers:
-    """An `AnswerCache` of at most ``most`` answers; the longest unused leaves first."""
+    """Keeps at most ``most`` answers, as Braze's cache does, for a while; the longest unused leaves first."""
 
     def __init__(self, clock: Callable[[], float], most: int = 32) -> None:
         self._clock = clock

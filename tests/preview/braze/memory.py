@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxy.preview.braze import (
-    AnswerCache,
     Channel,
     Credentials,
     MemoryAnswers,
@@ -34,7 +33,7 @@ class World:
     takes: float = 0.01
     sent: list[Request] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
-    cache: AnswerCache = field(init=False)
+    cache: MemoryAnswers = field(init=False)
 
     def __post_init__(self) -> None:
         self.cache = MemoryAnswers(lambda: self.now)
