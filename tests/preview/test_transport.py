@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from wsgiref.types import StartResponse
 
 import pytest
 import requests
@@ -199,3 +200,16 @@ def test_the_command_previews_whatever_networks_are_allowed(sandbox: RunningSand
     message = Message(Channel.SMS, tag + "{{r.total}}")
     result = preview(message, InProcessTransport(app, (), spawn), Credential("braze", SECRET))
     assert (result.calls[0]["status"], result.body) == (200, "153")
+
+
+def test_an_answer_that_braze_refuses_for_its_size_is_told_with_what_to_ask_for() -> None:
+    def large(_environ: object, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [b" " * (rules.BODY_BYTES + 1)]
+
+    tag = "{% connected_content https://reviews.example.com/v1/reviews?sku=TRUCK-01 :basic_auth a :save r %}"
+    transport = InProcessTransport(large, (), spawn)
+    result = preview(Message(Channel.SMS, tag + "x"), transport, Credential("braze", SECRET))
+    (told,) = [mistake for mistake in result.mistakes if mistake["kind"] == "too-large"]
+    assert "over 1 MB" in told["message"]
+    assert [edit["text"] for edit in told["fix"]["edits"]] == ["&limit=3&max_chars=240"]
