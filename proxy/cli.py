@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,6 +33,7 @@ from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
 from proxy.server.lifecycle import with_file
 from proxy.settings import Settings, SettingsError, documented
+from proxy.sync.feed import is_newest_first
 from proxy.sync.service import Sync
 from proxy.terminal import bar, end_if_stopped, need_shared_store, stopped_by_signals
 from proxy.trustpilot.changes import read_feed
@@ -77,8 +77,11 @@ def _run(host: str, port: int, root: Path, folder: Path, running: contextlib.Exi
     settings = {name for name, _, _ in documented()}
     environment = {name: value for name, value in os.environ.items() if name not in settings}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), environment.get("PYTHONPATH"))))
-    sandbox = _start(["proxy.sandbox", "--port", "0"], environment, folder, running)
-    api_url = _address(sandbox)
+    sandbox = _start(["proxy.sandbox", "--port", "0"], environment, folder, running, subprocess.PIPE)
+    listening = re.search(r"http://\S+", sandbox.stdout.readline() if sandbox.stdout else "")
+    if not listening:
+        raise click.ClickException("the sandbox did not start")
+    api_url = listening[0]
     environment |= {
         # Not a .env that happens to be above the folder.
         "PROXY_ENV_FILE": os.devnull,
@@ -93,7 +96,7 @@ def _run(host: str, port: int, root: Path, folder: Path, running: contextlib.Exi
         "LOG_LEVEL": "warning",
     }
     options = ["--config", str(root / _GUNICORN_CONFIG), "--bind", f"{host}:{port}"]
-    server = _start(["gunicorn", "wsgi:app", *options], environment, folder, running)
+    server = _start(["gunicorn", "wsgi:app", *options], environment, folder, running, None)
     _await(port, server)
     click.echo(_greeting(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"))  # noqa: S104  # compared
     if status := server.wait():
@@ -101,19 +104,18 @@ def _run(host: str, port: int, root: Path, folder: Path, running: contextlib.Exi
 
 
 def _start(
-    module: list[str], environment: dict[str, str], folder: Path, running: contextlib.ExitStack
+    module: list[str], environment: dict[str, str], folder: Path, running: contextlib.ExitStack, stdout: int | None
 ) -> subprocess.Popen[str]:
     """Start a module of Python's, which is stopped with ``running``.
 
     In a session of its own: it gets one SIGTERM, and not the terminal's Ctrl-C as well, which gunicorn's workers take
     in the middle of their shutdown with a traceback.
     """
-    is_stand_in = module[0] == "proxy.sandbox"
     process = subprocess.Popen(
         [sys.executable, "-m", *module],
         cwd=folder,
         env=environment,
-        stdout=subprocess.PIPE if is_stand_in else None,
+        stdout=stdout,
         text=True,
         start_new_session=True,
     )
@@ -125,14 +127,6 @@ def _start(
 
     running.callback(stop)
     return process
-
-
-def _address(sandbox: subprocess.Popen[str]) -> str:
-    line = sandbox.stdout.readline() if sandbox.stdout else ""
-    found = re.search(r"http://\S+", line)
-    if not found:
-        raise click.ClickException("the sandbox did not start")
-    return found[0]
 
 
 def _free_port(host: str, wanted: int) -> int:
@@ -223,20 +217,20 @@ def show(sku: str, business_unit: str | None) -> None:
     """Show what is cached for SKU: each part, its age and its size; exit status 1 when there is nothing."""
     with _shared() as proxy:
         units = [business_unit] if business_unit else proxy.settings.business_units
+        names = [product_name(unit, sku) for unit in units]
         shown = 0
-        for unit in units:
-            name = product_name(unit, sku)
 
-            def look(product: str, part: str, entry: Entry, name: str = name) -> None:
-                nonlocal shown
-                if product == name:
-                    shown += 1
-                    age = max(0.0, time.time() - entry.as_of)
-                    what = "" if entry.found else ", holds nothing"
-                    click.echo(
-                        f"{product}  {part}  {_state(proxy, entry)}, {age:.0f} s old, {len(entry.value)} bytes{what}"
-                    )
+        def look(product: str, part: str, entry: Entry) -> None:
+            nonlocal shown
+            if product in names:
+                shown += 1
+                age = max(0.0, time.time() - entry.as_of)
+                what = "" if entry.found else ", holds nothing"
+                click.echo(
+                    f"{product}  {part}  {_state(proxy, entry)}, {age:.0f} s old, {len(entry.value)} bytes{what}"
+                )
 
+        for name in names:
             proxy.store.scan(name, look)
     if not shown:
         raise click.ClickException(f"nothing is cached for {sku}")
@@ -352,7 +346,7 @@ def _feed(settings: Settings, transport: Transport, unit: str, token: Token) -> 
         items, _ = read_feed(response.body)
     except TrustpilotError as error:
         return Finding(works=works, text=f"{what}: {error}; {otherwise}")
-    if any(earlier.written < later.written for earlier, later in pairwise(items)):
+    if not is_newest_first(item.written for item in items):
         return Finding(works=works, text=f"{what}: not newest first; {otherwise}")
     return Finding(works=True, text=f"{what}: works, newest first: one call confirms all products")
 
@@ -361,18 +355,18 @@ def _token(settings: Settings, transport: Transport, secret: str) -> tuple[Findi
     grant = Grant(transport, api_url=settings.api_url, api_key=settings.api_key, api_secret=secret, now=time.time)
     try:
         token = grant.fetch()
-    except Refused as error:
-        advice = "check TRUSTPILOT_API_SECRET, and that it belongs to TRUSTPILOT_API_KEY"
-        return Finding(works=False, text=f"token: {error}; {advice}"), None
-    except TurnedAway as error:
-        return Finding(works=False, text=f"token: {error}; {_UNWELCOME}"), None
     except TrustpilotError as error:
-        return Finding(
-            works=False, text=f"token: {error}; check TRUSTPILOT_API_URL, or try again in 15 minutes"
-        ), None
+        advice = next(words for kind, words in _TOKEN_ADVICE.items() if isinstance(error, kind))
+        return Finding(works=False, text=f"token: {error}; {advice}"), None
     hours = (token.expires_at - time.time()) / 3600
     return Finding(works=True, text=f"token: works, lasts {hours:.0f} hours"), token
 
+
+_TOKEN_ADVICE = {
+    Refused: "check TRUSTPILOT_API_SECRET, and that it belongs to TRUSTPILOT_API_KEY",
+    TurnedAway: _UNWELCOME,
+    TrustpilotError: "check TRUSTPILOT_API_URL, or try again in 15 minutes",
+}
 
 _PAUSE_SECONDS = 1.0
 

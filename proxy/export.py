@@ -256,10 +256,8 @@ class Rows:
             line = json.dumps(cells, ensure_ascii=False) + "\n"
         else:
             text = io.StringIO()
-            writer = csv.writer(text)
-            if not self._size:
-                writer.writerow(cells)
-            writer.writerow(cells.values())
+            rows = csv.writer(text)
+            rows.writerows([cells.values()] if self._size else [cells, cells.values()])
             line = text.getvalue()
         data = line.encode("utf-8", "replace")
         self._size += len(data)

@@ -53,6 +53,11 @@ def _row(name: str, parse: Callable[[str], T], default: T, meaning: str, *, secr
     return row
 
 
+def _switch(name: str, meaning: str) -> bool:
+    """Return a row that is off unless somebody turns it on."""
+    return _row(name, read.boolean, default=False, meaning=meaning)
+
+
 _REQUIRED: Any = MISSING
 _SECONDS = read.number(0, above=True)
 _SECONDS_OR_0 = read.number(0)
@@ -107,11 +112,9 @@ class Settings:
         100,
         "most SKUs in one summaries call; fewer are asked for where Trustpilot rejects so many",
     )
-    imported_reviews: bool = _row(
+    imported_reviews: bool = _switch(
         "TRUSTPILOT_IMPORTED_REVIEWS",
-        read.boolean,
-        default=False,
-        meaning="`true` merges reviews imported from an earlier platform wherever `imported` is not given",
+        "`true` merges reviews imported from an earlier platform wherever `imported` is not given",
     )
     sync: str = _row(
         "SYNC",
@@ -129,9 +132,7 @@ class Settings:
         "`invite`, `hook` and `admin`",
         secret=True,
     )
-    allow_anonymous: bool = _row(
-        "PROXY_ALLOW_ANONYMOUS", read.boolean, default=False, meaning="`true` opens reading under `/v1` to everyone"
-    )
+    allow_anonymous: bool = _switch("PROXY_ALLOW_ANONYMOUS", "`true` opens reading under `/v1` to everyone")
     allowed_networks: tuple[Network, ...] = _row(
         "PROXY_ALLOWED_CIDRS", read.networks, (), "networks that may call, comma-separated; without it all"
     )
@@ -173,15 +174,11 @@ class Settings:
     upstream_concurrency: int = _row(
         "UPSTREAM_CONCURRENCY", _COUNT, 128, "most calls to Trustpilot at once, in each worker"
     )
-    token_endpoint: bool = _row(
+    token_endpoint: bool = _switch(
         "TOKEN_ENDPOINT",
-        read.boolean,
-        default=False,
-        meaning="`true` opens Trustpilot's own token call; deprecated, `/v1/invitation-links` needs no token",
+        "`true` opens Trustpilot's own token call; deprecated, `/v1/invitation-links` needs no token",
     )
-    preview: bool = _row(
-        "PREVIEW", read.boolean, default=False, meaning="`true` opens `/preview`; it needs the extra `preview`"
-    )
+    preview: bool = _switch("PREVIEW", "`true` opens `/preview`; it needs the extra `preview`")
     log_level: str = _row(
         "LOG_LEVEL", read.one_of(*_LEVELS), "info", "`debug`, `info`, `warning`, `error`, `critical`"
     )
