@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend, BackendDown, Lock
@@ -182,7 +183,7 @@ class Sync:
             self.spawn(lambda: self._prolong(lock, seconds, done))
             try:
                 for unit in due:
-                    self._attempt(unit, lambda unit=unit: self._see_to(unit))  # type: ignore[misc]  # bound now
+                    self._attempt(unit, partial(self._see_to, unit))
                 if deletions:
                     self._attempt("deletions", self.deletions.remove)
             finally:

@@ -45,7 +45,7 @@ from proxy.events import (
     ReviewsDropped,
     Validated,
 )
-from proxy.telemetry.prometheus_multiproc import shared
+from proxy.telemetry.prometheus_multiproc import locked
 from proxy.trustpilot.quota import YEAR_DAYS, Quota
 from proxy.trustpilot.transport import kinds
 
@@ -235,7 +235,7 @@ class Metrics:
             return generate_latest(self._registry)
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]  # the library's
-        with shared(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])):
+        with locked(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])):
             return generate_latest(everyone)
 
     def _requests_finished(self, events: Sequence[RequestFinished]) -> None:

@@ -44,7 +44,7 @@ def forget_worker(pid: int) -> None:
     from prometheus_client import multiprocess  # not above: the directory has to be there first
 
     shared_by_all = Path(os.environ[_VARIABLE])
-    with exclusive(shared_by_all):
+    with locked(shared_by_all, fcntl.LOCK_EX):
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library's
         for kind in _KINDS:
             _fold(shared_by_all / f"{kind}_{pid}.db", shared_by_all / f"{kind}_ended.db")
@@ -85,21 +85,8 @@ _made: list[bool] = []
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` alone, to move counts between its files."""
-    with _locked(folder, fcntl.LOCK_EX):
-        yield
-
-
-@contextmanager
-def shared(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` with others who only read."""
-    with _locked(folder, fcntl.LOCK_SH):
-        yield
-
-
-@contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
+def locked(folder: Path, how: int = fcntl.LOCK_SH) -> Iterator[None]:
+    """Hold ``folder`` with others who only read; ``fcntl.LOCK_EX``: alone, to move counts between its files."""
     # The system's lock: it ends with a process that is killed.
     with (folder / "lock").open("a") as file:
         fcntl.flock(file, how)
