@@ -415,11 +415,12 @@ def test_the_page_works_with_the_keyboard_alone(page: Page) -> None:
     keyboard.tab_to("#people button")
     keyboard.press("Enter")
     page.wait_for_selector(".whose")
+    page.wait_for_selector("#result:not(.outdated)")
     keyboard.tab_to("#copy")
     keyboard.press("Enter")
     page.wait_for_selector("dialog[open] button.done")
     keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="hidden")
+    page.wait_for_selector("#copying", state="hidden")
     assert page.evaluate("document.activeElement.id") == "copy"
     keyboard.press("Control+Z")
     page.wait_for_selector("#announcer:has-text('Undone')", state="attached")
