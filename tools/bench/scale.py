@@ -11,7 +11,6 @@ class Scale:
 
     rounds: int = 5
     hit_seconds: int = 3
-    turns: int = 6
     renders: int = 6000
     skus: int = 300
     users: int = 32
@@ -40,7 +39,6 @@ FULL = Scale()
 SMOKE = Scale(
     rounds=1,
     hit_seconds=1,
-    turns=1,
     renders=40,
     skus=5,
     users=4,

@@ -29,8 +29,11 @@ from tools.bench.send import LIMIT, stock
 from tools.bench.servers import HEADERS, Gunicorn, proxy
 
 _CONNECTIONS = 64
-_SLICE_SECONDS = 0.25
+_SLICE_SECONDS, _SLICES = 0.25, 12
 """Of a load: the machine's mood changes from second to second, so what is compared has to be close by."""
+
+_SHARED_SECONDS, _SHARED_SLICES = 1.0, 2
+"""The same of two workers, where in less it counts how long the connections took to be shared out."""
 
 _PAUSE_SECONDS = 0.05
 _WARM = 1000
@@ -78,13 +81,9 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     """
     sandbox.reset()
     alone = [
-        _started(sandbox, number, folder, 2 * scale.turns, (_AGAIN, _MEMORY, _ONE), (_REPEATED,))
-        for number in range(scale.rounds)
+        _started(sandbox, number, folder, (_AGAIN, _MEMORY, _ONE), (_REPEATED,)) for number in range(scale.rounds)
     ]
-    both = [
-        _started(sandbox, number, folder, scale.turns, (_ONE, _TWO), (_REPEATED, _VIEWS))
-        for number in range(scale.rounds)
-    ]
+    both = [_started(sandbox, number, folder, (_ONE, _TWO), (_REPEATED, _VIEWS)) for number in range(scale.rounds)]
     loads: dict[tuple[str, str], list[Load]] = defaultdict(list)
     for start in (*alone, *both):
         for kind, those in start.items():
@@ -121,10 +120,11 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
 
 
 def _started(
-    sandbox: RunningSandbox, number: int, folder: Path, turns: int, names: Sequence[str], whats: Sequence[str]
+    sandbox: RunningSandbox, number: int, folder: Path, names: Sequence[str], whats: Sequence[str]
 ) -> dict[tuple[str, str], list[Load]]:
     """Start each of ``names`` once, and load them in turn."""
     measured: dict[tuple[str, str], list[Load]] = defaultdict(list)
+    seconds, slices = (_SHARED_SECONDS, _SHARED_SLICES) if _TWO in names else (_SLICE_SECONDS, _SLICES)
     with ExitStack() as started:
         servers: dict[str, Gunicorn] = {}
         for name in names:
@@ -136,10 +136,10 @@ def _started(
             Driver(server.url, HEADERS).burst([(PATH,)] * _WARM, _CONNECTIONS)
         # Views after all that is repeated: what they leave in memory makes a repeated answer dearer.
         for what in whats:
-            for turn, order in zip(range(turns), cycle(permutations(names)), strict=False):
+            for turn, order in zip(range(slices), cycle(permutations(names)), strict=False):
                 script = _script(folder, _VIEW, seed=turn) if what == _VIEWS else FIGURES
                 for name in order:
-                    measured[name, what].append(load(servers[name], _CONNECTIONS, _SLICE_SECONDS, script))
+                    measured[name, what].append(load(servers[name], _CONNECTIONS, seconds, script))
                     # What was asked last is still being answered, by nobody's measure.
                     time.sleep(_PAUSE_SECONDS)
     return measured
