@@ -165,6 +165,7 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, events: Eve
     """Put the outermost layers around ``app``; to be called last, as what is put around it later sees less."""
 
     def set_gauges() -> None:
+        events.tell()
         shops = proxy.sync.counts() if proxy.sync and proxy.sync.has_feed else {}
         metrics.set_gauges(proxy.store, proxy.quota, shops)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -142,19 +141,20 @@ class Happened(NamedTuple):
 
 
 Listener = Callable[[Sequence[Happened]], None]
-"""Takes events in the order in which they were reported. Never raises, never waits."""
+"""Takes events, the frequent and the rare ones each in the order of their report. Never raises, never waits."""
 
 
 class Events:
     """Has ``listeners`` hear what is reported.
 
     Counting and writing costs least for many events one after the other. So where there is a server with many
-    requests at once, what each of them reports waits a moment for others.
+    requests at once, what each of them reports waits a moment for others. Its requests are greenlets of one thread.
     """
 
     def __init__(self, *listeners: Listener) -> None:
+        """Have ``listeners`` told in this order. The first takes no lock that it would have to wait for."""
         self._listeners = listeners
-        self._soon: Callable[[Callable[[], None]], object] = lambda tell: tell()
+        self._soon: Callable[[Callable[[], None]], object] | None = None
         self._waiting: deque[Happened] = deque()
 
     def wait_for(self, soon: Callable[[Callable[[], None]], object]) -> None:
@@ -163,8 +163,8 @@ class Events:
 
     def report(self, event: object) -> None:
         happened = Happened(event, time.time(), CAUSE.get())
-        if not isinstance(event, _FREQUENT):
-            # It may come from a thread of its own, to which the server's turns are nothing.
+        if self._soon is None or not isinstance(event, _FREQUENT):
+            # What is rare may come from a thread of its own, to which the server's turns are nothing.
             self._tell([happened])
             return
         self._waiting.append(happened)
@@ -176,13 +176,23 @@ class Events:
 
     def tell(self) -> None:
         """Have all hear what waits."""
-        happened: list[Happened] = []
-        # Another thread may take some of them.
-        with suppress(IndexError):
-            while True:
-                happened.append(self._waiting.popleft())
-        if happened:
+        happened = list(self._waiting)
+        if not happened:
+            return
+        try:
             self._tell(happened)
+        finally:
+            # Only now: a signal that comes meanwhile still finds them.
+            for _ in happened:
+                self._waiting.popleft()
+
+    def tell_first(self) -> None:
+        """Have the first listener hear what waits, some of it twice if need be.
+
+        For the handler of a signal that ends the process: what it interrupts may hold a lock of the other listeners.
+        """
+        for listener in self._listeners[:1]:
+            listener(list(self._waiting))
 
     def _tell(self, happened: Sequence[Happened]) -> None:
         for listener in self._listeners:

@@ -82,3 +82,33 @@ def test_without_a_server_all_is_told_at_once_to_everybody() -> None:
     one, other = Heard(), Heard()
     Events(one, other).report(CallStarted("reviews"))
     assert one.turns == other.turns == [[CallStarted("reviews")]]
+
+
+def test_a_signal_in_the_middle_of_telling_finds_what_waits_for_the_first_listener(turns: Turns) -> None:
+    first, other = Heard(), Heard()
+
+    def interrupted(happened: Sequence[Happened]) -> None:
+        other(happened)
+        told.tell_first()
+
+    told = Events(first, interrupted)
+    told.wait_for(turns.append)
+    told.report(CallStarted("reviews"))
+    told.tell()
+    assert first.turns == [[CallStarted("reviews")]] * 2
+    assert other.turns == [[CallStarted("reviews")]]
+    told.tell()
+    assert len(other.turns) == 1
+
+
+def test_a_listener_that_fails_is_not_told_the_same_again(heard: Heard, turns: Turns) -> None:
+    def fails(happened: Sequence[Happened]) -> None:
+        raise ValueError(happened)
+
+    told = Events(heard, fails)
+    told.wait_for(turns.append)
+    told.report(CallStarted("reviews"))
+    with pytest.raises(ValueError, match="reviews"):
+        told.tell()
+    told.tell()
+    assert len(heard.turns) == 1

@@ -242,7 +242,7 @@ class Cache:
             priority = Priority.FOREGROUND if awaited else Priority.VALIDATION
             if TRIES_OUT.get():
                 priority = Priority.TRIAL
-            call = self._failed(key) or self._fetch(key, generation, fetch, priority=priority)
+            call = self._failed(key, awaited=awaited) or self._fetch(key, generation, fetch, priority=priority)
             return Lookup(None, call)
         if state is State.STALE and self._backoff.get(key) is None and not TRIES_OUT.get():
             self._revalidate(key, entry, generation, fetch)
@@ -368,10 +368,10 @@ class Cache:
 
         return self._group.do(key, work)
 
-    def _failed(self, key: Key) -> Call[Cached] | None:
-        """Return a call that failed already, where a fetch would only fail the same way again."""
+    def _failed(self, key: Key, *, awaited: bool = True) -> Call[Cached] | None:
+        """Return a call that failed already, where a fetch would only fail the same way again, or nobody waits."""
         failure = self._backoff.get(key)
-        if failure is None or not failure.answers:
+        if failure is None or (awaited and not failure.answers):
             return None
         call: Call[Cached] = Call()
         call.set_exception(failure.error)

@@ -235,9 +235,9 @@ def shrink(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bool:
 
 def cut(writer: sqlite3.Connection, path: Path, max_bytes: int) -> None:
     """Have what was given back leave the disk now, where the file is too large: else it does with later writes."""
-    if path.stat().st_size > max_bytes >= _bytes(writer, "page_count"):
-        # What was written is written: it has not failed if this does.
-        with suppress(sqlite3.Error):
+    # What was written is written: it has not failed if this does.
+    with suppress(sqlite3.Error, OSError):
+        if path.stat().st_size > max_bytes >= _bytes(writer, "page_count"):
             writer.execute("PRAGMA wal_checkpoint").fetchall()
 
 

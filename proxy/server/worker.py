@@ -133,13 +133,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End at once, as the second Ctrl-C would. ``sys.exit`` in a greenlet would print a traceback."""
         try:
-            self._events.tell()
+            self._events.tell_first()
         finally:
             os._exit(0)
 
     def handle_abort(self, sig: int, frame: Any) -> None:
         """End because the master heard nothing for too long, with the lines of what came before that."""
-        self._events.tell()
+        self._events.tell_first()
         super().handle_abort(sig, frame)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:

@@ -87,6 +87,21 @@ def test_a_refresh_that_failed_for_good_does_not_answer_once_the_entry_is_gone()
     assert len(asking.fetched) == 3
 
 
+@pytest.mark.parametrize(("error", "pause"), [(ValueError("down"), 1.0), (Lasting("unknown"), 300.0)])
+def test_what_nobody_waits_for_is_tried_again_after_its_pause(error: Exception, pause: float) -> None:
+    asking = Asking()
+    asking.error = error
+    for _ in range(3):
+        assert not asking.cache.get_or_fetch(KEY, asking.fetch, awaited=False).is_ready
+    assert asking.fetched == [Priority.VALIDATION]
+    with pytest.raises(type(error)):
+        asking.read()
+    assert asking.fetched[1:] == [Priority.FOREGROUND]
+    asking.now += pause
+    asking.cache.get_or_fetch(KEY, asking.fetch, awaited=False)
+    assert asking.fetched[2:] == [Priority.VALIDATION]
+
+
 def test_a_change_of_the_product_forgets_its_failures() -> None:
     asking = Asking()
     asking.error = Lasting("unknown")

@@ -61,6 +61,15 @@ def test_two_workers_metrics_add_up_to_what_was_sent(sandbox: RunningSandbox, re
     assert all(calls.total() <= n <= (calls + asides).total() for n in used.values())
 
 
+def test_a_scrape_has_what_its_worker_answered_before_also_over_many_connections(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, keep_alive=30) as proxy, Callers(20) as many:
+        many.all_at_once([proxy], ["/v1/reviews?sku="] * 20)
+        for number in range(10):
+            asked = {"route": "/v1/reviews", "status": "400", "cache": "none"}
+            assert value(proxy, "ccproxy_requests_total", **asked) == 20 + number
+            proxy.get("/v1/reviews", sku="")
+
+
 def test_metrics_need_a_credential(proxy: RunningProxy) -> None:
     assert requests.get(f"{proxy.url}/metrics", timeout=5).status_code == 401
 
