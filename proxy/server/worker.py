@@ -33,7 +33,7 @@ long as it takes. After 50 ms of it those had theirs again: over 3,000 connectio
 _ACCEPTED_AT_ONCE = 1000
 """Connections taken in one turn. gevent takes 100, and then first answers everybody it has."""
 
-_ACCEPTED_BESIDE_OTHERS = 32
+_ACCEPTED_BESIDE_OTHERS = 8
 """The same where other workers take some too: fewer, so that none takes them all. gunicorn takes one a turn."""
 
 _MANY, _TELL_SECONDS = 16, 0.01
