@@ -108,6 +108,10 @@ class Backend(Protocol):
         A connection may be broken for a while before anybody notices; infinite where that can't be.
         """
 
+    @property
+    def keeps_entries(self) -> bool:
+        """Tell whether entries are kept at all; else none need be made ready for it."""
+
     def read(self, product: str, part: str | None = None) -> Product:
         """Return the entries of ``product``, or the one named ``part``, that are kept, and its generation."""
 

@@ -203,6 +203,7 @@ class MemoryBackend:
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         """``max_bytes``: of entries. 0: none, where the cache above keeps them in the same memory anyway."""
+        self.keeps_entries = max_bytes > 0
         self._clock = clock
         self._lock = threading.Lock()
         self._condition = threading.Condition(self._lock)

@@ -244,6 +244,7 @@ _log = logging.getLogger(__name__)
 class RedisBackend:
     """Keeps everything in one Redis."""
 
+    keeps_entries = True
     l1_ttl = _L1_SECONDS
 
     def __init__(self, link: RedisLink, url: str, spawn: Spawn) -> None:

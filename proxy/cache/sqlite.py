@@ -103,6 +103,7 @@ class SqliteBackend:
     """Keeps everything in one file, of at most ``max_bytes``. ``patience``: seconds to wait for others' locks."""
 
     is_heard = True
+    keeps_entries = True
     l1_ttl = math.inf
 
     def __init__(

@@ -337,7 +337,8 @@ class Tiered:
 
     def _write(self, key: Key, entry: Entry, generation: int, lock: Lock | None) -> bool:
         ttl = max(0.001, self.lifetimes.kept_until(entry) - self._now())
-        return self._backend.write(key.product, key.part, pack(entry), generation, ttl=ttl, lock=lock)
+        packed = pack(entry) if self._backend.keeps_entries else b""
+        return self._backend.write(key.product, key.part, packed, generation, ttl=ttl, lock=lock)
 
     def _replaced(self, product: str, change: Callable[[str, Entry], Entry | None]) -> tuple[int, dict[str, Entry]]:
         """Change what the backend and L1 have of ``product``, in the backend."""

@@ -242,10 +242,10 @@ class Metrics:
         seconds: defaultdict[str, list[float]] = defaultdict(list)
         for event in events:
             seconds[event.route].append(event.seconds)
-            if event.cache == "stale":
-                self._stale_age.observe(event.age)
             if event.route in _INVITATIONS:
                 self._invitations.labels(_outcome(event)).inc()
+        if ages := [event.age for event in events if event.cache == "stale"]:
+            self._stale_age.observe_all(ages)
         for route, amounts in seconds.items():
             self._seconds_by(route).observe_all(amounts)
         for labels, count in Counts((event.route, event.status, event.cache) for event in events).items():
