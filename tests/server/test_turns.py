@@ -37,7 +37,7 @@ def test_all_that_can_be_done_is_done_before_connections_are_looked_at(seconds: 
     assert int(told.stdout) == done
 
 
-@pytest.mark.parametrize(("workers", "accepted"), [(1, 1000), (2, 32)])
+@pytest.mark.parametrize(("workers", "accepted"), [(1, 1000), (2, 8)])
 def test_connections_are_taken_by_many(workers: int, accepted: int) -> None:
     worker = Worker.__new__(Worker)
     worker.cfg = SimpleNamespace(workers=workers)
