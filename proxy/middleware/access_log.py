@@ -118,11 +118,17 @@ def _sender(version: str) -> str:
 
 def write_lines(happened: Sequence[Happened]) -> None:
     """Write the line of each call and each answered request; other events have lines where they happen, or none."""
-    calls = [(at, _of_call(event, cause)) for event, at, cause in happened if isinstance(event, CallEnded)]
-    requests = [(at, _of_request(event)) for event, at, _ in happened if isinstance(event, RequestFinished)]
-    for logger, message, lines in ((_upstream, "called Trustpilot", calls), (_requests, "answered", requests)):
-        if lines:
-            logger.info(message, extra={"lines": lines})
+    if _upstream.isEnabledFor(logging.INFO):
+        calls = [(at, _of_call(event, cause)) for event, at, cause in happened if isinstance(event, CallEnded)]
+        _write(_upstream, "called Trustpilot", calls)
+    if _requests.isEnabledFor(logging.INFO):
+        requests = [(at, _of_request(event)) for event, at, _ in happened if isinstance(event, RequestFinished)]
+        _write(_requests, "answered", requests)
+
+
+def _write(logger: logging.Logger, message: str, lines: Sequence[tuple[float, dict[str, object]]]) -> None:
+    if lines:
+        logger.info(message, extra={"lines": lines})
 
 
 def _of_request(event: RequestFinished) -> dict[str, object]:
