@@ -34,7 +34,6 @@ from proxy.cache.sqlite_file import (
     FileRefused,
     MachineClock,
     Opened,
-    close_file,
     is_busy,
     is_damage,
     is_same,
@@ -328,9 +327,8 @@ class SqliteBackend:
 
     def close(self) -> None:
         with self._reading:
-            opened, self._opened = self._opened, None
-        if opened:
-            close_file(opened)
+            # Closed when nobody has it in hand any more: a write in progress in another thread would crash.
+            self._opened = self._quiet = None
 
     def _now(self) -> float:
         """Return the file's time in seconds, near the epoch's; it goes back for nothing."""

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -269,6 +270,24 @@ def test_a_process_killed_in_the_middle_of_its_writes_loses_nothing_that_was_sai
     with sqlite3.connect(path) as looking:
         assert looking.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     looking.close()
+
+
+def test_a_write_in_progress_when_the_proxy_stops_is_made_whole(open_one: Open) -> None:
+    stopping: list[threading.Thread] = []
+
+    def uptime() -> float:
+        # Asked in the middle of a write, within its transaction.
+        while stopping:
+            thread = stopping.pop()
+            thread.start()
+            thread.join(0.2)
+        return time.monotonic()
+
+    backend = open_one(clock=MachineClock(time.time, uptime, "this boot"))
+    assert backend.is_reachable()
+    stopping.append(threading.Thread(target=backend.close))
+    assert backend.write("unit/A", "page", b"kept", 0, ttl=LONG)
+    assert open_one().read("unit/A").parts == {"page": b"kept"}
 
 
 def test_a_clock_that_is_set_makes_nothing_older_or_younger(open_one: Open) -> None:
