@@ -143,9 +143,10 @@ def test_an_outage_is_waited_out_and_costs_what_opened_the_breaker(
     sandbox: RunningSandbox, environment: dict[str, str]
 ) -> None:
     skus = sandbox.generate(30, 2)
-    # As many as go at once, so that no success comes between the failures.
+    # As many as go at once, and the first success much later than all of them.
     failing = AT_ONCE
-    sandbox.behave("fail", status=503, times=failing)
+    fails, succeeds_late = {"mode": "fail", "status": 503, "times": failing}, {"mode": "slow", "seconds": 1.0}
+    sandbox.control("PUT", "/behaviour", [fails, {**succeeds_late, "times": AT_ONCE}])
     done = _warm(environment, "-", given="\n".join(skus))
     assert f"{30 - failing} fetched, 0 fresh already, 0 without reviews, {failing} failed" in done.stdout
     assert "Waiting" in done.stderr
