@@ -206,21 +206,23 @@ class Idempotency:
         raise InvitationUnderWay
 
     def _sent(self, key: str, claim: _Record, send: Callable[[], Verdict]) -> Outcome:
-        failure: _Record | None = _Record(claim.identity, failed="the proxy made a mistake")
         try:
             verdict = send()
-            body = verdict.body.decode() if len(verdict.body) <= _LONGEST_BODY else ""
-            record = _Record(claim.identity, status=verdict.status, body=body)
-            failure = None if verdict.accepted else record
-            if verdict.accepted:
-                self._keep(key, record)
-        except TrustpilotError as error:
+        except Exception as error:
+            # Not where this process is being ended: nobody knows then what became of it, as when it was killed.
+            reason, retry_after = "the proxy made a mistake", 0
+            if isinstance(error, TrustpilotError):
+                reason, retry_after = str(error), error.retry_after
             unknown = isinstance(error, OutcomeUnknown)
-            failure = _Record(claim.identity, failed=str(error), unknown=unknown, retry_after=error.retry_after)
+            failure = _Record(claim.identity, failed=reason, unknown=unknown, retry_after=retry_after)
+            self._release(key, claim.encode(), failure)
             raise
-        finally:
-            if failure is not None:
-                self._release(key, claim.encode(), failure)
+        body = verdict.body.decode() if len(verdict.body) <= _LONGEST_BODY else ""
+        record = _Record(claim.identity, status=verdict.status, body=body)
+        if verdict.accepted:
+            self._keep(key, record)
+        else:
+            self._release(key, claim.encode(), record)
         return Outcome(verdict, replayed=False)
 
     def _keep(self, key: str, record: _Record) -> None:

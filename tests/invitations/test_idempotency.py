@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from gevent import GreenletExit
 
 from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
@@ -37,13 +38,13 @@ def on(server: RunningRedis) -> RedisBackend:
 
 @pytest.fixture(params=["memory", "redis"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    return MemoryBackend(0) if request.param == "memory" else on(request.getfixturevalue("redis_server"))
+    return MemoryBackend() if request.param == "memory" else on(request.getfixturevalue("redis_server"))
 
 
 class Sending:
     """Counts what is sent, and waits until it may end."""
 
-    def __init__(self, outcome: Verdict | Exception = ACCEPTED) -> None:
+    def __init__(self, outcome: Verdict | BaseException = ACCEPTED) -> None:
         self.sent = 0
         self.outcome = outcome
         self.begun = threading.Event()
@@ -53,7 +54,7 @@ class Sending:
         self.sent += 1
         self.begun.set()
         assert self.may_end.wait(10)
-        if isinstance(self.outcome, Exception):
+        if isinstance(self.outcome, BaseException):
             raise self.outcome
         return self.outcome
 
@@ -118,7 +119,7 @@ def test_a_bug_while_sending_leaves_the_invitation_free(backend: Backend) -> Non
 
 
 def test_who_waits_for_a_sending_that_ends_in_a_bug_is_told_so() -> None:
-    backend = MemoryBackend(0)
+    backend = MemoryBackend()
     sending = Sending(ZeroDivisionError())
     with ThreadPoolExecutor(2) as callers:
         first = callers.submit(idempotency(backend).send, ADA, sending, Deadline.after(10))
@@ -149,6 +150,17 @@ def test_what_a_process_was_sending_when_it_died_is_not_known_and_not_sent_again
         "the proxy was ended while it sent this invitation, and does not send it again within 24 hours"
     )
     assert sending.sent == 0
+
+
+def test_what_a_process_was_sending_when_it_was_ended_is_not_sent_again_either(backend: Backend) -> None:
+    here = Idempotency(backend, time.sleep, claim_seconds=0.2)
+    sending = Sending(GreenletExit())
+    sending.may_end.set()
+    with pytest.raises(GreenletExit):
+        here.send(ADA, sending, Deadline.after(1))
+    with pytest.raises(OutcomeUnknown):
+        here.send(ADA, sending, Deadline.after(5))
+    assert sending.sent == 1
 
 
 def test_what_does_no_harm_is_sent_again_once_the_process_that_died_cannot_be_sending_it(backend: Backend) -> None:
@@ -213,7 +225,7 @@ def test_a_long_answer_is_remembered_without_its_body(backend: Backend) -> None:
 
 def test_it_is_remembered_for_a_day() -> None:
     now = [0.0]
-    backend = MemoryBackend(0, lambda: now[0])
+    backend = MemoryBackend(lambda: now[0])
     sending = Sending()
     sending.may_end.set()
     for seconds, replayed in ((0, False), (86_399, True), (86_401, False)):

@@ -126,7 +126,7 @@ class Asking:
 
 
 def links(call: Asking, backend: Backend | None = None, *, seconds: float = 5, secret: str = "s") -> Links:
-    idempotency = Idempotency(backend or MemoryBackend(0), time.sleep, claim_seconds=seconds + 5)
+    idempotency = Idempotency(backend or MemoryBackend(), time.sleep, claim_seconds=seconds + 5)
     return Links(call, idempotency, Group(spawn), secret=secret, seconds=seconds)
 
 
@@ -159,7 +159,7 @@ def test_another_shop_order_product_language_or_page_is_another_link() -> None:
 
 
 def test_where_addresses_are_kept_as_hashes_another_secret_makes_others() -> None:
-    call, backend = Asking(), MemoryBackend(0)
+    call, backend = Asking(), MemoryBackend()
     for secret, replayed in (("s", False), ("s", True), ("t", False)):
         outcome = links(call, backend, secret=secret).link("u", ADA, Deadline.after(10))
         assert outcome.replayed is replayed
@@ -218,7 +218,7 @@ def test_what_trustpilot_fails_with_is_raised_and_asked_for_again(error: Excepti
 
 
 def test_a_link_that_another_process_asks_for_is_waited_for_a_second_longer_than_a_call_takes() -> None:
-    backend, call = MemoryBackend(0), Asking()
+    backend, call = MemoryBackend(), Asking()
     call.may_end.clear()
     first = threading.Thread(target=lambda: links(call, backend, seconds=60).link("u", ADA, Deadline.after(60)))
     first.start()
@@ -234,7 +234,7 @@ def test_a_link_that_another_process_asks_for_is_waited_for_a_second_longer_than
 
 
 def test_a_link_that_a_process_asked_for_when_it_died_is_asked_for_anew() -> None:
-    backend, dead, call = MemoryBackend(0), Asking(), Asking()
+    backend, dead, call = MemoryBackend(), Asking(), Asking()
     dead.may_end.clear()
     here = Links(dead, Idempotency(backend, time.sleep, claim_seconds=0.1), Group(spawn), secret="s", seconds=5)
     with pytest.raises(LinkLate):
@@ -252,6 +252,6 @@ class _Down(MemoryBackend):
 def test_without_the_store_none_is_asked_for() -> None:
     call = Asking()
     with pytest.raises(RecordsDown) as down:
-        links(call, _Down(0)).link("u", ADA, Deadline.after(10))
+        links(call, _Down()).link("u", ADA, Deadline.after(10))
     assert str(down.value) == "the store that remembers links can't be reached; no link was asked for"
     assert call.asked == []

@@ -33,7 +33,7 @@ class Relay:
 def invitations(
     relay: Relay, backend: MemoryBackend | None = None, *, secret: str = "s", seconds: float = 5
 ) -> Invitations:
-    idempotency = Idempotency(backend or MemoryBackend(0), time.sleep, claim_seconds=10)
+    idempotency = Idempotency(backend or MemoryBackend(), time.sleep, claim_seconds=10)
     return Invitations(relay, idempotency, secret=secret, seconds=seconds)
 
 
@@ -53,7 +53,7 @@ def test_an_invitation_is_sent_as_it_is_once_and_answered_in_trustpilots_words()
 
 
 def test_another_shop_customer_order_or_secret_is_another_invitation() -> None:
-    relay, backend = Relay(), MemoryBackend(0)
+    relay, backend = Relay(), MemoryBackend()
     here = invitations(relay, backend)
     here.send("u", body(), None)
     others = [
@@ -88,7 +88,7 @@ def test_what_trustpilot_would_refuse_is_not_sent() -> None:
 
 
 def test_one_that_another_process_sends_is_waited_for_a_second_longer_than_a_sending_takes() -> None:
-    backend = MemoryBackend(0)
+    backend = MemoryBackend()
     inside: list[float] = []
 
     class Slow(Relay):
