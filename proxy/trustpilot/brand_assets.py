@@ -6,11 +6,13 @@ what is not fetched in a quiet moment later.
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
+
+import msgspec
 
 from proxy.cache import Backend, BackendDown
 from proxy.clock import Now, Priority, Spawn
@@ -47,6 +49,7 @@ _LASTING = (NotFound, Rejected, Malformed, Refused)
 _NOT_MADE = (Busy, QuotaUsedUp, Paused)
 _STARS = "stars/"
 _PAGE = "page/"
+_log = logging.getLogger(__name__)
 
 
 class KeptAssets:
@@ -110,9 +113,13 @@ class KeptAssets:
         kept = self._backend.get(self._prefix + name)
         if kept is None:
             return False
-        address, until = json.loads(kept)
-        self._keep(name, KnownAsset(address, until))
-        return bool(until > self._now())
+        try:
+            known = msgspec.json.decode(kept, type=KnownAsset)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            _log.warning("what is stored as %s is not the proxy's: treated as absent", self._prefix + name)
+            return False
+        self._keep(name, known)
+        return known.until > self._now()
 
     def _fetch(self, name: str) -> None:
         lock = self._backend.lock(self._prefix + name, _FETCH_SECONDS)
@@ -122,7 +129,7 @@ class KeptAssets:
             before = self.known.addresses.get(name)
             address, seconds = self._fetched(name, before.address if before else None)
             known = KnownAsset(address, self._now() + seconds)
-            self._backend.set(self._prefix + name, json.dumps(known).encode(), seconds)
+            self._backend.set(self._prefix + name, msgspec.json.encode(known), seconds)
             self._keep(name, known)
         except _NOT_MADE:
             return

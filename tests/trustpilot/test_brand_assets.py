@@ -42,7 +42,7 @@ class World:
     def __init__(self, calls: Calls) -> None:
         self.now = 1_700_000_000.0
         self.calls = calls
-        self.backend = MemoryBackend(0, lambda: self.now)
+        self.backend = MemoryBackend(lambda: self.now)
 
     def worker(self) -> KeptAssets:
         return KeptAssets(self.calls, self.backend, "api", ("u",), spawn, lambda: self.now)
@@ -105,6 +105,18 @@ def test_where_no_call_can_be_spared_it_is_tried_again() -> None:
     world.calls.error = None
     assert worker.fetch()
     assert (worker.known.stars_image(1), heard) == ("https://images.example/1.png", [True])
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"7", b'["https://a.example", "soon"]', b"[7, 8.5]", b"\xff"])
+def test_junk_where_an_address_is_kept_counts_as_absent(junk: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(Calls())
+    world.backend.set("brand/api/stars/4.5", junk, 100)
+    worker = world.worker()
+    worker.load()
+    assert caplog.messages == ["what is stored as brand/api/stars/4.5 is not the proxy's: treated as absent"]
+    assert worker.known.stars_image(4.5) is None
+    assert worker.fetch()
+    assert worker.known.stars_image(4.5) is not None
 
 
 def test_nobody_can_have_other_things_asked_for() -> None:
