@@ -347,7 +347,7 @@ def _backend(settings: Settings, report: Report) -> Backend:
     if settings.uses_redis:
         return _redis(settings, report)
     if settings.cache_file is None:
-        return MemoryBackend(0)
+        return MemoryBackend()
     max_bytes = int(settings.cache_max_disk_mb * MEBIBYTE)
     return SqliteBackend(settings.cache_file, spawn, max_bytes=max_bytes, offload=_offload(), report=report)
 

@@ -28,7 +28,7 @@ from flask.cli import with_appcontext
 
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
-from proxy.cache import Cache, Group, Key, Lookup, Tiered
+from proxy.cache import Cache, Cached, Group, Key, Lookup, Tiered
 from proxy.cache.cache import Call, Fetch
 from proxy.clock import Deadline, Now, Spawn, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
@@ -149,10 +149,10 @@ class CopiesOnly(Cache):
         """Find the entry for ``key``; waiting for one that is not there raises :class:`NotCached`."""
         cached = self.get(key)
         if cached is not None:
-            return Lookup(cached, None)
-        call: Call[Any] = Call()
+            return cached
+        call: Call[Cached] = Call()
         call.set_exception(NotCached("nothing is fetched for an export"))
-        return Lookup(None, call)
+        return call
 
     def pass_over(self, product: str) -> None:
         """Keep no more of ``product`` in memory: an export reads each once, however many there are."""

@@ -23,7 +23,7 @@ def ages(calls: int | None, products: int, *, has_feed: bool, skus_per_call: int
     planner = Planner(
         lambda: use,
         lifetimes,
-        MemoryBackend(0),
+        MemoryBackend(),
         asked=lambda: products,
         skus_per_call=skus_per_call,
         has_feed=has_feed,

@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from cachetools import LRUCache
 from msgspec import Struct
@@ -46,6 +46,9 @@ PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 class Call(Generic[T]):
     """One execution, and the place where its callers wait."""
+
+    is_ready = False
+    """Not to be had without waiting, when it was asked for."""
 
     def __init__(self) -> None:
         self.patience = Patience()
@@ -172,10 +175,22 @@ class Fetched(Struct, frozen=True):
 class Cached(Struct, frozen=True):
     """What to answer with."""
 
+    is_ready: ClassVar = True
     value: bytes
     freshness: Freshness
     source: object = None
     """What the bytes were made from, where they were fetched just now."""
+
+    def wait(self, _deadline: Deadline) -> Cached:
+        """Return itself at once, as a :class:`Call` returns what it brought."""
+        return self
+
+
+Lookup = Cached | Call[Cached]
+"""An entry that is there already, or a call that will bring it.
+
+Waiting for one raises :class:`DeadlinePassed`, what the fetch raised, or :class:`FailedElsewhere`.
+"""
 
 
 class Updated(Struct, frozen=True):
@@ -227,7 +242,7 @@ class Cache:
     @classmethod
     def in_memory(cls, lifetimes: Lifetimes, now: Now, spawn: Spawn, *, max_bytes: int = 10_000_000) -> Cache:
         """Return the cache of a process that shares with no other."""
-        store = Tiered(MemoryBackend(0), lifetimes, now, spawn, l1_bytes=max_bytes, fetch_seconds=60)
+        store = Tiered(MemoryBackend(), lifetimes, now, spawn, l1_bytes=max_bytes, fetch_seconds=60)
         return cls(store, Group(spawn), now)
 
     def get_or_fetch(self, key: Key, fetch: Fetch, *, awaited: bool = True) -> Lookup:
@@ -242,19 +257,17 @@ class Cache:
             priority = Priority.FOREGROUND if awaited else Priority.VALIDATION
             if TRIES_OUT.get():
                 priority = Priority.TRIAL
-            call = self._failed(key, awaited=awaited) or self._fetch(key, generation, fetch, priority=priority)
-            return Lookup(None, call)
+            return self._failed(key, awaited=awaited) or self._fetch(key, generation, fetch, priority=priority)
         if state is State.STALE and self._backoff.get(key) is None and not TRIES_OUT.get():
             self._revalidate(key, entry, generation, fetch)
-        return Lookup(self._cached(entry, state), None)
+        return self._cached(entry, state)
 
     def refresh(self, key: Key, fetch: Fetch) -> Lookup:
         """Find a fresh entry for ``key``, or see to it that ``fetch`` is under way: a stale one is not enough."""
         cached, generation = self._find(key)
         if cached is not None and cached.freshness.state is State.HIT:
-            return Lookup(cached, None)
-        call = self._failed(key) or self._fetch(key, generation, fetch, priority=Priority.BACKGROUND)
-        return Lookup(None, call)
+            return cached
+        return self._failed(key) or self._fetch(key, generation, fetch, priority=Priority.BACKGROUND)
 
     def refetch(self, key: Key, fetch: Fetch) -> Lookup:
         """Have ``fetch`` called although a fresh entry is cached, which is stale from now on.
@@ -266,7 +279,7 @@ class Cache:
             return self._outdated(entry) if part == key.part else entry
 
         self._store.update(key.product, change)
-        return Lookup(None, self._fetch(key, self._store.get(key).generation, fetch, priority=Priority.FOREGROUND))
+        return self._fetch(key, self._store.get(key).generation, fetch, priority=Priority.FOREGROUND)
 
     def validate_with(self, validate: Validate) -> None:
         """Tell ``validate`` of each stale entry that is asked for and may still be right, before it is fetched."""
@@ -390,23 +403,3 @@ class Cache:
 
     def _cached(self, entry: Entry, state: State) -> Cached:
         return Cached(entry.value, self._lifetimes.freshness(entry, state))
-
-
-class Lookup:
-    """An entry that is there already, or a call that will bring it."""
-
-    def __init__(self, cached: Cached | None, call: Call[Cached] | None) -> None:
-        self.is_ready = cached is not None
-        """Whether there is an entry already, so that :meth:`wait` returns at once."""
-        self._cached = cached
-        self._call = call
-
-    def wait(self, deadline: Deadline) -> Cached:
-        """Return the entry, waiting for the call until ``deadline``.
-
-        Raises :class:`DeadlinePassed`, what the fetch raised, or :class:`FailedElsewhere`.
-        """
-        if self._cached is None:
-            assert self._call is not None, "a look-up has an entry or a call"  # noqa: S101  # an invariant
-            self._cached = self._call.wait(deadline)
-        return self._cached

@@ -1,4 +1,4 @@
-"""The backend in this process's memory, and the bounded table of entries that it and the cache's L1 are made of."""
+"""This process's memory: the bounded table of entries, and the backend of a process that shares with no other."""
 
 from __future__ import annotations
 
@@ -7,29 +7,17 @@ import sys
 import threading
 import time
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count, islice
-from typing import Generic, TypeVar
+from itertools import count
+from typing import TypeVar
 
 from cachetools import Cache, LRUCache, TLRUCache
+from msgspec import Struct
 
-from proxy.cache.backend import (
-    CHANGES_REMEMBERED,
-    DAY_SECONDS,
-    EXACT_SECONDS,
-    Change,
-    Changes,
-    Lock,
-    Product,
-    Usage,
-    Use,
-    Window,
-)
-from proxy.cache.entry import Key
+from proxy.cache.backend import DAY_SECONDS, EXACT_SECONDS, Changes, Lock, Product, Usage, Use, Window
+from proxy.cache.entry import Entry, Key
 
-V = TypeVar("V")
-W = TypeVar("W")
+T = TypeVar("T")
 
 _OVERHEAD = 1100
 """Bytes an entry costs beside its value and its key's text: the entry, its floats, the key tuple, its places in the
@@ -52,85 +40,60 @@ def weight(key: Key, value: bytes) -> int:
     return size + size // _HOLES
 
 
-class EntryTable(Generic[V]):
-    """Values by key up to ``max_bytes`` in all, the least recently used leaving first. Not safe for threads."""
+class L1Entry(Struct, gc=False):
+    """An entry in L1. Until ``checked_until`` (monotonic) nothing but the feed is asked whether it is still so.
+
+    ``is_read``: somebody asked for it since it is there.
+    """
+
+    entry: Entry
+    generation: int
+    weight: int
+    checked_until: float = 0.0
+    is_read: bool = False
+
+
+class L1(LRUCache[Key, L1Entry]):
+    """Entries up to ``max_bytes`` in all, the least recently used leaving first. Not safe for threads.
+
+    ``get`` marks an entry as used; :meth:`parts` and :meth:`look` do not.
+    """
 
     def __init__(self, max_bytes: int, report_eviction: Callable[[], None] = lambda: None) -> None:
-        self._entries: _Entries[V] = _Entries(max_bytes, report_eviction)
-
-    def get(self, key: Key) -> V | None:
-        """Return the value of ``key`` and mark it as used."""
-        weighed = self._entries.get(key)
-        return weighed[1] if weighed else None
-
-    def put(self, key: Key, value: V, kept: bytes) -> None:
-        """Keep ``value``, which weighs as ``kept`` does; one that is larger than the whole table is not kept."""
-        size = weight(key, kept)
-        if size > self._entries.maxsize:
-            self._entries.pop(key, None)
-        else:
-            self._entries[key] = (size, value)
-
-    def drop(self, key: Key) -> None:
-        self._entries.pop(key, None)
-
-    def parts(self, product: str) -> dict[str, V]:
-        """Return the values kept of ``product`` by part, without marking them."""
-        return {key.part: self._entries.unmarked(key) for key in self._entries.keys_of(product)}
-
-    def keys(self, prefix: str) -> list[Key]:
-        """Return the keys of the products that begin with ``prefix``."""
-        return [key for key in self._entries if key.product.startswith(prefix)]
-
-    def values(self) -> list[V]:
-        """Return all values, without marking them."""
-        return [self._entries.unmarked(key) for key in self._entries]
-
-    @property
-    def size(self) -> int:
-        """The bytes kept now, by :func:`weight`."""
-        return int(self._entries.currsize)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
-class _Entries(LRUCache[Key, tuple[int, V]]):
-    """cachetools' LRU cache, weighing entries in bytes, with an index by product."""
-
-    def __init__(self, max_bytes: int, report_eviction: Callable[[], None]) -> None:
-        super().__init__(max_bytes, getsizeof=lambda weighed: weighed[0])
+        super().__init__(max_bytes, getsizeof=lambda cached: cached.weight)
         self._report_eviction = report_eviction
-        self._keys: dict[str, list[Key]] = {}
+        self._parts: dict[str, list[str]] = {}
 
-    def __setitem__(self, key: Key, weighed: tuple[int, V]) -> None:
-        new = key not in self
-        super().__setitem__(key, weighed)
-        if new:
-            self._keys.setdefault(key.product, []).append(key)
+    def put(self, key: Key, cached: L1Entry) -> None:
+        """Keep ``cached``; an entry that is larger than the whole table is not kept."""
+        self.pop(key, None)
+        if cached.weight <= self.maxsize:
+            self[key] = cached
+            self._parts.setdefault(key.product, []).append(key.part)
 
     def __delitem__(self, key: Key) -> None:
         super().__delitem__(key)
-        keys = self._keys[key.product]
-        keys.remove(key)
-        if not keys:
-            del self._keys[key.product]
+        parts = self._parts[key.product]
+        parts.remove(key.part)
+        if not parts:
+            del self._parts[key.product]
 
-    def keys_of(self, product: str) -> list[Key]:
-        return list(self._keys.get(product, ()))
-
-    def unmarked(self, key: Key) -> V:
-        return Cache.__getitem__(self, key)[1]
-
-    def popitem(self) -> tuple[Key, tuple[int, V]]:
+    def popitem(self) -> tuple[Key, L1Entry]:
         evicted = super().popitem()
         self._report_eviction()
         return evicted
 
+    def drop(self, product: str) -> None:
+        """Keep nothing of ``product``."""
+        for part in self._parts.get(product, [])[:]:
+            del self[Key(product, part)]
 
-def _kept(most: int, clock: Callable[[], float]) -> TLRUCache[str, tuple[W, float]]:
-    """Return a table of values, each with the seconds that it is kept."""
-    return TLRUCache(most, ttu=lambda _key, value, now: now + value[1], timer=clock)
+    def look(self, key: Key) -> L1Entry | None:
+        return Cache.__getitem__(self, key) if key in self else None
+
+    def parts(self, product: str) -> dict[str, L1Entry]:
+        """Return what is kept of ``product``, by part."""
+        return {part: Cache.__getitem__(self, Key(product, part)) for part in self._parts.get(product, ())}
 
 
 class CallLog:
@@ -196,101 +159,66 @@ def days_use(days: Mapping[int, int], window: Window, now: float) -> Use:
 
 
 class MemoryBackend:
-    """Keeps everything in this process only. ``clock``: seconds that never go back."""
+    """What a process has that shares with no other: there is nothing to hear, and all entries are in L1 already.
+
+    ``clock``: seconds that never go back.
+    """
 
     is_heard = True
+    keeps_entries = False
     l1_ttl = math.inf
 
-    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """``max_bytes``: of entries. 0: none, where the cache above keeps them in the same memory anyway."""
-        self.keeps_entries = max_bytes > 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
-        self._condition = threading.Condition(self._lock)
-        self._entries: EntryTable[tuple[bytes, float]] = EntryTable(max_bytes)
+        self._lock = threading.RLock()
         self._generations: TLRUCache[str, tuple[int, float]] = _kept(_GENERATIONS, clock)
         self._records: TLRUCache[str, tuple[bytes, float]] = _kept(_RECORDS, clock)
-        self._locks: dict[str, tuple[str, float]] = {}
-        """By name, the token of the holder and until when it holds."""
         self._calls = CallLog()
         self._generation = 0
         self._tokens = count()
-        self._changes: deque[Change] = deque(maxlen=CHANGES_REMEMBERED)
-        self._cursor = 0
 
     def read(self, product: str, part: str | None = None) -> Product:
         with self._lock:
-            now = self._clock()
-            if part is None:
-                parts = self._entries.parts(product)
-            else:
-                entry = self._entries.get(Key(product, part))
-                parts = {part: entry} if entry else {}
-            kept = {name: entry for name, (entry, until) in parts.items() if now < until}
-            return Product(kept, self._generation_of(product))
+            return Product({}, self._generations.get(product, (0, 0.0))[0])
 
     def write(
         self, product: str, part: str, entry: bytes, generation: int, *, ttl: float, lock: Lock | None = None
     ) -> bool:
-        with self._lock:
-            kept = self._generation_of(product) <= generation
-            if kept:
-                self._entries.put(Key(product, part), (entry, self._clock() + ttl), entry)
-            if lock is not None:
-                self._unlock(lock)
-            lock_name = lock.name if lock else ""
-            self._note(Change("written" if kept else "released", product, generation, lock_name))
-            return kept
+        if lock is not None:
+            self.release(lock)
+        return self.read(product).generation <= generation
 
     def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> int | None:
         with self._lock:
-            if generation is not None and self._generation_of(product) > generation:
+            if generation is not None and self.read(product).generation > generation:
                 return None
             self._generation += 1
             self._generations[product] = (self._generation, ttl)
-            for part in self._entries.parts(product):
-                self._entries.drop(Key(product, part))
-            for part, entry in parts.items():
-                self._entries.put(Key(product, part), (entry, self._clock() + ttl), entry)
-            self._note(Change("replaced", product, self._generation))
             return self._generation
 
     def scan(self, prefix: str) -> Iterator[tuple[str, str, bytes]]:
-        with self._lock:
-            keys = self._entries.keys(prefix)
-        for key in keys:
-            entry = self.read(*key).parts.get(key.part)
-            if entry is not None:
-                yield key.product, key.part, entry
+        return iter(())
 
     def lock(self, name: str, ttl: float) -> Lock | None:
-        with self._lock:
-            _, until = self._locks.get(name, ("", 0.0))
-            now = self._clock()
-            if now < until:
-                return None
-            lock = Lock(name, str(next(self._tokens)))
-            self._locks[name] = (lock.token, now + ttl)
-            return lock
+        lock = Lock(name, str(next(self._tokens)))
+        return lock if self.add(f"lock:{name}", lock.token.encode(), ttl) is None else None
 
     def prolong(self, lock: Lock, ttl: float) -> bool:
         with self._lock:
-            is_held = self._unlock(lock)
+            is_held = self.get(f"lock:{lock.name}") == lock.token.encode()
             if is_held:
-                self._locks[lock.name] = (lock.token, self._clock() + ttl)
+                self.set(f"lock:{lock.name}", lock.token.encode(), ttl)
             return is_held
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
-        with self._lock:
-            if self._unlock(lock):
-                self._note(Change("released", lock=lock.name, outcome=outcome))
+        self.remove(f"lock:{lock.name}", lock.token.encode())
 
     def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
         with self._lock:
-            kept = self._records.get(key)
+            kept = self.get(key)
             if kept is None:
-                self._records[key] = (value, ttl)
-            return kept[0] if kept else None
+                self.set(key, value, ttl)
+            return kept
 
     def set(self, key: str, value: bytes, ttl: float) -> None:
         with self._lock:
@@ -303,8 +231,7 @@ class MemoryBackend:
 
     def remove(self, key: str, expected: bytes) -> None:
         with self._lock:
-            kept = self._records.get(key)
-            if kept and kept[0] == expected:
+            if self.get(key) == expected:
                 del self._records[key]
 
     def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
@@ -325,16 +252,10 @@ class MemoryBackend:
         return use._replace(used=used) if used < use.window.calls else self._calls.use(use.window, now)
 
     def changes(self, since: int) -> Changes:
-        if since == self._cursor:
-            return Changes(since)
-        with self._lock:
-            missed = self._cursor - since
-            items = tuple(islice(self._changes, max(0, len(self._changes) - missed), None))
-            return Changes(self._cursor, items, complete=missed <= len(self._changes))
+        return _NOTHING
 
     def wait(self, since: int, seconds: float) -> None:
-        with self._lock:
-            self._condition.wait_for(lambda: self._cursor != since, seconds)
+        time.sleep(seconds)
 
     def is_reachable(self) -> bool:
         return True
@@ -342,18 +263,10 @@ class MemoryBackend:
     def close(self) -> None:
         """There is nothing to let go of."""
 
-    def _generation_of(self, product: str) -> int:
-        raised = self._generations.get(product)
-        return raised[0] if raised else 0
 
-    def _unlock(self, lock: Lock) -> bool:
-        token, until = self._locks.get(lock.name, ("", 0.0))
-        if token != lock.token:
-            return False
-        del self._locks[lock.name]
-        return self._clock() < until
+_NOTHING = Changes(0)
 
-    def _note(self, change: Change) -> None:
-        self._cursor += 1
-        self._changes.append(change._replace(is_own=True))
-        self._condition.notify_all()
+
+def _kept(most: int, clock: Callable[[], float]) -> TLRUCache[str, tuple[T, float]]:
+    """Return a table of values, each with the seconds that it is kept."""
+    return TLRUCache(most, ttu=lambda _key, value, now: now + value[1], timer=clock)

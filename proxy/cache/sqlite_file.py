@@ -1,18 +1,26 @@
-"""The file behind the SQLite backend: how it is begun, what may be wrong with it, and what time it is in it."""
+"""The file behind the SQLite backend: how it is begun, what may be wrong with it, and what time it is in it.
+
+:class:`WalIndex` is what its ``-shm`` file tells without a question to SQLite: whether anybody committed, and who is
+still alive.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import logging
+import mmap
 import os
+import random
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from proxy.cache.wal_index import DESCRIPTORS, WalIndex
+from typing import Self
 
 VERSION = 1
 """Counted up when older proxies could not read the file any more."""
@@ -97,11 +105,16 @@ class Opened:
 
     reader: sqlite3.Connection
     writer: sqlite3.Connection
+    clock: MachineClock
     inode: int
     ahead: float
     made: bool
     """Whether the file was not there before."""
     wal_index: WalIndex | None
+
+    def now(self) -> float:
+        """Return the file's time in seconds, near the epoch's; it goes back for nothing."""
+        return self.clock.uptime() + self.ahead
 
 
 def prepare(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
@@ -122,20 +135,22 @@ def prepare(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
         _log.debug("the cache file is left to the first worker: %s", type(error).__name__)
 
 
-def open_file(path: Path, clock: MachineClock, descriptors: Path = DESCRIPTORS) -> Opened:
+def open_file(path: Path, clock: MachineClock) -> Opened:
     """Open the file, making it if it is missing and setting it aside if it can't be read.
 
     Raises :class:`FileRefused`, or :class:`sqlite3.Error` for what may pass by itself.
     """
+    # Now: by the time that it is known to be damaged, another process may have begun a good one in its place.
+    inode = inode_of(path)
     try:
-        return _open(path, clock, descriptors)
+        return _open(path, clock)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
-        set_aside(path, _inode(path), "damaged")
+        set_aside(path, inode, "damaged")
     except _Newer:
-        set_aside(path, _inode(path), "newer")
-    return _open(path, clock, descriptors)
+        set_aside(path, inode, "newer")
+    return _open(path, clock)
 
 
 def close_file(opened: Opened) -> None:
@@ -162,30 +177,39 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 def set_aside(path: Path, inode: int, why: str) -> None:
     """Give the file ``inode`` a dated name, unless another process has done it. Raises :class:`OSError`."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        if not inode or _inode(path) != inode:
+    with _locked(path.parent, fcntl.LOCK_EX):
+        if not inode or inode_of(path) != inode:
             return
         aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%dT%H%M%S')}")
-        # The file first: whoever opens the name from now on begins an empty one, with a log of its own.
         for suffix in ("", "-wal", "-shm"):
             if os.path.lexists(f"{path}{suffix}"):
                 os.rename(f"{path}{suffix}", f"{aside}{suffix}")
-    finally:
-        os.close(folder)
     reason = "is from a newer version of the proxy" if why == "newer" else "is damaged"
     _log.error("the cache file %s %s: set aside as %s, an empty one is begun; %s", path, reason, aside.name, _LOST)
 
 
-def is_same(path: Path, inode: int) -> bool:
-    """Tell whether the name still leads to the file that was opened."""
-    return _inode(path) == inode
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Keep a file from being opened in the middle of its being set aside: it would get the other one's log."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, how)
+        yield
+    finally:
+        os.close(number)
 
 
 def log_lost(path: Path) -> None:
     """Say that somebody took the file away."""
     _log.error("the cache file %s was removed: an empty one is begun; %s", path, _LOST)
+
+
+def inode_of(path: Path) -> int:
+    """Return the number of the file that the name leads to now, 0 for none."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
 
 
 class _Newer(Exception):
@@ -200,38 +224,47 @@ def _make_folder(path: Path) -> None:
         raise FileRefused(f"its folder {path.parent} can't be made: {error.strerror}") from error
 
 
-def _open(path: Path, clock: MachineClock, descriptors: Path = DESCRIPTORS) -> Opened:
+def _open(path: Path, clock: MachineClock) -> Opened:
     _make_folder(path)
+    made, until = False, time.monotonic() + _OPENING_SECONDS
+    while True:
+        try:
+            with _locked(path.parent, fcntl.LOCK_SH):
+                made = _make(path) or made
+                return _connect(path, clock, made=made)
+        except sqlite3.Error as error:
+            if not is_busy(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.02)
+
+
+def _make(path: Path) -> bool:
+    """Make the file if there is none; tell whether there was none."""
     try:
         # Before SQLite makes it: what is in it is for the proxy's user only. SQLite's log takes the mode over.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        made = True
     except FileExistsError:
-        made = False
+        pass
     except OSError as error:
         raise FileRefused(f"{path} can't be made: {error.strerror}") from error
+    else:
+        return True
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
         raise FileRefused(f"{path} and its folder have to be writable for the proxy's user")
-    inode = _inode(path)
-    until = time.monotonic() + _OPENING_SECONDS
-    while True:
-        writer = _connected(path)
-        try:
-            ahead = _initialised(writer, path, clock)
-            reader = _connected(path)
-            reader.execute("PRAGMA query_only = 1")
-            wal_index = WalIndex.of(path, descriptors)
-            if wal_index is None:
-                _log.info("SQLite is asked before each answer whether %s was changed: its index can't be read", path)
-            return Opened(reader, writer, inode, ahead, made, wal_index)
-        except sqlite3.Error as error:
-            writer.close()
-            if not is_busy(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        except BaseException:
-            writer.close()
-            raise
+    return False
+
+
+def _connect(path: Path, clock: MachineClock, *, made: bool) -> Opened:
+    with ExitStack() as opening:
+        inode = inode_of(path)
+        writer, reader = (opening.enter_context(closing(_connected(path))) for _ in range(2))
+        ahead = _initialised(writer, path, clock)
+        reader.execute("PRAGMA query_only = 1")
+        wal_index = WalIndex.of(path)
+        if wal_index is None:
+            _log.info("SQLite is asked before each answer whether %s was changed: its index can't be read", path)
+        opening.pop_all()
+        return Opened(reader, writer, clock, inode, ahead, made, wal_index)
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -291,13 +324,6 @@ def _ahead(writer: sqlite3.Connection, clock: MachineClock) -> float:
     return float(ahead)
 
 
-def _inode(path: Path) -> int:
-    try:
-        return os.stat(path).st_ino
-    except OSError:
-        return 0
-
-
 def _file_system(folder: Path, mounts: Path) -> str:
     """Return the kind of file system that ``folder`` is on, empty where nobody can tell."""
     try:
@@ -308,3 +334,86 @@ def _file_system(folder: Path, mounts: Path) -> str:
     device = f"{os.major(number)}:{os.minor(number)}"
     kinds = [line.partition(" - ")[2].split(" ")[0] for line in lines if line.split(" ")[2] == device]
     return kinds[0] if kinds else ""
+
+
+DESCRIPTORS = Path("/dev/fd")
+"""Where a process finds what it has open."""
+
+_HEADERS = ctypes.c_char * 96
+_OWNERS = 1 << 40
+"""The first byte for owners' locks, far behind those that SQLite locks."""
+
+_owner = (0, 0)
+
+
+class WalIndex:
+    """The mapped ``-shm`` file of a database that is open in this process.
+
+    It begins with two copies of a header that each commit of any process writes anew, before the commit returns
+    (https://sqlite.org/walformat.html). As long as both are as they were when the database was last asked, nothing
+    was committed since: a look at 96 bytes of memory in place of the four system calls of a read.
+
+    A trap: closing *any* descriptor of a file ends all POSIX locks that this process has on it, SQLite's too, and
+    SQLite without its locks damages the database. So the file is never opened here. SQLite's own descriptor is found
+    by its inode; what is mapped from it stays mapped without one. (Python's ``mmap`` would keep, and close, a copy.)
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        address = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+        if address == ctypes.c_void_p(-1).value:
+            raise OSError(ctypes.get_errno(), "mmap")
+        self._headers = _HEADERS.from_address(address)
+        # Only once nobody can look any more: a look at what is not mapped ends the process.
+        weakref.finalize(self, libc.munmap, address, mmap.PAGESIZE).atexit = False
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _OWNERS + owner())
+
+    @classmethod
+    def of(cls, path: Path) -> Self | None:
+        """Return the index of the database ``path``, which is open and was read; ``None`` where it can't be had."""
+        try:
+            index = os.stat(f"{path}-shm")
+            for name in os.listdir(DESCRIPTORS):
+                if name.isdigit() and _is_open_file(int(name), index):
+                    return cls(int(name))
+        except (OSError, AttributeError):
+            # AttributeError: a C library of another kind.
+            return None
+        return None
+
+    def headers(self) -> bytes:
+        """Return what is another after each commit, whoever made it."""
+        return self._headers.raw
+
+    def is_alive(self, process: int) -> bool:
+        """Tell whether the process whose :func:`owner` this is has the database open; when in doubt it has."""
+        if process in (0, owner()):
+            return True
+        byte = _OWNERS + process
+        try:
+            # The system ends the locks of whoever dies, in any container on this machine.
+            fcntl.lockf(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
+        except OSError:
+            return True
+        return False
+
+
+def owner() -> int:
+    """Return the number of this process, never that of another that is or was."""
+    global _owner
+    if _owner[0] != os.getpid():
+        _owner = (os.getpid(), random.SystemRandom().getrandbits(40) | 1)
+    return _owner[1]
+
+
+def _is_open_file(descriptor: int, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), file)
+    except OSError:
+        # It was the one to list the folder with.
+        return False

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from proxy.cache.backend import DAY_SECONDS, EXACT_SECONDS, BackendDown
-from proxy.cache.sqlite_file import is_busy, is_damage
+from proxy.cache.sqlite_file import Opened, is_busy, is_damage
+from proxy.clock import Spawn
 from proxy.events import FileFailed, Report
 
 T = TypeVar("T")
@@ -42,87 +43,59 @@ _log = logging.getLogger(__name__)
 class Job:
     """One write, and where its caller waits for it."""
 
-    def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[Opened], Any]) -> None:
+        self.work = work
         self.result: Any = None
-        self.error: BaseException | None = BackendDown("the write was given up")
-        self.leads = False
-        self.woken = threading.Event()
-
-    def run(self, writer: sqlite3.Connection) -> None:
-        """Do the work. It counts only once the transaction is committed."""
-        self.result = self._work(writer)
+        self.error: Exception | None = None
+        self.done = threading.Event()
 
 
 class GroupCommit:
-    """Runs what several callers want written in one transaction: one of them commits for all who wait meanwhile."""
+    """Runs what several callers want written in one transaction, beside them: who waits may be ended meanwhile."""
 
-    def __init__(self, commit: Callable[[list[Job]], None]) -> None:
+    def __init__(self, commit: Callable[[list[Job]], None], spawn: Spawn) -> None:
         self._commit = commit
+        self._spawn = spawn
         self._lock = threading.Lock()
         self._waiting: list[Job] = []
-        self._is_led = False
+        self._is_writing = False
 
-    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def run(self, work: Callable[[Opened], T]) -> T:
         """Return what ``work`` returned, once it is committed, or raise what ``commit`` raised."""
         job = Job(work)
         with self._lock:
             self._waiting.append(job)
-            job.leads, self._is_led = not self._is_led, True
-        if not job.leads:
-            self._wait(job)
-        if job.leads:
-            self._lead()
+            starts, self._is_writing = not self._is_writing, True
+        if starts:
+            self._spawn(self._write)
+        job.done.wait()
         if job.error is not None:
             raise job.error
         result: T = job.result
         return result
 
-    def _wait(self, job: Job) -> None:
-        try:
-            job.woken.wait()
-        except BaseException:
-            # The caller is being ended, and may have been chosen to lead just now.
+    def _write(self) -> None:
+        while True:
             with self._lock:
-                if job in self._waiting:
-                    self._waiting.remove(job)
-                    if job.leads:
-                        self._hand_over()
-            raise
-
-    def _lead(self) -> None:
-        with self._lock:
-            jobs = self._waiting[:_AT_ONCE]
-            del self._waiting[:_AT_ONCE]
-        try:
+                jobs = self._waiting[:_AT_ONCE]
+                del self._waiting[:_AT_ONCE]
+                self._is_writing = bool(jobs)
+            if not jobs:
+                return
             self._run(jobs)
-        finally:
-            with self._lock:
-                self._hand_over()
             for job in jobs:
-                job.leads = False
-                job.woken.set()
-
-    def _hand_over(self) -> None:
-        self._is_led = bool(self._waiting)
-        if self._waiting:
-            self._waiting[0].leads = True
-            self._waiting[0].woken.set()
+                job.done.set()
 
     def _run(self, jobs: list[Job]) -> None:
         try:
             self._commit(jobs)
         except Exception as error:  # noqa: BLE001  # it is raised again in every caller that waits
-            if len(jobs) > 1 and not isinstance(error, BackendDown):
-                # One of them may be at fault.
-                for job in jobs:
+            for job in jobs:
+                if len(jobs) > 1 and not isinstance(error, BackendDown):
+                    # One of them may be at fault.
                     self._run([job])
-                return
-            for job in jobs:
-                job.error = error
-        else:
-            for job in jobs:
-                job.error = None
+                else:
+                    job.error = error
 
 
 class Troubles:
@@ -168,24 +141,26 @@ def _kind(error: Exception) -> tuple[str, str]:
     return "other", str(error)
 
 
-def note_used(writer: sqlite3.Connection, *, products: Iterable[str], now: float) -> None:
+def note_used(file: Opened, products: Iterable[str]) -> None:
     """Note that ``products`` were read."""
-    writer.executemany("UPDATE products SET used_at = ? WHERE product = ?", [(now, product) for product in products])
+    now = file.now()
+    file.writer.executemany("UPDATE products SET used_at = ? WHERE product = ?", [(now, name) for name in products])
 
 
-def begin_maintenance(writer: sqlite3.Connection, *, now: float, pause: float) -> bool:
+def begin_maintenance(file: Opened, pause: float) -> bool:
     """Tell whether it is this process's turn, and remember what time it was."""
+    now = file.now()
     return bool(
-        writer.execute(
+        file.writer.execute(
             "UPDATE clock SET maintained_at = ?1, latest = max(latest, ?1) WHERE maintained_at <= ?2",
             (now, now - pause),
         ).rowcount
     )
 
 
-def drop_expired(writer: sqlite3.Connection, *, now: float) -> bool:
+def drop_expired(file: Opened) -> bool:
     """Drop what has expired; tell whether there is more."""
-    dropped = 0
+    now, dropped = file.now(), 0
     for statement, moment in (
         ("DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_at <= ? LIMIT ?)", now),
         ("DELETE FROM records WHERE rowid IN (SELECT rowid FROM records WHERE expires_at <= ? LIMIT ?)", now),
@@ -205,15 +180,15 @@ def drop_expired(writer: sqlite3.Connection, *, now: float) -> bool:
             now // DAY_SECONDS - 800,
         ),
     ):
-        dropped += writer.execute(statement, (moment, _AT_ONCE)).rowcount
+        dropped += file.writer.execute(statement, (moment, _AT_ONCE)).rowcount
     return dropped >= _AT_ONCE
 
 
-def drop_unused(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bool:
+def drop_unused(file: Opened, max_bytes: int) -> bool:
     """Drop the entries of the products used least recently while there are too many bytes; tell whether there are."""
-    if used_bytes(writer) <= max_bytes * _ROOM:
+    if used_bytes(file) <= max_bytes * _ROOM:
         return False
-    dropped = writer.execute(
+    dropped = file.writer.execute(
         "DELETE FROM entries WHERE product IN (SELECT product FROM products WHERE EXISTS "
         "(SELECT 1 FROM entries WHERE entries.product = products.product) ORDER BY used_at LIMIT ?)",
         (_EVICTED_AT_ONCE,),
@@ -221,32 +196,30 @@ def drop_unused(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bo
     return dropped.rowcount > 0
 
 
-def shrink(writer: sqlite3.Connection, *, now: float, max_bytes: int) -> bool:
+def shrink(file: Opened, max_bytes: int) -> bool:
     """Give pages that lie idle back to the disk, if they are many; tell whether there are more."""
-    [idle] = writer.execute("PRAGMA freelist_count").fetchone()
-    [pages] = writer.execute("PRAGMA page_count").fetchone()
-    is_within = _bytes(writer, "page_count") <= max_bytes
+    idle, pages = _pragma(file, "freelist_count"), _pragma(file, "page_count")
+    is_within = pages * _pragma(file, "page_size") <= max_bytes
     if not idle or (is_within and (idle <= _FREE_PAGES or idle <= pages * _FREE)):
         return False
     # A step for each page: to be fetched to the last.
-    writer.execute(f"PRAGMA incremental_vacuum({_SHRUNK_AT_ONCE})").fetchall()
+    file.writer.execute(f"PRAGMA incremental_vacuum({_SHRUNK_AT_ONCE})").fetchall()
     return True
 
 
-def cut(writer: sqlite3.Connection, path: Path, max_bytes: int) -> None:
+def cut(file: Opened, path: Path, max_bytes: int) -> None:
     """Have what was given back leave the disk now, where the file is too large: else it does with later writes."""
     # What was written is written: it has not failed if this does.
     with suppress(sqlite3.Error, OSError):
-        if path.stat().st_size > max_bytes >= _bytes(writer, "page_count"):
-            writer.execute("PRAGMA wal_checkpoint").fetchall()
+        if path.stat().st_size > max_bytes >= _pragma(file, "page_count") * _pragma(file, "page_size"):
+            file.writer.execute("PRAGMA wal_checkpoint").fetchall()
 
 
-def used_bytes(writer: sqlite3.Connection) -> int:
+def used_bytes(file: Opened) -> int:
     """Return the bytes that what is kept takes in the file."""
-    return _bytes(writer, "page_count") - _bytes(writer, "freelist_count")
+    return (_pragma(file, "page_count") - _pragma(file, "freelist_count")) * _pragma(file, "page_size")
 
 
-def _bytes(writer: sqlite3.Connection, pages: str) -> int:
-    [number] = writer.execute(f"PRAGMA {pages}").fetchone()
-    [size] = writer.execute("PRAGMA page_size").fetchone()
-    return int(number) * int(size)
+def _pragma(file: Opened, name: str) -> int:
+    [number] = file.writer.execute(f"PRAGMA {name}").fetchone()
+    return int(number)

@@ -21,13 +21,15 @@ from typing import NamedTuple
 
 import msgspec
 from cachetools import TTLCache
-from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.cache.backend import Backend, BackendDown, Change, Lock
 from proxy.cache.entry import Ages, BadEnvelope, Entry, Key, Lifetimes, State, pack, unpack
-from proxy.cache.memory import EntryTable
+from proxy.cache.memory import L1, L1Entry, weight
 from proxy.clock import Now, Spawn, in_turns
+
+WRITE_BACK_SECONDS = 5.0
+"""How long what the backend did not take is kept from it, until it is tried again."""
 
 _ATTEMPTS = 100
 _DEFAULT_RETRY_SECONDS = 5
@@ -62,18 +64,6 @@ class FetchLock(NamedTuple):
     version: int
 
 
-class _L1Entry(Struct, gc=False):
-    """An entry in L1. Until ``checked_until`` (monotonic) nothing but the feed is asked whether it is still so.
-
-    ``is_read``: somebody asked for it since it is there.
-    """
-
-    entry: Entry
-    generation: int
-    checked_until: float = 0.0
-    is_read: bool = False
-
-
 class Tiered:
     """Entries by key: in L1, up to ``l1_bytes``, and in the backend behind it."""
 
@@ -95,7 +85,7 @@ class Tiered:
         self._fetch_seconds = fetch_seconds
         self._remember_seconds = max(lifetimes.longest, 2 * fetch_seconds)
         self._lock = threading.Lock()
-        self._l1: EntryTable[_L1Entry] = EntryTable(l1_bytes, report_eviction)
+        self._l1 = L1(l1_bytes, report_eviction)
         self._versions: TTLCache[str, int] = TTLCache(_REMEMBERED, 2 * fetch_seconds, timer=time.monotonic)
         self._version = 0
         """Counts the changes; whatever began before the last one of its product is not put into L1."""
@@ -113,18 +103,18 @@ class Tiered:
         self.feed.drain()
         cached = self._in_l1(key)
         found = Found(cached.entry, cached.generation) if cached is not None else Found(None, 0)
-        if cached is not None and self._is_checked(cached):
-            cached.is_read = True
-        else:
+        if cached is None or not self._is_checked(cached):
             with suppress(BackendDown):
                 found = self._ask(key)
+            cached = self._in_l1(key)
+        if cached is not None:
+            cached.is_read = True
         return found if found.entry is None else Found(self._as_confirmed(key, found.entry), found.generation)
 
     def drop_l1(self, product: str) -> None:
         """Keep nothing of ``product`` in L1; what the backend has stays."""
         with self._lock:
-            for part in self._l1.parts(product):
-                self._l1.drop(Key(product, part))
+            self._l1.drop(product)
 
     def was_read(self, product: str) -> bool:
         """Tell whether what L1 has of ``product`` was asked for since it was put there, or confirmed."""
@@ -257,7 +247,7 @@ class Tiered:
     @property
     def l1_bytes(self) -> int:
         """Return the bytes that L1 holds now."""
-        return self._l1.size
+        return int(self._l1.currsize)
 
     def __len__(self) -> int:
         return len(self._l1)
@@ -275,12 +265,14 @@ class Tiered:
 
     def commit(self, lock: FetchLock, entry: Entry) -> None:
         """Cache what ``lock``'s fetch brought, unless its product changed meanwhile; wake all who wait for it."""
+        seconds = math.inf
         try:
             kept = self._write(lock.key, entry, lock.generation, lock.lock)
         except BackendDown:
             # L1 has it; the backend gets it when it is back.
-            kept = True
+            kept, seconds = True, WRITE_BACK_SECONDS
         if kept and self._keep(lock.key, entry, lock.generation, lock.version):
+            self._check(self._in_l1(lock.key), seconds)
             for listener in self._refresh_listeners:
                 listener(lock.key.product)
 
@@ -306,34 +298,38 @@ class Tiered:
         elif cached is not None and entry is None:
             # Changed by somebody while this process did not hear.
             with self._lock:
-                self._l1.drop(key)
+                self._l1.pop(key, None)
         if entry is not None:
             self._keep(key, entry, product.generation, version)
         return Found(entry, product.generation)
 
-    def _l1_parts(self, product: str) -> dict[str, _L1Entry]:
+    def _l1_parts(self, product: str) -> dict[str, L1Entry]:
         with self._lock:
             return self._l1.parts(product)
 
     def _l1_entries(self, prefix: str) -> Iterator[tuple[Key, Entry]]:
         with self._lock:
-            keys = self._l1.keys(prefix)
+            keys = [key for key in self._l1 if key.product.startswith(prefix)]
         # By key: a list of entries would keep those alive that leave L1 meanwhile.
         for key in keys:
-            if (cached := self._l1_parts(key.product).get(key.part)) is not None:
+            with self._lock:
+                cached = self._l1.look(key)
+            if cached is not None:
                 yield key, cached.entry
 
-    def _in_l1(self, key: Key) -> _L1Entry | None:
+    def _in_l1(self, key: Key) -> L1Entry | None:
         with self._lock:
             return self._l1.get(key)
 
-    def _write_back(self, key: Key, cached: _L1Entry) -> None:
+    def _write_back(self, key: Key, cached: L1Entry) -> None:
         if self._is_checked(cached):
             return
         # Even where it is not taken: the backend was asked, and knows nothing better.
         self._check(cached)
-        with suppress(BackendDown):
+        try:
             self._write(key, cached.entry, cached.generation, None)
+        except BackendDown:
+            self._check(cached, WRITE_BACK_SECONDS)
 
     def _write(self, key: Key, entry: Entry, generation: int, lock: Lock | None) -> bool:
         ttl = max(0.001, self.lifetimes.kept_until(entry) - self._now())
@@ -358,8 +354,7 @@ class Tiered:
         with self._lock:
             self._version += 1
             self._versions[product] = self._version
-            for part in self._l1.parts(product):
-                self._l1.drop(Key(product, part))
+            self._l1.drop(product)
             for part, entry in parts.items():
                 self._put(Key(product, part), entry, generation)
         for listener in self._change_listeners:
@@ -374,14 +369,17 @@ class Tiered:
             return True
 
     def _put(self, key: Key, entry: Entry, generation: int) -> None:
-        cached = _L1Entry(entry, generation)
+        cached = L1Entry(entry, generation, weight(key, entry.value))
         self._check(cached)
-        self._l1.put(key, cached, entry.value)
+        self._l1.put(key, cached)
 
-    def _check(self, cached: _L1Entry) -> None:
-        cached.checked_until = time.monotonic() + self._backend.l1_ttl if self._backend.is_heard else 0.0
+    def _check(self, cached: L1Entry | None, seconds: float = math.inf) -> None:
+        """Have the backend be asked about ``cached`` again after so many ``seconds``, or its own time."""
+        if cached is not None:
+            ttl = min(seconds, self._backend.l1_ttl)
+            cached.checked_until = time.monotonic() + ttl if self._backend.is_heard else 0.0
 
-    def _is_checked(self, cached: _L1Entry) -> bool:
+    def _is_checked(self, cached: L1Entry) -> bool:
         return self._backend.is_heard and time.monotonic() < cached.checked_until
 
     def _on_change(self, change: Change) -> None:
@@ -391,17 +389,20 @@ class Tiered:
             self._apply(change.product, {}, change.generation)
             return
         with self._lock:
-            for cached in self._l1.parts(change.product).values():
-                cached.checked_until = 0.0
+            self._doubt(change.product)
         for listener in self._refresh_listeners:
             listener(change.product)
 
     def _miss(self) -> None:
         with self._lock:
-            for cached in self._l1.values():
-                cached.checked_until = 0.0
+            for product in {key.product for key in self._l1}:
+                self._doubt(product)
         for listener in self._gap_listeners:
             listener()
+
+    def _doubt(self, product: str) -> None:
+        for cached in self._l1.parts(product).values():
+            cached.checked_until = 0.0
 
     def _as_confirmed(self, key: Key, entry: Entry) -> Entry:
         if self._confirmed is None or entry.outdated_at < math.inf:

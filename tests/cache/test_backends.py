@@ -29,17 +29,17 @@ def started_redis() -> Iterator[RunningRedis]:
         yield server
 
 
-@pytest.fixture(params=["memory", "redis", "sqlite"])
+@pytest.fixture(params=["redis", "sqlite", "memory"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Opens the same empty place as often as it is called, each time as another process would."""
     opened: list[Backend] = []
-    shared = MemoryBackend(10**7)
+    alone = MemoryBackend()
     if request.param == "redis":
         server: RunningRedis = request.getfixturevalue("started_redis")
         RedisLink(server.url).client.flushall()
 
     def open_one() -> Backend:
-        backend: Backend = shared
+        backend: Backend = alone
         if request.param == "redis":
             backend = RedisBackend(RedisLink(server.url), server.url, spawn)
         if request.param == "sqlite":
@@ -53,6 +53,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     yield open_one
     for backend in opened:
         backend.close()
+
+
+shared = pytest.mark.parametrize("place", ["redis", "sqlite"], indirect=True)
+"""What memory has no part in: it keeps no entries, and there is nobody to hear of."""
 
 
 @pytest.fixture
@@ -80,6 +84,7 @@ def _heard(backend: Backend, since: int, number: int) -> list[Change]:
     return [change._replace(is_own=False) for change in changes]
 
 
+@shared
 def test_what_one_writes_the_other_reads_by_part_and_whole(one: Backend, other: Backend) -> None:
     assert one.read("unit/A") == ({}, one.read("unit/A").generation)
     _put(one, "unit/A", "page", b"\x00 any bytes \xff")
@@ -90,18 +95,21 @@ def test_what_one_writes_the_other_reads_by_part_and_whole(one: Backend, other: 
     assert other.read("unit/A", "no such part").parts == {}
 
 
+@shared
 def test_an_entry_written_again_is_the_later_one(one: Backend, other: Backend) -> None:
     _put(one, "unit/A", "page", b"first")
     _put(other, "unit/A", "page", b"second")
     assert one.read("unit/A").parts == {"page": b"second"}
 
 
+@shared
 def test_an_entry_is_forgotten_after_its_time(one: Backend) -> None:
     one.write("unit/A", "page", b"short", 0, ttl=0.05)
     time.sleep(0.1)
     assert one.read("unit/A").parts == {}
 
 
+@shared
 def test_what_was_begun_before_a_replacement_is_not_written_after_it(one: Backend, other: Backend) -> None:
     before = _put(one, "unit/A", "page", b"old")
     assert other.replace("unit/A", {}, None, ttl=LONG)
@@ -113,6 +121,7 @@ def test_what_was_begun_before_a_replacement_is_not_written_after_it(one: Backen
     assert other.read("unit/A").parts == {"page": b"begun after"}
 
 
+@shared
 def test_a_product_that_is_replaced_leaves_the_others_alone(one: Backend) -> None:
     generation = _put(one, "unit/A", "page", b"kept")
     assert one.replace("unit/B", {}, None, ttl=LONG)
@@ -120,6 +129,7 @@ def test_a_product_that_is_replaced_leaves_the_others_alone(one: Backend) -> Non
     assert one.write("unit/A", "page", b"written", generation, ttl=LONG)
 
 
+@shared
 def test_a_replacement_keeps_the_parts_it_names_and_no_other(one: Backend, other: Backend) -> None:
     for part in ("page", "summary", "page 2"):
         _put(one, "unit/A", part, b"old")
@@ -128,6 +138,7 @@ def test_a_replacement_keeps_the_parts_it_names_and_no_other(one: Backend, other
     assert other.read("unit/A").parts == {"page": b"new", "added": b"too"}
 
 
+@shared
 def test_of_two_replacements_of_what_both_have_read_the_second_is_refused(one: Backend, other: Backend) -> None:
     generation = _put(one, "unit/A", "page", b"read by both")
     assert one.replace("unit/A", {"page": b"by one"}, generation, ttl=LONG)
@@ -136,6 +147,7 @@ def test_of_two_replacements_of_what_both_have_read_the_second_is_refused(one: B
     assert other.replace("unit/A", {"page": b"by the other"}, other.read("unit/A").generation, ttl=LONG)
 
 
+@shared
 def test_generations_only_rise_however_fast_they_follow(one: Backend, other: Backend) -> None:
     seen = [0]
     for number in range(200):
@@ -144,6 +156,7 @@ def test_generations_only_rise_however_fast_they_follow(one: Backend, other: Bac
     assert seen == sorted(set(seen))
 
 
+@shared
 def test_a_scan_shows_the_products_of_a_prefix_with_all_their_parts(one: Backend, other: Backend) -> None:
     for number in range(250):
         _put(one, f"unit/{number}", "page", b"%d" % number)
@@ -201,6 +214,7 @@ def test_a_lock_that_is_renewed_outlives_its_first_end_but_one_that_ended_does_n
     assert not one.prolong(late, LONG)
 
 
+@shared
 def test_who_waits_for_a_lock_is_woken_with_its_outcome(one: Backend, other: Backend) -> None:
     held = one.lock("a fetch", LONG)
     assert held is not None
@@ -221,6 +235,7 @@ def test_who_waits_for_a_lock_is_woken_with_its_outcome(one: Backend, other: Bac
     assert _heard(other, since, 1) == [Change("released", lock="a fetch", outcome=b"what became of it")]
 
 
+@shared
 def test_a_write_that_releases_its_lock_tells_both_at_once(one: Backend, other: Backend) -> None:
     generation = one.read("unit/A").generation
     held = one.lock("a fetch", LONG)
@@ -231,6 +246,7 @@ def test_a_write_that_releases_its_lock_tells_both_at_once(one: Backend, other: 
     assert other.lock("a fetch", LONG) is not None
 
 
+@shared
 def test_a_write_that_is_refused_releases_its_lock_too(one: Backend, other: Backend) -> None:
     generation = one.read("unit/A").generation
     held = one.lock("a fetch", LONG)
@@ -245,6 +261,7 @@ def test_a_write_that_is_refused_releases_its_lock_too(one: Backend, other: Back
     assert other.lock("a fetch", LONG) is not None
 
 
+@shared
 def test_a_replacement_is_told_with_its_generation(one: Backend, other: Backend) -> None:
     since = other.changes(0).cursor
     one.replace("unit/A", {"page": b"new"}, None, ttl=LONG)
@@ -254,6 +271,7 @@ def test_a_replacement_is_told_with_its_generation(one: Backend, other: Backend)
     assert changes[0].generation == other.read("unit/A").generation
 
 
+@shared
 def test_what_was_done_here_is_told_apart_from_what_others_did(place: Place) -> None:
     one, other = place(), place()
     since = other.changes(0).cursor
@@ -266,6 +284,7 @@ def test_what_was_done_here_is_told_apart_from_what_others_did(place: Place) -> 
         assert [change.is_own for change in other.changes(since).items] == [True, False]
 
 
+@shared
 def test_nothing_that_happened_is_nothing_to_hear(one: Backend, other: Backend) -> None:
     cursor = other.changes(0).cursor
     assert other.changes(cursor) == (cursor, (), True)
@@ -276,6 +295,7 @@ def test_nothing_that_happened_is_nothing_to_hear(one: Backend, other: Backend) 
     assert other.changes(cursor).items == ()
 
 
+@shared
 def test_who_asks_too_late_is_told_that_something_is_missing(one: Backend, other: Backend) -> None:
     since = other.changes(0).cursor
     one.replace("unit/0", {}, None, ttl=LONG)

@@ -24,7 +24,7 @@ class Asking:
         self.fetched: list[Priority] = []
         lifetimes = Lifetimes(fresh=10, stale=1000, missing=300)
         store = Tiered(
-            MemoryBackend(0), lifetimes, lambda: self.now, lambda job: job(), l1_bytes=10**6, fetch_seconds=60
+            MemoryBackend(), lifetimes, lambda: self.now, lambda job: job(), l1_bytes=10**6, fetch_seconds=60
         )
         self.cache = Cache(store, Group(lambda job: job()), lambda: self.now, lasting=(Lasting,))
 

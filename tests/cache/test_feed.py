@@ -1,57 +1,48 @@
-"""What a process hears of the others through the feed, on the backend in memory; each ``Feed`` is one process's."""
+"""What a process hears of the others through the feed; each ``Feed`` is one process's."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from proxy.cache.backend import CHANGES_REMEMBERED, Change, Lock
-from proxy.cache.memory import MemoryBackend
+import pytest
+
+from proxy.cache.backend import CHANGES_REMEMBERED, Backend, Change, Lock
+from proxy.cache.sqlite import SqliteBackend
 from proxy.cache.tiered import Feed
 from proxy.clock import spawn
 
 LONG = 60.0
 
 
-def _feed(backend: MemoryBackend) -> Feed:
-    """Return the feed of a process in which nobody listens."""
-    return Feed(backend, spawn, lambda _change: None, lambda: None)
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[Backend]:
+    backend = SqliteBackend(tmp_path / "proxy.sqlite3", spawn, max_bytes=10**8)
+    yield backend
+    backend.close()
 
 
-def test_a_change_is_passed_on_by_the_next_drain() -> None:
-    backend = MemoryBackend(10**6)
+def test_a_gap_is_told_before_what_comes_after_it_and_each_change_once(backend: Backend) -> None:
     heard: list[object] = []
-    feed = Feed(backend, spawn, heard.append, lambda: None)
+    feed = Feed(backend, spawn, lambda change: heard.append(change.product), lambda: heard.append("a gap"))
+    feed.drain()
     backend.replace("unit/A", {}, None, ttl=LONG)
     feed.drain()
     feed.drain()
-    assert [(change.kind, change.product) for change in heard if isinstance(change, Change)] == [
-        ("replaced", "unit/A")
-    ]
-
-
-def test_a_gap_is_told_before_what_comes_after_it() -> None:
-    backend = MemoryBackend(10**6)
-    heard: list[object] = []
-    feed = Feed(backend, spawn, lambda change: heard.append(change.product), lambda: heard.append("a gap"))
+    assert heard == ["a gap", "unit/A"]
+    heard.clear()
     for number in range(CHANGES_REMEMBERED + 1):
         backend.replace(f"unit/{number}", {}, None, ttl=LONG)
     feed.drain()
     assert heard == ["a gap", *(f"unit/{number}" for number in range(1, CHANGES_REMEMBERED + 1))]
 
 
-def test_a_free_lock_is_taken_at_once() -> None:
-    backend = MemoryBackend(10**6)
-    lock = _feed(backend).acquire("a fetch", LONG)
-    assert isinstance(lock, Lock)
-    assert backend.lock("a fetch", LONG) is None
-
-
-def test_all_who_wait_for_a_lock_are_told_its_outcome_and_nothing_of_others() -> None:
-    backend = MemoryBackend(10**6)
-    feeds = [_feed(backend) for _ in range(3)]
-    held, another = backend.lock("a fetch", LONG), backend.lock("another", LONG)
-    assert held is not None
+def test_all_who_wait_for_a_lock_are_told_its_outcome_and_nothing_of_others(backend: Backend) -> None:
+    feeds = [Feed(backend, spawn, lambda _change: None, lambda: None) for _ in range(3)]
+    held, another = feeds[0].acquire("a fetch", LONG), backend.lock("another", LONG)
+    assert isinstance(held, Lock)
     assert another is not None
     with ThreadPoolExecutor(12) as callers:
         ends = [callers.submit(feeds[n % 3].acquire, "a fetch", LONG) for n in range(12)]
@@ -63,9 +54,3 @@ def test_all_who_wait_for_a_lock_are_told_its_outcome_and_nothing_of_others() ->
         assert {end.result(10) for end in ends} == {
             Change("released", lock="a fetch", outcome=b"landed", is_own=True)
         }
-
-
-def test_who_waits_for_a_holder_that_died_gets_the_lock_when_it_ends() -> None:
-    backend = MemoryBackend(10**6)
-    assert backend.lock("a fetch", 0.2)
-    assert isinstance(_feed(backend).acquire("a fetch", LONG), Lock)

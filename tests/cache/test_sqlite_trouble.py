@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -92,6 +93,18 @@ def test_a_damaged_file_is_set_aside_at_the_start_with_what_is_lost_in_the_log(
     [line] = _said(caplog)
     assert line.startswith(f"the cache file {path} is damaged: set aside as {aside.name}, an empty one is begun; ")
     assert line.endswith(LOST)
+
+
+def test_of_all_who_start_on_a_damaged_file_one_sets_it_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = MachineClock.of_this_machine()
+    for number in range(1, 21):
+        path.write_bytes(b"not a database " * 500)
+        with ThreadPoolExecutor(8) as starting:
+            files = list(starting.map(lambda _: open_file(path, clock), range(8)))
+        assert {file.inode for file in files} == {path.stat().st_ino}
+        assert len(_said(caplog)) == number
+        for file in files:
+            close_file(file)
 
 
 def test_a_file_of_a_newer_version_is_set_aside(path: Path, open_one: Open, caplog: pytest.LogCaptureFixture) -> None:
@@ -319,7 +332,11 @@ def test_the_file_stays_within_its_bound_and_the_least_recently_used_leave_first
     clock = [1e6]
     late: list[Callable[[], None]] = []
     machine = MachineClock(lambda: clock[0], lambda: clock[0], "this boot")
-    backend = open_one(max_bytes=most, clock=machine, spawn=late.append if is_late else spawn)
+
+    def spawn_late(job: Callable[[], None]) -> None:
+        (late.append if is_late and job == backend._evict else spawn)(job)
+
+    backend = open_one(max_bytes=most, clock=machine, spawn=spawn_late)
     for number in range(1000):
         clock[0] += 1
         backend.write(f"unit/{number:04}", "page", bytes(8000), 0, ttl=86_400)
@@ -342,10 +359,8 @@ def test_what_has_expired_leaves_and_the_file_shrinks(path: Path, open_one: Open
     backend.close()
     full = path.stat().st_size
     opened = open_file(path, MachineClock.of_this_machine())
-    now = opened.ahead + time.clock_gettime(time.CLOCK_BOOTTIME)
-    for step in (drop_expired, lambda writer, now: shrink(writer, now=now, max_bytes=10**8)):
-        while step(opened.writer, now=now):
-            pass
+    while drop_expired(opened) or shrink(opened, max_bytes=10**8):
+        pass
     close_file(opened)
     assert full > 8_000_000
     assert path.stat().st_size < full / 2

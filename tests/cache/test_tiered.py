@@ -26,6 +26,7 @@ from proxy.cache import (
     MemoryBackend,
     Tiered,
     Updated,
+    tiered,
 )
 from proxy.cache.redis import RedisBackend
 from proxy.cache.sqlite import SqliteBackend
@@ -114,7 +115,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_the_ages_are_those_of_what_is_kept_in_memory() -> None:
-    worker = Worker(lambda: MemoryBackend(0))
+    worker = Worker(lambda: MemoryBackend())
     assert worker.store.ages() == (0, 0, 0, 0.0, 0.0)
     worker.read()
     for seconds, states in ((60, (1, 0, 0)), (1000, (0, 1, 0)), (90_000, (0, 0, 1))):
@@ -304,6 +305,38 @@ def test_a_scan_shows_what_this_worker_and_what_only_others_have_read(place: Pla
     other.cache.scan("unit/", lambda product, part, value: shown.add((product, part, value)))
     other.cache.scan("elsewhere/", lambda product, part, value: shown.add(("none", "", b"")))
     assert shown == {(*KEY, b"value")}
+
+
+def test_what_the_file_did_not_take_is_written_once_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiered, "WRITE_BACK_SECONDS", 0.05)
+
+    def place() -> Backend:
+        return SqliteBackend(tmp_path / "proxy.sqlite3", spawn, max_bytes=10**8, patience=0.05)
+
+    one, other = Worker(place, fetch_seconds=1), Worker(place)
+    locking = sqlite3.connect(tmp_path / "proxy.sqlite3", isolation_level=None, check_same_thread=False)
+
+    def fetch(*, priority: Priority) -> Fetched:
+        locking.execute("BEGIN IMMEDIATE")
+        return Fetched(b"one", found=True)
+
+    assert one.cache.get_or_fetch(KEY, fetch).wait(Deadline.after(10)).value == b"one"
+    locking.execute("COMMIT")
+    locking.close()
+    time.sleep(1.1)  # for as long the file is left alone
+    assert one.read(b"two") == b"one"
+    assert (other.read(b"two"), other.fetches) == (b"one", 0)
+
+
+def test_who_reads_is_noted_also_where_the_backend_is_asked_each_time(
+    redis_server: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RedisBackend, "l1_ttl", 0.0)
+    worker = Worker(_on(redis_server))
+    worker.read()
+    assert not worker.cache.was_read(KEY.product)
+    worker.read()
+    assert worker.cache.was_read(KEY.product)
 
 
 @pytest.mark.parametrize("damage", ["random", "older version", "cut", "another type"])

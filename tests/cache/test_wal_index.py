@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cache import sqlite_file
 from proxy.cache.sqlite import SqliteBackend
-from proxy.cache.wal_index import DESCRIPTORS, WalIndex, owner
+from proxy.cache.sqlite_file import WalIndex, owner
 from proxy.clock import spawn
 
 LONG = 3600.0
@@ -34,7 +35,7 @@ def one(path: Path) -> Iterator[SqliteBackend]:
 
 
 def _index(path: Path) -> WalIndex:
-    index = WalIndex.of(path, DESCRIPTORS)
+    index = WalIndex.of(path)
     assert index is not None
     return index
 
@@ -44,6 +45,7 @@ def _elsewhere(path: Path, code: str) -> tuple[subprocess.Popen[str], str]:
     begun = f"""
 from pathlib import Path
 from proxy.clock import spawn
+from proxy.cache import sqlite_file
 from proxy.cache.sqlite import SqliteBackend
 backend = SqliteBackend(Path({str(path)!r}), spawn, max_bytes={MOST})
 """
@@ -123,12 +125,18 @@ def test_an_owner_in_doubt_is_alive(path: Path, one: SqliteBackend) -> None:
     assert not index.is_alive(owner() ^ 2)
 
 
-def test_where_it_can_not_be_had_sqlite_is_asked_and_the_log_says_so(
-    path: Path, one: SqliteBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def no_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process find nothing that it has open, from now on."""
     (tmp_path / "nothing").mkdir()
+    monkeypatch.setattr(sqlite_file, "DESCRIPTORS", tmp_path / "nothing")
+
+
+def test_where_it_can_not_be_had_sqlite_is_asked_and_the_log_says_so(
+    path: Path, one: SqliteBackend, no_descriptors: None, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "proxy"):
-        other = SqliteBackend(path, spawn, max_bytes=MOST, descriptors=tmp_path / "nothing")
+        other = SqliteBackend(path, spawn, max_bytes=MOST)
         cursor = other.changes(0).cursor
     [line] = [record.getMessage() for record in caplog.records]
     assert line == f"SQLite is asked before each answer whether {path} was changed: its index can't be read"
@@ -141,9 +149,8 @@ def test_where_it_can_not_be_had_sqlite_is_asked_and_the_log_says_so(
     other.close()
 
 
-def test_where_it_can_not_be_had_no_lock_is_taken_over(path: Path, tmp_path: Path) -> None:
-    (tmp_path / "nothing").mkdir()
-    blind = SqliteBackend(path, spawn, max_bytes=MOST, descriptors=tmp_path / "nothing")
+def test_where_it_can_not_be_had_no_lock_is_taken_over(path: Path, no_descriptors: None) -> None:
+    blind = SqliteBackend(path, spawn, max_bytes=MOST)
     blind.lock("held by the blind", LONG)
     seeing, got = _elsewhere(
         path, "print([backend.lock(name, 3600) for name in ('held by the blind', 'a fetch')], flush=True)"

@@ -6,10 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from proxy.cache import Cache, Group, Lifetimes, MemoryBackend, State, Tiered
-from proxy.clock import Deadline, Priority
+from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, State, Tiered
+from proxy.cache.sqlite import SqliteBackend
+from proxy.cache.sqlite_file import MachineClock
+from proxy.clock import Deadline, Priority, spawn
 from proxy.reviews import ProductReviews, Selection, Updates, View
 from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
 from proxy.reviews.models import Shop as BusinessUnit
@@ -183,18 +186,24 @@ class Heart:
         *,
         sync: bool = True,
         has_feed: bool = False,
-        fills: bool = False,
+        fills: Path | None = None,
         before: Heart | None = None,
         most_skus: int = 100,
         shop: Callable[[Clock], Shop] | None = None,
     ) -> None:
-        """``before``: the process that ended, with the same shop and backend. ``shop``: makes another than usual."""
+        """``fills``: the folder of a store into which all reviews are read.
+
+        ``before``: the process that ended, with the same shop and backend. ``shop``: makes another than usual.
+        """
         self.clock: Clock = before.clock if before else Clock()
         self.jobs = Jobs()
         self.shop: Shop = before.shop if before else (shop or Shop)(self.clock)
         self.lifetimes = Lifetimes(FRESH, STALE, MISSING, confirms=sync)
         # A fetch ends at once; what is collected for a call waits until the test lets it go.
-        self.backend: MemoryBackend = before.backend if before else MemoryBackend(10**8 if fills else 0, self.clock)
+        self.backend: Backend = MemoryBackend(self.clock)
+        if fills:
+            clock = MachineClock(self.clock, self.clock, "this boot")
+            self.backend = SqliteBackend(fills / "proxy.sqlite3", spawn, max_bytes=10**9, clock=clock)
         store = Tiered(self.backend, self.lifetimes, self.clock, at_once, l1_bytes=10**9, fetch_seconds=60)
         self.store = store
         self.cache = Cache(store, Group(at_once), self.clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,8 @@ class Killed(BaseException):
     """Ends a process in the middle of its work."""
 
 
-def shop_of(products: int, reviews: int) -> tuple[Heart, list[str]]:
-    heart = Heart(has_feed=True, fills=True)
+def shop_of(folder: Path, products: int, reviews: int) -> tuple[Heart, list[str]]:
+    heart = Heart(has_feed=True, fills=folder)
     skus = [f"S{number}" for number in range(products)]
     chance = random.Random(1)
     for number in range(products * reviews):
@@ -28,8 +29,8 @@ def texts(heart: Heart, sku: str) -> list[str]:
     return [review["content"] for review in heart.shop.products[sku]][:20]
 
 
-def test_then_no_product_is_cold_and_an_unknown_one_has_no_reviews_without_a_call() -> None:
-    heart, skus = shop_of(50, 12)
+def test_then_no_product_is_cold_and_an_unknown_one_has_no_reviews_without_a_call(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 50, 12)
     heart.sync.round()
     # The feed's newest page, all seven, and the summaries twice.
     assert heart.shop.calls == {"feed": 1 + 7, "shop_summaries": 2}
@@ -44,10 +45,10 @@ def test_then_no_product_is_cold_and_an_unknown_one_has_no_reviews_without_a_cal
     assert heart.ask("NEW") == ["The first"]
 
 
-def test_it_goes_on_where_it_was_killed() -> None:
-    heart, skus = shop_of(40, 25)
+def test_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 40, 25)
     for page in (2, 5, 9):
-        heart = killed_at(heart, page)
+        heart = killed_at(tmp_path, heart, page)
     heart.sync.round()
     assert heart.shop.calls["reviews"] == 0
     # Ten pages and the end; the feed's own; each page that was asked for when it was killed.
@@ -58,7 +59,7 @@ def test_it_goes_on_where_it_was_killed() -> None:
     assert heart.shop.calls == {}
 
 
-def killed_at(heart: Heart, page: int) -> Heart:
+def killed_at(folder: Path, heart: Heart, page: int) -> Heart:
     call = heart.shop.feed
 
     def killing(business_unit: str, number: int, *, priority: Priority) -> object:
@@ -70,11 +71,11 @@ def killed_at(heart: Heart, page: int) -> Heart:
     heart.feed_call = killing  # type: ignore[assignment]  # as the call is, while it lives
     with pytest.raises(Killed):
         heart.sync.round()
-    return Heart(has_feed=True, fills=True, before=heart)
+    return Heart(has_feed=True, fills=folder, before=heart)
 
 
-def test_what_happens_meanwhile_is_right_in_the_end() -> None:
-    heart, skus = shop_of(30, 30)
+def test_what_happens_meanwhile_is_right_in_the_end(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 30, 30)
     chance = random.Random(2)
     call = heart.shop.feed
 
@@ -98,16 +99,16 @@ def test_what_happens_meanwhile_is_right_in_the_end() -> None:
         assert heart.ask(sku) == texts(heart, sku)
 
 
-def test_a_page_that_is_lost_leaves_no_product_wrong() -> None:
-    heart, skus = shop_of(30, 30)
+def test_a_page_that_is_lost_leaves_no_product_wrong(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 30, 30)
     heart.shop.lost_page = 4
     heart.sync.round()
     for sku in skus:
         assert heart.ask(sku) == texts(heart, sku)
 
 
-def test_products_of_more_than_a_page_are_complete_with_their_summary() -> None:
-    heart, skus = shop_of(2, 150)
+def test_products_of_more_than_a_page_are_complete_with_their_summary(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 2, 150)
     heart.sync.round()
     heart.shop.calls.clear()
     for sku in skus:

@@ -41,10 +41,10 @@ def test_when_the_process_that_reads_is_killed_another_goes_on_and_nobody_frees_
             assert_soon(lambda: change["id"] in other.get("/v1/reviews", sku=change["sku"], limit=20).text)
 
 
-def test_what_two_look_at_one_reads() -> None:
-    one = Heart(has_feed=True, fills=True)
+def test_what_two_look_at_one_reads(tmp_path: Path) -> None:
+    one = Heart(has_feed=True, fills=tmp_path)
     one.shop.add("S0")
-    other = Heart(has_feed=True, fills=True, before=one)
+    other = Heart(has_feed=True, fills=tmp_path, before=one)
     for _ in range(3):
         one.clock.now += FRESH
         one.shop.calls.clear()

@@ -33,7 +33,7 @@ class Calling:
         self.transport = Transport(timeout=10, concurrency=4, report=self.events.append)
         self.bulkhead = Bulkhead(4)
         self.breaker = CircuitBreaker(lambda: 0.0, report=self.events.append)
-        self.quota = Quota(MemoryBackend(0), [Window("hour", calls, 3600)])
+        self.quota = Quota(MemoryBackend(), [Window("hour", calls, 3600)])
         self.client = Trustpilot(
             self.transport,
             self.bulkhead,

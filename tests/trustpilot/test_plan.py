@@ -31,7 +31,7 @@ class Days:
 
 
 def quota(clock: Days, calls: int = 36_500, backend: Backend | None = None) -> Quota:
-    backend = backend or MemoryBackend(0, clock)
+    backend = backend or MemoryBackend(clock)
     return Quota(backend, MANY, clock=clock, plan=Plan(backend, calls, clock))
 
 
@@ -106,7 +106,7 @@ def test_freshness_gets_longer_once_half_of_the_share_is_used_and_the_rest_would
 ) -> None:
     lifetimes = Lifetimes(900, 86_400, 300)
     use = PlanUse(200_000, today, today, 548, 0)
-    planner = Planner(lambda: use, lifetimes, MemoryBackend(0), asked=lambda: products, skus_per_call=100)
+    planner = Planner(lambda: use, lifetimes, MemoryBackend(), asked=lambda: products, skus_per_call=100)
     planner.tick()
     assert (lifetimes.pace.fresh, lifetimes.pace.whole) == pytest.approx((fresh, whole), rel=0.02)
 
@@ -117,7 +117,7 @@ def test_without_sync_the_products_that_are_asked_for_are_counted_and_fetched_as
     planner = Planner(
         lambda: PlanUse(200_000, 300, 300, 548, 0),
         lifetimes,
-        MemoryBackend(0),
+        MemoryBackend(),
         asked=asked.count,
         skus_per_call=1,
     )
@@ -134,7 +134,7 @@ def test_without_sync_the_products_that_are_asked_for_are_counted_and_fetched_as
 
 
 def test_after_a_restart_copies_last_as_long_as_before_it() -> None:
-    backend, use = MemoryBackend(0), PlanUse(200_000, 300, 300, 548, 0)
+    backend, use = MemoryBackend(), PlanUse(200_000, 300, 300, 548, 0)
     reached = []
     for products, today in ((10_000, 300), (0, 10)):
         lifetimes = Lifetimes(900, 86_400, 300)
@@ -152,12 +152,12 @@ def test_after_a_restart_copies_last_as_long_as_before_it() -> None:
 
 def test_without_a_limit_by_the_year_nothing_lasts_longer() -> None:
     lifetimes = Lifetimes(900, 86_400, 300)
-    Planner(lambda: None, lifetimes, MemoryBackend(0), asked=lambda: 10**6, skus_per_call=1).tick()
+    Planner(lambda: None, lifetimes, MemoryBackend(), asked=lambda: 10**6, skus_per_call=1).tick()
     assert (lifetimes.pace.fresh, lifetimes.pace.whole) == (1.0, 1.0)
 
 
 def test_who_waits_has_no_limit_and_others_have_the_year_and_their_part_of_the_day() -> None:
-    plan = Plan(MemoryBackend(0), 36_500, Days())
+    plan = Plan(MemoryBackend(), 36_500, Days())
     known = [Priority.BACKGROUND, Priority.TRIAL]
     for priority, day, year in [
         (Priority.FOREGROUND, 10**12, 10**12),
@@ -172,7 +172,7 @@ def test_who_waits_has_no_limit_and_others_have_the_year_and_their_part_of_the_d
 
 def test_the_year_begins_with_the_first_call_and_is_everybodys() -> None:
     clock = Days()
-    backend = MemoryBackend(0, clock)
+    backend = MemoryBackend(clock)
     assert Plan(backend, 36_500, clock).use() == PlanUse(36_500, 0, 0, 100, 0)
     clock.now += 359 * DAY
     later = Plan(backend, 36_500, clock)
@@ -186,7 +186,7 @@ def test_the_year_begins_with_the_first_call_and_is_everybodys() -> None:
 @pytest.mark.parametrize("junk", [b"junk", b"-5", b""])
 def test_junk_in_the_place_of_the_beginning_is_today(junk: bytes) -> None:
     clock = Days()
-    backend = MemoryBackend(0, clock)
+    backend = MemoryBackend(clock)
     backend.set("plan:start", junk, 100)
     assert Plan(backend, 36_500, clock).use().days == 0
 
@@ -201,7 +201,7 @@ def test_a_backend_that_is_down_begins_no_year() -> None:
             return super().add(key, value, ttl)
 
     clock = Days()
-    backend = Down(0, clock)
+    backend = Down(clock)
     backend.set("plan:start", str(int(clock.now // DAY) - 10).encode(), 100)
     plan = Plan(backend, 36_500, clock)
     assert plan.use().days == 0

@@ -31,7 +31,7 @@ class Outage:
         self.seconds = 1000.0
         self._sandbox = sandbox
         self.breaker = CircuitBreaker(lambda: self.seconds)
-        quota = Quota(MemoryBackend(0), [Window("hour", 10_000, HOUR)])
+        quota = Quota(MemoryBackend(), [Window("hour", 10_000, HOUR)])
         transport = Transport(timeout=10, concurrency=4)
         trustpilot = Trustpilot(
             transport, Bulkhead(4), self.breaker, quota, api_url=sandbox.api_url, api_key=sandbox.api_key

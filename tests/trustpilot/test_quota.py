@@ -27,7 +27,7 @@ def on(server: RunningRedis, *, patience: float = 0.25, rest: float = 1.0) -> Re
 
 @pytest.fixture(params=["memory", "redis"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    return MemoryBackend(0) if request.param == "memory" else on(request.getfixturevalue("redis_server"))
+    return MemoryBackend() if request.param == "memory" else on(request.getfixturevalue("redis_server"))
 
 
 def _taken(quota: Quota, times: int, *, priority: Priority) -> int:
@@ -153,7 +153,7 @@ class Outages(MemoryBackend):
     def __init__(self) -> None:
         self.seconds = 1000.0
         self.is_down = False
-        super().__init__(0, lambda: self.seconds)
+        super().__init__(lambda: self.seconds)
 
     def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
         if self.is_down:

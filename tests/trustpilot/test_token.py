@@ -42,7 +42,7 @@ class Trustpilot:
         return read_token(answer.encode(), self.now)
 
     def tokens(self, backend: Backend | None = None, account: str = "account") -> Tokens:
-        backend = backend or MemoryBackend(0)
+        backend = backend or MemoryBackend()
         return Tokens(self.fetch, backend, Group(spawn), lambda: self.now, account=account, fetch_seconds=0.5)
 
 
@@ -143,7 +143,7 @@ def test_who_asks_while_a_refused_token_is_removed_does_not_bring_it_back() -> N
             tokens.token(soon())
             super().remove(key, expected)
 
-    tokens = Trustpilot().tokens(AskedMeanwhile(0))
+    tokens = Trustpilot().tokens(AskedMeanwhile())
     assert tokens.replace(tokens.token(soon()), soon()).text == "token-2"
 
 
@@ -254,7 +254,7 @@ def test_a_stored_token_is_read_back_and_nothing_else() -> None:
 
 
 def test_processes_share_a_token_in_a_backend(caplog: pytest.LogCaptureFixture) -> None:
-    trustpilot, backend = Trustpilot(lasting=1000), MemoryBackend(0)
+    trustpilot, backend = Trustpilot(lasting=1000), MemoryBackend()
     first, second = (trustpilot.tokens(backend) for _ in range(2))
     with caplog.at_level("INFO"):
         assert first.token(soon()).text == second.token(soon()).text == "token-1"
@@ -271,7 +271,7 @@ def test_processes_share_a_token_in_a_backend(caplog: pytest.LogCaptureFixture) 
 
 
 def test_junk_where_the_token_is_stored_is_told_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
-    trustpilot, backend = Trustpilot(), MemoryBackend(0)
+    trustpilot, backend = Trustpilot(), MemoryBackend()
     name = "token:" + hashlib.sha256(b"account").hexdigest()[:16]
     backend.set(name, b"junk", 1000)
     assert trustpilot.tokens(backend).token(soon()).text == "token-1"
@@ -282,14 +282,14 @@ def test_junk_where_the_token_is_stored_is_told_and_replaced(caplog: pytest.LogC
 
 
 def test_a_token_that_has_run_out_already_is_stored_for_nobody() -> None:
-    trustpilot, backend = Trustpilot(lasting=0), MemoryBackend(0)
+    trustpilot, backend = Trustpilot(lasting=0), MemoryBackend()
     assert trustpilot.tokens(backend).token(soon()).text == "token-1"
     assert backend.get("token:" + hashlib.sha256(b"account").hexdigest()[:16]) is None
     assert trustpilot.tokens(backend).token(soon()).text == "token-2"
 
 
 def test_a_process_that_fetches_keeps_the_others_waiting() -> None:
-    trustpilot, backend = Trustpilot(), MemoryBackend(0)
+    trustpilot, backend = Trustpilot(), MemoryBackend()
     name = "token:" + hashlib.sha256(b"account").hexdigest()[:16]
     lock = backend.lock(name, 60)
     assert lock
@@ -302,7 +302,7 @@ def test_a_process_that_fetches_keeps_the_others_waiting() -> None:
 
 
 def test_a_failed_fetch_gives_the_lock_back() -> None:
-    trustpilot, backend = Trustpilot(), MemoryBackend(0)
+    trustpilot, backend = Trustpilot(), MemoryBackend()
     trustpilot.failures = 1
     tokens = trustpilot.tokens(backend)
     assert _failure(tokens) == "down"

@@ -125,7 +125,7 @@ class Walk:
         self.transport = Transport(timeout=60, concurrency=4, report=self.events.append)
         self.bulkhead = Bulkhead(4)
         self.breaker = CircuitBreaker(lambda: self.now, report=self.events.append)
-        self.quota = Quota(MemoryBackend(0), [Window("hour", calls, 3600)])
+        self.quota = Quota(MemoryBackend(), [Window("hour", calls, 3600)])
         self.direct = DirectCalls(self.transport, self.bulkhead, self.quota)
         self.client = Trustpilot(
             self.transport,
@@ -138,7 +138,7 @@ class Walk:
         )
         grant = Grant(self.direct, api_url=upstream.url, api_key="k", api_secret="s", now=lambda: self.now)
         self.tokens = Tokens(
-            grant.fetch, MemoryBackend(0), Group(spawn), lambda: self.now, account="a", fetch_seconds=60
+            grant.fetch, MemoryBackend(), Group(spawn), lambda: self.now, account="a", fetch_seconds=60
         )
 
     @property

@@ -164,7 +164,7 @@ def _calls_a_day(way: str, products: int, days: float) -> Counter[str]:
 def _year(products: int, skus_per_call: int) -> tuple[int, float, float]:
     """Spend as much as the pace asks for, ten minutes at a time; return the calls and the ages reached."""
     clock = Clock()
-    backend = MemoryBackend(0, clock)
+    backend = MemoryBackend(clock)
     lifetimes = Lifetimes(FRESH, STALE, 300)
     quota = Quota(backend, [Window("5 minutes", 10**9, 300)], clock=clock, plan=Plan(backend, _YEAR, clock))
     planner = Planner(
