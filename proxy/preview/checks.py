@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from proxy.preview.braze import CallRecord, Channel
 from proxy.preview.findings import CallTag, Edit, Finding, Markup, call_tags, closing, found, markups, without_unread
@@ -239,7 +239,7 @@ def _address(part: Part, tag: CallTag) -> Iterator[Finding]:
 
 
 def _rendered_address(part: Part, tag: CallTag, url: str) -> Iterator[Finding]:
-    given = parse_qs(urlsplit(url).query)
+    given = _query(url)
     for name, values in given.items():
         if any(_EMAIL.search(value) for value in values) and not _PERSONAL.search(str(tag.value(name))):
             yield _personal(part, tag, name)
@@ -254,6 +254,11 @@ def _rendered_address(part: Part, tag: CallTag, url: str) -> Iterator[Finding]:
         message = f"The SKU {sku[:60]} has a comma, and a comma parts SKUs: the proxy merges {len(sku.split(','))} "
         message += f"products into one. Ask for one with{first}, or for each with /v1/products?skus=."
         yield part.found("comma-in-sku", message, edit, fix="Ask for the first one", at=tag.start)
+
+
+def _query(url: str) -> dict[str, list[str]]:
+    # Not by urlsplit, which refuses addresses that can't be called.
+    return parse_qs(url.partition("?")[2].partition("#")[0])
 
 
 def _personal(part: Part, tag: CallTag, name: str) -> Finding:
@@ -349,7 +354,7 @@ def _disclosure(part: Part) -> Iterator[Finding]:
     for tag in part.tags:
         is_drop_in = "/product-reviews/" in tag.path
         for url in part.rendered(tag)[:1] if tag.path in _OF_REVIEWS or is_drop_in else ():
-            given = parse_qs(urlsplit(url).query)
+            given = _query(url)
             stars = sorted({star for value in given.get("stars", []) for star in value.split(",") if star})
             if 0 < len(stars) < 5:
                 which = f"only the reviews with {' and '.join(reversed(stars))} stars"

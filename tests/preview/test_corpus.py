@@ -23,7 +23,7 @@ Seen = list[tuple[dict[str, Any], Preview]]
 def mistakes(started_sandbox: RunningSandbox) -> Seen:
     started_sandbox.reset()
     corpus = Corpus("mistakes", started_sandbox)
-    return [(entry, corpus.previewed(entry)) for entry in corpus.entries]
+    return [(entry, corpus.previewed(entry)) for entry in corpus.mistakes()]
 
 
 def said(result: Preview) -> str:

@@ -21,12 +21,18 @@ def read(name: str) -> dict[str, Any]:
 
 
 class Corpus:
-    """One file: its entries, the tags they name, and the person that all of them are previewed for."""
+    """One file: the tags its entries name, and the person that all of them are previewed for."""
 
     def __init__(self, name: str, sandbox: RunningSandbox) -> None:
         self._file = read(name)
-        self.entries: list[dict[str, Any]] = self._file.get(name.removesuffix("s"), [])
         self._app = create_app(Settings.from_environment(proxy_environment(sandbox, PREVIEW="true")))
+
+    def mistakes(self) -> list[dict[str, Any]]:
+        """Return the mistakes as entries, each with its ``name`` and what is ``told`` of it."""
+        return [
+            {"name": name, "told": told, "body": body} | dict(*given)
+            for name, told, body, *given in self._file["mistakes"]
+        ]
 
     def rows(self, name: str) -> list[tuple[str, str, str]]:
         """Return the page, the template and what it renders to, of a list."""
