@@ -16,7 +16,10 @@ from tests.running import SECRET, RunningProxy
 
 @dataclass(frozen=True)
 class Got:
-    """One answer. ``status`` 0: there was none. ``took`` is the caller's, ``served`` the proxy's own time, in s."""
+    """One answer. ``took`` is the caller's, ``served`` the proxy's own time, in s.
+
+    ``status`` 0: there was none, and instead of a word of the cache it has the error.
+    """
 
     status: int
     cache: str
@@ -73,8 +76,8 @@ class Callers:
         at = time.monotonic()
         try:
             answer = self._own.session.get(url, headers={"X-Api-Key": SECRET}, timeout=20)
-        except requests.RequestException:
-            return Got(0, "", time.monotonic() - at, 0.0, 0, at)
+        except requests.RequestException as error:
+            return Got(0, repr(error), time.monotonic() - at, 0.0, 0, at)
         timing = answer.headers.get("Server-Timing", "dur=0").partition("dur=")[2]
         return Got(
             answer.status_code,

@@ -52,7 +52,8 @@ def test_a_header_moves_no_path_past_a_front_on_the_same_machine(shared_proxy: R
 
 
 def test_a_thousand_slow_connections_hold_nobody_up(sandbox: RunningSandbox) -> None:
-    ordinary = 100
+    # Each asks again long before its kept connection is closed, at the very moment that it asks.
+    ordinary = 20
     with RunningProxy(sandbox, keep_alive=3) as proxy, Callers(ordinary) as many:
         proxy.get("/v1/reviews", sku="MUG-01")
         with _Drips(proxy, 1000) as drips:
