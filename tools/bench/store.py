@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import statistics
 import time
@@ -11,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import cycle, permutations
+from itertools import cycle, islice, permutations
 from pathlib import Path
 
 import requests
@@ -46,6 +45,9 @@ _MEBIBYTE = 1024 * 1024
 
 _MEMORY, _AGAIN = "memory", "another memory"
 _ONE, _TWO = "one worker on SQLite", "two workers on SQLite"
+_HALF, _ONE_CORE = "one worker on SQLite that shares one core with wrk", ("taskset", "-c", "0")
+"""As two workers share two cores with it: wrk takes its part of each answer there, too."""
+
 _REPEATED, _VIEWS = "repeated answers", "answers worked out"
 _VIEW = f"""
 math.randomseed({{seed}})
@@ -83,7 +85,9 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     alone = [
         _started(sandbox, number, folder, (_AGAIN, _MEMORY, _ONE), (_REPEATED,)) for number in range(scale.rounds)
     ]
-    both = [_started(sandbox, number, folder, (_ONE, _TWO), (_REPEATED, _VIEWS)) for number in range(scale.rounds)]
+    both = [
+        _started(sandbox, number, folder, (_ONE, _HALF, _TWO), (_REPEATED, _VIEWS)) for number in range(scale.rounds)
+    ]
     loads: dict[tuple[str, str], list[Load]] = defaultdict(list)
     for start in (*alone, *both):
         for kind, those in start.items():
@@ -103,18 +107,18 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
                 Line("store", f"{name} of memory{by}: least", min(found), "times"),
                 Line("store", f"{name} of memory{by}: most", max(found), "times"),
             ]
-    cores = os.cpu_count() or 1
     for what in (_REPEATED, _VIEWS):
         pairs = [(start[_TWO, what], start[_ONE, what]) for start in both]
         rate = statistics.median(_times(two, one, "per_second") for two, one in pairs)
+        of_half = statistics.median(_times(start[_TWO, what], start[_HALF, what], "per_second") for start in both)
         of_each = statistics.median(_times(two, one, "cpu") for two, one in pairs)
         share = statistics.median(load.driver / load.cpu for two, _ in pairs for load in two)
         lines += [
+            # One worker has a core for itself here, where two have to share theirs with wrk.
             Line("store", f"{what}: two workers of one, {told}", rate, "times", floor=1.8),
+            Line("store", f"{what}: two workers and wrk on two cores, of one on one", of_half, "times", floor=1.8),
             Line("store", f"{what}: two workers of one, by processor time", 2 * of_each, "times", floor=1.8),
             Line("store", f"{what}: wrk's processor time of a worker's", share, "times"),
-            # One worker has a core for itself. Two share the cores with wrk, which takes its part of each answer.
-            Line("store", f"{what}: most that wrk leaves of {cores} cores", cores * of_each / (1 + share), "times"),
         ]
     return lines
 
@@ -128,18 +132,26 @@ def _started(
     with ExitStack() as started:
         servers: dict[str, Gunicorn] = {}
         for name in names:
-            url = "memory://" if name in (_AGAIN, _MEMORY) else f"sqlite:///{folder}/{number}-{len(names)}.sqlite3"
+            file = f"{folder}/{number}-{len(servers)}-{len(names)}.sqlite3"
+            url = "memory://" if name in (_AGAIN, _MEMORY) else f"sqlite:///{file}"
             options = ("--workers", "2" if name == _TWO else "1")
-            servers[name] = started.enter_context(proxy(sandbox, *options, CACHE_URL=url, PYTHONHASHSEED=str(number)))
+            seed, under = str(number), _ONE_CORE if name == _HALF else ()
+            servers[name] = started.enter_context(
+                proxy(sandbox, *options, under=under, CACHE_URL=url, PYTHONHASHSEED=seed)
+            )
         for name, server in servers.items():
             server.settle(2 if name == _TWO else 1)
             Driver(server.url, HEADERS).burst([(PATH,)] * _WARM, _CONNECTIONS)
         # Views after all that is repeated: what they leave in memory makes a repeated answer dearer.
         for what in whats:
-            for turn, order in zip(range(slices), cycle(permutations(names)), strict=False):
+            # Each start begins with the order that the one before came to.
+            orders = islice(cycle(permutations(names)), number * slices, None)
+            for turn, order in zip(range(slices), orders, strict=False):
                 script = _script(folder, _VIEW, seed=turn) if what == _VIEWS else FIGURES
                 for name in order:
-                    measured[name, what].append(load(servers[name], _CONNECTIONS, seconds, script))
+                    measured[name, what].append(
+                        load(servers[name], _CONNECTIONS, seconds, script, _ONE_CORE if name == _HALF else ())
+                    )
                     # What was asked last is still being answered, by nobody's measure.
                     time.sleep(_PAUSE_SECONDS)
     return measured
