@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +24,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from proxy.api.openapi import print_collection as collection
-from proxy.cache import BackendDown, Entry, State
+from proxy.cache import Entry, State
 from proxy.export import export
 from proxy.preview.command import preview
 from proxy.reviews.page_loader import product_name
@@ -35,7 +34,7 @@ from proxy.server.lifecycle import with_file
 from proxy.settings import Settings, SettingsError, documented
 from proxy.sync.feed import is_newest_first
 from proxy.sync.service import Sync
-from proxy.terminal import bar, end_if_stopped, need_shared_store, stopped_by_signals
+from proxy.terminal import bar, end_if_stopped, shared_store, stopped_by_signals
 from proxy.trustpilot.changes import read_feed
 from proxy.trustpilot.errors import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.token import Grant, Token
@@ -187,7 +186,7 @@ def cache() -> None:
 @with_appcontext
 def stats() -> None:
     """Count what is cached, and the calls made."""
-    with _shared() as proxy:
+    with shared_store() as proxy:
         products: set[str] = set()
         states: Counter[str] = Counter()
         size = 0
@@ -215,7 +214,7 @@ def stats() -> None:
 @with_appcontext
 def show(sku: str, business_unit: str | None) -> None:
     """Show what is cached for SKU: each part, its age and its size; exit status 1 when there is nothing."""
-    with _shared() as proxy:
+    with shared_store() as proxy:
         units = [business_unit] if business_unit else proxy.settings.business_units
         names = [product_name(unit, sku) for unit in units]
         shown = 0
@@ -240,25 +239,13 @@ def show(sku: str, business_unit: str | None) -> None:
 @with_appcontext
 def clear() -> None:
     """Drop all cached reviews. The count of calls and the record of sent invitations stay."""
-    with _shared() as proxy:
+    with shared_store() as proxy:
         products: set[str] = set()
         proxy.store.scan("", lambda product, _part, _entry: products.add(product))
         # Side by side, so that many become one write.
         with ThreadPoolExecutor(_AT_ONCE) as workers:
             list(workers.map(proxy.cache.invalidate, products))
     click.echo(f"{len(products)} products dropped")
-
-
-@contextmanager
-def _shared() -> Iterator[Proxy]:
-    proxy: Proxy = current_app.extensions["proxy"]
-    need_shared_store(proxy.settings)
-    try:
-        yield proxy
-    except BackendDown as error:
-        raise click.ClickException(f"the store can't be used: {error}") from error
-    finally:
-        proxy.backend.close()
 
 
 def _state(proxy: Proxy, entry: Entry) -> str:
@@ -384,12 +371,12 @@ def sync(*, wait: bool) -> None:
     service: Sync | None = proxy.sync
     if service is None or not service.has_feed:
         raise click.UsageError("takes SYNC=auto or feed, and TRUSTPILOT_API_SECRET: without a token there is no feed")
-    need_shared_store(settings)
-    stopped = wait and _read_on(service, settings.business_units)
-    for unit in settings.business_units:
-        read, total = service.progress(unit)
-        state = "all are cached" if service.is_backfilled(unit) else "not all are cached yet"
-        click.echo(f"business unit {unit}: {read} of about {total} reviews read; {state}")
+    with shared_store():
+        stopped = wait and _read_on(service, settings.business_units)
+        for unit in settings.business_units:
+            read, total = service.progress(unit)
+            state = "all are cached" if service.is_backfilled(unit) else "not all are cached yet"
+            click.echo(f"business unit {unit}: {read} of about {total} reviews read; {state}")
     end_if_stopped(stopped=stopped)
 
 

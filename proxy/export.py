@@ -16,14 +16,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO
 from urllib.parse import quote
 
 import click
 import msgspec
-from flask import current_app
 from flask.cli import with_appcontext
 
 from proxy.api import parameters
@@ -34,7 +33,7 @@ from proxy.clock import Deadline, Now, Spawn, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
 from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
-from proxy.terminal import bar, chosen_unit, need_shared_store
+from proxy.terminal import bar, chosen_unit, shared_store
 from proxy.trustpilot import TrustpilotError
 from proxy.warming import NoSuchColumn, read_skus
 
@@ -58,25 +57,25 @@ def export(
     Nothing is fetched: warm the products before, or let SYNC read the whole shop. What stood in TARGET stays
     until the new one is whole.
     """
-    proxy = current_app.extensions["proxy"]
-    need_shared_store(proxy.settings)
-    selection, view = _asked(proxy.settings, business_unit, query)
-    cache = CopiesOnly(proxy.store, time.time, spawn)
-    proxy.assets.load()
-    reviews = proxy.reviews.through(cache)
-    try:
-        skus = read_skus(file) if file else cached_skus(cache, selection.business_unit)
-    except NoSuchColumn as error:
-        raise click.UsageError(str(error)) from error
-    try:
-        found = _read_once(blocks(reviews, selection, skus, view), cache, selection.business_unit)
-        found = bar(" SKUs", found, len(skus))
-        counts = _each(found, target) if each else _rows(found, view.limit, target, only_changed=only_changed)
-    except FileTooLarge:
-        raise click.ClickException(
-            "the file would be over 100 MB, which Braze refuses; --query limit=1&max_chars=300 makes it smaller. "
-            f"{target} is as it was"
-        ) from None
+    with shared_store() as proxy:
+        selection, view = _asked(proxy.settings, business_unit, query)
+        cache = CopiesOnly(proxy.store, time.time, spawn)
+        proxy.assets.load()
+        reviews = proxy.reviews.through(cache)
+        try:
+            skus = read_skus(file) if file else cached_skus(cache, selection.business_unit)
+            found = _read_once(blocks(reviews, selection, skus, view), cache, selection.business_unit)
+            found = bar(" SKUs", found, len(skus))
+            counts = _each(found, target) if each else _rows(found, view.limit, target, only_changed=only_changed)
+        except NoSuchColumn as error:
+            raise click.UsageError(str(error)) from error
+        except FileTooLarge:
+            raise click.ClickException(
+                "the file would be over 100 MB, which Braze refuses; --query limit=1&max_chars=300 makes it smaller. "
+                f"{target} is as it was"
+            ) from None
+        except OSError as error:
+            raise click.ClickException(f"{target} can't be written: {error.strerror}") from error
     click.echo(", ".join(f"{counts[name]} {name}" for name in ("written", "unchanged", "not cached", "skipped")))
 
 
@@ -208,12 +207,15 @@ def replaced(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     ``durable``: wait until it is on the disk, so that a power cut too leaves the old file or the new.
     """
     part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        yield file
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def catalog_id(sku: str) -> str:
@@ -288,8 +290,9 @@ class Seen:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._before: dict[str, str] = {}
-        if path.is_file():
-            self._before = json.loads(path.read_text("utf-8"))
+        # Without it, or where it is damaged, all counts as new.
+        with suppress(FileNotFoundError, UnicodeDecodeError, msgspec.DecodeError):
+            self._before = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         self._now: dict[str, str] = {}
 
     def is_new(self, sku: str, cells: dict[str, str | float | None]) -> bool:

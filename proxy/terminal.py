@@ -9,12 +9,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from flask import current_app
 from tqdm import tqdm
 
+from proxy.cache import BackendDown
 from proxy.settings import Settings
+
+if TYPE_CHECKING:
+    from proxy.app import Proxy
 
 _INTERRUPTED = 130
 
@@ -27,12 +32,21 @@ def chosen_unit(settings: Settings, given: str | None) -> str:
     return unit
 
 
-def need_shared_store(settings: Settings, instead: str = "") -> None:
-    """Refuse a store that is another one in each process."""
-    if not settings.shared_store:
+@contextmanager
+def shared_store(instead: str = "") -> Iterator[Proxy]:
+    """Yield the proxy of this process, to work on the store that others share; refuse a store that none can."""
+    proxy: Proxy = current_app.extensions["proxy"]
+    if not proxy.settings.shared_store:
         raise click.UsageError(
             f"CACHE_URL is memory://, which this command does not share with the running proxy{instead}"
         )
+    try:
+        proxy.backend.get("")  # or what a command does would be lost, where a failing store makes no difference
+        yield proxy
+    except BackendDown as error:
+        raise click.ClickException(f"the store can't be used: {error}") from error
+    finally:
+        proxy.backend.close()
 
 
 def bar(unit: str, items: Iterable[Any] | None = None, total: int | None = None) -> tqdm[Any]:

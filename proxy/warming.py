@@ -28,11 +28,15 @@ from proxy.reviews import ProductReviews, Selection, Warmed
 from proxy.reviews.models import Source
 from proxy.reviews.search import Missing
 from proxy.settings import Settings
-from proxy.terminal import bar, chosen_unit, end_if_stopped, need_shared_store, stopped_by_signals
+from proxy.terminal import bar, chosen_unit, end_if_stopped, shared_store, stopped_by_signals
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import Busy, Paused, QuotaUsedUp
 
 _MOST_FAILURES_SHOWN = 20
+_THROUGH_INSTEAD = (
+    ": set it to the proxies' sqlite:///… or redis://…, or name the one running proxy with --through "
+    "http://127.0.0.1:8000"
+)
 
 
 @click.command("warm")
@@ -56,7 +60,13 @@ def warm(file: TextIO, column: str | None, business_unit: str | None, through: s
     if not skus:
         raise click.UsageError("the file holds no SKU")
     bad = _refused(skus)
-    tally, stopped = _run([sku for sku in skus if sku not in bad], _source(settings, unit, through))
+    good = [sku for sku in skus if sku not in bad]
+    if through:
+        tally, stopped = _run(good, ThroughProxy(through.rstrip("/"), _reading_secret(settings), unit))
+    else:
+        with shared_store(_THROUGH_INSTEAD) as proxy:
+            sources: tuple[Source, ...] = ("trustpilot", "imported") if settings.imported_reviews else ("trustpilot",)
+            tally, stopped = _run(good, IntoStore(proxy.reviews, unit, sources))
     tally.failed.update(bad)
     _summarise(tally, len(skus))
     end_if_stopped(stopped=stopped)
@@ -73,14 +83,8 @@ def _refused(skus: list[str]) -> dict[str, str]:
     return refused
 
 
-def _source(settings: Settings, unit: str, through: str | None) -> Warm:
-    if through:
-        secret = settings.credentials[0].secret if settings.credentials else ""
-        return ThroughProxy(through.rstrip("/"), secret, unit)
-    instead = ": set it to the proxies' sqlite:///… or redis://…, or name the one running proxy with --through http://127.0.0.1:8000"
-    need_shared_store(settings, instead)
-    sources: tuple[Source, ...] = ("trustpilot", "imported") if settings.imported_reviews else ("trustpilot",)
-    return IntoStore(current_app.extensions["proxy"].reviews, unit, sources)
+def _reading_secret(settings: Settings) -> str:
+    return next((pair.secret for pair in settings.credentials if "read" in pair.rights), "")
 
 
 def _run(skus: list[str], source: Warm) -> tuple[Tally, bool]:
@@ -313,13 +317,21 @@ class ThroughProxy:
     def page(self, sku: str) -> tuple[Warmed, bool]:
         params = {"sku": sku, "business_unit": self._business_unit}
         try:
-            answer = self._session.get(f"{self._url}/v1/reviews", params=params, timeout=_PATIENCE_SECONDS)
+            # A redirect would take the secret elsewhere.
+            answer = self._session.get(
+                f"{self._url}/v1/reviews", params=params, timeout=_PATIENCE_SECONDS, allow_redirects=False
+            )
         except requests.RequestException as error:
             raise CouldNot(f"the proxy at {self._url} can't be reached") from error
-        if answer.status_code == 503:
-            raise NotYet(answer.json()["detail"], seconds=float(answer.headers["Retry-After"]))
-        if answer.status_code != 200:
-            raise CouldNot(f"the proxy answered {answer.status_code}: {answer.json()['detail']}")
-        if not answer.json()["found"]:
-            return Warmed.WITHOUT_REVIEWS, False
-        return Warmed.FRESH_ALREADY if answer.headers["X-Cache"] == "hit" else Warmed.FETCHED, False
+        try:
+            body = answer.json()
+            if answer.status_code == 503:
+                raise NotYet(body["detail"], seconds=float(answer.headers["Retry-After"]))
+            if answer.status_code != 200:
+                raise CouldNot(f"the proxy answered {answer.status_code}: {body['detail']}")
+            if not body["found"]:
+                return Warmed.WITHOUT_REVIEWS, False
+            return Warmed.FRESH_ALREADY if answer.headers["X-Cache"] == "hit" else Warmed.FETCHED, False
+        except (ValueError, LookupError, TypeError) as error:
+            # Of a front, or of another server.
+            raise CouldNot(f"{self._url} answered {answer.status_code}, and not as the proxy does") from error

@@ -334,6 +334,21 @@ def proxy_environment(sandbox: RunningSandbox, **settings: str) -> dict[str, str
     }
 
 
+def flask(
+    sandbox: RunningSandbox, *command: str, given: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one of flask's commands as a person does, ``given`` on its standard input."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", *command],
+        env=proxy_environment(sandbox, **settings),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 class RunningProxy(Process):
     """The proxy under gunicorn. Extra settings are the contract's variables."""
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.running import UNIT, RunningSandbox, proxy_environment
+from tests.running import UNIT, RunningSandbox, flask
 
 
 def check(sandbox: RunningSandbox, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "check"]
-    return subprocess.run(
-        command, env=proxy_environment(sandbox, **settings), capture_output=True, text=True, timeout=60, check=False
-    )
+    return flask(sandbox, "check", **settings)
 
 
 def test_right_credentials_are_told_to_work(sandbox: RunningSandbox) -> None:

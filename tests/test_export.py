@@ -14,7 +14,7 @@ import pytest
 
 from proxy.export import LONGEST_VALUE, FileTooLarge, Rows, catalog_id, file_name, replaced, row
 from tests.api.test_business import get
-from tests.running import RunningSandbox, proxy_environment, served_here
+from tests.running import RunningSandbox, flask, proxy_environment, served_here
 
 ODD = 'Größe 42/rot & "blau" + 50%'
 SKUS = ["TRUCK-01", "KETTLE-01", "HOSTILE-01", "SPARSE-01", "NEW-00", ODD]
@@ -33,13 +33,7 @@ def filled(started_sandbox: RunningSandbox, tmp_path_factory: pytest.TempPathFac
 
 
 def export(sandbox: RunningSandbox, url: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", "export", *arguments],
-        env=proxy_environment(sandbox, CACHE_URL=url, SYNC="off"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = flask(sandbox, "export", *arguments, CACHE_URL=url)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -98,6 +92,24 @@ def test_where_nothing_is_cached_there_is_no_file_and_no_row(sandbox: RunningSan
     assert "0 written, 0 unchanged, 1 not cached" in export(sandbox, url, str(tmp_path / "a.csv"), "--skus", str(few))
 
 
+def test_a_target_that_can_not_be_written_is_named(
+    sandbox: RunningSandbox, filled: tuple[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for arguments in ([str(tmp_path / "none" / "a.csv")], [str(tmp_path / "file"), "--each"]):
+        done = flask(sandbox, "export", *arguments, CACHE_URL=filled[0])
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+        assert f"{arguments[0]} can't be written" in done.stderr
+
+
+def test_after_a_damaged_record_of_what_was_exported_all_counts_as_changed(
+    sandbox: RunningSandbox, filled: tuple[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    for damaged in (b"{", b"[]", b'{"A": 1}', b"\xff"):
+        (tmp_path / "a.csv.seen").write_bytes(damaged)
+        assert "6 written" in export(sandbox, filled[0], str(tmp_path / "a.csv"), "--changed")
+
+
 def test_what_stood_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "catalog.csv"
     target.write_text("old")
@@ -109,7 +121,7 @@ def test_what_stood_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> No
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert target.read_text() == "old"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_killed_export_leaves_the_old_file_or_the_whole_new_one(

@@ -8,12 +8,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from proxy.warming import AT_ONCE, NoSuchColumn, read_skus
-from tests.running import RunningProxy, RunningRedis, RunningSandbox, proxy_environment
+from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox, flask, free_port, proxy_environment
+from tests.trustpilot.upstream import upstream
 
 WARM = [sys.executable, "-m", "flask", "--app", "wsgi", "warm"]
 
@@ -45,15 +48,18 @@ class Terminal:
         return self.process.wait(20)
 
 
-def _warm(environment: dict[str, str], *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*WARM, *arguments], env=environment, input=given, capture_output=True, text=True, timeout=60
-    )
-
-
 @pytest.fixture
 def environment(sandbox: RunningSandbox, redis_server: RunningRedis) -> dict[str, str]:
     return proxy_environment(sandbox, CACHE_URL=redis_server.url)
+
+
+Warm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def warm(sandbox: RunningSandbox, redis_server: RunningRedis) -> Warm:
+    """Runs the command with the Redis of the test, or with other settings, on what is ``given``."""
+    return partial(flask, sandbox, "warm", CACHE_URL=redis_server.url)
 
 
 def test_500_skus_with_an_interruption_cost_500_calls(
@@ -83,10 +89,10 @@ def test_500_skus_with_an_interruption_cost_500_calls(
     assert sandbox.calls() == {"reviews": 500}
 
 
-def test_what_it_ends_with_names_each_outcome(sandbox: RunningSandbox, environment: dict[str, str]) -> None:
+def test_what_it_ends_with_names_each_outcome(sandbox: RunningSandbox, warm: Warm) -> None:
     sandbox.behave("fail", status=400, skus=["MUG-01"])
     asked = "LAMP-01\nNEW-00\nMUG-01\nBLENDER-450\n{{item}}\n"
-    done = _warm(environment, "-", given=asked)
+    done = warm("-", given=asked)
     assert done.returncode == 1
     assert "2 fetched, 0 fresh already, 1 without reviews, 2 failed" in done.stdout
     assert "MUG-01: Trustpilot rejects this request with 400" in done.stdout
@@ -111,15 +117,34 @@ def test_it_keeps_to_80_percent_of_the_budget_and_says_what_it_waits_for(
 
 def test_with_memory_it_goes_through_the_running_proxy(sandbox: RunningSandbox) -> None:
     with RunningProxy(sandbox) as proxy:
-        environment = proxy_environment(sandbox)
-        alone = _warm(environment, "-", given="LAMP-01\n")
+        alone = flask(sandbox, "warm", "-", given="LAMP-01\n")
         assert alone.returncode == 2
         assert "--through" in alone.stderr
         for counts in ("1 fetched, 0 fresh already", "0 fetched, 1 fresh already"):
-            done = _warm(environment, "-", "--through", proxy.url, given="LAMP-01\nNEW-00\n")
+            done = flask(sandbox, "warm", "-", "--through", proxy.url, given="LAMP-01\nNEW-00\n")
             assert (done.returncode, done.stdout.startswith(counts)) == (0, True), done.stdout
         assert proxy.get("/v1/reviews", sku="LAMP-01").headers["X-Cache"] == "hit"
     assert sandbox.calls() == {"reviews": 2}
+
+
+def test_through_a_proxy_it_shows_a_credential_that_may_read(sandbox: RunningSandbox) -> None:
+    credentials = f"trustpilot:hook-secret:hook,braze:{SECRET}:read"
+    with RunningProxy(sandbox, PROXY_CREDENTIALS=credentials) as proxy:
+        done = flask(sandbox, "warm", "-", "--through", proxy.url, given="LAMP-01", PROXY_CREDENTIALS=credentials)
+    assert done.stdout.startswith("1 fetched"), done.stdout
+
+
+@pytest.mark.parametrize("status", [200, 301, 502, 503])
+def test_a_front_that_answers_in_place_of_the_proxy_fails_one_product_and_gets_the_secret_nowhere_else(
+    sandbox: RunningSandbox, status: int
+) -> None:
+    with upstream() as front, upstream() as elsewhere:
+        front.answers = [(status, b"<html>"), (200, {"found": True})]
+        front.headers = {"X-Cache": "hit", "Location": elsewhere.url}
+        done = flask(sandbox, "warm", "-", "--through", front.url, given="A")
+        assert elsewhere.asked == []
+    assert f"A: {front.url} answered {status}, and not as the proxy does" in done.stdout, done.stderr
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -131,34 +156,29 @@ def test_with_memory_it_goes_through_the_running_proxy(sandbox: RunningSandbox) 
         (["-", "--business-unit", "x"], "A", "configured business unit"),
     ],
 )
-def test_what_it_can_not_use_is_named(
-    environment: dict[str, str], arguments: list[str], given: str, says: str
-) -> None:
-    done = _warm(environment, *arguments, given=given)
+def test_what_it_can_not_use_is_named(warm: Warm, arguments: list[str], given: str, says: str) -> None:
+    done = warm(*arguments, given=given)
     assert done.returncode == 2
     assert says in done.stderr
 
 
-def test_an_outage_is_waited_out_and_costs_what_opened_the_breaker(
-    sandbox: RunningSandbox, environment: dict[str, str]
-) -> None:
+def test_an_outage_is_waited_out_and_costs_what_opened_the_breaker(sandbox: RunningSandbox, warm: Warm) -> None:
     skus = sandbox.generate(30, 2)
     # As many as go at once, and the first success much later than all of them.
     failing = AT_ONCE
     fails, succeeds_late = {"mode": "fail", "status": 503, "times": failing}, {"mode": "slow", "seconds": 1.0}
     sandbox.control("PUT", "/behaviour", [fails, {**succeeds_late, "times": AT_ONCE}])
-    done = _warm(environment, "-", given="\n".join(skus))
+    done = warm("-", given="\n".join(skus))
     assert f"{30 - failing} fetched, 0 fresh already, 0 without reviews, {failing} failed" in done.stdout
     assert "Waiting" in done.stderr
     assert sandbox.calls()["reviews"] == 30
 
 
 def test_100_products_with_more_reviews_than_a_page_holds_cost_a_call_each_and_one_for_all_summaries(
-    sandbox: RunningSandbox, tmp_path: Path
+    sandbox: RunningSandbox, warm: Warm, tmp_path: Path
 ) -> None:
     skus = sandbox.generate(100, 101)
-    environment = proxy_environment(sandbox, CACHE_URL=f"sqlite:///{tmp_path}/warm.sqlite3")
-    told = _warm(environment, "-", given="\n".join(skus))
+    told = warm("-", given="\n".join(skus), CACHE_URL=f"sqlite:///{tmp_path}/warm.sqlite3")
     assert told.returncode == 0, told.stderr
     assert sandbox.ledger().total == 101
 
@@ -189,3 +209,13 @@ def test_another_column_can_be_named() -> None:
 def test_a_missing_column_is_an_error_that_names_the_columns_there_are(lines: list[str], column: str | None) -> None:
     with pytest.raises(NoSuchColumn, match="the first line has: "):
         read_skus(lines, column)
+
+
+@pytest.mark.parametrize(
+    "command", [["cache", "stats"], ["export", "a.csv"], ["sync"], ["sync", "--wait"], ["warm", "-"]]
+)
+def test_a_store_that_can_not_be_had_is_one_line(sandbox: RunningSandbox, command: list[str]) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    done = flask(sandbox, *command, given="LAMP-01", CACHE_URL=nowhere, SYNC="auto")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "the store can't be used: Redis can't be reached" in done.stderr

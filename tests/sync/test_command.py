@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
-from tests.running import RunningProxy, RunningRedis, RunningSandbox, proxy_environment
+from tests.running import RunningProxy, RunningRedis, RunningSandbox, flask
 
 
 def run(sandbox: RunningSandbox, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = proxy_environment(sandbox, **{"SYNC": "auto", **settings})
-    command = [str(Path(sys.executable).with_name("flask")), "--app", "wsgi", "sync", *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return flask(sandbox, "sync", *options, **{"SYNC": "auto", **settings})
 
 
 def test_after_it_no_product_is_cold(sandbox: RunningSandbox, redis_server: RunningRedis) -> None:
