@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -11,6 +12,8 @@ from enum import IntEnum
 from typing import TypeVar
 
 from msgspec import Struct
+
+_log = logging.getLogger(__name__)
 
 Now = Callable[[], float]
 """Seconds since the epoch. Wall time, because copies are shared between processes and machines."""
@@ -60,9 +63,17 @@ class Every:
 
     def _run(self) -> None:
         if self._at_once:
-            self._job()
+            attempt(self._job)
         while not self._stopped.wait(self._seconds):
-            self._job()
+            attempt(self._job)
+
+
+def attempt(job: Callable[[], None]) -> None:
+    """Do what is done again and again: a bug in it is logged, and must not end it for as long as the worker lives."""
+    try:
+        job()
+    except Exception:
+        _log.exception("bug in what works beside the requests; it goes on")
 
 
 _T = TypeVar("_T")

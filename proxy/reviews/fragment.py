@@ -38,7 +38,8 @@ Style = Literal["card", "line"]
 def fragment(block: Mapping[str, Any], view: View, style: Style, *, as_text: bool) -> str:
     """Return the fragment of a block made for ``view``, whose texts are plain."""
     summary = block["summary"] or {"total": None, "average": None}
-    if not view.is_worth_showing(summary["total"], summary["average"]):
+    # The shop stands in for a product that is not worth showing; of the shop itself nothing was asked.
+    if block["scope"] == "product" and not view.is_worth_showing(summary["total"], summary["average"]):
         return ""
     if as_text:
         return text_fragment(block, view.display, style, max_chars=view.max_chars)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend, BackendDown, Lock
-from proxy.clock import Now, Spawn, in_turns
+from proxy.clock import Now, Spawn, attempt, in_turns
 from proxy.events import Deleted, FeedRead, Report, unheard
 from proxy.reviews import Updates
 from proxy.sync.feed import FeedReader, OutOfOrder, Shops, ShopState
@@ -265,5 +265,5 @@ class Sync:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self.round()
+            attempt(self.round)
             self._stopped.wait(min(_LOOK_SECONDS, max(0.05, self.fresh_seconds() / 4)))

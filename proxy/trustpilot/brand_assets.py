@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from proxy.cache import Backend, BackendDown
-from proxy.clock import Now, Priority, Spawn
+from proxy.clock import Now, Priority, Spawn, attempt
 from proxy.reviews.view import BrandAssets, KnownAsset, KnownAssets
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import DirectCalls
@@ -101,13 +101,14 @@ class KeptAssets:
         except BackendDown:
             self.known.is_wanted.set()
         while not self._stopped.is_set():
-            self.known.is_wanted.wait()
-            self.known.is_wanted.clear()
-            if self._stopped.wait(QUIET_SECONDS):
-                return
-            if not self.fetch():
-                self._stopped.wait(_RETRY_SECONDS)
-                self.known.is_wanted.set()
+            attempt(self._fetch_next)
+
+    def _fetch_next(self) -> None:
+        self.known.is_wanted.wait()
+        self.known.is_wanted.clear()
+        if not self._stopped.wait(QUIET_SECONDS) and not self.fetch():
+            self._stopped.wait(_RETRY_SECONDS)
+            self.known.is_wanted.set()
 
     def _load(self, name: str) -> bool:
         kept = self._backend.get(self._prefix + name)

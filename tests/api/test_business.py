@@ -54,6 +54,11 @@ def test_a_product_without_reviews_falls_back_to_the_shop_in_at_most_three_calls
         answer = get(proxy, "/v1/reviews", sku="NEW-00", fallback="business", stars="5")
         found = get(proxy, "/v1/reviews", sku="TRUCK-01", fallback="business").json()
         cart = get(proxy, "/v1/products", skus="NEW-00,TRUCK-01", fallback="business").json()
+        too_few = {"sku": "TRUCK-01", "fallback": "business", "min_reviews": 154}
+        instead, *fragments = (
+            get(proxy, f"/v1/{path}", **too_few, **more)
+            for path, more in (("reviews", {}), ("fragment", {}), ("fragment", {"style": "line"}))
+        )
     assert (plain["found"], plain["scope"]) == (False, "product")
     body = answer.json()
     assert (answer.status_code, body["found"], body["scope"], body["sku"]) == (200, True, "business", "NEW-00")
@@ -63,6 +68,8 @@ def test_a_product_without_reviews_falls_back_to_the_shop_in_at_most_three_calls
     assert set(body["reviews"][0]) == set(found["reviews"][0])
     assert found["scope"] == "product"
     assert [block["scope"] for block in cart["products"]] == ["business", "product"]
+    assert (instead.json()["scope"], instead.json()["summary"]["total"] < 154) == ("business", True)
+    assert ["<table" in fragment.text for fragment in fragments] == [True, True]
     assert sum(sandbox.calls().values()) == 3 + 2  # TRUCK-01 has a page and a summary
     assert sandbox.calls()["business_unit"] == 1
 
