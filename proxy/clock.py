@@ -72,7 +72,7 @@ def attempt(job: Callable[[], None]) -> None:
     """Do what is done again and again: a bug in it is logged, and must not end it for as long as the worker lives."""
     try:
         job()
-    except Exception:
+    except Exception:  # noqa: BLE001  # whatever it is, its rounds go on
         _log.exception("bug in what works beside the requests; it goes on")
 
 

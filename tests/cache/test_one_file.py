@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import requests
 
 from tests.api.inviting import invite_at_once, order
 from tests.load import Callers
-from tests.running import SECRET, RunningProxy, RunningSandbox, proxy_environment
+from tests.running import SECRET, RunningProxy, RunningSandbox, flask, proxy_environment
 
 
 @pytest.fixture
@@ -125,37 +126,25 @@ def test_a_start_is_refused_where_the_file_can_not_be(sandbox: RunningSandbox, t
     assert line == f"CACHE_URL: its folder {tmp_path}/taken can't be made: File exists"
 
 
-def _flask(environment: dict[str, str], *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", *command],
-        env=environment,
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_commands_fill_show_and_empty_the_file_beside_the_running_proxy(
     sandbox: RunningSandbox, proxy: RunningProxy, url: str
 ) -> None:
-    environment = proxy_environment(sandbox, CACHE_URL=url)
-    assert _flask(environment, "warm", "-", given="LAMP-01\nMUG-01\n").returncode == 0
+    command = partial(flask, sandbox, CACHE_URL=url)
+    assert command("warm", "-", given="LAMP-01\nMUG-01\n").returncode == 0
     before = sandbox.calls()
     answers = [proxy.get("/v1/reviews", sku=sku).headers["X-Cache"] for sku in ("LAMP-01", "MUG-01")]
     assert (answers, sandbox.calls()) == (["hit", "hit"], before)
-    counted = _flask(environment, "cache", "stats").stdout
+    counted = command("cache", "stats").stdout
     assert f"store     {url}\n" in counted
     assert "products  2 in " in counted
     assert f"calls     {before['reviews']} of 833 in the last 5 minutes" in counted
-    shown = _flask(environment, "cache", "show", "LAMP-01")
+    shown = command("cache", "show", "LAMP-01")
     assert (shown.returncode, "/LAMP-01  " in shown.stdout, "fresh, " in shown.stdout) == (0, True, True), (
         shown.stdout
     )
-    nothing = _flask(environment, "cache", "show", "NONE")
+    nothing = command("cache", "show", "NONE")
     assert (nothing.returncode, nothing.stderr) == (1, "Error: nothing is cached for NONE\n")
-    assert _flask(environment, "cache", "clear").stdout == "2 products dropped\n"
+    assert command("cache", "clear").stdout == "2 products dropped\n"
     assert proxy.get("/v1/reviews", sku="LAMP-01").headers["X-Cache"] == "miss"
-    alone = _flask({**environment, "CACHE_URL": "memory://"}, "cache", "stats")
+    alone = flask(sandbox, "cache", "stats")
     assert (alone.returncode, "CACHE_URL is memory://" in alone.stderr) == (2, True)
