@@ -116,7 +116,7 @@ def test_it_keeps_to_80_percent_of_the_budget_and_says_what_it_waits_for(
 
 
 def test_with_memory_it_goes_through_the_running_proxy(sandbox: RunningSandbox) -> None:
-    with RunningProxy(sandbox) as proxy:
+    with RunningProxy(sandbox, DEADLINE_SECONDS="10") as proxy:
         alone = flask(sandbox, "warm", "-", given="LAMP-01\n")
         assert alone.returncode == 2
         assert "--through" in alone.stderr
@@ -129,7 +129,7 @@ def test_with_memory_it_goes_through_the_running_proxy(sandbox: RunningSandbox) 
 
 def test_through_a_proxy_it_shows_a_credential_that_may_read(sandbox: RunningSandbox) -> None:
     credentials = f"trustpilot:hook-secret:hook,braze:{SECRET}:read"
-    with RunningProxy(sandbox, PROXY_CREDENTIALS=credentials) as proxy:
+    with RunningProxy(sandbox, PROXY_CREDENTIALS=credentials, DEADLINE_SECONDS="10") as proxy:
         done = flask(sandbox, "warm", "-", "--through", proxy.url, given="LAMP-01", PROXY_CREDENTIALS=credentials)
     assert done.stdout.startswith("1 fetched"), done.stdout
 
