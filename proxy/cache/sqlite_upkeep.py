@@ -46,12 +46,12 @@ class Job:
     def __init__(self, work: Callable[[Opened], Any]) -> None:
         self.work = work
         self.result: Any = None
-        self.error: Exception | None = None
+        self.error: Exception | None = BackendDown("the write was given up")
         self.done = threading.Event()
 
 
 class GroupCommit:
-    """Runs what several callers want written in one transaction, beside them: who waits may be ended meanwhile."""
+    """Runs what several callers want written in one transaction: what came while another one was under way."""
 
     def __init__(self, commit: Callable[[list[Job]], None], spawn: Spawn) -> None:
         self._commit = commit
@@ -65,26 +65,30 @@ class GroupCommit:
         job = Job(work)
         with self._lock:
             self._waiting.append(job)
-            starts, self._is_writing = not self._is_writing, True
-        if starts:
-            self._spawn(self._write)
-        job.done.wait()
+            is_first, self._is_writing = not self._is_writing, True
+        if is_first:
+            self._write()
+        else:
+            job.done.wait()
         if job.error is not None:
             raise job.error
         result: T = job.result
         return result
 
     def _write(self) -> None:
-        while True:
-            with self._lock:
-                jobs = self._waiting[:_AT_ONCE]
-                del self._waiting[:_AT_ONCE]
-                self._is_writing = bool(jobs)
-            if not jobs:
-                return
+        with self._lock:
+            jobs = self._waiting[:_AT_ONCE]
+            del self._waiting[:_AT_ONCE]
+        try:
             self._run(jobs)
+        finally:
+            # Also when the caller is being ended meanwhile.
             for job in jobs:
                 job.done.set()
+            with self._lock:
+                self._is_writing = bool(self._waiting)
+            if self._is_writing:
+                self._spawn(self._write)
 
     def _run(self, jobs: list[Job]) -> None:
         try:
@@ -96,6 +100,9 @@ class GroupCommit:
                     self._run([job])
                 else:
                     job.error = error
+        else:
+            for job in jobs:
+                job.error = None
 
 
 class Troubles:

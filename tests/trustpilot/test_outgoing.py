@@ -6,8 +6,9 @@ import gzip
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 
 import pytest
@@ -138,6 +139,26 @@ def test_no_proxy_names_whom_to_call_without(monkeypatch: pytest.MonkeyPatch, ex
     assert (way.heads, len(upstream.heads)) == ([], 1)
 
 
+def test_a_proxys_user_is_shown_to_it_and_to_nobody_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    with listening(lambda connection: connection.sendall(refusal)) as way:
+        monkeypatch.setenv("ALL_PROXY", f"http://ann:p%40ss@127.0.0.1:{way.port}")
+        for scheme in ("http", "https"):
+            with suppress(Unreachable):
+                Transport(timeout=10, concurrency=1).send("GET", f"{scheme}://trustpilot.invalid/v1", headers={})
+    shown = f"proxy-authorization: Basic {b64encode(b'ann:p@ss').decode()}\r\n"
+    assert [shown.lower() in head.lower() for head in way.heads] == [True, True]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1", "http://:1", "http://[::1"])
+def test_a_proxy_that_can_not_be_taken_is_one_that_can_not_be_reached(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    error = failure("http://trustpilot.invalid/v1")
+    assert (type(error), error.received) == (Unreachable, False)
+
+
 def test_what_a_proxy_read_and_did_not_answer_may_have_been_received(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(lambda connection: None) as way:
         monkeypatch.setenv("HTTP_PROXY", way.url)
@@ -214,27 +235,27 @@ def test_exceptions_are_names_networks_or_everyone(
     monkeypatch.setenv("http_proxy", "http://way.example")
     monkeypatch.setenv("NO_PROXY", exceptions)
     way = EnvironmentProxies().for_url(f"http://{host}:8000/v1")
-    assert way == ({} if excepted else {"http": "http://way.example"})
+    assert way == ("" if excepted else "http://way.example")
 
 
 def test_each_scheme_has_its_proxy_and_all_is_for_those_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert EnvironmentProxies().for_url("https://a.example/") == {}
-    monkeypatch.setenv("HTTPS_PROXY", "http://secure.example")
-    assert EnvironmentProxies().for_url("http://a.example/") == {}
-    monkeypatch.setenv("ALL_PROXY", "http://all.example")
+    assert EnvironmentProxies().for_url("https://a.example/") == ""
+    monkeypatch.setenv("HTTPS_PROXY", "secure.example:3128")
+    assert EnvironmentProxies().for_url("http://a.example/") == ""
+    monkeypatch.setenv("ALL_PROXY", "socks5h://all.example")
     ways = EnvironmentProxies()
-    assert ways.for_url("https://a.example/") == {"https": "http://secure.example"}
-    assert ways.for_url("http://a.example/") == {"http": "http://all.example"}
+    assert ways.for_url("https://a.example/") == "http://secure.example:3128"
+    assert ways.for_url("http://a.example/") == "socks5h://all.example"
 
 
 def test_the_certificates_to_trust_are_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    assert certificates() is True
+    assert certificates() == {"ca_certs": where()}
     monkeypatch.setenv("CURL_CA_BUNDLE", "/curl.pem")
-    assert certificates() == "/curl.pem"
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/requests.pem")
-    assert certificates() == "/requests.pem"
+    assert certificates() == {"ca_certs": "/curl.pem"}
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc")
+    assert certificates() == {"ca_cert_dir": "/etc"}
 
 
 @pytest.mark.parametrize(
@@ -332,5 +353,5 @@ def test_a_peer_has_to_show_a_certificate_that_is_trusted(
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
         with pytest.raises(Unreachable):
             transport.send("GET", url, headers={})
-    [pool] = transport._adapter._pools.values()
+    [pool] = transport._pools.values()
     assert (pool.cert_reqs, pool.ca_certs) == ("CERT_REQUIRED", trusted)
