@@ -299,9 +299,10 @@ def _initialised(writer: sqlite3.Connection, path: Path, clock: MachineClock) ->
 
 def _is_empty(writer: sqlite3.Connection, path: Path) -> bool:
     """Tell whether there is nothing in the file yet. Raises where it is not this proxy's."""
+    # First: another process may be beginning the file, and its tables come with the rest.
+    [tables] = writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
     [version] = writer.execute("PRAGMA user_version").fetchone()
     [application] = writer.execute("PRAGMA application_id").fetchone()
-    [tables] = writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables and application != _APPLICATION:
         raise FileRefused(f"{path} is another program's database")
     if version > VERSION:

@@ -137,8 +137,8 @@ class Transport:
                 redirect=False,
                 preload_content=False,
             )
-        # Straight over a connection of the host's pool, whose own way looks after retries and redirects. There are none,
-        # and no cookie is kept: it would bind all later calls to one of Trustpilot's machines.
+        # Straight over a connection of the host's pool: its own way looks after retries and redirects, of which there
+        # are none. No cookie is kept: it would bind all later calls to one of Trustpilot's machines.
         scheme, _, host, path = f"{url}/".split("/", 3)
         pool = self._pools.get(scheme + host)
         if pool is None:
