@@ -7,7 +7,6 @@ or through a running proxy; the command waits where the budget asks to, and stop
 from __future__ import annotations
 
 import csv
-import json
 import sys
 import threading
 from collections import Counter
@@ -16,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TextIO, TypeVar
-from urllib.parse import urlencode
 
 import click
+import requests
 from flask import current_app
 from flask.cli import with_appcontext
 
@@ -32,7 +31,6 @@ from proxy.settings import Settings
 from proxy.terminal import bar, chosen_unit, end_if_stopped, shared_store, stopped_by_signals
 from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import Busy, Paused, QuotaUsedUp
-from proxy.trustpilot.transport import Transport
 
 _MOST_FAILURES_SHOWN = 20
 _THROUGH_INSTEAD = (
@@ -307,8 +305,8 @@ class ThroughProxy:
     """Asks the proxy at ``url``, showing ``secret``; the proxy sees to the summaries itself."""
 
     def __init__(self, url: str, secret: str, business_unit: str) -> None:
-        self._transport = Transport(timeout=_PATIENCE_SECONDS, concurrency=AT_ONCE)
-        self._headers = {"X-Api-Key": secret}
+        self._session = requests.Session()
+        self._session.headers["X-Api-Key"] = secret
         self._url = url
         self._business_unit = business_unit
 
@@ -317,21 +315,23 @@ class ThroughProxy:
         return dict.fromkeys(skus, Warmed.FRESH_ALREADY)
 
     def page(self, sku: str) -> tuple[Warmed, bool]:
-        query = urlencode({"sku": sku, "business_unit": self._business_unit})
+        params = {"sku": sku, "business_unit": self._business_unit}
         try:
-            # No redirect is followed: it would take the secret elsewhere.
-            answer = self._transport.send("GET", f"{self._url}/v1/reviews?{query}", headers=self._headers)
-        except TrustpilotError as error:
+            # A redirect would take the secret elsewhere.
+            answer = self._session.get(
+                f"{self._url}/v1/reviews", params=params, timeout=_PATIENCE_SECONDS, allow_redirects=False
+            )
+        except requests.RequestException as error:
             raise CouldNot(f"the proxy at {self._url} can't be reached") from error
         try:
-            body = json.loads(answer.body)
-            if answer.status == 503:
-                raise NotYet(body["detail"], seconds=float(answer.headers["retry-after"]))
-            if answer.status != 200:
-                raise CouldNot(f"the proxy answered {answer.status}: {body['detail']}")
+            body = answer.json()
+            if answer.status_code == 503:
+                raise NotYet(body["detail"], seconds=float(answer.headers["Retry-After"]))
+            if answer.status_code != 200:
+                raise CouldNot(f"the proxy answered {answer.status_code}: {body['detail']}")
             if not body["found"]:
                 return Warmed.WITHOUT_REVIEWS, False
-            return Warmed.FRESH_ALREADY if answer.headers["x-cache"] == "hit" else Warmed.FETCHED, False
+            return Warmed.FRESH_ALREADY if answer.headers["X-Cache"] == "hit" else Warmed.FETCHED, False
         except (ValueError, LookupError, TypeError) as error:
             # Of a front, or of another server.
-            raise CouldNot(f"{self._url} answered {answer.status}, and not as the proxy does") from error
+            raise CouldNot(f"{self._url} answered {answer.status_code}, and not as the proxy does") from error

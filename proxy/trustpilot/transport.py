@@ -20,12 +20,14 @@ from importlib.metadata import version
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
-import certifi
+import requests
 import urllib3
 from gevent.monkey import get_original
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -53,8 +55,7 @@ _HEADERS = {
 }
 
 
-_FAILED = (urllib3.exceptions.HTTPError, HTTPException, OSError, ImportError)
-"""The last where PySocks is missing for a SOCKS proxy."""
+_FAILED = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError)
 
 
 class Transport:
@@ -66,12 +67,10 @@ class Transport:
         self._report = report
         self._deadlines = DeadlineSweeper()
         self._proxies = EnvironmentProxies()
-        self._how: dict[str, Any] = {"num_pools": 4, "maxsize": concurrency, "cert_reqs": "CERT_REQUIRED"}
-        self._how |= certificates()
-        self._managers: dict[str, urllib3.PoolManager] = {}
-        """By the proxy that they go through."""
-        self._pools: dict[str, Any] = {}
-        """By scheme and host, of those without one."""
+        self._certificates = certificates()
+        # The adapter and not a session: nothing is read from the environment or a .netrc for each call, and no cookie
+        # is kept, which would bind every later call to one of Trustpilot's machines and grow with each answer.
+        self._adapter = AbortableAdapter(pool_connections=4, pool_maxsize=concurrency)
 
     def send(
         self,
@@ -93,7 +92,7 @@ class Transport:
         self._report(CallStarted(kind))
         try:
             seconds = self.timeout if deadline is None else min(deadline.at - started, self.timeout)
-            response = self._send(method, url, {**_HEADERS, **headers}, data, max(0.001, seconds))
+            response = self._send(_prepared(method, url, headers, data), max(0.001, seconds))
             outcome, size = str(response.status), len(response.body)
         except TrustpilotError as error:
             outcome = type(error).__name__.lower()
@@ -103,12 +102,17 @@ class Transport:
             self._report(CallEnded(kind, outcome, time.monotonic() - started, size))
         return response
 
-    def _send(self, method: str, url: str, headers: dict[str, str], data: bytes | None, seconds: float) -> Response:
-        if data is not None:
-            headers["Content-Length"] = str(len(data))
+    def _send(self, request: requests.PreparedRequest, seconds: float) -> Response:
         with self._deadlines.after(seconds) as deadline:
             try:
-                with self._answer(method, url, headers, data, seconds) as answer:
+                answer = self._adapter.send(
+                    request,
+                    stream=True,
+                    timeout=(seconds, seconds),
+                    verify=self._certificates,
+                    proxies=self._proxies.for_url(request.url or ""),
+                )
+                with answer:
                     body = answer.read(MAX_BODY_BYTES + 1, decode_content=True)
             except _FAILED as error:
                 # Before the connection stood nothing was sent. After it, even a reset may come after the request was
@@ -123,60 +127,6 @@ class Transport:
         if len(body) > MAX_BODY_BYTES:
             raise Malformed("Trustpilot's answer was too large", received=True)
         return Response(answer.status, answer.headers, body)
-
-    def _answer(self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, seconds: float) -> Any:
-        """Return an :class:`Answer`, or urllib3's own; raise one of :data:`_FAILED`."""
-        if proxy := self._proxies.for_url(url):
-            return self._manager(proxy).urlopen(
-                method,
-                url,
-                body=data,
-                headers=headers,
-                timeout=seconds,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-        # Straight over a connection of the host's pool: its own way looks after retries and redirects, of which there
-        # are none. No cookie is kept: it would bind all later calls to one of Trustpilot's machines.
-        scheme, _, host, path = f"{url}/".split("/", 3)
-        pool = self._pools.get(scheme + host)
-        if pool is None:
-            pool = self._pools[scheme + host] = self._manager("").connection_from_url(url)
-        connection = pool._get_conn()
-        try:
-            connection.timeout = seconds
-            if connection.is_closed:
-                connection.connect()
-            connection.request(method, f"/{path[:-1]}", data, headers)
-            answer: Any = connection.getresponse()
-        except BaseException:
-            connection.close()
-            pool._put_conn(connection)
-            raise
-        answer._pool, answer._connection = pool, connection
-        return answer
-
-    def _manager(self, proxy: str) -> urllib3.PoolManager:
-        """Return urllib3's pools of the connections through ``proxy``, if it names one."""
-        manager = self._managers.get(proxy)
-        if manager is not None:
-            return manager
-        address = urllib3.util.parse_url(proxy)
-        auth = unquote(address.auth or "")
-        if (address.scheme or "").startswith("socks"):
-            from urllib3.contrib.socks import SOCKSProxyManager  # needs PySocks, which else nobody has installed
-
-            user, _, password = auth.partition(":")
-            # It brings connections of its own; the mere timeouts hold there.
-            manager = SOCKSProxyManager(proxy, username=user or None, password=password or None, **self._how)
-        elif proxy:
-            shown = urllib3.make_headers(proxy_basic_auth=auth) if auth else {}
-            manager = _abortable(urllib3.ProxyManager(proxy, proxy_headers=shown, **self._how))
-        else:
-            manager = _abortable(urllib3.PoolManager(**self._how))
-        self._managers[proxy] = manager
-        return manager
 
 
 def kind_of(url: str) -> str:
@@ -193,13 +143,23 @@ def kinds() -> list[str]:
     return [*dict.fromkeys([*_KINDS.values(), *_SHOP_KINDS.values()]), "other"]
 
 
+def _prepared(method: str, url: str, headers: Mapping[str, str], data: bytes | None) -> requests.PreparedRequest:
+    # By hand: the URL is encoded already, and requests would take both apart and put them together for each call.
+    request = requests.PreparedRequest()
+    request.method, request.url, request.body = method, url, data
+    request.headers = {**_HEADERS, **headers}  # type: ignore[assignment]  # nobody looks for one in another case
+    if data is not None:
+        request.headers["Content-Length"] = str(len(data))
+    return request
+
+
 def _is_timeout(error: BaseException | None) -> bool:
-    """Tell whether ``error`` is a timeout under any of the names that urllib3 wraps it in."""
+    """Tell whether ``error`` is a timeout under any of the names that requests and urllib3 wrap it in."""
     while error is not None:
         if isinstance(error, urllib3.exceptions.NewConnectionError):
             # A refused connection, which urllib3 counts among the timeouts.
             return isinstance(error.__cause__, TimeoutError)
-        if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
+        if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
             return True
         if any(isinstance(part, urllib3.exceptions.TimeoutError) for part in error.args):
             return True
@@ -210,7 +170,7 @@ def _is_timeout(error: BaseException | None) -> bool:
 class EnvironmentProxies:
     """``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, in either case, as they are now.
 
-    Read once, or a proxy could come and go between two calls.
+    Read once: requests would read them anew for each call, and a proxy could come and go between two calls.
     """
 
     def __init__(self) -> None:
@@ -220,15 +180,15 @@ class EnvironmentProxies:
         self._names = [entry.lstrip("*").lstrip(".") for entry in exceptions]
         self._networks = [network for entry in exceptions if (network := _network(entry))]
 
-    def for_url(self, url: str) -> str:
-        """Return the proxy that a call to ``url`` takes, ``""`` when it takes none."""
+    def for_url(self, url: str) -> dict[str, str]:
+        """Return the proxy that a call to ``url`` takes, in requests' form; empty when it takes none."""
         if not self._proxies:
-            return ""
+            return {}
         address = urlsplit(url)
         proxy = self._proxies.get(address.scheme) or self._proxies.get("all")
         if not proxy or self._everyone or self._is_excepted(address.hostname or "", address.port):
-            return ""
-        return proxy if "://" in proxy else f"http://{proxy}"
+            return {}
+        return {address.scheme: proxy}
 
     def _is_excepted(self, host: str, port: int | None) -> bool:
         for asked in (host, f"{host}:{port}"):
@@ -241,10 +201,9 @@ class EnvironmentProxies:
         return any(address in network for network in self._networks)
 
 
-def certificates() -> dict[str, str]:
-    """Return the file or folder of the certificates to trust, as urllib3 takes it."""
-    path = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    return {"ca_cert_dir" if os.path.isdir(path) else "ca_certs": path}
+def certificates() -> str | bool:
+    """Return the file or folder of the certificates to trust, ``True`` for requests' own."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
 def _network(entry: str) -> IPv4Network | IPv6Network | None:
@@ -507,6 +466,68 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _AbortableHTTPS
 
 
-def _abortable(manager: urllib3.PoolManager) -> urllib3.PoolManager:
-    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-    return manager
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class AbortableAdapter(HTTPAdapter):
+    """requests' adapter, over connections that a :class:`CallDeadline` can abort.
+
+    Without what costs much and nobody needs: a host's pool is found once, and of an answer only its status, its
+    headers and its body are kept.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._pools: dict[str, Any] = {}
+        super().__init__(**kwargs)
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002  # requests' own signature
+        timeout: Any = None,
+        verify: bool | str = True,  # noqa: FBT001, FBT002  # as above
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Any:
+        """Send ``request``: where no proxy is in between, straight over a connection of its host's pool.
+
+        Returns an :class:`Answer`, or urllib3's own; raises ``HTTPException`` too. The pool's own way looks after
+        retries, redirects and addresses, of which there are none here.
+        """
+        if proxies:
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        scheme, _, host, path = f"{request.url}/".split("/", 3)
+        pool: Any = self._pools.get(scheme + host)
+        if pool is None:
+            # It always takes the same way.
+            pool = self._pools[scheme + host] = self.get_connection_with_tls_context(request, verify)
+            self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # the library's
+        connection = pool._get_conn()
+        try:
+            connection.timeout, _ = timeout
+            if connection.is_closed:
+                connection.connect()
+            connection.request(request.method, f"/{path[:-1]}", request.body, request.headers)
+            answer: Answer = connection.getresponse()
+        except BaseException:
+            connection.close()
+            pool._put_conn(connection)
+            raise
+        answer._pool, answer._connection = pool, connection
+        return answer
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Any:
+        """Return the answer as it is: requests would add cookies, an encoding and a history."""
+        return resp
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
+        """Return the pools of the connections through ``proxy``."""
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        # A SOCKS proxy brings connections of its own; the mere timeouts hold there.
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager

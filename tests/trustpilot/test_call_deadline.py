@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from requests import PreparedRequest
 
-from proxy.trustpilot.transport import CallDeadline, DeadlineSweeper
+from proxy.trustpilot.transport import AbortableAdapter, CallDeadline, DeadlineSweeper
 
 
 @pytest.fixture
@@ -118,3 +119,18 @@ def test_what_is_held_of_a_connection_is_let_go(pair: Pair) -> None:
     deadline.abort()
     pair[1].sendall(b"x")
     assert pair[0].recv(1) == b"x"
+
+
+def test_a_host_has_one_pool_of_connections_and_each_host_its_own() -> None:
+    adapter = AbortableAdapter(pool_connections=4, pool_maxsize=3)
+
+    def pool(url: str) -> object:
+        request = PreparedRequest()
+        request.url = url
+        return adapter.get_connection_with_tls_context(request, True, proxies={}, cert=None)
+
+    one = pool("http://a.example/v1/x")
+    assert pool("http://a.example/v1/y?z=/") is one
+    assert pool("http://a.example") is one
+    others = ("http://a.example:81/", "https://a.example/", "http://b.example/")
+    assert len({id(each) for each in (one, *map(pool, others))}) == 4

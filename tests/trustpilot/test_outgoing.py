@@ -235,27 +235,27 @@ def test_exceptions_are_names_networks_or_everyone(
     monkeypatch.setenv("http_proxy", "http://way.example")
     monkeypatch.setenv("NO_PROXY", exceptions)
     way = EnvironmentProxies().for_url(f"http://{host}:8000/v1")
-    assert way == ("" if excepted else "http://way.example")
+    assert way == ({} if excepted else {"http": "http://way.example"})
 
 
 def test_each_scheme_has_its_proxy_and_all_is_for_those_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert EnvironmentProxies().for_url("https://a.example/") == ""
-    monkeypatch.setenv("HTTPS_PROXY", "secure.example:3128")
-    assert EnvironmentProxies().for_url("http://a.example/") == ""
-    monkeypatch.setenv("ALL_PROXY", "socks5h://all.example")
+    assert EnvironmentProxies().for_url("https://a.example/") == {}
+    monkeypatch.setenv("HTTPS_PROXY", "http://secure.example")
+    assert EnvironmentProxies().for_url("http://a.example/") == {}
+    monkeypatch.setenv("ALL_PROXY", "http://all.example")
     ways = EnvironmentProxies()
-    assert ways.for_url("https://a.example/") == "http://secure.example:3128"
-    assert ways.for_url("http://a.example/") == "socks5h://all.example"
+    assert ways.for_url("https://a.example/") == {"https": "http://secure.example"}
+    assert ways.for_url("http://a.example/") == {"http": "http://all.example"}
 
 
 def test_the_certificates_to_trust_are_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    assert certificates() == {"ca_certs": where()}
+    assert certificates() is True
     monkeypatch.setenv("CURL_CA_BUNDLE", "/curl.pem")
-    assert certificates() == {"ca_certs": "/curl.pem"}
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc")
-    assert certificates() == {"ca_cert_dir": "/etc"}
+    assert certificates() == "/curl.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/requests.pem")
+    assert certificates() == "/requests.pem"
 
 
 @pytest.mark.parametrize(
@@ -353,5 +353,5 @@ def test_a_peer_has_to_show_a_certificate_that_is_trusted(
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
         with pytest.raises(Unreachable):
             transport.send("GET", url, headers={})
-    [pool] = transport._pools.values()
+    [pool] = transport._adapter._pools.values()
     assert (pool.cert_reqs, pool.ca_certs) == ("CERT_REQUIRED", trusted)
