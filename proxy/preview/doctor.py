@@ -9,24 +9,26 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 from urllib.parse import unquote
 
 from proxy.preview.braze import FILTERS, TemplateError, line_of
 from proxy.preview.call_doctor import examine_calls
-from proxy.preview.expression_doctor import examine_expressions, numbers_first
 from proxy.preview.findings import (
     Draft,
     Edit,
     Finding,
     Markup,
+    Rule,
+    blanked,
     markups,
     meant,
     personal,
-    without_quoted,
+    short,
     without_unread,
 )
+from proxy.preview.logic_doctor import examine_logic, numbers_first
 
 BLOCKS = ("if", "unless", "case", "for", "tablerow", "capture", "comment", "raw", "ifchanged", "translation")
 _TAGS = (
@@ -53,24 +55,178 @@ _OTHER_NAMES = meant(
     }
 )
 
-_RARE_SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+
+def examine(template: str) -> Draft:
+    """Return what is wrong with ``template`` as it is written, and its text put right.
+
+    Raises nothing, whatever the text.
+    """
+    draft = Draft(template)
+    for look in (_characters, _braces, _names, _blocks, examine_logic, examine_calls):
+        first = len(draft.findings)
+        look(draft)
+        draft.end_round(first)
+    return draft
+
+
+_JARGON = re.compile(
+    r"\b(?:unexpected|expected|found|token|dpipe|primitive|syntax|expression|undefined|parse|int|NoneType|lookup)\b"
+    r"|'\w+' object",
+    re.IGNORECASE,
+)
+
+
+def plain(error: TemplateError, template: str) -> str:
+    """Return what an error says without the words of the Liquid library."""
+    message = error.message
+    if tag := re.search(r"(?:unexpected|unknown) tag '?(\w+)'?", message):
+        return f"Braze has no tag {tag[1]}, or it stands where it does not belong"
+    if name := re.search(r"(?:unknown|no) filter:? '?(\w+)'?", message):
+        return f"Braze has no filter {name[1]}"
+    if not _JARGON.search(re.sub(r"^(?:abort_message|connected_content|:\w+|expected an option).*", "", message)):
+        return message
+    written = _at_fault(error, template)
+    if written is None:
+        return "Braze can't read this line: look at its braces, quotes and names"
+    return (
+        f"Braze can't read {short(template[written.start : written.end])}: look at its quotes, "
+        "its pipes and its names"
+    )
+
+
+def unreadable(error: TemplateError, template: str) -> Finding:
+    """Return the finding for an error that no round has found."""
+    said = plain(error, template)
+    written = _at_fault(error, template)
+    if written is not None and "compare text with a number" in said:
+        fix, edits = numbers_first(template, written)
+        return Finding("template", error.line, said, fix, edits)
+    if written is None or written.name.removeprefix("end") in BLOCKS:
+        return Finding("template", error.line, said)
+    return Finding("template", error.line, said, "Take it out", (Edit(written.start, written.end, ""),))
+
+
+def _at_fault(error: TemplateError, template: str) -> Markup | None:
+    """Return the tag or output that can't be read."""
+    found = [m for m in markups(template) if line_of(template, m.start) <= error.line <= line_of(template, m.end)]
+    at = error.index
+    return next((m for m in found if at is not None and m.start <= at < m.end), found[0] if found else None)
+
+
+# ---- Characters that pasting changes
+
 _DOUBLE, _SINGLE = "“”„‟«»″", "‘’‚‛′`´"
 _STRAIGHT = {**dict.fromkeys(_DOUBLE, '"'), **dict.fromkeys(_SINGLE, "'")}
-_DASH, _FULL_BRACE = re.compile(r"(?<=\{[{%])[‐-―−]|[‐-―−](?=[%}]\})"), re.compile("[｛｝]")
-# What looks like a character of Liquid and is none: full-width forms, bars of other scripts, longer dashes.
-_ALIKE = re.compile("[！-～│¦∣ǀ‐-―−]")
-_HIDDEN_NAME = re.compile(
-    r"\{%-?((?:&(?:nbsp|#160|#xa0|zwnj|#8203);|[\u200b-\u200f\u2060\ufeff\u00ad])+)\s*(\w+)", re.IGNORECASE
-)
-_JINJA_COMMENT = re.compile(r"\{#(?![{])(.*?)#\}", re.DOTALL)
-_HANDLEBARS = (
-    (re.compile(r"\{\{\s*#(if|unless)\s+([^{}]*?)\s*\}\}"), r"{% \1 \2 %}"),
-    (re.compile(r"\{\{\s*#each\s+([^{}]*?)\s*\}\}"), r"{% for this in \1 %}"),
-    (re.compile(r"\{\{\s*(?:else|\^)\s*\}\}"), "{% else %}"),
-    (re.compile(r"\{\{\s*/(if|unless)\s*\}\}"), r"{% end\1 %}"),
-    (re.compile(r"\{\{\s*/each\s*\}\}"), "{% endfor %}"),
-)
-_ESCAPED_BRACES = re.compile(r"%7B%(?:7B|25).*?%(?:7D|25)%7D", re.IGNORECASE)
+_RARE_SPACE = "[\u00a0\u2000-\u200a\u202f\u205f\u3000]"
+_HIDDEN = r"(?:&(?:nbsp|#160|#xa0|zwnj|#8203);|[\u200b-\u200f\u2060\ufeff\u00ad])+"
+
+
+def _ascii(match: re.Match[str]) -> str:
+    text = match.group()
+    return "|" if text in "│¦∣ǀ" else "-" if text in "‐‑‒–—―−" else unicodedata.normalize("NFKC", text)
+
+
+def _entity(match: re.Match[str]) -> str:
+    plain = html.unescape(match.group())
+    return _STRAIGHT.get(plain, " " if re.match(_RARE_SPACE, plain) else plain)
+
+
+_PASTED: dict[str, tuple[Rule, ...]] = {
+    "paste": (
+        Rule(
+            r"%7[Bb]%(?:7[Bb]|25).*?%(?:7[Dd]|25)%7[Dd]",
+            lambda match: unquote(match.group()),
+            "{found_short} is Liquid in an address's spelling, and Braze does not read it: write {plain}",
+            "Write the braces",
+        ),
+    ),
+    "html-in-liquid": (
+        Rule(
+            rf"(\{{%-?)(?i:{_HIDDEN})\s*(\w+)",
+            r"\1 \2",
+            "{found} keeps Braze from reading the tag’s name: write {plain}.",
+            "Write a space",
+        ),
+    ),
+    "foreign-comment": (
+        Rule(
+            r"(?s:\{#(?![{])(.*?)#\})",
+            r"{% comment %}\1{% endcomment %}",
+            "{found_short} is no comment in Liquid, and customers would read it: write {plain}.",
+            "Write a comment",
+        ),
+    ),
+}
+# What looks like a brace of Liquid, or the dash of one, and is none.
+_STRANGE = re.compile(r"(?<=\{[{%])[‐-―−]|[‐-―−](?=[%}]\})|[｛｝]")
+_DAMAGE: dict[str, tuple[Rule, ...]] = {
+    "curly-quotes": (
+        Rule(
+            f"[{_DOUBLE}{_SINGLE}]",
+            lambda match: _STRAIGHT[match.group()],
+            "{where} has typographic quotes ({found}), which Braze does not read as quotes: write straight "
+            "ones ({plain}).",
+            "Write straight quotes",
+        ),
+    ),
+    "html-in-liquid": (
+        Rule(
+            r"(?i:&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|#x?[0-9a-f]+);)",
+            _entity,
+            "{where} has {found}, as HTML spells it; Braze reads Liquid before HTML: write {plain}.",
+            "Write the characters themselves",
+        ),
+        Rule(
+            r"(?i:</?(?:span|b|i|em|strong|u|font|br|div|p|wbr|code|mark|a)\b[^<>]*>)",
+            "",
+            "{where} has the HTML tag {found} within its braces, pasted with formatting: take it out.",
+            "Take the HTML out",
+        ),
+    ),
+    "invisible-character": (
+        Rule(
+            "[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]",
+            "",
+            "{where} holds a character nobody sees (a zero-width space or the like), pasted along: take it out.",
+            "Take it out",
+        ),
+        # Full-width forms, bars of other scripts, longer dashes.
+        Rule(
+            "[！-～│¦∣ǀ‐-―−]",
+            _ascii,
+            "{where} has {found}, which only looks like {plain}: write {plain}.",
+            "Write plain characters",
+        ),
+        Rule(
+            _RARE_SPACE,
+            " ",
+            "{where} holds a non-breaking space, pasted along, which Braze does not read as a space: "
+            "write a plain one.",
+            "Write plain spaces",
+        ),
+    ),
+}
+
+
+def _characters(draft: Draft) -> None:
+    text = draft.text
+    for kind, rules in _PASTED.items():
+        draft.apply(kind, rules, code=text, each=True)
+    if strange := list(_STRANGE.finditer(without_unread(text))):
+        edits = [Edit(*match.span(), _ascii(match)) for match in strange]
+        shown = " ".join(dict.fromkeys(match.group() for match in strange))
+        plain = " ".join(dict.fromkeys(edit.text for edit in edits))
+        message = f"{shown} looks like a character of Liquid and is none: write {plain}."
+        draft.note("invisible-character", message, *edits, fix="Write plain characters")
+    for markup in markups(text):
+        whole = Markup("", markup.start, markup.end, text[markup.start : markup.end], markup.start)
+        # The text of a call holds quotes of other kinds too, and nothing in it is a text to be printed.
+        code = whole.inner if markup.name == "connected_content" else whole.code
+        for kind, rules in _DAMAGE.items():
+            draft.apply(kind, rules, whole, code)
+
+
+# ---- Braces
 
 _TAG_NAMES = "if|elsif|else|endif|unless|endunless|for|endfor|assign|case|when|endcase|capture|endcapture"
 _PLAIN = r"(?:\$\{[^{}\n]*\}|\{\{[^{}\n]*\}\}|[^{}%\n])*"
@@ -99,211 +255,56 @@ _TOOLS = (
     (r"\[((?:FIRST|LAST|FULL|CUSTOMER|PRODUCT)[ _]?NAME|(?:First|Last) ?[Nn]ame)\]", "another tool"),
     (r"##\s*([A-Za-z_]\w*)\s*##", "another tool"),
 )
-_Braces = tuple[str, Callable[[re.Match[str]], str], str]
-_PRINTS = "{{% %}} does something, {{{{ }}}} prints: write {}."
 _NOT_TEXT = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG_WORDS = r"(?:if|elsif|unless|for|assign|capture|case|when|connected_content|abort_message)\b(?!\s*[.|\[])"
 _TAG_IN_OUTPUT = re.compile(rf"\s*({_TAG_WORDS}.+|else|end(?:if|for|unless|case|capture))\s*", re.DOTALL)
-_ATTRIBUTE_IN_TAG = re.compile(r"\{%-?\s*(\$\{[^{}]*\}[^{}%]*?)\s*-?%\}")
-
-
-def examine(template: str) -> Draft:
-    """Return what is wrong with ``template`` as it is written, and its text put right.
-
-    Raises nothing, whatever the text.
-    """
-    draft = Draft(template)
-    for look in (_characters, _braces, _names, _blocks, examine_expressions, examine_calls):
-        first = len(draft.findings)
-        look(draft)
-        draft.end_round(first)
-    return draft
-
-
-_JARGON = re.compile(
-    r"\b(?:unexpected|expected|found|token|dpipe|primitive|syntax|expression|undefined|parse|int|NoneType|lookup)\b"
-    r"|'\w+' object",
-    re.IGNORECASE,
-)
-
-
-def plain(error: TemplateError, template: str) -> str:
-    """Return what an error says without the words of the Liquid library."""
-    message = error.message
-    if tag := re.search(r"(?:unexpected|unknown) tag '?(\w+)'?", message):
-        return f"Braze has no tag {tag[1]}, or it stands where it does not belong"
-    if name := re.search(r"(?:unknown|no) filter:? '?(\w+)'?", message):
-        return f"Braze has no filter {name[1]}"
-    if not _JARGON.search(re.sub(r"^(?:abort_message|connected_content|:\w+|expected an option).*", "", message)):
-        return message
-    written = _at_fault(error, template)
-    if written is None:
-        return "Braze can't read this line: look at its braces, quotes and names"
-    return (
-        f"Braze can't read {_short(template[written.start : written.end])}: look at its quotes, "
-        "its pipes and its names"
-    )
-
-
-def unreadable(error: TemplateError, template: str) -> Finding:
-    """Return the finding for an error that no round has found."""
-    said = plain(error, template)
-    written = _at_fault(error, template)
-    if written is not None and "compare text with a number" in said:
-        fix, edits = numbers_first(template, written)
-        return Finding("template", error.line, said, fix, edits)
-    if written is None or written.name.removeprefix("end") in BLOCKS:
-        return Finding("template", error.line, said)
-    return Finding("template", error.line, said, "Take it out", (Edit(written.start, written.end, ""),))
-
-
-def _at_fault(error: TemplateError, template: str) -> Markup | None:
-    """Return the tag or output that can't be read."""
-    found = [m for m in markups(template) if line_of(template, m.start) <= error.line <= line_of(template, m.end)]
-    at = error.index
-    return next((m for m in found if at is not None and m.start <= at < m.end), found[0] if found else None)
-
-
-def _characters(draft: Draft) -> None:
-    text = draft.text
-    for match in _ESCAPED_BRACES.finditer(text):
-        plain = unquote(match.group())
-        message = (
-            f"{match.group()[:40]} is Liquid in an address's spelling, and Braze does not read it: write {plain}"
-        )
-        draft.note("paste", message, Edit(*match.span(), plain), fix="Write the braces")
-    for match in _HIDDEN_NAME.finditer(text):
-        message = f"{match.group()} keeps Braze from reading the tag’s name: write {{% {match[2]}."
-        draft.note("html-in-liquid", message, Edit(*match.span(1), " "), fix="Write a space", at=match.start())
-    strange = [*_DASH.finditer(without_unread(text)), *_FULL_BRACE.finditer(text)]
-    if strange:
-        shown = " ".join(dict.fromkeys(match.group() for match in strange))
-        edits = [Edit(*match.span(), _ascii(match.group())) for match in strange]
-        plain = " ".join(map(_ascii, shown.split()))
-        message = f"{shown} looks like a character of Liquid and is none: write {plain}."
-        draft.note("invisible-character", message, *edits, fix="Write plain characters")
-    for match in _JINJA_COMMENT.finditer(text):
-        written = f"{{% comment %}}{match[1]}{{% endcomment %}}"
-        message = f"{_short(match.group())} is no comment in Liquid, and customers would read it: write {written}."
-        draft.note("foreign-comment", message, Edit(*match.span(), written), fix="Write a comment")
-    for markup in markups(text):
-        inner = text[markup.start : markup.end]
-        # The text of a call holds quotes of other kinds too, and nothing in it is a text to be printed.
-        code = inner if markup.name == "connected_content" else without_quoted(inner)
-        for pattern, kind, make, message, fix in _DAMAGE:
-            found = [match for match in pattern.finditer(code) if make(match.group()) != match.group()]
-            if found:
-                edits = [Edit(markup.start + m.start(), markup.start + m.end(), make(m.group())) for m in found]
-                plain = edits[0].text.strip() or "a space"
-                said = message.format(where=_short(inner), found=found[0].group(), plain=plain)
-                draft.note(kind, said, *edits, fix=fix)
-
-
-def _ascii(text: str) -> str:
-    return "|" if text in "│¦∣ǀ" else "-" if text in "‐‑‒–—―−" else unicodedata.normalize("NFKC", text)
-
-
-def _entity(text: str) -> str:
-    plain = html.unescape(text)
-    return _STRAIGHT.get(plain, " " if _RARE_SPACE.match(plain) else plain)
-
-
-_DAMAGE: tuple[tuple[re.Pattern[str], str, Callable[[str], str], str, str], ...] = (
-    (
-        re.compile(f"[{_DOUBLE}{_SINGLE}]"),
-        "curly-quotes",
-        lambda text: _STRAIGHT[text],
-        "{where} has typographic quotes ({found}), which Braze does not read as quotes: write straight "
-        "ones ({plain}).",
-        "Write straight quotes",
-    ),
-    (
-        re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|#x?[0-9a-f]+);", re.IGNORECASE),
-        "html-in-liquid",
-        _entity,
-        "{where} has {found}, as HTML spells it; Braze reads Liquid before HTML: write {plain}.",
-        "Write the characters themselves",
-    ),
-    (
-        re.compile(r"</?(?:span|b|i|em|strong|u|font|br|div|p|wbr|code|mark|a)\b[^<>]*>", re.IGNORECASE),
-        "html-in-liquid",
-        lambda _: "",
-        "{where} has the HTML tag {found} within its braces, pasted with formatting: take it out.",
-        "Take the HTML out",
-    ),
-    (
-        re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]"),
-        "invisible-character",
-        lambda _: "",
-        "{where} holds a character nobody sees (a zero-width space or the like), pasted along: take it out.",
-        "Take it out",
-    ),
-    (
-        _ALIKE,
-        "invisible-character",
-        _ascii,
-        "{where} has {found}, which only looks like {plain}: write {plain}.",
-        "Write plain characters",
-    ),
-    (
-        _RARE_SPACE,
-        "invisible-character",
-        lambda _: " ",
-        "{where} holds a non-breaking space, pasted along, which Braze does not read as a space: write a plain one.",
-        "Write plain spaces",
-    ),
-)
-
-
-_MISPLACED: tuple[_Braces, ...] = (
-    (
+_MISPLACED = (
+    Rule(
         r"(?<!\{)\{[\s\u200b\u2060\ufeff]+([{%])((?:\$\{[^{}\n]*\}|[^{}\n])*?)([}%])[\s\u200b\u2060\ufeff]+\}",
-        lambda match: f"{{{match[1]}{match[2]}{match[3]}}}",
+        r"{\1\2\3}",
         "Braces that belong together stand apart: write {short}.",
     ),
-    (
+    Rule(
         rf"(?<![{{$%])(?:\{{|%\{{)\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*(?:%\}}|\}}%)|%\{{\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*\}}%",
         lambda match: f"{{% {(match[1] or match[2]).strip()} %}}",
         "{found_short} is a tag with a wrong brace: write {short}.",
     ),
-    (
+    Rule(
         r"\{\{\{((?:\w+\.)?\$\{[^{}]*\})\}\}\s*(\|[^{}]*?)\s*\}(?!\})",
-        lambda match: f"{{{{{match[1]} {match[2]}}}}}",
-        "{found} has its braces in the wrong places: write {written}.",
+        r"{{\1 \2}}",
+        "{found} has its braces in the wrong places: write {plain}.",
     ),
-    (
+    Rule(
         r"\{\{\{(?!\{)([^{}]*)\}\}\}",
         lambda match: _printing(match[1].strip()) if re.fullmatch(r"\s*\w+\s*", match[1]) else f"{{{{{match[1]}}}}}",
-        "{found} has three braces, Liquid has two: write {written}.",
+        "{found} has three braces, Liquid has two: write {plain}.",
     ),
 )
-_OUTSIDE: tuple[_Braces, ...] = (
-    (
+_OUTSIDE = (
+    Rule(
         r"\{\[\s*(?:\$\{)?(\w+)\}?\s*\]\}|\(\(\s*([a-z]+_[a-z_]+)\s*\)\)|[@#]\{\s*([a-z]+_[a-z_]+)\s*\}|<([a-z]+_[a-z_]+)>",
         lambda match: _printing(next(filter(None, match.groups()))),
-        "Customers would read {found} as it stands: write {written}.",
+        "Customers would read {found} as it stands: write {plain}.",
     ),
-    (
+    Rule(
         r"(?:\{\s*)?\$\{\s*([^{}$\n]+?)\s*\}(?:\s*\})?",
-        lambda match: _printing(match[1]),
-        "Customers would read {found} as it stands: two more braces make Liquid of it, {written}.",
+        r"{{${\1}}}",
+        "Customers would read {found} as it stands: two more braces make Liquid of it, {plain}.",
     ),
-    (
+    Rule(
         r"(?<![{\w$])\{\s*([A-Za-z_]\w*(?:\.[\w\[\]]+)*(?:\s*\|[^{}\n]*)?)\s*\}(?!\})",
-        lambda match: (
-            f"{{{{ {match[1].strip()} }}}}" if re.search(r"[.|]", match[1]) else _printing(match[1].strip())
-        ),
-        "{found} has single braces, so customers would read it as it stands: write {written}.",
+        lambda match: f"{{{{ {match[1].strip()} }}}}" if re.search("[.|]", match[1]) else _printing(match[1].strip()),
+        "{found} has single braces, so customers would read it as it stands: write {plain}.",
     ),
 )
-_ELSEWHERES: tuple[_Braces, ...] = tuple(
-    (
+_ELSEWHERES = [
+    Rule(
         pattern,
         lambda match: _printing(personal(re.sub(r"\W+", "_", match[1].strip()).lower())),
-        f"{{found}} is how {tool} fills in a value; customers would read it as it stands: write {{written}}.",
+        f"{{found}} is how {tool} fills in a value; customers would read it as it stands: write {{plain}}.",
     )
     for pattern, tool in _TOOLS
-)
+]
 
 
 def _printing(name: str) -> str:
@@ -315,29 +316,21 @@ def _braces(draft: Draft) -> None:
     text = without_unread(draft.text)
     done: list[tuple[int, int]] = []
 
-    def note(span: tuple[int, int], written: str, message: str, kind: str = "braces") -> None:
-        done.append(span)
-        draft.note(kind, message, Edit(*span, written), fix=f"Write {_short(written)}")
-
-    def look(rules: tuple[_Braces, ...], text: str, kind: str = "braces") -> None:
-        for pattern, write, message in rules:
-            for match in re.finditer(pattern, _blanked(text, done)):
-                written, found = write(match), match.group().strip()
-                said = message.format(found=found, found_short=_short(found), written=written, short=_short(written))
-                note(match.span(), written, said, kind)
+    def look(rules: Iterable[Rule], text: str, kind: str = "braces") -> None:
+        for rule in rules:
+            done.extend(draft.apply(kind, (rule,), code=blanked(text, done), each=True))
 
     look(_MISPLACED, text)
-    _unclosed(text, note, done)
-    rest = _blanked(
-        text, [*done, *((m.start, m.end) for m in markups(text)), *(m.span() for m in _NOT_TEXT.finditer(text))]
-    )
+    _unclosed(draft, text, done)
+    outside = blanked(text, [(markup.start, markup.end) for markup in markups(text)])
+    outside = blanked(outside, [*done, *(match.span() for match in _NOT_TEXT.finditer(text))])
     _filters_outside(draft, text, done)
     for markup in markups(text):
         if markup.name and text.startswith("}", markup.end):
-            message = f"One }} too many stands behind {_short(text[markup.start : markup.end])}: take it out."
+            message = f"One }} too many stands behind {short(text[markup.start : markup.end])}: take it out."
             draft.note("braces", message, Edit(markup.end, markup.end + 1, ""), fix="Take it out")
-    look(_OUTSIDE, rest)
-    look(_ELSEWHERES, rest, "foreign-placeholder")
+    look(_OUTSIDE, outside)
+    look(_ELSEWHERES, outside, "foreign-placeholder")
 
 
 def _filters_outside(draft: Draft, text: str, done: list[tuple[int, int]]) -> None:
@@ -356,7 +349,7 @@ def _filters_outside(draft: Draft, text: str, done: list[tuple[int, int]]) -> No
         done.append((markup.end, match.end()))
 
 
-def _unclosed(text: str, note: Callable[[tuple[int, int], str, str], None], done: Iterable[tuple[int, int]]) -> None:
+def _unclosed(draft: Draft, text: str, done: list[tuple[int, int]]) -> None:
     taken = list(done)
     at = 0
     while (match := re.compile(r"\{\{|\{%").search(text, at)) is not None:
@@ -381,15 +374,16 @@ def _unclosed(text: str, note: Callable[[tuple[int, int], str, str], None], done
             begin, end = start + 2 + closed.start(), start + 2 + closed.end()
             written = f"{text[start:begin]}{' ' if text[begin - 1].isalnum() else ''}{wanted}"
             wrong_one = closed.group().strip()
-            message = f"{_short(text[start:end])} is closed by {wrong_one}, not by {wanted}: write {_short(written)}"
+            message = f"{short(text[start:end])} is closed by {wrong_one}, not by {wanted}: write {short(written)}"
         else:
             whole = text[start : start + 2 + len(text[start + 2 : limit].rstrip())]
             complete = _COMPLETE.match(whole)
             end = start + len(complete.group().rstrip() if complete else whole)
             close = "" if text[start:end].endswith("}") and not is_tag else " "
             written = f"{text[start:end]}{close}{wanted}"
-            message = f"{_short(text[start:end])} is never closed: write {wanted} at its end."
-        note((start, end), written, message)
+            message = f"{short(text[start:end])} is never closed: write {wanted} at its end."
+        done.append((start, end))
+        draft.note("braces", message, Edit(start, end, written), fix=f"Write {short(written)}")
         at = end
 
 
@@ -416,29 +410,39 @@ def _limit(text: str, start: int, *, is_tag: bool) -> int:
     return found.start() if found else len(text)
 
 
+# ---- The names of tags
+
+_HOW_ANOTHER = "{found} is how another tool writes it: write {plain}."
+_HANDLEBARS = (
+    Rule(r"\{\{\s*#(if|unless)\s+([^{}]*?)\s*\}\}", r"{% \1 \2 %}", _HOW_ANOTHER),
+    Rule(r"\{\{\s*#each\s+([^{}]*?)\s*\}\}", r"{% for this in \1 %}", _HOW_ANOTHER),
+    Rule(r"\{\{\s*(?:else|\^)\s*\}\}", "{% else %}", _HOW_ANOTHER),
+    Rule(r"\{\{\s*/(if|unless)\s*\}\}", r"{% end\1 %}", _HOW_ANOTHER),
+    Rule(r"\{\{\s*/each\s*\}\}", "{% endfor %}", _HOW_ANOTHER),
+)
+_PRINTS = "{{% %}} does something, {{{{ }}}} prints: write {plain}."
+_PRINTING_TAG = Rule(r"\{%-?\s*(\$\{[^{}]*\}[^{}%]*?)\s*-?%\}", r"{{\1}}", _PRINTS)
+
+
 def _names(draft: Draft) -> None:
     text = draft.text
+    readable = without_unread(text)
     if "{{#" in text.replace(" ", ""):
-        for pattern, right in _HANDLEBARS:
-            for match in pattern.finditer(without_unread(text)):
-                written = match.expand(right)
-                message = f"{match.group()} is how another tool writes it: write {written}."
-                draft.note("foreign-tag", message, Edit(*match.span(), written))
-    for match in _ATTRIBUTE_IN_TAG.finditer(without_unread(text)):
-        draft.note("braces", _PRINTS.format(f"{{{{{match[1]}}}}}"), Edit(*match.span(), f"{{{{{match[1]}}}}}"))
+        draft.apply("foreign-tag", _HANDLEBARS, code=readable, each=True)
+    draft.apply("braces", (_PRINTING_TAG,), code=readable, each=True)
     for markup in markups(text):
         name, inner = markup.name, markup.inner
         if markup.is_output:
             tag = None if re.match(r"\s*(?:#(?!\{)|/|\^)", inner) else _TAG_IN_OUTPUT.fullmatch(inner)
             if tag:
                 written = f"{{% {tag[1].strip()} %}}"
-                shown, outer = _short(written), _short(text[markup.start : markup.end])
+                shown, outer = short(written), short(text[markup.start : markup.end])
                 message = f"{{{{ }}}} prints, {{% %}} does something: write {shown} for {outer}"
                 draft.note("braces", message, markup.whole(written), fix=f"Write {shown}")
             continue
         if name not in _TAGS and re.match(r"\s*[.\[]|\s*\|", inner):
             written = f"{{{{ {name}{inner.rstrip()} }}}}"
-            draft.note("braces", _PRINTS.format(written), markup.whole(written))
+            draft.note("braces", _PRINTS.format(plain=written), markup.whole(written))
             continue
         start = text.index(name, markup.start)
         right, end = _right_name(name, inner, start)
@@ -507,15 +511,3 @@ def _blocks(draft: Draft) -> None:
             draft.note("block", message, markup.whole(""), fix="Take it out")
     for name, start, _ in reversed(opened):
         missing(name, start, len(text))
-
-
-def _blanked(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    for start, end in spans:
-        text = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
-    return text
-
-
-def _short(text: str) -> str:
-    """Return a piece of the template on one line, its middle left out where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= 64 else f"{line[:40]} … {line[-20:]}"

@@ -1,15 +1,18 @@
-"""What is wrong within braces: conditions, loops, filters and names, as other languages would have them."""
+"""What is wrong within braces: quotes, filters and names, as other languages would have them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import replace
 from difflib import get_close_matches
-from typing import NamedTuple
 
 from proxy.preview.braze import FILTERS
-from proxy.preview.findings import Draft, Edit, Markup, closing, markups, meant, names_set, personal, without_quoted
+from proxy.preview.findings import (
+    Draft,
+    Markup,
+    Rule,
+    meant,
+    personal,
+)
 
 _OTHER_FILTERS = meant(
     {
@@ -53,390 +56,10 @@ _BRACED = (
     *("sms", "subscribed_state", "whats_app"),
 )
 _KNOWN = ("nil", "null", "true", "false", "blank", "empty", "forloop", "now", "today", "connected")
-_OPERAND = r"(?:'[^']*'|\"[^\"]*\"|\{\{.*?\}\}|\$\{[^{}]*\}|[\w.\[\]-]+(?:\.?\$\{[^{}]*\})?)"
+OPERAND = r"(?:'[^']*'|\"[^\"]*\"|\{\{.*?\}\}|\$\{[^{}]*\}|[\w.\[\]-]+(?:\.?\$\{[^{}]*\})?)"
 _ARITHMETIC = {"+": "plus", "-": "minus", "*": "times", "/": "divided_by", "%": "modulo"}
-_CONDITIONS = ("if", "unless", "elsif")
-
-
-class Rule(NamedTuple):
-    """What people write, what to write instead, and how that is told; ``{found}`` and ``{plain}`` are the two.
-
-    The fix is named after what to write where it has no name of its own.
-    """
-
-    pattern: str
-    written: str | Callable[[re.Match[str]], str]
-    message: str = "Liquid has no {found}: write {plain}."
-    fix: str = ""
-
-
-def _apply(draft: Draft, kind: str, markup: Markup, rules: Iterable[Rule], code: str | None = None) -> None:
-    for rule in rules:
-        pattern = re.compile(rule.pattern)
-        found = list(pattern.finditer(markup.code if code is None else code))
-        edits = []
-        for match in found:
-            # What stands in quotes is blank in the code, and is written again.
-            whole = pattern.match(markup.inner, match.start()) or match
-            edits.append(
-                markup.edit(match.span(), rule.written if isinstance(rule.written, str) else rule.written(whole))
-            )
-        if edits:
-            first = markup.inner[slice(*found[0].span())].strip()
-            draft.note(kind, rule.message.format(found=first, plain=edits[0].text), *edits, fix=rule.fix)
-
-
-def examine_expressions(draft: Draft) -> None:
-    """Look at what stands within every pair of braces of a template."""
-    names = names_set(draft.text)
-    for markup in markups(draft.text):
-        _braces(draft, markup)
-        match markup.name:
-            case "" if not re.match(r"\s*(?:#(?!\{)|/|\^)", markup.inner):
-                _output(draft, markup, names)
-            case "if" | "unless" | "elsif":
-                _condition(draft, markup, names)
-            case "for" | "tablerow":
-                _loop(draft, markup)
-            case "assign":
-                _assignment(draft, markup, names)
-            case "echo":
-                _value(draft, markup, names)
-            case "capture" | "case" | "when":
-                _word(draft, markup)
-            case "abort_message":
-                _reason(draft, markup)
-
-
-# ---- Conditions
-
-_NO_BRACKETS = "Conditions take no brackets in Liquid: "
-_SMALL = "Liquid writes {plain} in small letters."
-_LENGTH = Rule(r"(?<!forloop)(?<!tablerowloop)\.(?:length\b(?:\(\))?|len\b(?:\(\))?|(?:size|count)\(\))", ".size")
-_CONDITION = (
-    Rule(r"&&|(?<=\s)&(?=\s)", "and"),
-    Rule(r"\|\|", "or"),
-    Rule(r"\b(?:AND|And)\b", "and", _SMALL),
-    Rule(r"\b(?:OR|Or)\b", "or", _SMALL),
-    Rule(r"!==|(?<=\s)=!=?|(?<=\s)(?:is not|isn't|isnt|ne|neq)(?=\s)", "!="),
-    Rule(
-        r"===|(?<![=!<>])=(?![=<>!])|(?<=\s)(?:is(?! not| set| defined)|eq|equals|equal to|equal)(?=\s)",
-        "==",
-        "{found} compares nothing in Liquid: write ==.",
-    ),
-    Rule(r"=>|(?<=\s)gte(?=\s)", ">="),
-    Rule(r"=<|(?<=\s)lte(?=\s)", "<="),
-    Rule(r"(?<=\s)(?:gt|greater than)(?=\s)", ">"),
-    Rule(r"(?<=\s)(?:lt|less than)(?=\s)", "<"),
-    Rule(
-        r"(?<=\d),(?=\d+\s*(?:$|and\b|or\b))",
-        ".",
-        "A number has a point, not a comma: write a point.",
-        "Write a point",
-    ),
-    Rule(
-        rf"(?:\bexists\s+)({_OPERAND})|({_OPERAND})\s+(?:exists|is set|is defined|is present)\b",
-        lambda match: f"{match[1] or match[2]} != blank",
-        "Liquid asks whether something is there with != blank: write {plain}.",
-        "Write != blank",
-    ),
-    Rule(
-        rf"({_OPERAND})\s+in\s+({_OPERAND})",
-        lambda match: f"{match[2]} contains {match[1]}",
-        "Liquid has no in: write {plain}.",
-        "Write contains",
-    ),
-    Rule(
-        rf"({_OPERAND})\s*([<>]=?)\s*({_OPERAND})\s*([<>]=?)\s*({_OPERAND})",
-        lambda match: f"{match[1]} {match[2]} {match[3]} and {match[3]} {match[4]} {match[5]}",
-        "Liquid compares two values at a time: write {plain}.",
-        "Write two comparisons",
-    ),
-    Rule(
-        rf"({_OPERAND})\s*(==|contains)\s*({_OPERAND})\s+or\s+('[^']*'|\"[^\"]*\"|-?\d[\d.]*)(?=\s*(?:-?$|and\b|or\b))",
-        lambda match: f"{match[1]} {match[2]} {match[3]} or {match[1]} {match[2]} {match[4]}",
-        "A text alone is always true, and so is this condition: write {plain}.",
-        "Write the comparison again",
-    ),
-    Rule(r"(?<=\s)(?:includes|include|contain|has)(?=\s+[^\s=!<>])", "contains"),
-    Rule(r"\b(?:TRUE|True)\b", "true", _SMALL),
-    Rule(r"\b(?:FALSE|False)\b", "false", _SMALL),
-    Rule(
-        r"\b(?:undefined|None|NULL|NIL|Nil)\b",
-        "nil",
-        "Liquid has no {found}: write nil, or blank for empty text too.",
-    ),
-    Rule(
-        r"\s*(?:\bthen|\bdo|[:;{])\s*$",
-        " ",
-        "A tag ends with %}}; nothing like {found} stands before it.",
-        "Take it out",
-    ),
-    _LENGTH,
-)
-_TEXT_AS_NUMBER = Rule(
-    r"(?<=\.)(average|total|date|trust_score)_text(?=\s*(?:==|!=|[<>]=?)\s*[\d.]+)",
-    lambda match: "created_at" if match[1] == "date" else match[1],
-    "{found} is a text for reading, and can't be compared with a number: write {plain}.",
-)
-
-
-def _condition(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
-    if not markup.value:
-        name = min(names, default="product")
-        message = f"{markup.name} has no condition: write one, such as {{% {markup.name} {name}.found %}}."
-        edit = markup.edit((0, 0), f" {name}.found ")
-        draft.note("condition", message, edit, fix="Write a condition", at=markup.start)
-        return
-    if _quotes(draft, markup) or _not_contains(draft, markup):
-        return
-    code = markup.code
-    _apply(draft, "condition", markup, _CONDITION)
-    for match in re.finditer(r"(==|!=|<=?|>=?)\s*((['\"])(true|false|nil|null|\d+(?:\.\d+)?)\3)", markup.inner):
-        is_number = match[4][0].isdigit()
-        if is_number and match[1] in ("==", "!="):
-            continue  # a text such as a size may well be '42'
-        what = "can't be compared as a number" if is_number else "is a text, which the value never is"
-        message = f"{match[2]} in quotes {what}: write {match[4]}."
-        draft.note("condition", message, markup.edit(match.span(2), match[4]))
-    _apply(draft, "condition", markup, (_TEXT_AS_NUMBER,))
-    _negation(draft, markup)
-    _brackets(draft, markup)
-    for pattern in (r"^(\s*)(==|!=|<=?|>=?|contains\b)", r"(==|!=|<=?|>=?|(?<=\s)contains)(\s*)$"):
-        if one_sided := re.search(pattern, code.rstrip(" -") + " "):
-            operator = one_sided.group().strip()
-            message = (
-                f"{operator} has nothing to compare with on one side: write a value there, or leave {operator} out."
-            )
-            span = one_sided.start(), min(one_sided.end(), len(markup.inner))
-            draft.note("condition", message, markup.edit(span, " "), fix=f"Leave {operator} out")
-    _filters_in_condition(draft, markup)
-    _names(draft, markup, names)
-
-
-def _not_contains(draft: Draft, markup: Markup) -> bool:
-    """Turn ``if a not contains b`` into an ``unless``; tell whether there was one."""
-    match = re.search(r"\s+(?:not\s+contains?|!\s*contains?|does(?:n't| not)\s+contain)\s+", markup.code)
-    if match is None:
-        return False
-    message = f"Liquid has no {match.group().strip()}: write {{% unless … contains … %}}."
-    is_alone = markup.name == "if" and not re.search(r"\s(?:and|or)\s", markup.code)
-    end = closing(draft.text, markup) if is_alone else None
-    if end is None:
-        message += " In a tag of its own, within this one."
-        draft.note("condition", message, at=markup.at + match.start())
-        return True
-    name, close = draft.text.index("if", markup.start), draft.text.index("endif", end.start)
-    edits = (
-        Edit(name, name + 2, "unless"),
-        markup.edit(match.span(), " contains "),
-        Edit(close, close + 5, "endunless"),
-    )
-    draft.note("condition", message, *edits, fix="Write unless", at=markup.start)
-    return True
-
-
-def _negation(draft: Draft, markup: Markup) -> None:
-    pattern = rf"(?:(?<!=)!(?![=])\s*|(?:(?<=\s)|^)(?<!is )not\s+)({_OPERAND})(\s*(?:==|contains)\s*{_OPERAND})?"
-    for match in re.finditer(pattern, markup.code):
-        operand, rest = (markup.inner[slice(*match.span(group))] if match[group] else "" for group in (1, 2))
-        if "contains" in rest:
-            message = "Liquid has no not, and contains can't be turned round: use {% unless … contains … %}."
-            draft.note("condition", message, at=markup.at + match.start())
-            continue
-        nothing = "!= true" if re.search(r"\.(found|truncated)$", operand) else "== blank"
-        written = operand + rest.replace("==", "!=") if rest else f"{operand} {nothing}"
-        negated = match.group().split(operand)[0].strip()
-        message = f"Liquid has no {negated} to negate with: write {written}, or use unless."
-        draft.note("condition", message, markup.edit(match.span(), written))
-
-
-def _brackets(draft: Draft, markup: Markup) -> None:
-    code = markup.code
-    brackets = list(re.finditer(r"[()]", code))
-    if "(" not in code:
-        return
-    off = [markup.edit(bracket.span(), " ") for bracket in brackets]
-    call = re.search(rf"\.(?:includes|contains|include)\(\s*({_OPERAND})\s*\)", markup.inner)
-    inside = code.strip(" -")
-    if inside.startswith("(") and inside.endswith(")") and inside.count("(") == 1:
-        message = f"{_NO_BRACKETS}leave them out."
-        draft.note("condition", message, off[0], off[-1], fix="Take the brackets off")
-    elif call:
-        message = f"Liquid calls nothing with brackets: write contains {call[1]}."
-        draft.note("condition", message, markup.edit(call.span(), f" contains {call[1]}"), fix="Write contains")
-    else:
-        message = (
-            f"{_NO_BRACKETS}they are read from right to left; put one {{% if %}} into another where that matters."
-        )
-        at = markup.at + code.index("(")
-        draft.note("condition", message, *off, fix="Take the brackets off", at=at)
-
-
-def _filters_in_condition(draft: Draft, markup: Markup) -> None:
-    if not re.search(r"(?<!\|)\|(?!\|)", markup.code):
-        return
-    edits: list[Edit] = []
-    before: list[str] = []
-    piped = rf"({_OPERAND})((?:\s*\|(?!\|)\s*\w+(?:\s*:\s*{_OPERAND}(?:\s*,\s*{_OPERAND})*)?)+)"
-    for number, match in enumerate(re.finditer(piped, markup.inner), 1):
-        name = f"checked_{markup.start}_{number}" if number > 1 else f"checked_{markup.start}"
-        before.append(f"{{% assign {name} = {match[1]}{match[2].rstrip()} %}}")
-        edits.append(markup.edit(match.span(), name))
-    said = "" if markup.name == "elsif" or not edits else f", {before[0]},"
-    at = _opening(draft.text, markup)
-    if edits and at is not None:
-        edits.insert(0, Edit(at, at, "".join(before)))
-    message = f"A condition takes no filters: assign the value first{said} and compare that."
-    draft.note("condition", message, *edits, fix="Assign it first", at=markup.start)
-
-
-def numbers_first(template: str, markup: Markup) -> tuple[str, tuple[Edit, ...]]:
-    """Return the fix that makes numbers of the texts that a condition compares with numbers."""
-    edits: list[Edit] = []
-    before = ""
-    for match in re.finditer(rf"({_OPERAND})(\s*[<>]=?\s*)({_OPERAND})", markup.inner):
-        for group in (1, 3):
-            if not re.match(r"-?\d", match[group]):
-                name = f"number_{markup.start + match.start(group)}"
-                before += f"{{% assign {name} = {match[group]} | plus: 0 %}}"
-                edits.append(markup.edit(match.span(group), name))
-    at = _opening(template, markup)
-    if not edits or at is None:
-        return "", ()
-    return "Make a number of it first", (Edit(at, at, before), *edits)
-
-
-def _opening(template: str, markup: Markup) -> int | None:
-    """Return where to assign what a condition reads: before its tag, or before the ``if`` of an ``elsif``."""
-    if markup.name != "elsif":
-        return markup.start
-    opened: list[int] = []
-    for other in markups(template):
-        if other.start >= markup.start:
-            break
-        if other.name in ("if", "unless"):
-            opened.append(other.start)
-        elif other.name in ("endif", "endunless") and opened:
-            opened.pop()
-    return opened[-1] if opened else None
-
-
-# ---- Loops, assignments, and tags of one word
-
-_LOOPS = (
-    (r"\(\s*([\w-]+\s+in\s+[^()]+?)\s*\)(.*)", r"\1\2"),
-    (r"(?:each|var|let|const)\s+([\w-]+)\s+(?:in|of)\s+(.+)", r"\1 in \2"),
-    (r"\(?\s*(?:var\s+|let\s+|const\s+)?([\w-]+)\s+of\s+([^()]+?)\)?", r"\1 in \2"),
-    (r"([\w.\[\]]+)\s+as\s+(\w+)", r"\2 in \1"),
-    (r"(\w+)\s*:\s*([\w.\[\]]+)", r"\1 in \2"),
-    (r"(\w+)\s*,\s*\w+\s+in\s+(.+)", r"\1 in \2"),
-    (r"([\w-]+\s+in\s+[^|]+?)\s*\|\s*((?:limit|offset|reversed)\b.*)", r"\1 \2"),
-    (r"([\w-]+)\s+in\s+(?:\[\s*)?(\d+|\w+)\s*\.{2,3}\s*(\d+|[\w.]+)(?:\s*\])?", r"\1 in (\2..\3)"),
-    (r"([\w-]+)\s+in\s+\(\s*([\w.]+?)\s*\.{3}\s*([\w.]+)\s*\)", r"\1 in (\2..\3)"),
-    (r"([\w-]+)\s+in\s+range\(\s*(?:(\d+)\s*,\s*)?(\d+)\s*\)", r"\1 in (\g<2>..\3)"),
-    (r"\(?\s*(?:var\s+|let\s+)?(\w+)\s*=\s*(\d+)\s*;\s*\w+\s*<=?\s*([\w.]+)\s*;.*", r"\1 in (\2..\3)"),
-    (r"([\w.]+\.reviews)", r"review in \1"),
-    (r"([\w.]+\.products)", r"product in \1"),
-    (r"([\w-]+\s+in\s+.+?)\s*(?:[:{;]|\bdo)", r"\1"),
-    (r"([\w-]+)\s+In\s+(.+)|([\w-]+)\s+IN\s+(.+)", r"\1\3 in \2\4"),
-)
-
-
-def _loop(draft: Draft, markup: Markup) -> None:
-    code, stripped = markup.code, markup.value
-    inside = 0, len(markup.inner.rstrip(" -"))
-    for pattern, written in _LOOPS:
-        if match := re.fullmatch(pattern, stripped):
-            right = match.expand(written)
-            edit = markup.edit(inside, f" {right}")
-            draft.note(
-                "loop", f"A loop is written {{% for {right} %}}.", edit, fix=f"Write for {right}", at=markup.start
-            )
-            return
-    late = re.search(r"(?:limit|offset)\s*:.*?(\s+reversed\b)", code)
-    if late and (listed := re.match(r"\s*[\w-]+\s+in\s+\S+", code)):
-        edits = markup.edit((listed.end(), listed.end()), " reversed"), markup.edit(late.span(1), "")
-        message = "reversed stands right behind the list, and is overlooked here: move it there."
-        draft.note("loop", message, *edits, fix="Move reversed", at=markup.at + late.start(1))
-    for match in re.finditer(r"\b(limit|offset|cols)(\s*=\s*|\s+)(?=[\w{])", code):
-        message = f"{match[1]} takes a colon: write {match[1]}:{code[match.end() :].split()[0]}."
-        draft.note("loop", message, markup.edit(match.span(), f"{match[1]}:"))
-    piped = re.fullmatch(r"([\w-]+)\s+in\s+([^|]+\|.+)", stripped)
-    if piped and "|" in code:
-        before = f"{{% assign looped_{markup.start} = {piped[2].strip()} %}}"
-        message = f"A loop takes no filters: assign the list first, {before}, and loop over that."
-        edits = (
-            Edit(markup.start, markup.start, before),
-            markup.edit(inside, f" {piped[1]} in looped_{markup.start}"),
-        )
-        draft.note("loop", message, *edits, fix="Assign it first")
-
-
-def _assignment(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
-    inner = markup.inner
-    if braced := re.match(r"\s*(\$\{?\s*(\w+)\s*\}?|\{\{?\s*\$?\{?(\w+)\s*\}+)\s*=", inner):
-        name = braced[2] or braced[3]
-        message = f"assign takes a plain name, not {braced[1]}: write {name}."
-        draft.note("assignment", message, markup.edit(braced.span(1), name), at=markup.at)
-    if wrong := re.match(r"\s*(\w+)(\s*(?:===?|:=|:|<-)\s*|\s+(?=['\"\d]))", inner):
-        message = f"assign takes one =, found {wrong[2].strip() or 'nothing'}: write {wrong[1]} = …."
-        draft.note("assignment", message, markup.edit(wrong.span(2), " = "), fix="Write =")
-    elif spaced := re.match(r"\s*(\w+(?:\s+\w+)+)\s*=(?!=)", inner):
-        name = re.sub(r"\s+", "_", spaced[1])
-        message = f"The name of a variable has no spaces: write {name}."
-        draft.note("assignment", message, markup.edit(spaced.span(1), name), at=markup.at)
-    elif not _made(draft, markup):
-        behind = inner.find("=") + 1
-        _value(draft, replace(markup, inner=inner[behind:], at=markup.at + behind), names)
-
-
-def _made(draft: Draft, markup: Markup) -> bool:
-    """Tell whether an ``assign`` makes what Liquid makes in another way, having noted it."""
-    match = re.fullmatch(r"\s*(\w+)\s*=\s*(.+?)\s*-?", markup.inner, re.DOTALL)
-    if match is None:
-        return False
-    name, value = match[1], match[2]
-    code = without_quoted(value)
-    if items := re.fullmatch(r"\[(.*)\]", value, re.DOTALL):
-        texts = ",".join(item.strip().strip("'\"") for item in items[1].split(","))
-        written = f"{{% assign {name} = '{texts}' | split: ',' %}}"
-        said = "Liquid makes a list out of a text"
-    elif re.match(r'\{\s*"', value) and "'" not in value:
-        written = f"{{% assign {name} = '{value}' | json_parse %}}"
-        said = "Liquid makes an object out of a text"
-    elif yes := re.fullmatch(r"(.+?)\s+if\s+(.+?)(?:\s+else\s+(.+))?", value):
-        other = f"{{% else %}}{{% assign {name} = {yes[3]} %}}" if yes[3] else ""
-        written = f"{{% if {yes[2]} %}}{{% assign {name} = {yes[1]} %}}{other}{{% endif %}}"
-        said = "assign takes no condition"
-    elif "|" not in code and re.search(r"(?<![-=])(?:[=!<>]=|[<>])|\scontains\s", code):
-        chosen = f"{{% assign {name} = true %}}{{% else %}}{{% assign {name} = false %}}"
-        written = f"{{% if {value} %}}{chosen}{{% endif %}}"
-        said = "assign compares nothing"
-    elif parts := re.fullmatch(rf"({_OPERAND})\s+\.\s+({_OPERAND})", value):
-        written = f"{{% assign {name} = {parts[1]} | append: {parts[2]} %}}"
-        said = "Liquid joins texts with a filter"
-    else:
-        return False
-    draft.note("assignment", f"{said}: write {written}.", markup.whole(written), fix="Write it so")
-    return True
-
-
-def _word(draft: Draft, markup: Markup) -> None:
-    pattern, said = {
-        "capture": (r"(?<=\w)\s*=.*", "capture takes a name alone"),
-        "case": (r"\s*:\s*$", "A tag ends with %}"),
-        "when": (r"^\s*(?:==|=)|\s*:\s*$", "when takes the value alone"),
-    }[markup.name]
-    if match := re.search(pattern, markup.inner.rstrip(" -"), re.DOTALL):
-        message = f"{said}: take {match.group().strip()} out."
-        draft.note("assignment", message, markup.edit(match.span(), ""), fix="Take it out")
-
-
-def _reason(draft: Draft, markup: Markup) -> None:
-    if bare := re.search(r"\(\s*([^\s'\"{}()][^'\"{}()]*?)\s*\)", markup.inner):
-        message = f"The reason of abort_message stands in quotes: write abort_message('{bare[1]}')."
-        draft.note("quotes", message, markup.edit(bare.span(1), f"'{bare[1]}'"), fix="Write it in quotes")
+CONDITIONS = ("if", "unless", "elsif")
+LENGTH = Rule(r"(?<!forloop)(?<!tablerowloop)\.(?:length\b(?:\(\))?|len\b(?:\(\))?|(?:size|count)\(\))", ".size")
 
 
 # ---- Braces and quotes
@@ -461,16 +84,17 @@ _FILTER_IN_NAME = Rule(
     "A filter stands after the name’s braces, or Braze takes it for a part of the name: write {plain}.",
     "Move the filter out",
 )
-_HAS_VALUES = ("", *_CONDITIONS, "case", "when", "for", "tablerow", "assign", "echo")
+_HAS_VALUES = ("", *CONDITIONS, "case", "when", "for", "tablerow", "assign", "echo")
 
 
-def _braces(draft: Draft, markup: Markup) -> None:
+def look_at_braces(draft: Draft, markup: Markup) -> None:
+    """Look at the braces within a tag or an output."""
     if markup.name in _HAS_VALUES:
-        _apply(draft, "braces", markup, () if markup.is_output else _MISMATCHED)
-        _apply(draft, "braces", markup, (_FILTER_IN_NAME,), markup.inner)
+        draft.apply("braces", () if markup.is_output else _MISMATCHED, markup)
+        draft.apply("braces", (_FILTER_IN_NAME,), markup, markup.inner)
 
 
-def _quotes(draft: Draft, markup: Markup) -> bool:
+def look_at_quotes(draft: Draft, markup: Markup) -> bool:
     """Tell whether a quote is left open, having noted it."""
     inner = markup.inner
     if inside := re.search(r"'([^'\"|]*\w)'(\w[^'\"|]*)'", inner):
@@ -511,12 +135,13 @@ _PIPES = (
 )
 
 
-def _output(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+def look_at_output(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
+    """Look at an output; ``known`` is what the template sets itself."""
     if not markup.value:
         message = "{{ }} has nothing in it: take it out, or write what to print."
         draft.note("output", message, markup.whole(""), fix="Take it out")
         return
-    ternary = re.fullmatch(rf"\s*(.+?)\s*\?\s*({_OPERAND})\s*:\s*({_OPERAND})\s*", markup.inner, re.DOTALL)
+    ternary = re.fullmatch(rf"\s*(.+?)\s*\?\s*({OPERAND})\s*:\s*({OPERAND})\s*", markup.inner, re.DOTALL)
     if ternary and "?" in markup.code:
         yes, no = (value[1:-1] if value[0] in "'\"" else f"{{{{ {value} }}}}" for value in ternary.group(2, 3))
         written = f"{{% if {ternary[1]} %}}{yes}{{% else %}}{no}{{% endif %}}"
@@ -529,33 +154,33 @@ def _output(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         message = f"{words[1]} has a space, and no braces of its own: write {name}."
         draft.note("name", message, markup.edit(words.span(1), name), at=markup.start)
         return
-    _value(draft, markup, names)
+    look_at_value(draft, markup, known)
 
 
-def _value(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+def look_at_value(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     """Look at a value and its filters."""
-    if _quotes(draft, markup):
+    if look_at_quotes(draft, markup):
         return
     inner, code = markup.inner, markup.code
-    either = re.search(rf"\s*(?:\|\|(?!\s*\w+\s*:)|\?\?|(?<=\s)or(?=\s))\s*({_OPERAND})\s*$", inner)
+    either = re.search(rf"\s*(?:\|\|(?!\s*\w+\s*:)|\?\?|(?<=\s)or(?=\s))\s*({OPERAND})\s*$", inner)
     if either and re.search(r"\|\||\?\?|\sor\s", code) and "default" not in code:
         written = f" | default: {either[1]}"
         message = f"{{{{ }}}} takes no {either.group().split()[0]}: write{written}."
         draft.note("output", message, markup.edit(either.span(), written), fix="Write default")
         return
-    _apply(draft, "filter", markup, _PIPES)
-    if sums := re.fullmatch(rf"\s*({_OPERAND})\s*([+*/%]|(?<=\s)-(?=\s))\s*({_OPERAND})\s*(\|.*)?", inner, re.DOTALL):
+    draft.apply("filter", _PIPES, markup)
+    if sums := re.fullmatch(rf"\s*({OPERAND})\s*([+*/%]|(?<=\s)-(?=\s))\s*({OPERAND})\s*(\|.*)?", inner, re.DOTALL):
         is_text = re.search("['\"]", sums[1] + sums[3])
         name = "append" if sums[2] == "+" and is_text else _ARITHMETIC[sums[2]]
         written = f" {sums[1]} | {name}: {sums[3]} {sums[4] or ''}"
         message = f"Liquid does not reckon with {sums[2]}: write{written.rstrip()}."
         draft.note("output", message, markup.edit((0, len(inner)), written), fix=f"Write {name}")
         return
-    _filters(draft, markup, names)
-    _names(draft, markup, names)
+    _filters(draft, markup, known)
+    look_at_names(draft, markup, known)
 
 
-def _filters(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+def _filters(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     pieces = list(re.finditer(r"[^|]+", markup.code))
     if not pieces:
         return
@@ -580,7 +205,7 @@ def _filters(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
         start, end = (piece.start() + index for index in named.span(1))
         if right != name:
             draft.note("filter", f"Braze has no filter {name}; it is {right}.", markup.edit((start, end), right))
-        _argument(draft, markup, right, end, (piece.start() + named.end(), piece.end()), names)
+        _argument(draft, markup, right, end, (piece.start() + named.end(), piece.end()), known)
 
 
 _TAKES = {
@@ -600,7 +225,7 @@ _TAKES = {
 
 
 def _argument(
-    draft: Draft, markup: Markup, name: str, start: int, span: tuple[int, int], names: frozenset[str]
+    draft: Draft, markup: Markup, name: str, start: int, span: tuple[int, int], known: frozenset[str]
 ) -> None:
     """Look at what stands in ``span``, behind a filter's name that ends at ``start``."""
     begin, end = span
@@ -623,7 +248,7 @@ def _argument(
         draft.note("filter", f"{name} {needs}: write {right}.", edit, fix=f"Write {right}")
     else:
         bare = re.fullmatch(r":\s*([A-Za-z][A-Za-z ]*?)\s*-?", rest)
-        if name == "default" and bare and bare[1] not in names and bare[1] not in _KNOWN:
+        if name == "default" and bare and bare[1] not in known and bare[1] not in _KNOWN:
             message = f"{bare[1]} without quotes is the name of a variable that nothing sets: write '{bare[1]}'."
             value = begin + bare.start(1), begin + bare.end(1)
             draft.note("filter", message, markup.edit(value, f"'{bare[1]}'"), fix="Write it in quotes")
@@ -703,44 +328,44 @@ _NAMES = (
 _METHOD = Rule(
     r"(?i:(?<=[\w}\]])\.(upcase|downcase|capitalize|strip|trim|to_?upper_?case|to_?lower_?case|upper|lower|escape)\b(?:\(\))?)",
     lambda match: f" | {_right_filter(match[1])}",
-    "What {found} does, a filter does in Liquid: write{plain}.",
+    "What {found} does, a filter does in Liquid: write {plain}.",
     "Write it as a filter",
 )
 
 
-def _names(draft: Draft, markup: Markup, names: frozenset[str]) -> None:
+def look_at_names(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     """Look at how values are called: Braze's ``${name}``, its namespaces, and an answer's lists."""
-    is_condition = markup.name in _CONDITIONS
+    is_condition = markup.name in CONDITIONS
     dollar = Rule(
         r"\$(?=[A-Za-z_])(\w+)(?:\}(?=\}\}|\s*$))?",
         lambda m: m[1] if re.search(rf"assign\s+\$?{m[1]}\s*=", draft.text) else f"${{{m[1]}}}",
         "The name after a $ stands in braces: write {plain}.",
         "Write the braces",
     )
-    rules = [dollar, *_NAMES, *([_METHOD] if markup.is_output else []), *([] if is_condition else [_LENGTH])]
+    rules = [dollar, *_NAMES, *([_METHOD] if markup.is_output else []), *([] if is_condition else [LENGTH])]
     for rule in rules:
         if rule.pattern == _ITEM and is_condition:
             continue  # 4.5 is a number there
         # What stands in brackets behind a filter is what it takes.
         code = markup.code.partition("|")[0] if rule.pattern == _CALLED else markup.code
-        _apply(draft, "name", markup, (rule,), code)
+        draft.apply("name", (rule,), markup, code)
     code = markup.code
     braced = rf"(?<![\w.$])({'|'.join(_BRACED)})(?:\.(\w+)|\[(?:'([^']+)'|\"([^\"]+)\")\])"
     for match in re.finditer(braced, markup.inner):
-        if match[1] not in names and code[match.start()].strip():
+        if match[1] not in known and code[match.start()].strip():
             right = f"{match[1]}.${{{match[2] or match[3] or match[4]}}}"
             message = f"Braze reads {match.group()} with a dollar and braces: write {right}."
             draft.note("name", message, markup.edit(match.span(), right))
     for match in re.finditer(r"(?<![\w.$])(\w+(?:\.\w+)*)\.(?=\$\{)", code):
         name = match[1]
-        if name.split(".")[0] in names or name in _NAMESPACES or name in _BRACED:
+        if name.split(".")[0] in known or name in _NAMESPACES or name in _BRACED:
             continue
         nearest = get_close_matches(name.lower().replace(".", "_"), _BRACED, 1, 0.7)
         if right := nearest[0] if nearest else "event_properties" if "propert" in name.lower() else "":
             draft.note("name", f"Braze has no {name}: write {right}.${{…}}.", markup.edit(match.span(1), right))
     for match in re.finditer(r"(?<![\w.$])(\w+)\.(?:(?=\$\{)|(\w+))", code):
         name, value = match[1], match[2]
-        if name in names or name not in _NAMESPACES:
+        if name in known or name not in _NAMESPACES:
             continue
         right = _NAMESPACES[name]
         if value:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from proxy.preview.braze import CALL_WORDS, line_of
@@ -119,7 +119,7 @@ def markups(text: str) -> Iterator[Markup]:
 
 def without_unread(text: str) -> str:
     """Return ``text`` with what Liquid does not read blanked out, each character in its place."""
-    return _UNREAD.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
+    return blanked(text, (match.span() for match in _UNREAD.finditer(text)))
 
 
 def names_set(text: str) -> frozenset[str]:
@@ -166,6 +166,19 @@ def personal(name: str) -> str:
     return _PERSONAL.get(name.lower().replace("_", ""), name)
 
 
+def short(text: str) -> str:
+    """Return a piece of the template on one line, its middle left out where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= 64 else f"{line[:40]} … {line[-20:]}"
+
+
+def blanked(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Return ``text`` with some places of it blanked out, each character but for line ends."""
+    for start, end in spans:
+        text = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+    return text
+
+
 def found(text: str, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> Finding:
     """Return a finding in ``text``.
 
@@ -175,15 +188,35 @@ def found(text: str, kind: str, message: str, *edits: Edit, fix: str = "", at: i
     return Finding(kind, line, message, fix or (f"Write {edits[0].text}" if edits else ""), edits)
 
 
-def applied(text: str, edits: Iterable[Edit]) -> str:
-    """Return ``text`` with the edits made; of two that overlap the first one is."""
-    pieces: list[str] = []
-    at = 0
+def chosen(edits: Iterable[Edit]) -> list[Edit]:
+    """Return the edits in the order of their places; of two that overlap the first one."""
+    kept: list[Edit] = []
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
-        if edit.start >= at:
-            pieces += text[at : edit.start], edit.text
-            at = edit.end
-    return "".join([*pieces, text[at:]])
+        if not kept or edit.start >= kept[-1].end:
+            kept.append(edit)
+    return kept
+
+
+def applied(text: str, edits: Iterable[Edit]) -> str:
+    """Return ``text`` with the edits made, see `chosen`."""
+    for edit in reversed(chosen(edits)):
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    return text
+
+
+class Rule(NamedTuple):
+    """What people write, what to write instead, and how that is told.
+
+    ``written`` may hold groups of the pattern, or make the text of the match; the rule says nothing where that is
+    what stands there. In ``message`` and ``fix``, ``{found}`` and ``{plain}`` are the two, ``{found_short}`` and
+    ``{short}`` the same on one line, and ``{where}`` is the tag or output around. The fix is named after what to
+    write where it has no name of its own.
+    """
+
+    pattern: str
+    written: str | Callable[[re.Match[str]], str]
+    message: str = "Liquid has no {found}: write {plain}."
+    fix: str = ""
 
 
 class Draft:
@@ -205,6 +238,44 @@ class Draft:
             line = self.line(edits[0].start if at is None else at)
             self.findings.append(replace(found(self.text, kind, message, *edits, fix=fix, at=at), line=line))
 
+    def apply(
+        self,
+        kind: str,
+        rules: Iterable[Rule],
+        markup: Markup | None = None,
+        code: str | None = None,
+        *,
+        each: bool = False,
+    ) -> list[tuple[int, int]]:
+        """Record what ``rules`` find in ``code``, and return where.
+
+        ``code`` is the markup's where none is given, its quoted texts blank; without a markup it is the template's.
+        All that a rule finds is one finding, unless ``each`` is one.
+        """
+        markup = markup or Markup("", 0, len(self.text), self.text, 0)
+        spans: list[tuple[int, int]] = []
+        for rule in rules:
+            pattern = re.compile(rule.pattern)
+            places = []
+            for match in pattern.finditer(markup.code if code is None else code):
+                # What is blank in the code is written again.
+                whole = pattern.match(markup.inner, match.start()) or match
+                text = whole.expand(rule.written) if isinstance(rule.written, str) else rule.written(whole)
+                if text != match.group():
+                    space = match.group()[: -len(match.group().lstrip()) or None]
+                    kept = space if text.startswith(space) else ""
+                    places.append(((match.start() + len(kept), match.end()), text.removeprefix(kept)))
+            spans += (span for span, _ in places)
+            for some in [[place] for place in places] if each else [places] if places else []:
+                span, text = some[0]
+                there, plain = markup.inner[slice(*span)].strip(), text.strip() or ("a space" if text else "")
+                words = {"found": there, "plain": plain, "short": short(plain), "found_short": short(there)}
+                words["where"] = short(self.text[markup.start : markup.end])
+                edits = [markup.edit(*place) for place in some]
+                fix = rule.fix.format(**words) or f"Write {words['short']}"
+                self.note(kind, rule.message.format(**words), *edits, fix=fix)
+        return spans
+
     def line(self, index: int) -> int:
         """Return the line that a position of the present text has in the template as written."""
         return line_of(self.written, self._origins[min(index, len(self.text))])
@@ -219,19 +290,13 @@ class Draft:
     def end_round(self, first: int) -> None:
         """Make the edits of the findings from ``first`` on, and say them in places of the written template."""
         present = self.findings[first:]
-        edits: list[Edit] = []
         for at, finding in enumerate(present, first):
-            edits += finding.edits
             moved = tuple(Edit(self._origins[e.start], self._origins[e.end], e.text) for e in finding.edits)
             self.findings[at] = replace(finding, edits=moved)
-        chosen: list[Edit] = []
-        for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
-            if not chosen or edit.start >= chosen[-1].end:
-                chosen.append(edit)
-        for edit in reversed(chosen):
-            origin = self._origins[edit.start]
-            self._origins[edit.start : edit.end] = [origin] * len(edit.text)
-            self.text = self.text[: edit.start] + edit.text + self.text[edit.end :]
+        edits = chosen(edit for finding in present for edit in finding.edits)
+        for edit in reversed(edits):
+            self._origins[edit.start : edit.end] = [self._origins[edit.start]] * len(edit.text)
+        self.text = applied(self.text, edits)
 
 
 # ---- Calls as they are written

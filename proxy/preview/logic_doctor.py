@@ -1,0 +1,385 @@
+"""What is wrong within tags: conditions, loops and assignments, as other languages would have them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from proxy.preview.expression_doctor import (
+    LENGTH,
+    OPERAND,
+    look_at_braces,
+    look_at_names,
+    look_at_output,
+    look_at_quotes,
+    look_at_value,
+)
+from proxy.preview.findings import Draft, Edit, Markup, Rule, closing, markups, names_set, without_quoted
+
+
+def examine_logic(draft: Draft) -> None:
+    """Look at what stands within every pair of braces of a template."""
+    known = names_set(draft.text)
+    for markup in markups(draft.text):
+        look_at_braces(draft, markup)
+        match markup.name:
+            case "" if not re.match(r"\s*(?:#(?!\{)|/|\^)", markup.inner):
+                look_at_output(draft, markup, known)
+            case "if" | "unless" | "elsif":
+                _condition(draft, markup, known)
+            case "for" | "tablerow":
+                _loop(draft, markup)
+            case "assign":
+                _assignment(draft, markup, known)
+            case "echo":
+                look_at_value(draft, markup, known)
+            case "capture" | "case" | "when":
+                draft.apply("assignment", (_ALONE[markup.name],), markup, markup.inner.rstrip(" -"))
+            case "abort_message":
+                draft.apply("quotes", (_REASON,), markup, markup.inner)
+
+
+# ---- Conditions
+
+_NO_BRACKETS = "Conditions take no brackets in Liquid: "
+_SMALL = "Liquid writes {plain} in small letters."
+_CONDITION = (
+    Rule(r"&&|(?<=\s)&(?=\s)", "and"),
+    Rule(r"\|\|", "or"),
+    Rule(r"\b(?:AND|And)\b", "and", _SMALL),
+    Rule(r"\b(?:OR|Or)\b", "or", _SMALL),
+    Rule(r"!==|(?<=\s)=!=?|(?<=\s)(?:is not|isn't|isnt|ne|neq)(?=\s)", "!="),
+    Rule(
+        r"===|(?<![=!<>])=(?![=<>!])|(?<=\s)(?:is(?! not| set| defined)|eq|equals|equal to|equal)(?=\s)",
+        "==",
+        "{found} compares nothing in Liquid: write ==.",
+    ),
+    Rule(r"=>|(?<=\s)gte(?=\s)", ">="),
+    Rule(r"=<|(?<=\s)lte(?=\s)", "<="),
+    Rule(r"(?<=\s)(?:gt|greater than)(?=\s)", ">"),
+    Rule(r"(?<=\s)(?:lt|less than)(?=\s)", "<"),
+    Rule(
+        r"(?<=\d),(?=\d+\s*(?:$|and\b|or\b))",
+        ".",
+        "A number has a point, not a comma: write a point.",
+        "Write a point",
+    ),
+    Rule(
+        rf"(?:\bexists\s+)({OPERAND})|({OPERAND})\s+(?:exists|is set|is defined|is present)\b",
+        lambda match: f"{match[1] or match[2]} != blank",
+        "Liquid asks whether something is there with != blank: write {plain}.",
+        "Write != blank",
+    ),
+    Rule(
+        rf"({OPERAND})\s+in\s+({OPERAND})",
+        lambda match: f"{match[2]} contains {match[1]}",
+        "Liquid has no in: write {plain}.",
+        "Write contains",
+    ),
+    Rule(
+        rf"({OPERAND})\s*([<>]=?)\s*({OPERAND})\s*([<>]=?)\s*({OPERAND})",
+        lambda match: f"{match[1]} {match[2]} {match[3]} and {match[3]} {match[4]} {match[5]}",
+        "Liquid compares two values at a time: write {plain}.",
+        "Write two comparisons",
+    ),
+    Rule(
+        rf"({OPERAND})\s*(==|contains)\s*({OPERAND})\s+or\s+('[^']*'|\"[^\"]*\"|-?\d[\d.]*)(?=\s*(?:-?$|and\b|or\b))",
+        lambda match: f"{match[1]} {match[2]} {match[3]} or {match[1]} {match[2]} {match[4]}",
+        "A text alone is always true, and so is this condition: write {plain}.",
+        "Write the comparison again",
+    ),
+    Rule(r"(?<=\s)(?:includes|include|contain|has)(?=\s+[^\s=!<>])", "contains"),
+    Rule(r"\b(?:TRUE|True)\b", "true", _SMALL),
+    Rule(r"\b(?:FALSE|False)\b", "false", _SMALL),
+    Rule(
+        r"\b(?:undefined|None|NULL|NIL|Nil)\b",
+        "nil",
+        "Liquid has no {found}: write nil, or blank for empty text too.",
+    ),
+    Rule(
+        r"\s*(?:\bthen|\bdo|[:;{])\s*$",
+        " ",
+        "A tag ends with %}}; nothing like {found} stands before it.",
+        "Take it out",
+    ),
+    LENGTH,
+)
+_COMPARED = r"(?:[=!]=|<=?|>=?)"
+_LITERALS = (
+    Rule(
+        r"(?<=[=<>])(\s*)(['\"])(true|false|nil|null)\2",
+        r"\1\3",
+        "{found} in quotes is a text, which the value never is: write {plain}.",
+    ),
+    # Compared with == a text such as a size may well be '42'.
+    Rule(
+        r"(?:(?<=[<>])|(?<=[<>]=))(\s*)(['\"])(\d+(?:\.\d+)?)\2",
+        r"\1\3",
+        "{found} in quotes can't be compared as a number: write {plain}.",
+    ),
+)
+_SIDES = [
+    Rule(
+        pattern,
+        " ",
+        "{found} has nothing to compare with on one side: write a value there, or leave {found} out.",
+        "Leave {found} out",
+    )
+    for pattern in (rf"^\s*(?:{_COMPARED}|contains\b)", rf"(?:{_COMPARED}|(?<=\s)contains)\s*$")
+]
+_TEXT_AS_NUMBER = Rule(
+    r"(?<=\.)(average|total|date|trust_score)_text(?=\s*(?:==|!=|[<>]=?)\s*[\d.]+)",
+    lambda match: "created_at" if match[1] == "date" else match[1],
+    "{found} is a text for reading, and can't be compared with a number: write {plain}.",
+)
+
+
+def _condition(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
+    if not markup.value:
+        name = min(known, default="product")
+        message = f"{markup.name} has no condition: write one, such as {{% {markup.name} {name}.found %}}."
+        edit = markup.edit((0, 0), f" {name}.found ")
+        draft.note("condition", message, edit, fix="Write a condition", at=markup.start)
+    elif not look_at_quotes(draft, markup) and not _not_contains(draft, markup):
+        draft.apply("condition", _CONDITION, markup)
+        draft.apply("condition", _LITERALS, markup, markup.inner)
+        draft.apply("condition", (_TEXT_AS_NUMBER,), markup)
+        _negation(draft, markup)
+        _brackets(draft, markup)
+        draft.apply("condition", _SIDES, markup, markup.code.rstrip(" -"))
+        _filters_in_condition(draft, markup)
+        look_at_names(draft, markup, known)
+
+
+def _not_contains(draft: Draft, markup: Markup) -> bool:
+    """Turn ``if a not contains b`` into an ``unless``; tell whether there was one."""
+    match = re.search(r"\s+(?:not\s+contains?|!\s*contains?|does(?:n't| not)\s+contain)\s+", markup.code)
+    if match is None:
+        return False
+    message = f"Liquid has no {match.group().strip()}: write {{% unless … contains … %}}."
+    is_alone = markup.name == "if" and not re.search(r"\s(?:and|or)\s", markup.code)
+    end = closing(draft.text, markup) if is_alone else None
+    if end is None:
+        message += " In a tag of its own, within this one."
+        draft.note("condition", message, at=markup.at + match.start())
+        return True
+    name, close = draft.text.index("if", markup.start), draft.text.index("endif", end.start)
+    edits = (
+        Edit(name, name + 2, "unless"),
+        markup.edit(match.span(), " contains "),
+        Edit(close, close + 5, "endunless"),
+    )
+    draft.note("condition", message, *edits, fix="Write unless", at=markup.start)
+    return True
+
+
+def _negation(draft: Draft, markup: Markup) -> None:
+    pattern = rf"(?:(?<!=)!(?![=])\s*|(?:(?<=\s)|^)(?<!is )not\s+)({OPERAND})(\s*(?:==|contains)\s*{OPERAND})?"
+    for match in re.finditer(pattern, markup.code):
+        operand, rest = (markup.inner[slice(*match.span(group))] if match[group] else "" for group in (1, 2))
+        if "contains" in rest:
+            message = "Liquid has no not, and contains can't be turned round: use {% unless … contains … %}."
+            draft.note("condition", message, at=markup.at + match.start())
+            continue
+        nothing = "!= true" if re.search(r"\.(found|truncated)$", operand) else "== blank"
+        written = operand + rest.replace("==", "!=") if rest else f"{operand} {nothing}"
+        negated = match.group().split(operand)[0].strip()
+        message = f"Liquid has no {negated} to negate with: write {written}, or use unless."
+        draft.note("condition", message, markup.edit(match.span(), written))
+
+
+def _brackets(draft: Draft, markup: Markup) -> None:
+    code = markup.code
+    brackets = list(re.finditer(r"[()]", code))
+    if "(" not in code:
+        return
+    off = [markup.edit(bracket.span(), " ") for bracket in brackets]
+    call = re.search(rf"\.(?:includes|contains|include)\(\s*({OPERAND})\s*\)", markup.inner)
+    inside = code.strip(" -")
+    if inside.startswith("(") and inside.endswith(")") and inside.count("(") == 1:
+        message = f"{_NO_BRACKETS}leave them out."
+        draft.note("condition", message, off[0], off[-1], fix="Take the brackets off")
+    elif call:
+        message = f"Liquid calls nothing with brackets: write contains {call[1]}."
+        draft.note("condition", message, markup.edit(call.span(), f" contains {call[1]}"), fix="Write contains")
+    else:
+        message = (
+            f"{_NO_BRACKETS}they are read from right to left; put one {{% if %}} into another where that matters."
+        )
+        at = markup.at + code.index("(")
+        draft.note("condition", message, *off, fix="Take the brackets off", at=at)
+
+
+def _filters_in_condition(draft: Draft, markup: Markup) -> None:
+    if not re.search(r"(?<!\|)\|(?!\|)", markup.code):
+        return
+    edits: list[Edit] = []
+    before: list[str] = []
+    piped = rf"({OPERAND})((?:\s*\|(?!\|)\s*\w+(?:\s*:\s*{OPERAND}(?:\s*,\s*{OPERAND})*)?)+)"
+    for number, match in enumerate(re.finditer(piped, markup.inner), 1):
+        name = f"checked_{markup.start}_{number}" if number > 1 else f"checked_{markup.start}"
+        before.append(f"{{% assign {name} = {match[1]}{match[2].rstrip()} %}}")
+        edits.append(markup.edit(match.span(), name))
+    said = "" if markup.name == "elsif" or not edits else f", {before[0]},"
+    at = _opening(draft.text, markup)
+    if edits and at is not None:
+        edits.insert(0, Edit(at, at, "".join(before)))
+    message = f"A condition takes no filters: assign the value first{said} and compare that."
+    draft.note("condition", message, *edits, fix="Assign it first", at=markup.start)
+
+
+def numbers_first(template: str, markup: Markup) -> tuple[str, tuple[Edit, ...]]:
+    """Return the fix that makes numbers of the texts that a condition compares with numbers."""
+    edits: list[Edit] = []
+    before = ""
+    for match in re.finditer(rf"({OPERAND})(\s*[<>]=?\s*)({OPERAND})", markup.inner):
+        for group in (1, 3):
+            if not re.match(r"-?\d", match[group]):
+                name = f"number_{markup.start + match.start(group)}"
+                before += f"{{% assign {name} = {match[group]} | plus: 0 %}}"
+                edits.append(markup.edit(match.span(group), name))
+    at = _opening(template, markup)
+    if not edits or at is None:
+        return "", ()
+    return "Make a number of it first", (Edit(at, at, before), *edits)
+
+
+def _opening(template: str, markup: Markup) -> int | None:
+    """Return where to assign what a condition reads: before its tag, or before the ``if`` of an ``elsif``."""
+    if markup.name != "elsif":
+        return markup.start
+    opened: list[int] = []
+    for other in markups(template):
+        if other.start >= markup.start:
+            break
+        if other.name in ("if", "unless"):
+            opened.append(other.start)
+        elif other.name in ("endif", "endunless") and opened:
+            opened.pop()
+    return opened[-1] if opened else None
+
+
+# ---- Loops, assignments, and tags of one word
+
+_LOOPS = (
+    (r"\(\s*([\w-]+\s+in\s+[^()]+?)\s*\)(.*)", r"\1\2"),
+    (r"(?:each|var|let|const)\s+([\w-]+)\s+(?:in|of)\s+(.+)", r"\1 in \2"),
+    (r"\(?\s*(?:var\s+|let\s+|const\s+)?([\w-]+)\s+of\s+([^()]+?)\)?", r"\1 in \2"),
+    (r"([\w.\[\]]+)\s+as\s+(\w+)", r"\2 in \1"),
+    (r"(\w+)\s*:\s*([\w.\[\]]+)", r"\1 in \2"),
+    (r"(\w+)\s*,\s*\w+\s+in\s+(.+)", r"\1 in \2"),
+    (r"([\w-]+\s+in\s+[^|]+?)\s*\|\s*((?:limit|offset|reversed)\b.*)", r"\1 \2"),
+    (r"([\w-]+)\s+in\s+(?:\[\s*)?(\d+|\w+)\s*\.{2,3}\s*(\d+|[\w.]+)(?:\s*\])?", r"\1 in (\2..\3)"),
+    (r"([\w-]+)\s+in\s+\(\s*([\w.]+?)\s*\.{3}\s*([\w.]+)\s*\)", r"\1 in (\2..\3)"),
+    (r"([\w-]+)\s+in\s+range\(\s*(?:(\d+)\s*,\s*)?(\d+)\s*\)", r"\1 in (\g<2>..\3)"),
+    (r"\(?\s*(?:var\s+|let\s+)?(\w+)\s*=\s*(\d+)\s*;\s*\w+\s*<=?\s*([\w.]+)\s*;.*", r"\1 in (\2..\3)"),
+    (r"([\w.]+\.reviews)", r"review in \1"),
+    (r"([\w.]+\.products)", r"product in \1"),
+    (r"([\w-]+\s+in\s+.+?)\s*(?:[:{;]|\bdo)", r"\1"),
+    (r"([\w-]+)\s+In\s+(.+)|([\w-]+)\s+IN\s+(.+)", r"\1\3 in \2\4"),
+)
+
+
+_COLON = Rule(
+    r"\b(limit|offset|cols)(?:\s*=\s*|\s+)([\w{]\S*)", r"\1:\2", "limit, offset and cols take a colon: write {plain}."
+)
+
+
+def _loop(draft: Draft, markup: Markup) -> None:
+    code, stripped = markup.code, markup.value
+    inside = 0, len(markup.inner.rstrip(" -"))
+    for pattern, written in _LOOPS:
+        if match := re.fullmatch(pattern, stripped):
+            right = match.expand(written)
+            edit = markup.edit(inside, f" {right}")
+            draft.note(
+                "loop", f"A loop is written {{% for {right} %}}.", edit, fix=f"Write for {right}", at=markup.start
+            )
+            return
+    late = re.search(r"(?:limit|offset)\s*:.*?(\s+reversed\b)", code)
+    if late and (listed := re.match(r"\s*[\w-]+\s+in\s+\S+", code)):
+        edits = markup.edit((listed.end(), listed.end()), " reversed"), markup.edit(late.span(1), "")
+        message = "reversed stands right behind the list, and is overlooked here: move it there."
+        draft.note("loop", message, *edits, fix="Move reversed", at=markup.at + late.start(1))
+    draft.apply("loop", (_COLON,), markup)
+    piped = re.fullmatch(r"([\w-]+)\s+in\s+([^|]+\|.+)", stripped)
+    if piped and "|" in code:
+        before = f"{{% assign looped_{markup.start} = {piped[2].strip()} %}}"
+        message = f"A loop takes no filters: assign the list first, {before}, and loop over that."
+        edits = (
+            Edit(markup.start, markup.start, before),
+            markup.edit(inside, f" {piped[1]} in looped_{markup.start}"),
+        )
+        draft.note("loop", message, *edits, fix="Assign it first")
+
+
+_NAMED = Rule(
+    r"^\s*(?:\$\{?\s*(\w+)\s*\}?|\{\{?\s*\$?\{?(\w+)\s*\}+)(?=\s*=)",
+    lambda match: f" {match[1] or match[2]}",
+    "assign takes a plain name, not {found}: write {plain}.",
+)
+_ONE_SIGN = Rule(
+    r"^(\s*\w+)(?:\s*(?:===?|:=|:|<-)\s*|\s+(?=['\"\d]))",
+    r"\1 = ",
+    "assign takes one =: write {plain} ….",
+    "Write =",
+)
+_SPACED = Rule(
+    r"^\s*\w+(?:\s+\w+)+(?=\s*=(?!=))",
+    lambda match: f" {'_'.join(match.group().split())}",
+    "The name of a variable has no spaces: write {plain}.",
+)
+
+
+def _assignment(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
+    draft.apply("assignment", (_NAMED,), markup, markup.inner)
+    if draft.apply("assignment", (_ONE_SIGN,), markup, markup.inner):
+        return
+    if draft.apply("assignment", (_SPACED,), markup, markup.inner) or _made(draft, markup):
+        return
+    behind = markup.inner.find("=") + 1
+    look_at_value(draft, replace(markup, inner=markup.inner[behind:], at=markup.at + behind), known)
+
+
+def _made(draft: Draft, markup: Markup) -> bool:
+    """Tell whether an ``assign`` makes what Liquid makes in another way, having noted it."""
+    match = re.fullmatch(r"\s*(\w+)\s*=\s*(.+?)\s*-?", markup.inner, re.DOTALL)
+    if match is None:
+        return False
+    name, value = match[1], match[2]
+    code = without_quoted(value)
+    if items := re.fullmatch(r"\[(.*)\]", value, re.DOTALL):
+        texts = ",".join(item.strip().strip("'\"") for item in items[1].split(","))
+        written = f"{{% assign {name} = '{texts}' | split: ',' %}}"
+        said = "Liquid makes a list out of a text"
+    elif re.match(r'\{\s*"', value) and "'" not in value:
+        written = f"{{% assign {name} = '{value}' | json_parse %}}"
+        said = "Liquid makes an object out of a text"
+    elif yes := re.fullmatch(r"(.+?)\s+if\s+(.+?)(?:\s+else\s+(.+))?", value):
+        other = f"{{% else %}}{{% assign {name} = {yes[3]} %}}" if yes[3] else ""
+        written = f"{{% if {yes[2]} %}}{{% assign {name} = {yes[1]} %}}{other}{{% endif %}}"
+        said = "assign takes no condition"
+    elif "|" not in code and re.search(r"(?<![-=])(?:[=!<>]=|[<>])|\scontains\s", code):
+        chosen = f"{{% assign {name} = true %}}{{% else %}}{{% assign {name} = false %}}"
+        written = f"{{% if {value} %}}{chosen}{{% endif %}}"
+        said = "assign compares nothing"
+    elif parts := re.fullmatch(rf"({OPERAND})\s+\.\s+({OPERAND})", value):
+        written = f"{{% assign {name} = {parts[1]} | append: {parts[2]} %}}"
+        said = "Liquid joins texts with a filter"
+    else:
+        return False
+    draft.note("assignment", f"{said}: write {written}.", markup.whole(written), fix="Write it so")
+    return True
+
+
+_ALONE = {
+    "capture": Rule(r"(?s:(?<=\w)\s*=.*)", "", "capture takes a name alone: take {found} out.", "Take it out"),
+    "case": Rule(r"\s*:\s*$", "", "A tag ends with %}}: take {found} out.", "Take it out"),
+    "when": Rule(r"^\s*(?:==|=)|\s*:\s*$", "", "when takes the value alone: take {found} out.", "Take it out"),
+}
+_REASON = Rule(
+    r"(?<=\()(\s*)([^\s'\"{}()][^'\"{}()]*?)(?=\s*\))",
+    r"\1'\2'",
+    "The reason of abort_message stands in quotes: write abort_message({plain}).",
+    "Write it in quotes",
+)
