@@ -8,21 +8,8 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
 from proxy.preview.braze import CALL_FLAGS, CALL_OPTIONS
-from proxy.preview.findings import Draft, Markup, covered, markups, meant
+from proxy.preview.findings import MEANT, RULES, Draft, Markup, Rule, covered, markups
 
-_OTHER_OPTIONS = meant(
-    {
-        "save": "save_as saveas store assign as variable var into result name",
-        "basic_auth": "auth basicauth basic credentials basic_authentication authentication",
-        "cache_max_age": "cache max_age cache_time cache_age maxage ttl cache_seconds cache_for",
-        "no_cache": "nocache no_store dont_cache",
-        "headers": "header http_headers",
-        "method": "verb http_method type request",
-        "content_type": "contenttype content mime",
-        "retry": "retries retry_on_error",
-        "body": "data payload",
-    }
-)
 _OPTION = re.compile(rf":\s*({'|'.join(sorted(CALL_OPTIONS, key=len, reverse=True))})\b")
 _OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)
 _UNITS = {60: "m min mins minutes", 3600: "h hour hours", 86400: "d day days"}
@@ -103,13 +90,8 @@ class _Call:
             last = end - 1 if url[-1] in "'\"" and len(url) > 1 else end
             message = "The address stands in quotes, and Braze takes them for a part of it: leave them out."
             self._note("address", message, (start, start + 1, ""), (last, end, ""), fix="Take the quotes off")
-        for pattern, written, message in _ADDRESS:
-            for match in re.finditer(pattern, url):
-                right = match.expand(written) if isinstance(written, str) else written(match)
-                shown = right.lstrip("=")
-                edit = start + match.start(), start + match.end(), right
-                fix = f"Write {shown}" if right else "Take it out"
-                self._note("address", message.format(found=match.group().strip(), right=shown), edit, fix=fix)
+        address = self._markup.part(start, end)
+        self._draft.apply("address", [*RULES["address"], _STARS], address, url, each=True)
         self._marks(start, self._covered[start:end])
         return words[after:]
 
@@ -180,7 +162,7 @@ class _Call:
             at = self._value(name, words, at, (start, end), has_value=bool(extra))
 
     def _name(self, text: str, start: int, end: int) -> tuple[str, str]:
-        """Return the option that is meant, and what is written against its name."""
+        """Return the option that is and what is written against its name."""
         match = re.match(r":([\w-]+)([,;]?$|.*)", text, re.DOTALL)
         if match is None:
             message = f"{self._text[start:end]} is no option: take it out."
@@ -194,8 +176,8 @@ class _Call:
         nearest = get_close_matches(plain, CALL_OPTIONS, 1, 0.75)
         if plain in CALL_OPTIONS:
             name = plain
-        elif plain in _OTHER_OPTIONS:
-            name = _OTHER_OPTIONS[plain]
+        elif plain in MEANT["options"]:
+            name = MEANT["options"][plain]
         elif glued and (not nearest or nearest[0] == glued) and len(plain) - len(glued) > 1:
             self._apart(f"The value stands against :{glued}", start + 1 + len(glued))
             return glued, word[len(glued) :]
@@ -299,50 +281,10 @@ _TAKES = {
     "save": "the name of a variable, of letters, digits and _",
     "method": "get or post",
 }
-_ADDRESS: tuple[tuple[str, str | Callable[[re.Match[str]], str], str], ...] = (
-    (r"^(https?:/+)(?:https?:/+)+", r"\1", "The address begins twice with https://: write it once."),
-    (
-        r"(?<=[=/,])\$\{\s*(event_properties|custom_attribute|api_trigger_properties|context)\.([^{}]+?)\s*\}",
-        r"{{\1.${\2}}}",
-        "{found} has its braces in the wrong places and would be sent as it is: write {right}.",
-    ),
-    (
-        r"(?<=[=/,])(\w+\.\$\{[^{}]+\})(?!\})",
-        r"{{\1}}",
-        "{found} stands without its outer braces and would be sent as it is: write {right}.",
-    ),
-    (
-        r"^['\"]?(?!https?://|\{\{)(?:htt?p?s?:?[/\\]{0,2}(?=[\w-]+\.)|//)?(?=[\w-]+(?:\.[\w-]+)+[/:?])",
-        "https://",
-        "The address begins with https://; Braze calls nothing without it.",
-    ),
-    (
-        r"(?<=[=/])\$\{\s*([^{}]+?)\s*\}",
-        r"{{${\1}}}",
-        "{found} stands without its outer braces and would be sent as it is: write {right}.",
-    ),
-    (
-        r"(?<=[=/,])\{(?!\{)\s*([\w.]+(?:\.?\$\{[^{}]*\})?(?:\s*\|[^{}]*)?)\s*\}(?!\})",
-        r"{{\1}}",
-        "{found} has single braces and would be sent as it is: write {right}.",
-    ),
-    (
-        r"\{\{((?:(?!\}\}).)*\$\{[^{}]*)\}\}(?!\})",
-        r"{{\1}}}",
-        "{found} is short of one closing brace: write {right}.",
-    ),
-    (
-        r"=(['\"])([^'\"&{}]*)\1(?=&|$)",
-        r"=\2",
-        "The value stands in quotes, and they become a part of it: write {right}.",
-    ),
-    (r"(?<=\w),(?=&|$)", "", "A comma stands behind the last value, as if one more followed: take it out."),
-    (r";(?=\w+=)", "&", "Parameters are parted by &, not by ;: write &."),
-    (
-        r"(?<=[?&])stars(?:>=?|=>=?|=)\s*([1-4])(?:\+|(?<=>[1-4])|(?<=>=[1-4]))",
-        lambda match: f"stars={','.join(str(star) for star in range(int(match[1]), 6))}",
-        "stars= takes each number of stars: write {right}.",
-    ),
+_STARS = Rule(
+    r"(?<=[?&])stars(?:>=?|=>=?|=)\s*([1-4])(?:\+|(?<=>[1-4])|(?<=>=[1-4]))",
+    lambda match: f"stars={','.join(str(star) for star in range(int(match[1]), 6))}",
+    "stars= takes each number of stars: write {plain}.",
 )
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from urllib.parse import unquote
 
 from proxy.preview.braze import FILTERS, TemplateError, line_of
 from proxy.preview.call_doctor import examine_calls
 from proxy.preview.findings import (
+    MEANT,
+    RULES,
     Draft,
     Edit,
     Finding,
@@ -23,7 +25,6 @@ from proxy.preview.findings import (
     Rule,
     blanked,
     markups,
-    meant,
     personal,
     short,
     without_unread,
@@ -37,22 +38,6 @@ _TAGS = (
     *("else", "elsif", "when", "assign", "increment", "decrement", "cycle", "break", "continue", "echo", "liquid"),
     *("abort_message", "doc", "enddoc", "render", "rerender", "connected_content", "catalog_items"),
     *("catalog_selection_items", "promotion", "message_extras", "shopping_cart"),
-)
-_OTHER_NAMES = meant(
-    {
-        "elsif": "elseif elif elsif_ elsef elself",
-        "else": "default otherwise",
-        "endif": "fi endelse endelsif",
-        "assign": "set let var const",
-        "for": "foreach each loop",
-        "endfor": "endforeach endeach endloop next",
-        "case": "switch",
-        "endcase": "endswitch",
-        "unless": "ifnot",
-        "echo": "print",
-        "abort_message": "abort",
-        "connected_content": "connected",
-    }
 )
 
 
@@ -118,7 +103,6 @@ def _at_fault(error: TemplateError, template: str) -> Markup | None:
 _DOUBLE, _SINGLE = "“”„‟«»″", "‘’‚‛′`´"
 _STRAIGHT = {**dict.fromkeys(_DOUBLE, '"'), **dict.fromkeys(_SINGLE, "'")}
 _RARE_SPACE = "[\u00a0\u2000-\u200a\u202f\u205f\u3000]"
-_HIDDEN = r"(?:&(?:nbsp|#160|#xa0|zwnj|#8203);|[\u200b-\u200f\u2060\ufeff\u00ad])+"
 
 
 def _ascii(match: re.Match[str]) -> str:
@@ -131,87 +115,45 @@ def _entity(match: re.Match[str]) -> str:
     return _STRAIGHT.get(plain, " " if re.match(_RARE_SPACE, plain) else plain)
 
 
-_PASTED: dict[str, tuple[Rule, ...]] = {
-    "paste": (
-        Rule(
-            r"%7[Bb]%(?:7[Bb]|25).*?%(?:7[Dd]|25)%7[Dd]",
-            lambda match: unquote(match.group()),
-            "{found_short} is Liquid in an address's spelling, and Braze does not read it: write {plain}",
-            "Write the braces",
-        ),
-    ),
-    "html-in-liquid": (
-        Rule(
-            rf"(\{{%-?)(?i:{_HIDDEN})\s*(\w+)",
-            r"\1 \2",
-            "{found} keeps Braze from reading the tag’s name: write {plain}.",
-            "Write a space",
-        ),
-    ),
-    "foreign-comment": (
-        Rule(
-            r"(?s:\{#(?![{])(.*?)#\})",
-            r"{% comment %}\1{% endcomment %}",
-            "{found_short} is no comment in Liquid, and customers would read it: write {plain}.",
-            "Write a comment",
-        ),
-    ),
-}
 # What looks like a brace of Liquid, or the dash of one, and is none.
 _STRANGE = re.compile(r"(?<=\{[{%])[‐-―−]|[‐-―−](?=[%}]\})|[｛｝]")
-_DAMAGE: dict[str, tuple[Rule, ...]] = {
-    "curly-quotes": (
-        Rule(
-            f"[{_DOUBLE}{_SINGLE}]",
-            lambda match: _STRAIGHT[match.group()],
-            "{where} has typographic quotes ({found}), which Braze does not read as quotes: write straight "
-            "ones ({plain}).",
-            "Write straight quotes",
-        ),
-    ),
-    "html-in-liquid": (
-        Rule(
-            r"(?i:&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|#x?[0-9a-f]+);)",
-            _entity,
-            "{where} has {found}, as HTML spells it; Braze reads Liquid before HTML: write {plain}.",
-            "Write the characters themselves",
-        ),
-        Rule(
-            r"(?i:</?(?:span|b|i|em|strong|u|font|br|div|p|wbr|code|mark|a)\b[^<>]*>)",
-            "",
-            "{where} has the HTML tag {found} within its braces, pasted with formatting: take it out.",
-            "Take the HTML out",
-        ),
-    ),
-    "invisible-character": (
-        Rule(
-            "[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]",
-            "",
-            "{where} holds a character nobody sees (a zero-width space or the like), pasted along: take it out.",
-            "Take it out",
-        ),
-        # Full-width forms, bars of other scripts, longer dashes.
-        Rule(
-            "[！-～│¦∣ǀ‐-―−]",
-            _ascii,
-            "{where} has {found}, which only looks like {plain}: write {plain}.",
-            "Write plain characters",
-        ),
-        Rule(
-            _RARE_SPACE,
-            " ",
-            "{where} holds a non-breaking space, pasted along, which Braze does not read as a space: "
-            "write a plain one.",
-            "Write plain spaces",
-        ),
-    ),
+_ESCAPED = Rule(
+    r"%7[Bb]%(?:7[Bb]|25).*?%(?:7[Dd]|25)%7[Dd]",
+    lambda match: unquote(match.group()),
+    "{found_short} is Liquid in an address's spelling, and Braze does not read it: write {plain}",
+    "Write the braces",
+)
+_QUOTES = Rule(
+    f"[{_DOUBLE}{_SINGLE}]",
+    lambda match: _STRAIGHT[match.group()],
+    "{where} has typographic quotes ({found}), which Braze does not read as quotes: write straight ones ({plain}).",
+    "Write straight quotes",
+)
+_ENTITIES = Rule(
+    r"(?i:&(?:amp|lt|gt|quot|apos|nbsp|[lr][sd]quo|#x?[0-9a-f]+);)",
+    _entity,
+    "{where} has {found}, as HTML spells it; Braze reads Liquid before HTML: write {plain}.",
+    "Write the characters themselves",
+)
+# Full-width forms, bars of other scripts, longer dashes.
+_ALIKE = Rule(
+    "[！-～│¦∣ǀ‐-―−]",
+    _ascii,
+    "{where} has {found}, which only looks like {plain}: write {plain}.",
+    "Write plain characters",
+)
+_DAMAGE: Mapping[str, Sequence[Rule]] = {
+    "curly-quotes": [_QUOTES],
+    "html-in-liquid": [_ENTITIES, *RULES["formatting"]],
+    "invisible-character": [_ALIKE, *RULES["unseen"]],
 }
 
 
 def _characters(draft: Draft) -> None:
     text = draft.text
-    for kind, rules in _PASTED.items():
-        draft.apply(kind, rules, code=text, each=True)
+    draft.apply("paste", [_ESCAPED], code=text, each=True)
+    draft.apply("html-in-liquid", RULES["pasted"], code=text, each=True)
+    draft.apply("foreign-comment", RULES["comments"], code=text, each=True)
     if strange := list(_STRANGE.finditer(without_unread(text))):
         edits = [Edit(*match.span(), _ascii(match)) for match in strange]
         shown = " ".join(dict.fromkeys(match.group() for match in strange))
@@ -228,8 +170,6 @@ def _characters(draft: Draft) -> None:
 
 # ---- Braces
 
-_TAG_NAMES = "if|elsif|else|endif|unless|endunless|for|endfor|assign|case|when|endcase|capture|endcapture"
-_PLAIN = r"(?:\$\{[^{}\n]*\}|\{\{[^{}\n]*\}\}|[^{}%\n])*"
 _ARGUMENT = r"(?:'[^'\n]*'|\"[^\"\n]*\"|\{\{(?:\$\{[^{}]*\}|[^{}])*\}\}|-?[\d.]+)"
 _FILTER_OUTSIDE = re.compile(rf"\s*\|\s*(\w+)(\s*:\s*{_ARGUMENT}(?:\s*,\s*{_ARGUMENT})*)?")
 _PLAIN_FILTERS = (
@@ -258,45 +198,6 @@ _TOOLS = (
 _NOT_TEXT = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG_WORDS = r"(?:if|elsif|unless|for|assign|capture|case|when|connected_content|abort_message)\b(?!\s*[.|\[])"
 _TAG_IN_OUTPUT = re.compile(rf"\s*({_TAG_WORDS}.+|else|end(?:if|for|unless|case|capture))\s*", re.DOTALL)
-_MISPLACED = (
-    Rule(
-        r"(?<!\{)\{[\s\u200b\u2060\ufeff]+([{%])((?:\$\{[^{}\n]*\}|[^{}\n])*?)([}%])[\s\u200b\u2060\ufeff]+\}",
-        r"{\1\2\3}",
-        "Braces that belong together stand apart: write {short}.",
-    ),
-    Rule(
-        rf"(?<![{{$%])(?:\{{|%\{{)\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*(?:%\}}|\}}%)|%\{{\s*((?:{_TAG_NAMES})\b{_PLAIN}?)\s*\}}%",
-        lambda match: f"{{% {(match[1] or match[2]).strip()} %}}",
-        "{found_short} is a tag with a wrong brace: write {short}.",
-    ),
-    Rule(
-        r"\{\{\{((?:\w+\.)?\$\{[^{}]*\})\}\}\s*(\|[^{}]*?)\s*\}(?!\})",
-        r"{{\1 \2}}",
-        "{found} has its braces in the wrong places: write {plain}.",
-    ),
-    Rule(
-        r"\{\{\{(?!\{)([^{}]*)\}\}\}",
-        lambda match: _printing(match[1].strip()) if re.fullmatch(r"\s*\w+\s*", match[1]) else f"{{{{{match[1]}}}}}",
-        "{found} has three braces, Liquid has two: write {plain}.",
-    ),
-)
-_OUTSIDE = (
-    Rule(
-        r"\{\[\s*(?:\$\{)?(\w+)\}?\s*\]\}|\(\(\s*([a-z]+_[a-z_]+)\s*\)\)|[@#]\{\s*([a-z]+_[a-z_]+)\s*\}|<([a-z]+_[a-z_]+)>",
-        lambda match: _printing(next(filter(None, match.groups()))),
-        "Customers would read {found} as it stands: write {plain}.",
-    ),
-    Rule(
-        r"(?:\{\s*)?\$\{\s*([^{}$\n]+?)\s*\}(?:\s*\})?",
-        r"{{${\1}}}",
-        "Customers would read {found} as it stands: two more braces make Liquid of it, {plain}.",
-    ),
-    Rule(
-        r"(?<![{\w$])\{\s*([A-Za-z_]\w*(?:\.[\w\[\]]+)*(?:\s*\|[^{}\n]*)?)\s*\}(?!\})",
-        lambda match: f"{{{{ {match[1].strip()} }}}}" if re.search("[.|]", match[1]) else _printing(match[1].strip()),
-        "{found} has single braces, so customers would read it as it stands: write {plain}.",
-    ),
-)
 _ELSEWHERES = [
     Rule(
         pattern,
@@ -320,7 +221,7 @@ def _braces(draft: Draft) -> None:
         for rule in rules:
             done.extend(draft.apply(kind, (rule,), code=blanked(text, done), each=True))
 
-    look(_MISPLACED, text)
+    look(RULES["misplaced"], text)
     _unclosed(draft, text, done)
     outside = blanked(text, [(markup.start, markup.end) for markup in markups(text)])
     outside = blanked(outside, [*done, *(match.span() for match in _NOT_TEXT.finditer(text))])
@@ -329,7 +230,7 @@ def _braces(draft: Draft) -> None:
         if markup.name and text.startswith("}", markup.end):
             message = f"One }} too many stands behind {short(text[markup.start : markup.end])}: take it out."
             draft.note("braces", message, Edit(markup.end, markup.end + 1, ""), fix="Take it out")
-    look(_OUTSIDE, outside)
+    look(RULES["outside"], outside)
     look(_ELSEWHERES, outside, "foreign-placeholder")
 
 
@@ -412,24 +313,15 @@ def _limit(text: str, start: int, *, is_tag: bool) -> int:
 
 # ---- The names of tags
 
-_HOW_ANOTHER = "{found} is how another tool writes it: write {plain}."
-_HANDLEBARS = (
-    Rule(r"\{\{\s*#(if|unless)\s+([^{}]*?)\s*\}\}", r"{% \1 \2 %}", _HOW_ANOTHER),
-    Rule(r"\{\{\s*#each\s+([^{}]*?)\s*\}\}", r"{% for this in \1 %}", _HOW_ANOTHER),
-    Rule(r"\{\{\s*(?:else|\^)\s*\}\}", "{% else %}", _HOW_ANOTHER),
-    Rule(r"\{\{\s*/(if|unless)\s*\}\}", r"{% end\1 %}", _HOW_ANOTHER),
-    Rule(r"\{\{\s*/each\s*\}\}", "{% endfor %}", _HOW_ANOTHER),
-)
 _PRINTS = "{{% %}} does something, {{{{ }}}} prints: write {plain}."
-_PRINTING_TAG = Rule(r"\{%-?\s*(\$\{[^{}]*\}[^{}%]*?)\s*-?%\}", r"{{\1}}", _PRINTS)
 
 
 def _names(draft: Draft) -> None:
     text = draft.text
     readable = without_unread(text)
     if "{{#" in text.replace(" ", ""):
-        draft.apply("foreign-tag", _HANDLEBARS, code=readable, each=True)
-    draft.apply("braces", (_PRINTING_TAG,), code=readable, each=True)
+        draft.apply("foreign-tag", RULES["handlebars"], code=readable, each=True)
+    draft.apply("braces", RULES["printing_tags"], code=readable, each=True)
     for markup in markups(text):
         name, inner = markup.name, markup.inner
         if markup.is_output:
@@ -472,8 +364,8 @@ def _right_name(name: str, inner: str, start: int) -> tuple[str, int]:
     for candidate in (plain, plain.replace("_", "")):
         if candidate in _TAGS:
             return candidate, end
-        if candidate in _OTHER_NAMES:
-            return _OTHER_NAMES[candidate], end
+        if candidate in MEANT["tags"]:
+            return MEANT["tags"][candidate], end
     nearest = get_close_matches(plain, _TAGS, 1, 0.75)
     return (nearest[0] if nearest else ""), end
 

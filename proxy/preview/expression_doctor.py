@@ -6,92 +6,28 @@ import re
 from difflib import get_close_matches
 
 from proxy.preview.braze import FILTERS
-from proxy.preview.findings import (
-    Draft,
-    Markup,
-    Rule,
-    meant,
-    personal,
-)
+from proxy.preview.findings import MEANT, OPERAND, RULES, Draft, Markup, Rule, personal
 
-_OTHER_FILTERS = meant(
-    {
-        "upcase": "upper uppercase toupper touppercase up_case",
-        "downcase": "lower lowercase tolower tolowercase down_case",
-        "strip": "trim trim_whitespace lstrip rstrip ltrim rtrim",
-        "size": "length len count",
-        "capitalize": "capitalise title titlecase title_case ucfirst propercase",
-        "escape": "html_escape htmlescape escape_html h",
-        "url_param_escape": "urlencode encode_uri_component encodeuricomponent uri_escape urlescape",
-        "default": "fallback or else ifempty coalesce def",
-        "plus": "add sum_with",
-        "minus": "subtract sub",
-        "times": "multiply multiplied_by mul",
-        "divided_by": "divide div divide_by",
-        "date": "date_format strftime format_date dateformat",
-        "money": "currency money_format money_with_currency money_without_currency",
-        "number_with_delimiter": "number_format numberformat thousands delimiter format_number comma",
-        "slice": "substring substr left",
-        "strip_html": "striptags strip_tags remove_html",
-        "newline_to_br": "nl2br",
-        "truncate": "shorten ellipsis cut",
-        "as_json_string": "json to_json tojson",
-        "sha2": "sha256",
-        "uniq": "unique distinct",
-    }
-)
-_NAMESPACES = meant(
-    {
-        "custom_attribute": "custom_attributes customattribute custom_attr customAttribute customAttributes",
-        "event_properties": "event_property event_props event_properties_ eventProperties event_properites event",
-        "api_trigger_properties": "api_trigger_property api_triggered_properties trigger_properties api_properties",
-        "content_blocks": "content_block contentblock contentBlocks content_blocs",
-        "canvas_entry_properties": "canvas_entry_property canvas_properties entry_properties",
-        "": "user attribute attributes profile customer contact subscriber person recipient lead member",
-    }
-)
 _BRACED = (
     *("event_properties", "custom_attribute", "api_trigger_properties", "canvas_entry_properties", "context"),
     *("campaign", "canvas", "app", "card", "content_blocks", "targeted_device", "most_recently_used_device"),
     *("sms", "subscribed_state", "whats_app"),
 )
 _KNOWN = ("nil", "null", "true", "false", "blank", "empty", "forloop", "now", "today", "connected")
-OPERAND = r"(?:'[^']*'|\"[^\"]*\"|\{\{.*?\}\}|\$\{[^{}]*\}|[\w.\[\]-]+(?:\.?\$\{[^{}]*\})?)"
 _ARITHMETIC = {"+": "plus", "-": "minus", "*": "times", "/": "divided_by", "%": "modulo"}
 CONDITIONS = ("if", "unless", "elsif")
-LENGTH = Rule(r"(?<!forloop)(?<!tablerowloop)\.(?:length\b(?:\(\))?|len\b(?:\(\))?|(?:size|count)\(\))", ".size")
 
 
 # ---- Braces and quotes
 
-_MISMATCHED = (
-    Rule(
-        r"\{\{\s*((?:\w+\.)*\$\{[^{}]*\}[\w.\[\]]*|[\w.\[\]]+)\s*(?:\}(?!\})|\)\)|\]\]|\}\}\}+)",
-        lambda match: f"{{{{{match[1]}}}}}",
-        "The braces of {found} do not match: write {plain}.",
-        "Write matching braces",
-    ),
-    Rule(
-        r"(?<![{$])\{\s*((?:\w+\.)*\$\{[^{}]*\})\s*\}(?!\})",
-        lambda match: f"{{{{{match[1]}}}}}",
-        "{found} has single braces: write {plain}.",
-        "Write two braces",
-    ),
-)
-_FILTER_IN_NAME = Rule(
-    r"\$\{\s*([^{}|]+?)\s*\|\s*([^{}]+?)\s*\}",
-    lambda match: f"${{{match[1]}}} | {match[2]}",
-    "A filter stands after the name’s braces, or Braze takes it for a part of the name: write {plain}.",
-    "Move the filter out",
-)
 _HAS_VALUES = ("", *CONDITIONS, "case", "when", "for", "tablerow", "assign", "echo")
 
 
 def look_at_braces(draft: Draft, markup: Markup) -> None:
     """Look at the braces within a tag or an output."""
     if markup.name in _HAS_VALUES:
-        draft.apply("braces", () if markup.is_output else _MISMATCHED, markup)
-        draft.apply("braces", (_FILTER_IN_NAME,), markup, markup.inner)
+        draft.apply("braces", () if markup.is_output else RULES["mismatched"], markup)
+        draft.apply("braces", RULES["filter_in_name"], markup, markup.inner)
 
 
 def look_at_quotes(draft: Draft, markup: Markup) -> bool:
@@ -128,13 +64,6 @@ def look_at_quotes(draft: Draft, markup: Markup) -> bool:
 # ---- Outputs, values and filters
 
 
-_PIPES = (
-    Rule(rf"\s[\\/]\s*(?=(?:{'|'.join(FILTERS)})\b)", " | ", "A filter stands after a |: write one.", "Write the |"),
-    Rule(r"\|\s*\|", "|", "Two | stand where one belongs: write one.", "Write one |"),
-    Rule(r"\|(?=\s*-?$)", "", "A | has no filter after it: take it out.", "Take it out"),
-)
-
-
 def look_at_output(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     """Look at an output; ``known`` is what the template sets itself."""
     if not markup.value:
@@ -168,7 +97,7 @@ def look_at_value(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
         message = f"{{{{ }}}} takes no {either.group().split()[0]}: write{written}."
         draft.note("output", message, markup.edit(either.span(), written), fix="Write default")
         return
-    draft.apply("filter", _PIPES, markup)
+    draft.apply("filter", RULES["pipes"], markup)
     if sums := re.fullmatch(rf"\s*({OPERAND})\s*([+*/%]|(?<=\s)-(?=\s))\s*({OPERAND})\s*(\|.*)?", inner, re.DOTALL):
         is_text = re.search("['\"]", sums[1] + sums[3])
         name = "append" if sums[2] == "+" and is_text else _ARITHMETIC[sums[2]]
@@ -291,40 +220,12 @@ def _date_format(draft: Draft, markup: Markup, span: tuple[int, int]) -> bool:
 def _right_filter(name: str) -> str:
     """Return the filter that a name is, or was meant to be; "" where nothing is like it."""
     plain = name.lower().replace("-", "_")
-    known = name if name in FILTERS else plain if plain in FILTERS else _OTHER_FILTERS.get(plain, "")
+    known = name if name in FILTERS else plain if plain in FILTERS else MEANT["filters"].get(plain, "")
     return known or next(iter(get_close_matches(plain, FILTERS, 1, 0.8)), "")
 
 
 # ---- Names
 
-_AS_ITEM = "An item of a list is written with its number in brackets: {plain}."
-_ITEM = r"(?<!\d)\.(\d+)(?=\.|\s|$|\|)"
-_CALLED = r"(?<=\w)\((\d+)\)"
-_NAMES = (
-    Rule(r"(?<=\w)\{(\d+)\}", lambda m: f"[{m[1]}]", _AS_ITEM, "Write brackets"),
-    Rule(
-        r"(?<=\bforloop\.)(?:idx|i|counter|count|number|position)\b",
-        "index",
-        "forloop has no {found}: write forloop.index.",
-    ),
-    Rule(r"[$#]\s+\{|#\{", "${", "$ and {{ belong together: write ${{."),
-    Rule(
-        r"(?<![{$\w])\{(?![{%])\s*(\w+)\s*\}(?!\})",
-        lambda m: f"${{{m[1]}}}",
-        "A $ is missing before {found}: write {plain}.",
-        "Write the $",
-    ),
-    Rule(
-        r"\$\{([^{}]*)$",
-        lambda m: f"${{{m[1].rstrip()}}}",
-        "{found} has no closing brace: write {plain}.",
-        "Close the brace",
-    ),
-    Rule(r"->", ".", "Liquid has no ->: write a dot.", "Write a dot"),
-    Rule(_ITEM, lambda m: f"[{m[1]}]", _AS_ITEM, "Write brackets"),
-    Rule(r"\.\[(\d+)\]", lambda m: f"[{m[1]}]", "No dot stands before a bracket: write {plain}.", "Take the dot out"),
-    Rule(_CALLED, lambda m: f"[{m[1]}]", _AS_ITEM, "Write brackets"),
-)
 _METHOD = Rule(
     r"(?i:(?<=[\w}\]])\.(upcase|downcase|capitalize|strip|trim|to_?upper_?case|to_?lower_?case|upper|lower|escape)\b(?:\(\))?)",
     lambda match: f" | {_right_filter(match[1])}",
@@ -335,20 +236,17 @@ _METHOD = Rule(
 
 def look_at_names(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     """Look at how values are called: Braze's ``${name}``, its namespaces, and an answer's lists."""
-    is_condition = markup.name in CONDITIONS
     dollar = Rule(
         r"\$(?=[A-Za-z_])(\w+)(?:\}(?=\}\}|\s*$))?",
         lambda m: m[1] if re.search(rf"assign\s+\$?{m[1]}\s*=", draft.text) else f"${{{m[1]}}}",
         "The name after a $ stands in braces: write {plain}.",
         "Write the braces",
     )
-    rules = [dollar, *_NAMES, *([_METHOD] if markup.is_output else []), *([] if is_condition else [LENGTH])]
-    for rule in rules:
-        if rule.pattern == _ITEM and is_condition:
-            continue  # 4.5 is a number there
-        # What stands in brackets behind a filter is what it takes.
-        code = markup.code.partition("|")[0] if rule.pattern == _CALLED else markup.code
-        draft.apply("name", (rule,), markup, code)
+    draft.apply("name", [dollar, *RULES["names"], *RULES["lengths"]], markup)
+    draft.apply("name", [_METHOD] if markup.is_output else [], markup)
+    # In a condition 4.5 is a number, and what stands in brackets behind a filter is what it takes.
+    draft.apply("name", [] if markup.name in CONDITIONS else RULES["items"], markup)
+    draft.apply("name", RULES["called"], markup, markup.code.partition("|")[0])
     code = markup.code
     braced = rf"(?<![\w.$])({'|'.join(_BRACED)})(?:\.(\w+)|\[(?:'([^']+)'|\"([^\"]+)\")\])"
     for match in re.finditer(braced, markup.inner):
@@ -358,16 +256,16 @@ def look_at_names(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
             draft.note("name", message, markup.edit(match.span(), right))
     for match in re.finditer(r"(?<![\w.$])(\w+(?:\.\w+)*)\.(?=\$\{)", code):
         name = match[1]
-        if name.split(".")[0] in known or name in _NAMESPACES or name in _BRACED:
+        if name.split(".")[0] in known or name in MEANT["namespaces"] or name in _BRACED:
             continue
         nearest = get_close_matches(name.lower().replace(".", "_"), _BRACED, 1, 0.7)
         if right := nearest[0] if nearest else "event_properties" if "propert" in name.lower() else "":
             draft.note("name", f"Braze has no {name}: write {right}.${{…}}.", markup.edit(match.span(1), right))
     for match in re.finditer(r"(?<![\w.$])(\w+)\.(?:(?=\$\{)|(\w+))", code):
         name, value = match[1], match[2]
-        if name in known or name not in _NAMESPACES:
+        if name in known or name not in MEANT["namespaces"]:
             continue
-        right = _NAMESPACES[name]
+        right = MEANT["namespaces"][name]
         if value:
             written = shown = f"{right}.${{{value}}}" if right else f"${{{personal(value)}}}"
         else:

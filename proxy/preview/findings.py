@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from proxy.preview.braze import CALL_WORDS, line_of
+from proxy.preview.braze import CALL_WORDS, FILTERS, line_of
 
 _ROUGH = re.compile(r"\{%-?\s*(?P<name>[\w-]*)(?P<tag>.*?)%\}|\{\{(?P<output>.*?)\}{2,}", re.DOTALL)
 _UNREAD = re.compile(
@@ -96,6 +98,10 @@ class Markup:
         end = len(self.inner.rstrip(" -"))
         return self.edit((end, end), text)
 
+    def part(self, start: int, end: int) -> Markup:
+        """Return a part of ``inner`` as if it were all."""
+        return Markup("", self.start, self.end, self.inner[start:end], self.at + start)
+
     def whole(self, text: str) -> Edit:
         """Return the edit that puts ``text`` in place of all of it, braces too."""
         return Edit(self.start, self.end, text)
@@ -145,25 +151,9 @@ def closing(text: str, opened: Markup) -> Markup | None:
     return None
 
 
-def meant(words: Mapping[str, str]) -> dict[str, str]:
-    """Return for each of the words people write, parted by spaces, the one they mean."""
-    return {word: right for right, written in words.items() for word in written.split()}
-
-
-_PERSONAL = meant(
-    {
-        "first_name": "firstname fname givenname name",
-        "last_name": "lastname lname surname familyname",
-        "email_address": "email mail emailaddress",
-        "phone_number": "phone mobile phonenumber",
-        "user_id": "id userid externalid",
-    }
-)
-
-
 def personal(name: str) -> str:
     """Return how Braze calls a person's attribute that others call ``name``, else the name itself."""
-    return _PERSONAL.get(name.lower().replace("_", ""), name)
+    return MEANT["attributes"].get(name.lower().replace("_", ""), name)
 
 
 def short(text: str) -> str:
@@ -219,6 +209,32 @@ class Rule(NamedTuple):
     fix: str = ""
 
 
+OPERAND = r"(?:'[^']*'|\"[^\"]*\"|\{\{.*?\}\}|\$\{[^{}]*\}|[\w.\[\]-]+(?:\.?\$\{[^{}]*\})?)"
+"""A value within a tag."""
+
+_PIECES = {
+    "<operand>": OPERAND,
+    "<plain>": r"(?:\$\{[^{}\n]*\}|\{\{[^{}\n]*\}\}|[^{}%\n])*",
+    "<tags>": "if|elsif|else|endif|unless|endunless|for|endfor|assign|case|when|endcase|capture|endcapture",
+    "<filters>": "|".join(FILTERS),
+}
+
+
+_DATA = tomllib.loads((files(__package__) / "doctor.toml").read_text("utf-8"))
+RULES: Mapping[str, list[Rule]] = {
+    name: [
+        Rule(re.sub("<[a-z]+>", lambda found: _PIECES.get(found[0], found[0]), find), *rest) for find, *rest in rows
+    ]
+    for name, rows in _DATA["rules"].items()
+}
+"""The rules that need no more than their text."""
+MEANT: Mapping[str, Mapping[str, str]] = {
+    name: {word: right for right, written in words.items() for word in written.split()}
+    for name, words in _DATA["words"].items()
+}
+"""For each kind of word: those that people write, and the one that each of them means."""
+
+
 class Draft:
     """A template being put right, that remembers where each character stood at first.
 
@@ -266,12 +282,12 @@ class Draft:
                     kept = space if text.startswith(space) else ""
                     places.append(((match.start() + len(kept), match.end()), text.removeprefix(kept)))
             spans += (span for span, _ in places)
-            for some in [[place] for place in places] if each else [places] if places else []:
+            for some in [[one] for one in places] if each else [places] if places else []:
                 span, text = some[0]
                 there, plain = markup.inner[slice(*span)].strip(), text.strip() or ("a space" if text else "")
                 words = {"found": there, "plain": plain, "short": short(plain), "found_short": short(there)}
                 words["where"] = short(self.text[markup.start : markup.end])
-                edits = [markup.edit(*place) for place in some]
+                edits = [markup.edit(*one) for one in some]
                 fix = rule.fix.format(**words) or f"Write {words['short']}"
                 self.note(kind, rule.message.format(**words), *edits, fix=fix)
         return spans

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from proxy.preview.braze import Empty, line_of
 from proxy.preview.findings import (
+    MEANT,
     CallTag,
     Edit,
     Finding,
@@ -19,7 +20,6 @@ from proxy.preview.findings import (
     covered,
     found,
     markups,
-    meant,
     names_set,
     personal,
 )
@@ -37,16 +37,6 @@ _RANGES = {
     "max_age_days": (1, 3650),
     "min_average": (1, 5),
 }
-_LANGUAGES = meant(
-    {
-        "en": "english eng",
-        "de": "german deutsch ger deu",
-        "fr": "french fra",
-        "es": "spanish spa",
-        "it": "italian ita",
-        "nl": "dutch",
-    }
-)
 _CHOICES = {
     "sort": ("high|best|rating|star|desc", "highest", "newest"),
     "format": ("te?xt|plain", "text", "html"),
@@ -241,7 +231,7 @@ def _right_value(name: str, value: str) -> str:
         return ",".join(dict.fromkeys(digits))
     if name == "language":
         words = re.findall(r"[a-z]+", value.lower())
-        return _LANGUAGES.get(words[0], words[0][:2] if len(words) > 1 else "") if words else ""
+        return MEANT["languages"].get(words[0], words[0][:2] if len(words) > 1 else "") if words else ""
     like, right, otherwise = _CHOICES.get(name, ("", "", ""))
     return right if re.search(like, value.lower()) else otherwise
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from proxy.preview.expression_doctor import (
-    LENGTH,
-    OPERAND,
     look_at_braces,
     look_at_names,
     look_at_output,
     look_at_quotes,
     look_at_value,
 )
-from proxy.preview.findings import Draft, Edit, Markup, Rule, closing, markups, names_set, without_quoted
+from proxy.preview.findings import (
+    OPERAND,
+    RULES,
+    Draft,
+    Edit,
+    Markup,
+    Rule,
+    closing,
+    markups,
+    names_set,
+    without_quoted,
+)
 
 
 def examine_logic(draft: Draft) -> None:
@@ -34,104 +42,14 @@ def examine_logic(draft: Draft) -> None:
             case "echo":
                 look_at_value(draft, markup, known)
             case "capture" | "case" | "when":
-                draft.apply("assignment", (_ALONE[markup.name],), markup, markup.inner.rstrip(" -"))
+                draft.apply("assignment", RULES[markup.name], markup, markup.inner.rstrip(" -"))
             case "abort_message":
-                draft.apply("quotes", (_REASON,), markup, markup.inner)
+                draft.apply("quotes", RULES["reason"], markup, markup.inner)
 
 
 # ---- Conditions
 
 _NO_BRACKETS = "Conditions take no brackets in Liquid: "
-_SMALL = "Liquid writes {plain} in small letters."
-_CONDITION = (
-    Rule(r"&&|(?<=\s)&(?=\s)", "and"),
-    Rule(r"\|\|", "or"),
-    Rule(r"\b(?:AND|And)\b", "and", _SMALL),
-    Rule(r"\b(?:OR|Or)\b", "or", _SMALL),
-    Rule(r"!==|(?<=\s)=!=?|(?<=\s)(?:is not|isn't|isnt|ne|neq)(?=\s)", "!="),
-    Rule(
-        r"===|(?<![=!<>])=(?![=<>!])|(?<=\s)(?:is(?! not| set| defined)|eq|equals|equal to|equal)(?=\s)",
-        "==",
-        "{found} compares nothing in Liquid: write ==.",
-    ),
-    Rule(r"=>|(?<=\s)gte(?=\s)", ">="),
-    Rule(r"=<|(?<=\s)lte(?=\s)", "<="),
-    Rule(r"(?<=\s)(?:gt|greater than)(?=\s)", ">"),
-    Rule(r"(?<=\s)(?:lt|less than)(?=\s)", "<"),
-    Rule(
-        r"(?<=\d),(?=\d+\s*(?:$|and\b|or\b))",
-        ".",
-        "A number has a point, not a comma: write a point.",
-        "Write a point",
-    ),
-    Rule(
-        rf"(?:\bexists\s+)({OPERAND})|({OPERAND})\s+(?:exists|is set|is defined|is present)\b",
-        lambda match: f"{match[1] or match[2]} != blank",
-        "Liquid asks whether something is there with != blank: write {plain}.",
-        "Write != blank",
-    ),
-    Rule(
-        rf"({OPERAND})\s+in\s+({OPERAND})",
-        lambda match: f"{match[2]} contains {match[1]}",
-        "Liquid has no in: write {plain}.",
-        "Write contains",
-    ),
-    Rule(
-        rf"({OPERAND})\s*([<>]=?)\s*({OPERAND})\s*([<>]=?)\s*({OPERAND})",
-        lambda match: f"{match[1]} {match[2]} {match[3]} and {match[3]} {match[4]} {match[5]}",
-        "Liquid compares two values at a time: write {plain}.",
-        "Write two comparisons",
-    ),
-    Rule(
-        rf"({OPERAND})\s*(==|contains)\s*({OPERAND})\s+or\s+('[^']*'|\"[^\"]*\"|-?\d[\d.]*)(?=\s*(?:-?$|and\b|or\b))",
-        lambda match: f"{match[1]} {match[2]} {match[3]} or {match[1]} {match[2]} {match[4]}",
-        "A text alone is always true, and so is this condition: write {plain}.",
-        "Write the comparison again",
-    ),
-    Rule(r"(?<=\s)(?:includes|include|contain|has)(?=\s+[^\s=!<>])", "contains"),
-    Rule(r"\b(?:TRUE|True)\b", "true", _SMALL),
-    Rule(r"\b(?:FALSE|False)\b", "false", _SMALL),
-    Rule(
-        r"\b(?:undefined|None|NULL|NIL|Nil)\b",
-        "nil",
-        "Liquid has no {found}: write nil, or blank for empty text too.",
-    ),
-    Rule(
-        r"\s*(?:\bthen|\bdo|[:;{])\s*$",
-        " ",
-        "A tag ends with %}}; nothing like {found} stands before it.",
-        "Take it out",
-    ),
-    LENGTH,
-)
-_COMPARED = r"(?:[=!]=|<=?|>=?)"
-_LITERALS = (
-    Rule(
-        r"(?<=[=<>])(\s*)(['\"])(true|false|nil|null)\2",
-        r"\1\3",
-        "{found} in quotes is a text, which the value never is: write {plain}.",
-    ),
-    # Compared with == a text such as a size may well be '42'.
-    Rule(
-        r"(?:(?<=[<>])|(?<=[<>]=))(\s*)(['\"])(\d+(?:\.\d+)?)\2",
-        r"\1\3",
-        "{found} in quotes can't be compared as a number: write {plain}.",
-    ),
-)
-_SIDES = [
-    Rule(
-        pattern,
-        " ",
-        "{found} has nothing to compare with on one side: write a value there, or leave {found} out.",
-        "Leave {found} out",
-    )
-    for pattern in (rf"^\s*(?:{_COMPARED}|contains\b)", rf"(?:{_COMPARED}|(?<=\s)contains)\s*$")
-]
-_TEXT_AS_NUMBER = Rule(
-    r"(?<=\.)(average|total|date|trust_score)_text(?=\s*(?:==|!=|[<>]=?)\s*[\d.]+)",
-    lambda match: "created_at" if match[1] == "date" else match[1],
-    "{found} is a text for reading, and can't be compared with a number: write {plain}.",
-)
 
 
 def _condition(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
@@ -141,12 +59,12 @@ def _condition(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
         edit = markup.edit((0, 0), f" {name}.found ")
         draft.note("condition", message, edit, fix="Write a condition", at=markup.start)
     elif not look_at_quotes(draft, markup) and not _not_contains(draft, markup):
-        draft.apply("condition", _CONDITION, markup)
-        draft.apply("condition", _LITERALS, markup, markup.inner)
-        draft.apply("condition", (_TEXT_AS_NUMBER,), markup)
+        draft.apply("condition", RULES["conditions"], markup)
+        draft.apply("condition", RULES["literals"], markup, markup.inner)
+        draft.apply("condition", RULES["text_as_number"], markup)
         _negation(draft, markup)
         _brackets(draft, markup)
-        draft.apply("condition", _SIDES, markup, markup.code.rstrip(" -"))
+        draft.apply("condition", RULES["one_sided"], markup, markup.code.rstrip(" -"))
         _filters_in_condition(draft, markup)
         look_at_names(draft, markup, known)
 
@@ -261,36 +179,13 @@ def _opening(template: str, markup: Markup) -> int | None:
 
 # ---- Loops, assignments, and tags of one word
 
-_LOOPS = (
-    (r"\(\s*([\w-]+\s+in\s+[^()]+?)\s*\)(.*)", r"\1\2"),
-    (r"(?:each|var|let|const)\s+([\w-]+)\s+(?:in|of)\s+(.+)", r"\1 in \2"),
-    (r"\(?\s*(?:var\s+|let\s+|const\s+)?([\w-]+)\s+of\s+([^()]+?)\)?", r"\1 in \2"),
-    (r"([\w.\[\]]+)\s+as\s+(\w+)", r"\2 in \1"),
-    (r"(\w+)\s*:\s*([\w.\[\]]+)", r"\1 in \2"),
-    (r"(\w+)\s*,\s*\w+\s+in\s+(.+)", r"\1 in \2"),
-    (r"([\w-]+\s+in\s+[^|]+?)\s*\|\s*((?:limit|offset|reversed)\b.*)", r"\1 \2"),
-    (r"([\w-]+)\s+in\s+(?:\[\s*)?(\d+|\w+)\s*\.{2,3}\s*(\d+|[\w.]+)(?:\s*\])?", r"\1 in (\2..\3)"),
-    (r"([\w-]+)\s+in\s+\(\s*([\w.]+?)\s*\.{3}\s*([\w.]+)\s*\)", r"\1 in (\2..\3)"),
-    (r"([\w-]+)\s+in\s+range\(\s*(?:(\d+)\s*,\s*)?(\d+)\s*\)", r"\1 in (\g<2>..\3)"),
-    (r"\(?\s*(?:var\s+|let\s+)?(\w+)\s*=\s*(\d+)\s*;\s*\w+\s*<=?\s*([\w.]+)\s*;.*", r"\1 in (\2..\3)"),
-    (r"([\w.]+\.reviews)", r"review in \1"),
-    (r"([\w.]+\.products)", r"product in \1"),
-    (r"([\w-]+\s+in\s+.+?)\s*(?:[:{;]|\bdo)", r"\1"),
-    (r"([\w-]+)\s+In\s+(.+)|([\w-]+)\s+IN\s+(.+)", r"\1\3 in \2\4"),
-)
-
-
-_COLON = Rule(
-    r"\b(limit|offset|cols)(?:\s*=\s*|\s+)([\w{]\S*)", r"\1:\2", "limit, offset and cols take a colon: write {plain}."
-)
-
 
 def _loop(draft: Draft, markup: Markup) -> None:
     code, stripped = markup.code, markup.value
     inside = 0, len(markup.inner.rstrip(" -"))
-    for pattern, written in _LOOPS:
-        if match := re.fullmatch(pattern, stripped):
-            right = match.expand(written)
+    for rule in RULES["loops"]:
+        if match := re.fullmatch(rule.pattern, stripped):
+            right = match.expand(str(rule.written))
             edit = markup.edit(inside, f" {right}")
             draft.note(
                 "loop", f"A loop is written {{% for {right} %}}.", edit, fix=f"Write for {right}", at=markup.start
@@ -301,7 +196,7 @@ def _loop(draft: Draft, markup: Markup) -> None:
         edits = markup.edit((listed.end(), listed.end()), " reversed"), markup.edit(late.span(1), "")
         message = "reversed stands right behind the list, and is overlooked here: move it there."
         draft.note("loop", message, *edits, fix="Move reversed", at=markup.at + late.start(1))
-    draft.apply("loop", (_COLON,), markup)
+    draft.apply("loop", RULES["colons"], markup)
     piped = re.fullmatch(r"([\w-]+)\s+in\s+([^|]+\|.+)", stripped)
     if piped and "|" in code:
         before = f"{{% assign looped_{markup.start} = {piped[2].strip()} %}}"
@@ -313,17 +208,6 @@ def _loop(draft: Draft, markup: Markup) -> None:
         draft.note("loop", message, *edits, fix="Assign it first")
 
 
-_NAMED = Rule(
-    r"^\s*(?:\$\{?\s*(\w+)\s*\}?|\{\{?\s*\$?\{?(\w+)\s*\}+)(?=\s*=)",
-    lambda match: f" {match[1] or match[2]}",
-    "assign takes a plain name, not {found}: write {plain}.",
-)
-_ONE_SIGN = Rule(
-    r"^(\s*\w+)(?:\s*(?:===?|:=|:|<-)\s*|\s+(?=['\"\d]))",
-    r"\1 = ",
-    "assign takes one =: write {plain} ….",
-    "Write =",
-)
 _SPACED = Rule(
     r"^\s*\w+(?:\s+\w+)+(?=\s*=(?!=))",
     lambda match: f" {'_'.join(match.group().split())}",
@@ -332,13 +216,13 @@ _SPACED = Rule(
 
 
 def _assignment(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
-    draft.apply("assignment", (_NAMED,), markup, markup.inner)
-    if draft.apply("assignment", (_ONE_SIGN,), markup, markup.inner):
+    draft.apply("assignment", RULES["named"], markup, markup.inner)
+    if draft.apply("assignment", RULES["one_sign"], markup, markup.inner):
         return
     if draft.apply("assignment", (_SPACED,), markup, markup.inner) or _made(draft, markup):
         return
     behind = markup.inner.find("=") + 1
-    look_at_value(draft, replace(markup, inner=markup.inner[behind:], at=markup.at + behind), known)
+    look_at_value(draft, markup.part(behind, len(markup.inner)), known)
 
 
 def _made(draft: Draft, markup: Markup) -> bool:
@@ -370,16 +254,3 @@ def _made(draft: Draft, markup: Markup) -> bool:
         return False
     draft.note("assignment", f"{said}: write {written}.", markup.whole(written), fix="Write it so")
     return True
-
-
-_ALONE = {
-    "capture": Rule(r"(?s:(?<=\w)\s*=.*)", "", "capture takes a name alone: take {found} out.", "Take it out"),
-    "case": Rule(r"\s*:\s*$", "", "A tag ends with %}}: take {found} out.", "Take it out"),
-    "when": Rule(r"^\s*(?:==|=)|\s*:\s*$", "", "when takes the value alone: take {found} out.", "Take it out"),
-}
-_REASON = Rule(
-    r"(?<=\()(\s*)([^\s'\"{}()][^'\"{}()]*?)(?=\s*\))",
-    r"\1'\2'",
-    "The reason of abort_message stands in quotes: write abort_message({plain}).",
-    "Write it in quotes",
-)
