@@ -102,14 +102,29 @@ def test_what_nobody_waits_for_is_tried_again_after_its_pause(error: Exception, 
     assert asking.fetched[2:] == [Priority.VALIDATION]
 
 
-def test_a_change_of_the_product_forgets_its_failures() -> None:
+def test_a_change_of_the_product_forgets_its_failures_and_no_others() -> None:
     asking = Asking()
     asking.error = Lasting("unknown")
-    with pytest.raises(Lasting):
-        asking.read()
+    keys = KEY, Key("unit/A", "another"), Key("unit/B", "page")
+    for key in keys:
+        with pytest.raises(Lasting):
+            asking.cache.get_or_fetch(key, asking.fetch).wait(SOON)
     asking.error = None
     asking.cache.invalidate("unit/A")
-    assert asking.read() is State.MISS
+    for key in keys[:2]:
+        assert asking.cache.get_or_fetch(key, asking.fetch).wait(SOON).value == b"value"
+    with pytest.raises(Lasting):
+        asking.cache.get_or_fetch(keys[2], asking.fetch).wait(SOON)
+
+
+def test_a_failure_that_is_over_is_not_kept() -> None:
+    asking = Asking()
+    asking.error = ValueError("down")
+    for part in ("one", "another"):
+        with pytest.raises(ValueError, match="down"):
+            asking.cache.get_or_fetch(Key("unit/A", part), asking.fetch).wait(SOON)
+        asking.now += 1
+    assert [*asking.cache._backoff._products["unit/A"]] == ["another"]
 
 
 def test_a_message_that_is_tried_out_leaves_no_failure_and_refreshes_nothing() -> None:

@@ -339,37 +339,27 @@ def test_who_reads_is_noted_also_where_the_backend_is_asked_each_time(
     assert worker.cache.was_read(KEY.product)
 
 
+def _damaged(envelope: bytes) -> dict[str, bytes]:
+    return {"random": os.urandom(200), "older version": b"\x00" + envelope[1:], "cut": envelope[:-1]}
+
+
 @pytest.mark.parametrize("damage", ["random", "older version", "cut", "another type"])
-def test_damaged_bytes_in_redis_are_a_miss_and_logged(
-    redis_server: RunningRedis, caplog: pytest.LogCaptureFixture, damage: str
+def test_damaged_bytes_are_a_miss_and_logged_once(
+    place: Place, request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    place = _on(redis_server)
-    Worker(place).read()
-    client = _client(redis_server)
-    [name] = client.keys("*product*")
-    [(part, envelope)] = client.hgetall(name).items()
-    assert isinstance(envelope, bytes)
-    if damage == "another type":
-        client.set(name, b"a string")
+    one = Worker(place)
+    one.read()
+    [envelope] = one.backend.read(KEY.product).parts.values()
+    if isinstance(one.backend, RedisBackend):
+        client = _client(request.getfixturevalue("redis_server"))
+        [name] = client.keys("*product*")
+        if damage == "another type":
+            client.set(name, b"a string")
+        else:
+            client.hset(name, KEY.part, _damaged(envelope)[damage])
     else:
-        harm = {"random": os.urandom(200), "older version": b"\x00" + envelope[1:], "cut": envelope[:-1]}
-        client.hset(name, part, harm[damage])
-    with caplog.at_level(logging.WARNING):
-        workers = [Worker(place), Worker(place)]
-        assert [worker.read(b"two") for worker in workers] == [b"two", b"two"]
-    assert [worker.fetches for worker in workers] == [1, 0]
-    assert len([record for record in caplog.records if KEY.product in record.getMessage()]) == 1
-
-
-def test_damaged_bytes_in_the_file_are_a_miss_and_logged_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def place() -> Backend:
-        return SqliteBackend(tmp_path / "proxy.sqlite3", spawn, max_bytes=10**8)
-
-    Worker(place).read()
-    with sqlite3.connect(tmp_path / "proxy.sqlite3") as file:
-        file.execute("UPDATE entries SET entry = ?", (os.urandom(200),))
+        with sqlite3.connect(tmp_path / "proxy.sqlite3") as file:
+            file.execute("UPDATE entries SET entry = ?", ({**_damaged(envelope), "another type": b""}[damage],))
     with caplog.at_level(logging.WARNING):
         workers = [Worker(place), Worker(place)]
         assert [worker.read(b"two") for worker in workers] == [b"two", b"two"]

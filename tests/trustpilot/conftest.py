@@ -18,4 +18,4 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture
 def walk(upstream: Upstream) -> Walk:
     """The proxy's way to it."""
-    return Walk(upstream)
+    return Walk(upstream.url)

@@ -76,7 +76,7 @@ def test_what_trustpilot_refuses_is_an_error(upstream: Upstream, walk: Walk) -> 
 def test_none_is_made_when_a_window_is_half_used_or_small(
     upstream: Upstream, calls: int, used: int, made: bool
 ) -> None:
-    walk = Walk(upstream, calls=calls)
+    walk = Walk(upstream.url, calls=calls)
     for _ in range(used):
         walk.quota.spend(priority=Priority.FOREGROUND)
     upstream.answers = [(200, {"star256x48": {"url": "https://cdn.example/a.png"}})]

@@ -8,57 +8,47 @@ from contextlib import ExitStack
 
 import pytest
 
-from proxy.cache import MemoryBackend
-from proxy.cache.backend import Window
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallEnded, CallNotMade, CallStarted, ReviewsDropped
 from proxy.reviews.models import SHOP, Page, Source, at_url
 from proxy.trustpilot.changes import DeletionCalls, ShopCalls
-from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.client import DirectCalls, Trustpilot
-from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, QuotaUsedUp, Rejected, Response
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Call
+from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, Response
 from proxy.trustpilot.invitations import InvitationApi
-from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.token import Grant
-from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox
 from tests.trustpilot.upstream import Attempt, Upstream, Walk
 
 
-class Calling:
-    """The walk to Trustpilot with ``calls`` to spend, and the events that it reports."""
+def _walk(sandbox: RunningSandbox, calls: int = 1000) -> Walk:
+    return Walk(sandbox.api_url, calls=calls, key=sandbox.api_key)
 
-    def __init__(self, sandbox: RunningSandbox, calls: int = 100) -> None:
-        self.events: list[object] = []
-        self.transport = Transport(timeout=10, concurrency=4, report=self.events.append)
-        self.bulkhead = Bulkhead(4)
-        self.breaker = CircuitBreaker(lambda: 0.0, report=self.events.append)
-        self.quota = Quota(MemoryBackend(), [Window("hour", calls, 3600)])
-        self.client = Trustpilot(
-            self.transport,
-            self.bulkhead,
-            self.breaker,
-            self.quota,
-            api_url=sandbox.api_url,
-            api_key=sandbox.api_key,
-            report=self.events.append,
-        )
 
-    def page(self, sku: str, page: int = 1, priority: Priority = Priority.FOREGROUND) -> Page:
-        return self.client.reviews(
-            UNIT, sku, stars=(4, 5), language="en", locale="en-US", page=page, source="trustpilot", priority=priority
-        )
+def _page(
+    walk: Walk,
+    sku: str,
+    *,
+    unit: str = UNIT,
+    stars: tuple[int, ...] = (),
+    language: str | None = None,
+    locale: str | None = None,
+    page: int = 1,
+    source: Source = "trustpilot",
+    priority: Priority = Priority.FOREGROUND,
+) -> Page:
+    return walk.client.reviews(
+        unit, sku, stars=stars, language=language, locale=locale, page=page, source=source, priority=priority
+    )
 
 
 def test_a_page_is_asked_for_with_all_that_narrows_it(sandbox: RunningSandbox) -> None:
-    calling = Calling(sandbox)
-    assert calling.page("TRUCK-01").index
+    walk = _walk(sandbox)
+    assert _page(walk, "TRUCK-01", stars=(4, 5), language="en", locale="en-US").index
     [call] = sandbox.ledger().calls
     expected = {"sku": ["TRUCK-01"], "perPage": ["100"], "page": ["1"], "stars": ["4", "5"], "language": ["en"]}
     assert {name: call.query[name] for name in expected} == expected
     assert call.query["locale"] == ["en-US"]
-    assert calling.quota.uses()[0].used == 1
-    started, ended = calling.events
+    assert walk.used == 1
+    started, ended = walk.events
     assert started == CallStarted("reviews")
     assert isinstance(ended, CallEnded)
     assert (ended.kind, ended.outcome) == ("reviews", "200")
@@ -68,26 +58,8 @@ def test_a_page_is_asked_for_with_all_that_narrows_it(sandbox: RunningSandbox) -
 def test_a_page_that_is_full_has_more_behind_it(sandbox: RunningSandbox) -> None:
     review = {"stars": 5, "content": "Good", "language": "en", "createdAt": "2024-01-01T00:00:00Z"}
     sandbox.put_product("MANY", [{**review, "id": str(number)} for number in range(101)])
-    calling = Calling(sandbox)
-    assert [calling.page("MANY", number).complete for number in (1, 2)] == [False, True]
-
-
-def test_reviews_that_could_not_be_read_are_counted(sandbox: RunningSandbox) -> None:
-    good = {"stars": 5, "content": "Good", "language": "en", "createdAt": "2024-01-01T00:00:00Z", "id": "a"}
-    sandbox.put_product("ODD", [good, "no review", {"id": "b", "stars": "none"}])
-    calling = Calling(sandbox)
-    page = calling.client.reviews(
-        UNIT,
-        "ODD",
-        stars=(),
-        language=None,
-        locale=None,
-        page=1,
-        source="trustpilot",
-        priority=Priority.FOREGROUND,
-    )
-    assert [review.id for review in page.index] == ["a"]
-    assert [event for event in calling.events if isinstance(event, ReviewsDropped)] == [ReviewsDropped(2)]
+    walk = _walk(sandbox)
+    assert [_page(walk, "MANY", page=number).complete for number in (1, 2)] == [False, True]
 
 
 @pytest.mark.parametrize(("status", "is_fine"), [(199, False), (200, True), (204, True), (299, True), (300, False)])
@@ -100,81 +72,33 @@ def test_a_2xx_is_read_and_nothing_else_is(walk: Walk, status: int, is_fine: boo
             walk.client.call(call, lambda _deadline: response, bytes, Priority.FOREGROUND)
 
 
-def test_a_404_is_no_failure_of_trustpilots(sandbox: RunningSandbox) -> None:
-    calling = Calling(sandbox)
-    sandbox.behave("fail", status=404)
-    for number in range(20):
-        with pytest.raises(NotFound):
-            calling.page(f"NONE-{number}")
-    assert not calling.breaker.is_open
-
-
-def test_an_answer_that_can_not_be_read_is_told(sandbox: RunningSandbox) -> None:
-    calling = Calling(sandbox)
-    sandbox.behave("garbage")
-    with pytest.raises(Malformed):
-        calling.page("TRUCK-01")
-    assert AnswerMalformed() in calling.events
-
-
 def test_the_last_call_is_for_who_waits_and_then_none_is_made(sandbox: RunningSandbox) -> None:
-    calling = Calling(sandbox, calls=5)
+    walk = _walk(sandbox, calls=5)
     for number in range(4):
-        calling.page(f"LAMP-0{number}", priority=Priority.BACKGROUND)
+        _page(walk, f"LAMP-0{number}", priority=Priority.BACKGROUND)
     with pytest.raises(QuotaUsedUp):
-        calling.page("MUG-01", priority=Priority.BACKGROUND)
-    calling.page("MUG-01")
+        _page(walk, "MUG-01", priority=Priority.BACKGROUND)
+    _page(walk, "MUG-01")
     with pytest.raises(QuotaUsedUp):
-        calling.page("MUG-02")
-    assert calling.events.count(CallNotMade("budgetspent")) == 2
+        _page(walk, "MUG-02")
+    assert walk.events.count(CallNotMade("budgetspent")) == 2
     assert sandbox.calls() == {"reviews": 5}
-    assert not calling.breaker.pauses()
+    assert not walk.breaker.pauses()
 
 
-def test_a_paused_call_is_told_and_costs_nothing(sandbox: RunningSandbox) -> None:
-    calling = Calling(sandbox)
-    sandbox.behave("fail", status=500)
-    raised = []
+def test_a_paused_call_is_told_and_costs_nothing(upstream: Upstream, walk: Walk) -> None:
+    upstream.answers = [(500, {})]
     for number in range(20):
-        with pytest.raises(Exception) as error:
-            calling.page(f"CUP-{number}")
-        raised.append(type(error.value))
-    assert raised[0] is Failing
-    assert calling.breaker.is_open
-    paused = calling.events.count(CallNotMade("paused"))
-    assert paused + sum(sandbox.calls().values()) == 20
-    assert calling.quota.uses()[0].used == 20 - paused
-
-
-def test_summaries_of_many_products_are_one_call(sandbox: RunningSandbox) -> None:
-    calling = Calling(sandbox)
-    summaries = calling.client.batch_summaries(UNIT, ["TRUCK-01", "MUG-01"], priority=Priority.FOREGROUND)
-    assert set(summaries) == {"TRUCK-01", "MUG-01"}
-    [call] = sandbox.ledger().calls
-    assert (call.kind, sorted(call.skus)) == ("batch_summaries", ["MUG-01", "TRUCK-01"])
-    alone = calling.client.summary(UNIT, "TRUCK-01", source="trustpilot", priority=Priority.FOREGROUND)
-    assert alone == summaries["TRUCK-01"]
-
-
-def test_a_token_is_handed_out_for_the_key_and_the_secret(sandbox: RunningSandbox) -> None:
-    calling = Calling(sandbox)
-    sender = DirectCalls(calling.transport, calling.bulkhead, calling.quota)
-    sandbox.tokens_last(600)
-    grant = Grant(
-        sender, api_url=sandbox.api_url, api_key=sandbox.api_key, api_secret=sandbox.api_secret, now=lambda: 1000.0
-    )
-    token = grant.fetch()
-    assert token.text
-    assert token.expires_at == 1600.0
-    assert token.is_fresh(1000.0)
-    assert not token.is_fresh(1600.0)
-    assert sandbox.calls() == {"token": 1}
+        with pytest.raises(Failing if number < RUN else Paused):
+            _page(walk, f"CUP-{number}")
+    assert walk.events.count(CallNotMade("paused")) == 20 - RUN
+    assert len(upstream.asked) == walk.used == RUN
 
 
 def test_the_shop_itself_is_asked_for_at_its_own_addresses(upstream: Upstream, walk: Walk) -> None:
     review = {"id": "s1", "stars": 4, "text": "Fine", "createdAt": "2024-10-14T17:42:40Z"}
     upstream.answers = [(200, {"reviews": [review], "links": []}), (200, {"displayName": "Shop"})]
-    page = _page(walk, SHOP, stars=(4,), language="en", locale="en-US", page=2)
+    page = _page(walk, SHOP, unit="un/it", stars=(4,), language="en", locale="en-US", page=2)
     assert [each.id for each in page.index] == ["s1"]
     assert walk.client.business_unit("un/it", priority=Priority.FOREGROUND).name == "Shop"
     reviews, unit = upstream.asked
@@ -191,25 +115,9 @@ def test_the_shop_itself_is_asked_for_at_its_own_addresses(upstream: Upstream, w
         assert (asked.headers["apikey"], asked.headers["Accept"]) == ("the key", "application/json")
 
 
-def _page(
-    walk: Walk,
-    sku: str,
-    *,
-    stars: tuple[int, ...] = (),
-    language: str | None = None,
-    locale: str | None = None,
-    page: int = 1,
-    source: Source = "trustpilot",
-    priority: Priority = Priority.FOREGROUND,
-) -> Page:
-    return walk.client.reviews(
-        "un/it", sku, stars=stars, language=language, locale=locale, page=page, source=source, priority=priority
-    )
-
-
 def test_what_a_shop_brought_along_is_asked_for_at_its_own_addresses(upstream: Upstream, walk: Walk) -> None:
     upstream.answers = [(200, {"productReviews": []}), (200, {"numberOfReviews": {"total": 0}})]
-    assert not _page(walk, at_url("https://s.example/a"), source="imported").index
+    assert not _page(walk, at_url("https://s.example/a"), unit="un/it", source="imported").index
     walk.client.summary("un/it", "A", source="imported", priority=Priority.FOREGROUND)
     walk.client.summary("un/it", "A", source="trustpilot", priority=Priority.FOREGROUND)
     base = "/v1/product-reviews/business-units/un%2Fit"
@@ -267,25 +175,40 @@ def test_a_call_that_finds_no_room_is_counted_and_not_made(upstream: Upstream, w
     assert upstream.asked == []
 
 
-def test_a_request_that_is_rejected_shows_that_trustpilot_works(upstream: Upstream, walk: Walk) -> None:
-    upstream.answers = [(400, {})]
+@pytest.mark.parametrize(
+    ("status", "error", "message"),
+    [
+        (400, Rejected, "Trustpilot rejects this request with 400"),
+        (404, NotFound, "Trustpilot does not know this"),
+    ],
+)
+def test_a_request_that_is_refused_shows_that_trustpilot_works(
+    upstream: Upstream, walk: Walk, status: int, error: type[Exception], message: str
+) -> None:
+    upstream.answers = [(status, {})]
     for number in range(RUN):
-        with pytest.raises(Rejected, match=r"^Trustpilot rejects this request with 400$"):
+        with pytest.raises(error, match=f"^{message}$"):
             _page(walk, str(number))
     assert not walk.breaker.is_open
 
 
-def test_what_becomes_of_a_call_is_in_the_log(
+def test_what_becomes_of_a_call_is_in_the_log_and_told(
     upstream: Upstream, walk: Walk, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = {"id": "a", "stars": 5, "content": "Fine", "createdAt": "2024-10-14T17:42:40Z"}
-    upstream.answers = [(200, {"productReviews": [good, 7]}), (404, {})]
-    _page(walk, "A")
+    upstream.answers = [(200, {"productReviews": [good, 7, {"id": "b", "stars": "none"}]}), (404, {}), (200, b"{")]
+    assert [review.id for review in _page(walk, "A").index] == ["a"]
     with pytest.raises(NotFound):
         _page(walk, "A")
+    with pytest.raises(Malformed):
+        _page(walk, "A")
     assert caplog.messages == [
-        "dropped 1 malformed reviews of business unit un/it",
-        "Trustpilot answered 404 for reviews of business unit un/it",
+        f"dropped 2 malformed reviews of business unit {UNIT}",
+        f"Trustpilot answered 404 for reviews of business unit {UNIT}",
+    ]
+    assert [event for event in walk.events if not isinstance(event, CallStarted | CallEnded)] == [
+        ReviewsDropped(2),
+        AnswerMalformed(),
     ]
 
 

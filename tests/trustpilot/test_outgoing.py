@@ -1,4 +1,4 @@
-"""What goes out with each call, and the way it takes: own name, no cookie, the environment's proxies."""
+"""What goes out with each call, the way it takes, and what one that failed tells: late or not, received or not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 
 import pytest
@@ -355,3 +355,42 @@ def test_a_peer_has_to_show_a_certificate_that_is_trusted(
             transport.send("GET", url, headers={})
     [pool] = transport._adapter._pools.values()
     assert (pool.cert_reqs, pool.ca_certs) == ("CERT_REQUIRED", trusted)
+
+
+def test_a_refused_connection_is_not_a_timeout_and_nothing_was_received() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # bound and not listening
+        error = failure(f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+    assert (type(error), error.received) == (Unreachable, False)
+
+
+def test_a_name_that_is_not_found_received_nothing() -> None:
+    error = failure("http://trustpilot.invalid/v1")
+    assert (type(error), error.received) == (Unreachable, False)
+
+
+def _flood(connection: socket.socket) -> None:
+    # The reader leaves at its cap.
+    with suppress(OSError):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * (MAX_BODY_BYTES + 100_000))
+
+
+@pytest.mark.parametrize(
+    ("behave", "kind"), [(lambda _: None, Unreachable), (lambda _: time.sleep(1), TimedOut), (_flood, Malformed)]
+)
+def test_what_was_read_may_have_been_received_though_no_whole_answer_came(
+    behave: Callable[[socket.socket], object], kind: type[TrustpilotError]
+) -> None:
+    with listening(behave) as peer:
+        error = failure(peer.url, timeout=0.5)
+    assert (type(error), error.received) == (kind, True)
+
+
+def test_a_peer_that_takes_no_connection_is_waited_for_no_longer_and_received_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as filling:
+        for _ in range(4):
+            sock = filling.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        error = failure(f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout=0.2)
+    assert (type(error), error.received) == (TimedOut, False)

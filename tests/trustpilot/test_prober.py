@@ -10,14 +10,10 @@ from functools import partial
 
 import pytest
 
-from proxy.cache import MemoryBackend
-from proxy.cache.backend import Window
 from proxy.clock import Every, Priority
-from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.client import Trustpilot, probe
+from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, Call
+from proxy.trustpilot.client import probe
 from proxy.trustpilot.errors import Failing, TrustpilotError
-from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.transport import Transport
 from tests.running import UNIT, RunningSandbox
 from tests.trustpilot.upstream import Attempt, Upstream, Walk
 
@@ -28,27 +24,22 @@ class Outage:
     """A breaker that has just opened, and what probes it; time passes when it is told to."""
 
     def __init__(self, sandbox: RunningSandbox, status: int) -> None:
-        self.seconds = 1000.0
         self._sandbox = sandbox
-        self.breaker = CircuitBreaker(lambda: self.seconds)
-        quota = Quota(MemoryBackend(), [Window("hour", 10_000, HOUR)])
-        transport = Transport(timeout=10, concurrency=4)
-        trustpilot = Trustpilot(
-            transport, Bulkhead(4), self.breaker, quota, api_url=sandbox.api_url, api_key=sandbox.api_key
-        )
-        self._probe = partial(probe, trustpilot, self.breaker, [UNIT])
+        self._walk = Walk(sandbox.api_url, calls=10_000, key=sandbox.api_key)
+        self.breaker = self._walk.breaker
+        self._probe = partial(probe, self._walk.client, self.breaker, [UNIT])
         sandbox.behave("fail", status=status)
         for number in range(RUN):
             with pytest.raises(TrustpilotError):
-                trustpilot.batch_summaries(UNIT, [f"SKU-{number}"], priority=Priority.FOREGROUND)
+                self._walk.client.batch_summaries(UNIT, [f"SKU-{number}"], priority=Priority.FOREGROUND)
         assert self.breaker.is_open
         self._before = sandbox.ledger().total
 
     def pass_time(self, seconds: float) -> None:
         """Let the prober look every few seconds for so long."""
-        until = self.seconds + seconds
-        while self.seconds < until:
-            self.seconds += INTERVAL_SECONDS
+        until = self._walk.now + seconds
+        while self._walk.now < until:
+            self._walk.now += INTERVAL_SECONDS
             self._probe()
 
     def calls(self) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import pytest
 
@@ -48,12 +46,6 @@ def test_refreshes_stop_at_80_percent_and_the_rest_is_for_products_that_are_not_
     assert [use.used for use in quota.uses()] == [100, 100]
 
 
-def test_the_hour_is_kept_too_and_charges_nothing_to_the_five_minutes(backend: Backend) -> None:
-    quota = Quota(backend, [Window("5 minutes", 100, 300), Window("hour", 10, 3600)])
-    assert _taken(quota, 50, priority=Priority.FOREGROUND) == 10
-    assert [use.used for use in quota.uses()] == [10, 10]
-
-
 def test_a_quota_that_is_used_up_says_truly_when_there_is_room_again(backend: Backend) -> None:
     quota = Quota(backend, [Window("2 seconds", 3, 2), HOUR])
     assert _taken(quota, 5, priority=Priority.FOREGROUND) == 3
@@ -62,14 +54,6 @@ def test_a_quota_that_is_used_up_says_truly_when_there_is_room_again(backend: Ba
     assert 1 <= spent.value.retry_after <= 2
     time.sleep(spent.value.retry_after)
     quota.spend(priority=Priority.FOREGROUND)
-
-
-def test_two_processes_on_one_redis_share_the_window(redis_server: RunningRedis) -> None:
-    window = Window("5 minutes", 100, 300)
-    quotas = [Quota(on(redis_server), [window, HOUR]) for _ in range(2)]
-    takes = [partial(_taken, quota, 20, priority=Priority.FOREGROUND) for quota in quotas for _ in range(5)]
-    with ThreadPoolExecutor(10) as callers:
-        assert sum(callers.map(lambda take: take(), takes)) == 100
 
 
 def test_without_redis_each_worker_keeps_to_its_part_and_knows_what_it_used(redis_server: RunningRedis) -> None:

@@ -1,6 +1,9 @@
-"""What a status means, as an error that says so."""
+"""What a status means, as an error that says so, and when to ask again."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -15,6 +18,7 @@ from proxy.trustpilot.errors import (
     TurnedAway,
     Unreachable,
     error_of,
+    retry_after_seconds,
 )
 
 HTML = {"content-type": "Text/HTML; charset=utf-8"}
@@ -71,3 +75,28 @@ def test_an_error_knows_when_to_ask_again_and_what_was_received() -> None:
     assert Unreachable("x", retry_after=5).retry_after == 5
     assert Unreachable("x", retry_after=5, retry_after_header=7, received=True).retry_after == 7
     assert Unreachable("x", received=True).received
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("7", 7),
+        (" 7 ", 7),
+        ("0", 1),
+        ("86400", 3600),
+        ("9" * 50, 3600),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+    ],
+)
+def test_seconds_are_read_and_kept_between_one_and_an_hour(value: str | None, seconds: int | None) -> None:
+    assert retry_after_seconds(value) == seconds
+
+
+def test_a_date_is_read_as_the_seconds_until_then() -> None:
+    told = retry_after_seconds(format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True))
+    assert told is not None
+    assert 85 <= told <= 90
+    assert retry_after_seconds("Sun, 06 Nov 1994 08:49:37 GMT") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,10 +33,11 @@ class Asked:
 
 
 class Upstream:
-    """Answers each request with the next of ``answers``, the last one for good: a status, or one with a body."""
+    """Answers each request with the next of ``answers``, the last one for good; or with what ``answer`` says."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.answer: Callable[[Asked], tuple[int, object]] | None = None
         self.answers: list[tuple[int, object]] = [(200, {})]
         self.headers: dict[str, str] = {}
         self.connections = 0
@@ -65,8 +66,12 @@ class Upstream:
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         address = urlsplit(request.path)
-        self.asked.append(Asked(request.command, address.path, parse_qsl(address.query), dict(request.headers), body))
-        status, answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        asked = Asked(request.command, address.path, parse_qsl(address.query), dict(request.headers), body)
+        self.asked.append(asked)
+        if self.answer:
+            status, answer = self.answer(asked)
+        else:
+            status, answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         sent = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         request.send_response(status)
         for name, value in {"Content-Length": str(len(sent)), **self.headers}.items():
@@ -117,9 +122,9 @@ _ATTEMPTS: list[Attempt] = []
 
 
 class Walk:
-    """The way of a call to ``upstream``, and what was reported on it."""
+    """The way of a call to the API at ``url``, and what was reported on it. ``now`` is the breaker's clock."""
 
-    def __init__(self, upstream: Upstream, *, calls: int = 1000) -> None:
+    def __init__(self, url: str, *, calls: int = 1000, key: str = "the key") -> None:
         self.events: list[object] = []
         self.now = 1_000_000.0
         self.transport = Transport(timeout=60, concurrency=4, report=self.events.append)
@@ -132,11 +137,11 @@ class Walk:
             self.bulkhead,
             self.breaker,
             self.quota,
-            api_url=upstream.url,
-            api_key="the key",
+            api_url=url,
+            api_key=key,
             report=self.events.append,
         )
-        grant = Grant(self.direct, api_url=upstream.url, api_key="k", api_secret="s", now=lambda: self.now)
+        grant = Grant(self.direct, api_url=url, api_key="k", api_secret="s", now=lambda: self.now)
         self.tokens = Tokens(
             grant.fetch, MemoryBackend(), Group(spawn), lambda: self.now, account="a", fetch_seconds=60
         )
