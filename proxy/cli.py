@@ -96,8 +96,9 @@ def _run(host: str, port: int, root: Path, folder: Path, running: contextlib.Exi
     }
     options = ["--config", str(root / _GUNICORN_CONFIG), "--bind", f"{host}:{port}"]
     server = _start(["gunicorn", "wsgi:app", *options], environment, folder, running, None)
-    _await(port, server)
-    click.echo(_greeting(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"))  # noqa: S104  # compared
+    here = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104  # compared
+    _await(here, port, server)
+    click.echo(_greeting(f"http://{here}:{port}"))
     if status := server.wait():
         raise click.ClickException(f"the proxy stopped with status {status}")
 
@@ -141,12 +142,11 @@ def _free_port(host: str, wanted: int) -> int:
     raise click.ClickException(f"no port is free at {host}")
 
 
-def _await(port: int, server: subprocess.Popen[str]) -> None:
-    """Wait until the proxy accepts connections."""
+def _await(host: str, port: int, server: subprocess.Popen[str]) -> None:
     while server.poll() is None:
         with socket.socket() as probe:
             probe.settimeout(0.2)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex((host, port)) == 0:
                 return
         try:
             server.wait(0.1)

@@ -24,9 +24,11 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
-def _demo(folder: Path, environment: dict[str, str], *, ignoring: bool = False) -> Iterator[tuple[str, int]]:
+def _demo(
+    folder: Path, environment: dict[str, str], *options: str, ignoring: bool = False
+) -> Iterator[tuple[str, int]]:
     """Yield what the demo printed once it runs, and its process id."""
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "demo", "--port", "0"]
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "demo", "--port", "0", *options]
     demo = subprocess.Popen(
         command,
         cwd=folder,
@@ -85,7 +87,8 @@ def test_the_demo_leaves_alone_what_the_settings_name(tmp_path: Path, redis_serv
         store.execute("CREATE TABLE kept (by TEXT)")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     environment = {**os.environ, "CACHE_URL": redis_server.url, "PROXY_ENV_FILE": str(tmp_path / ".env")}
-    with _demo(tmp_path, environment) as (printed, pid):
+    # Another address than the usual one is waited for as well.
+    with _demo(tmp_path, environment, "--host", "127.0.0.2") as (printed, pid):
         assert _review(printed) == "Such a great toy truck, my kids really enjoy it!"
         os.kill(pid, signal.SIGTERM)
     assert redis.Redis.from_url(redis_server.url).dbsize() == 0
