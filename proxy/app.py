@@ -343,7 +343,6 @@ def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Repo
 
 
 def _backend(settings: Settings, report: Report) -> Backend:
-    """Return the backend that ``CACHE_URL`` names."""
     if settings.uses_redis:
         return _redis(settings, report)
     if settings.cache_file is None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
@@ -252,11 +252,8 @@ def _state(proxy: Proxy, entry: Entry) -> str:
     return _STATES[proxy.store.lifetimes.state(entry, time.time())]
 
 
-class Finding(NamedTuple):
-    """One line: what was tried, what came of it, and what to do."""
-
-    works: bool
-    text: str
+Finding = tuple[bool, str]
+"""Whether something works, and a line: what was tried, what came of it, and what to do."""
 
 
 @click.command("check")
@@ -268,9 +265,9 @@ def check() -> None:
         raise click.ClickException(str(error)) from error
     transport = Transport(timeout=settings.upstream_timeout_seconds, concurrency=1)
     works = True
-    for finding in findings(settings, transport):
-        click.echo(f"{'ok ' if finding.works else 'NOT'} {finding.text}")
-        works &= finding.works
+    for this_works, text in findings(settings, transport):
+        click.echo(f"{'ok ' if this_works else 'NOT'} {text}")
+        works &= this_works
     if not works:
         sys.exit(1)
 
@@ -280,7 +277,7 @@ def findings(settings: Settings, transport: Transport) -> Iterator[Finding]:
     for unit in settings.business_units:
         yield _reviews(settings, transport, unit)
     if settings.api_secret is None:
-        yield Finding(works=True, text="token: not tried; to send invitations set TRUSTPILOT_API_SECRET")
+        yield (True, "token: not tried; to send invitations set TRUSTPILOT_API_SECRET")
         return
     finding, token = _token(settings, transport, settings.api_secret)
     yield finding
@@ -288,9 +285,9 @@ def findings(settings: Settings, transport: Transport) -> Iterator[Finding]:
         for unit in settings.business_units:
             yield _feed(settings, transport, unit, token)
     if settings.business_user_id is None:
-        yield Finding(
-            works=False,
-            text="business user: not set, and Trustpilot asks for one; set TRUSTPILOT_BUSINESS_USER_ID to the id on "
+        yield (
+            False,
+            "business user: not set, and Trustpilot asks for one; set TRUSTPILOT_BUSINESS_USER_ID to the id on "
             "an admin's profile page",
         )
 
@@ -302,13 +299,13 @@ def _reviews(settings: Settings, transport: Transport, unit: str) -> Finding:
     try:
         response = transport.send("GET", url, headers={"apikey": settings.api_key})
     except TrustpilotError as error:
-        return Finding(works=False, text=f"{what}: {error}; check TRUSTPILOT_API_URL and the network")
+        return (False, f"{what}: {error}; check TRUSTPILOT_API_URL and the network")
     status = response.status
     if response.is_firewall_page:
-        return Finding(works=False, text=f"{what}: {FIREWALL}; {_UNWELCOME}")
+        return (False, f"{what}: {FIREWALL}; {_UNWELCOME}")
     if status == 200:
-        return Finding(works=True, text=f"{what}: work")
-    return Finding(works=False, text=f"{what}: Trustpilot answered {status}; {_ADVICE.get(status, _LATER)}")
+        return (True, f"{what}: work")
+    return (False, f"{what}: Trustpilot answered {status}; {_ADVICE.get(status, _LATER)}")
 
 
 _UNWELCOME = "ask Trustpilot's support to let this machine's address pass; the key was not looked at"
@@ -329,13 +326,13 @@ def _feed(settings: Settings, transport: Transport, unit: str, token: Token) -> 
     try:
         response = transport.send("GET", url, headers={"Authorization": f"Bearer {token.text}"})
         if response.status != 200:
-            return Finding(works=works, text=f"{what}: Trustpilot answered {response.status}; {otherwise}")
+            return (works, f"{what}: Trustpilot answered {response.status}; {otherwise}")
         items, _ = read_feed(response.body)
     except TrustpilotError as error:
-        return Finding(works=works, text=f"{what}: {error}; {otherwise}")
+        return (works, f"{what}: {error}; {otherwise}")
     if not is_newest_first(item.written for item in items):
-        return Finding(works=works, text=f"{what}: not newest first; {otherwise}")
-    return Finding(works=True, text=f"{what}: works, newest first: one call confirms all products")
+        return (works, f"{what}: not newest first; {otherwise}")
+    return (True, f"{what}: works, newest first: one call confirms all products")
 
 
 def _token(settings: Settings, transport: Transport, secret: str) -> tuple[Finding, Token | None]:
@@ -344,9 +341,9 @@ def _token(settings: Settings, transport: Transport, secret: str) -> tuple[Findi
         token = grant.fetch()
     except TrustpilotError as error:
         advice = next(words for kind, words in _TOKEN_ADVICE.items() if isinstance(error, kind))
-        return Finding(works=False, text=f"token: {error}; {advice}"), None
+        return (False, f"token: {error}; {advice}"), None
     hours = (token.expires_at - time.time()) / 3600
-    return Finding(works=True, text=f"token: works, lasts {hours:.0f} hours"), token
+    return (True, f"token: works, lasts {hours:.0f} hours"), token
 
 
 _TOKEN_ADVICE = {

@@ -290,7 +290,6 @@ def documented() -> list[tuple[str, str, str]]:
 
 
 def _written(value: object) -> str:
-    """Return a value as the environment has it."""
     if value is None or value is MISSING:
         return ""
     if isinstance(value, bool):

@@ -88,7 +88,6 @@ def _reading_secret(settings: Settings) -> str:
 
 
 def _run(skus: list[str], source: Warm) -> tuple[Tally, bool]:
-    """Warm ``skus`` behind a progress bar; a Ctrl-C or SIGTERM lets what is under way end."""
     with stopped_by_signals() as stop, bar(" SKUs", total=len(skus)) as shown:
         reported: set[str] = set()
 

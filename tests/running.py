@@ -195,23 +195,9 @@ class RunningSandbox(Process):
         self.api_url = f"{self.url}/v1"
         WATCH.stand_in(self.url)
 
-    def behave(
-        self,
-        mode: str,
-        *,
-        kinds: Sequence[str] | None = None,
-        business_units: Sequence[str] | None = None,
-        skus: Sequence[str] | None = None,
-        times: int | None = None,
-        seconds: float | None = None,
-        status: int | None = None,
-        retry_after: int | str | None = None,
-        shape: str | None = None,
-    ) -> None:
-        """Answer this way from now on, instead of any way told before."""
-        meant = {"kinds": kinds, "business_units": business_units, "skus": skus, "times": times}
-        how = {"seconds": seconds, "status": status, "retry_after": retry_after, "shape": shape}
-        self.control("PUT", "/behaviour", {"mode": mode, **meant, **how})
+    def behave(self, mode: str, **members: object) -> None:
+        """Answer this way from now on, instead of any way told before; :class:`Behaviour` has the members."""
+        self.control("PUT", "/behaviour", {"mode": mode, **members})
 
     def reset(self) -> None:
         """Make it as if just started; who is kept waiting is disconnected."""

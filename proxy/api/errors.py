@@ -33,9 +33,8 @@ def problem(status: int, detail: str) -> Response:
 
 def unavailable(error: Unavailable) -> Response:
     """Return the 503 or 504 that Braze retries: nothing could be had and no copy is held."""
-    response = problem(504 if error.late else 503, str(error))
+    response = retried(504 if error.late else 503, str(error), error.retry_after)
     response.headers["X-Cache"] = "miss"
-    response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 

@@ -28,6 +28,7 @@ from proxy.api.routes import (
     DROP_IN_REVIEWS,
     DROP_IN_SERVICE_REVIEWS,
     DROP_IN_SUMMARY,
+    RIGHT_FOR,
     SECRET_IN_QUERY,
     TOKEN,
 )
@@ -198,12 +199,7 @@ def _security(path: str, settings: Settings) -> list[Json]:
     return [*known, {}] if anonymous else known
 
 
-_ANONYMOUS = SECRET_IN_QUERY | {
-    "/v1/business",
-    "/v1/reviews",
-    "/v1/products",
-    "/v1/summary",
-    "/v1/fragment",
+_ANONYMOUS = {route for route, right in RIGHT_FOR.items() if right == "read" and route.startswith("/v1/")} | {
     "/openapi.json",
     "/docs",
 }

@@ -371,7 +371,6 @@ def _read(written: str) -> float:
 
 
 def _moment(written: str) -> str:
-    """Return a moment as a person reads it: the time, in UTC."""
     return datetime.fromisoformat(written).strftime("%H:%M:%S")
 
 

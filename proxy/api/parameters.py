@@ -377,13 +377,11 @@ def of_imported(*, default: bool) -> Parameter[bool]:
 def _one_of_two(
     name: str, meaning: str, yes: str, no: str, *, default: bool = False, words: str = ""
 ) -> Parameter[bool]:
-    """Return a parameter that asks for something with ``yes``, and for the opposite with ``no``."""
     choices = (yes, no) if default else (no, yes)
     return Parameter(name, meaning, choice(choices, words), default, lambda word: bool(word == yes))
 
 
 def _maybe(name: str, meaning: str, takes: Takes, make: Callable[[Any], T]) -> Parameter[T | None]:
-    """Return a parameter that may be left out."""
     return Parameter(name, meaning, takes, None, make)
 
 

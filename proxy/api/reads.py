@@ -219,37 +219,34 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
             lambda error: reviews.empty_business(unit, view, error),
         )
 
+    def drop_in(asked: Read, selection: Selection, body: Mapping[str, Any], freshness: Freshness) -> Reply:
+        return answer(body, Sources(selection.products, freshness), now, asked.query.ignored)
+
     def drop_in_business_unit(asked: Read) -> Reply:
-        known = parameters.configured_unit(asked.unit, units)
-        found = reviews.trustpilot_business_unit(known, asked.deadline)
-        return answer(
-            found.body, Sources(Selection(known, (SHOP,)).products, found.freshness), now, asked.query.ignored
-        )
+        shop = Selection(parameters.configured_unit(asked.unit, units), (SHOP,))
+        found = reviews.trustpilot_business_unit(shop.business_unit, asked.deadline)
+        return drop_in(asked, shop, found.body, found.freshness)
 
     def drop_in_service_reviews(asked: Read) -> Reply:
-        selection = Selection(parameters.configured_unit(asked.unit, units), (SHOP,))
-        shown, next_page, freshness = read_page(asked, selection)
-        body = {"reviews": list(map(service_review_in_trustpilots_shape, shown)), "links": next_page}
-        return answer(body, Sources(selection.products, freshness), now, asked.query.ignored)
+        shop = Selection(parameters.configured_unit(asked.unit, units), (SHOP,))
+        return page_of_reviews(asked, shop, "reviews", service_review_in_trustpilots_shape)
 
     def trustpilot_reviews(asked: Read, source: Source) -> Reply:
         selection = parameters.selection_in(asked.unit, asked.query, units, source)
-        shown, next_page, freshness = read_page(asked, selection)
-        body = {"productReviews": [Raw(review) for review in shown], "links": next_page}
-        return answer(body, Sources(selection.products, freshness), now, asked.query.ignored)
+        return page_of_reviews(asked, selection, "productReviews", Raw)
 
-    def read_page(asked: Read, selection: Selection) -> tuple[list[bytes], list[dict[str, str]], Freshness]:
-        """Return the page that is asked for, the link to the next one if there is one, and how fresh it is."""
+    def page_of_reviews(asked: Read, selection: Selection, name: str, shape: Callable[[bytes], Any]) -> Reply:
         stars, languages = parameters.filters(asked.query)
         page, per_page = parameters.paging(asked.query)
         view = View(stars=stars, languages=languages, min_chars=0)
         shown, more, freshness = reviews.trustpilot_reviews(selection, view, page, per_page, asked.deadline)
-        return shown, _next_page(asked, page) if more else [], freshness
+        links = _next_page(asked, page) if more else []
+        return drop_in(asked, selection, {name: list(map(shape, shown)), "links": links}, freshness)
 
     def trustpilot_summary(asked: Read, source: Source) -> Reply:
         selection = parameters.selection_in(asked.unit, asked.query, units, source)
         found = reviews.trustpilot_summary(selection, asked.deadline)
-        return answer(found.body, Sources(selection.products, found.freshness), now, asked.query.ignored)
+        return drop_in(asked, selection, found.body, found.freshness)
 
     return {
         "/v1/reviews": product,
@@ -287,7 +284,6 @@ _UNIT = re.compile("/business-units/([^/]+)")
 
 
 def _unit_in(path: str) -> str:
-    """Return the business unit that ``path`` names, empty for none."""
     named = _UNIT.search(path)
     return named[1] if named else ""
 

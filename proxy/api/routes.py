@@ -16,21 +16,6 @@ DROP_IN_INVITATIONS = "/v1/private/business-units/{bu}/email-invitations"
 TOKEN = "/v1/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # a path
 PREVIEW = "/preview"
 
-DROP_IN_READS = frozenset(
-    {
-        DROP_IN_REVIEWS,
-        DROP_IN_SUMMARY,
-        DROP_IN_IMPORTED,
-        DROP_IN_IMPORTED_SUMMARY,
-        DROP_IN_BUSINESS_UNIT,
-        DROP_IN_SERVICE_REVIEWS,
-    }
-)
-"""Where the host alone is changed in a template that reads with ``GET``."""
-
-SECRET_IN_QUERY = DROP_IN_READS | {DROP_IN_BATCH_SUMMARIES}
-"""Where the secret may stand in the query, as Trustpilot takes its key there."""
-
 RIGHT_FOR: dict[str, str | None] = {
     "/v1/reviews": "read",
     "/v1/products": "read",
@@ -60,6 +45,9 @@ RIGHT_FOR: dict[str, str | None] = {
     "/readyz": None,
 }
 """Every path, with the right that its caller's credential needs. ``None``: any credential will do."""
+
+SECRET_IN_QUERY = frozenset(route for route, right in RIGHT_FOR.items() if right == "read" and "{bu}" in route)
+"""The drop-in URLs that read: the secret may stand in the query, as Trustpilot takes its key there."""
 
 PLAIN = frozenset(route for route in RIGHT_FOR if "{bu}" not in route)
 

@@ -409,7 +409,6 @@ class ResponseCache:
             call.set_result(shared)
 
     def _make(self, key: RequestKey, environ: WSGIEnvironment) -> CachedResponse:
-        """Have the app answer, and store the response if it may be repeated."""
         generation = self._store.generation()
         response = _finished(self._app, environ, compress=key.gzip)
         sources = response.sources

@@ -153,8 +153,6 @@ def _review(review: Mapping[str, Any], longest: int, display: Display, *, photos
 
 @dataclass(frozen=True)
 class _Cell:
-    """One row of the card."""
-
     content: str
     direction: str
     side: str

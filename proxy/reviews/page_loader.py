@@ -432,7 +432,6 @@ class PageLoader:
 
 
 def _together(skus: Sequence[str]) -> list[list[str]]:
-    """Return ``skus`` in groups that each fit into the URL of one call."""
     groups: list[list[str]] = []
     size = _LONGEST_LIST
     for sku in skus:

@@ -132,7 +132,6 @@ class Cursor:
         return False
 
     def _restart(self, deadline: Deadline) -> None:
-        """Read as many pages as before and one more, from the first on."""
         anew = Cursor(self._pages, self.sku, self.filters, newest_first=self._newest_first)
         anew._restarts, anew._refetched = self._restarts + 1, self._refetched
         while len(anew.loaded) <= len(self.loaded) and not anew.complete:

@@ -452,7 +452,6 @@ class ProductReviews:
 
 
 def _lists(pages: PageLoader, selection: Selection, deadline: Deadline) -> list[tuple[str, Filter]]:
-    """Return the whole lists that ``selection`` asks for: Trustpilot's own first. Raises :class:`Unavailable`."""
     try:
         names = pages.variants(selection.skus, selection.sources, deadline)
     except MISSING as missing:
@@ -472,5 +471,4 @@ def _summaries(pages: PageLoader, lists: Sequence[Cursor]) -> dict[Cursor, Looku
 
 
 def _is_single(sku: str, filters: Filter) -> bool:
-    """Tell whether the list is Trustpilot's of one SKU."""
     return filters.source == "trustpilot" and "," not in sku and not sku.startswith(" ")

@@ -137,7 +137,6 @@ class Updates:
         return dict(changes)
 
     def _products_of(self, business_unit: str, review_ids: Collection[str]) -> dict[str, set[str]]:
-        """Return the cached products that show each of ``review_ids``."""
         products_of: dict[str, set[str]] = {}
 
         def search(product: str, page: Page) -> None:
@@ -183,7 +182,6 @@ def _add(changes: dict[str, ReviewEvent | None], event: ReviewEvent) -> None:
 
 
 def _joined(before: ReviewEvent | None, event: ReviewEvent) -> ReviewEvent:
-    """Return one event that says what both say of a review."""
     if before is None:
         return event
     review = _merged(before.review, event.review)
@@ -234,7 +232,6 @@ def _item(review: Review, *, whole: bool) -> Item | None:
 
 
 def _merged(known: Review, event: Review) -> Review:
-    """Return what is known of a review and its author with what an event says of them."""
     review = _overlaid(known, event)
     if known.consumer and event.consumer:
         review.consumer = _overlaid(known.consumer, event.consumer)
@@ -242,7 +239,6 @@ def _merged(known: Review, event: Review) -> Review:
 
 
 def _overlaid(below: S, above: S) -> S:
-    """Return ``below`` with the fields of ``above`` that say something."""
     fields = {name: getattr(above, name) for name in above.__struct_fields__}
     said = {name: value for name, value in fields.items() if value is not None and value is not UNSET and value != 0}
     return msgspec.structs.replace(below, **said)

@@ -46,10 +46,14 @@ class Display:
 
     tag: str
     """BCP 47: of the numbers and dates."""
+    sentences_tag: str
+    """The language of the sentences, BCP 47: English where there is no translation."""
     right_to_left: bool
     """Whether the language is written so; the sentences never are."""
     _locale: Locale
-    _sentences: _Sentences
+    _sentences_locale: Locale
+    _sentences: Mapping[str, Any]
+    """One section of ``display.toml``."""
 
     def number(self, value: int | float, pattern: str | None = None) -> str:
         """Return ``value`` as the language writes it: 1153 → ``1.153``."""
@@ -63,75 +67,49 @@ class Display:
         """Return a day, ``""`` for none: ``14. Okt. 2024``."""
         return "" if day is None else _date(self._locale, day)
 
-    @property
-    def sentences_tag(self) -> str:
-        """The language of the sentences, BCP 47: English where there is no translation."""
-        return self._sentences.tag
-
     def stars_alt(self, stars: float | None) -> str:
         """Return the text in place of a stars picture, ``""`` for none: ``4.5 out of 5 stars``."""
-        if stars is None:
-            return ""
-        written = self._sentences.number(self, stars, "0.#")
-        return self._sentences.form("stars_alt", stars).replace("{stars}", written)
+        return "" if stars is None else self._counted("stars_alt", "{stars}", stars, "0.#")
 
     def label(self, stars: float | None) -> str:
         """Return Trustpilot's word for a rating in half stars, ``""`` for none: 4.5 → ``Excellent``, 4 → ``Great``.
 
         Source: Trustpilot, "TrustScore and star rating explained".
         """
-        return self._sentences.label(stars) if stars else ""
+        if not stars:
+            return ""
+        # From 4½ on it is the best word, but for the others whole stars count: 3½ are the third, as 3 are.
+        return str(self._sentences["labels"][4 if stars >= 4.5 else max(1, int(stars)) - 1])
 
     def total(self, count: int) -> str:
         """Return how many reviews there are in all: ``1,153 reviews``."""
-        return self._sentences.form("total", count).replace("{count}", self._sentences.number(self, count))
+        return self._counted("total", "{count}", count)
 
     def disclosure(self, stars: Collection[int], sort: Literal["newest", "highest"]) -> str:
         """Return which reviews are shown: ``Showing our 4 & 5 star reviews``.
 
         Source: Trustpilot, "Service Review Integration Guidelines", 2.7: say which reviews are displayed.
         """
-        return self._sentences.disclosure(tuple(sorted(stars)), sort)
+        text = self._sentences
+        if set(stars) >= {1, 2, 3, 4, 5}:
+            which = text["latest"]
+        else:
+            *first, last = map(str, sorted(stars))
+            joined = text["and"].join([text["comma"].join(first), last]) if first else last
+            form = "one" if set(stars) == {1} and "one" in text["only"] else "other"
+            which = text["only"][form].replace("{stars}", joined)
+        return str(text["best_first"].replace("{which}", which) if sort == "highest" else which)
 
     def text(self, name: Literal["link", "photo"]) -> str:
         """Return a sentence that nothing is filled into."""
-        return self._sentences.text(name)
+        return str(self._sentences[name])
 
-
-@dataclass(frozen=True)
-class _Sentences:
-    """One section of ``display.toml``."""
-
-    tag: str
-    _locale: Locale
-    _texts: Mapping[str, Any]
-
-    def text(self, name: str) -> str:
-        return str(self._texts[name])
-
-    def label(self, stars: float) -> str:
-        # From 4½ on it is the best word, but for the others whole stars count: 3½ are the third, as 3 are.
-        words: Sequence[str] = self._texts["labels"]
-        return words[4 if stars >= 4.5 else max(1, int(stars)) - 1]
-
-    def form(self, name: str, count: float) -> str:
-        forms: Mapping[str, str] = self._texts[name]
-        return forms.get(_plural_form(self._locale, count), forms["other"])
-
-    def number(self, display: Display, value: int | float, pattern: str | None = None) -> str:
+    def _counted(self, name: str, place: str, count: float, pattern: str | None = None) -> str:
+        forms: Mapping[str, str] = self._sentences[name]
         # A German sentence for Switzerland has Swiss numbers; an English one beside French dates has English ones.
-        own = display._locale.language == self._locale.language
-        return _number(display._locale if own else self._locale, value, pattern)
-
-    def disclosure(self, stars: tuple[int, ...], sort: str) -> str:
-        if set(stars) >= {1, 2, 3, 4, 5}:
-            which = self.text("latest")
-        else:
-            *first, last = map(str, stars)
-            joined = self.text("and").join([self.text("comma").join(first), last]) if first else last
-            one = self._texts["only"].get("one") if stars == (1,) else None
-            which = str(one or self._texts["only"]["other"]).replace("{stars}", joined)
-        return self.text("best_first").replace("{which}", which) if sort == "highest" else which
+        own = self._locale.language == self._sentences_locale.language
+        number = _number(self._locale if own else self._sentences_locale, count, pattern)
+        return forms.get(_plural_form(self._sentences_locale, count), forms["other"]).replace(place, number)
 
 
 def display_in(tag: str) -> Display:
@@ -153,8 +131,8 @@ def _display(tag: str) -> Display:
 def _known_display(tag: str) -> Display:
     locale = Locale.parse(tag, sep="-")
     language = locale.language if locale.language in _TEXTS else "en"
-    sentences = _Sentences(language, Locale.parse(language), _TEXTS[language])
-    return Display(tag, locale.text_direction == "rtl", locale, sentences)
+    right_to_left = locale.text_direction == "rtl"
+    return Display(tag, language, right_to_left, locale, Locale.parse(language), _TEXTS[language])
 
 
 def languages() -> list[str]:

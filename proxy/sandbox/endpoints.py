@@ -43,7 +43,6 @@ def _with_key(_: State) -> None:
 
 
 def _with_secret(_: State) -> None:
-    """Refuse a call that does not show key and secret as HTTP Basic."""
     shown = request.authorization
     if shown is None or shown.type != "basic":
         raise Unauthorized("Invalid client credentials")
@@ -106,7 +105,6 @@ def _limited(state: State) -> Response | None:
 
 
 def _named_skus() -> Collection[str]:
-    """Return the SKUs that the query or the body names, as far as they make sense."""
     if request.method == "GET":
         return [sku for given in request.args.getlist("sku") for sku in given.split(",")]
     body = request.get_json(silent=True)
@@ -122,7 +120,6 @@ def _page_of_reviews(state: State, unit: BusinessUnit, products: Products) -> Re
 
 
 def _named(reviews: Sequence[object]) -> Sequence[object]:
-    """Return reviews with the attribute names of the locale asked for."""
     locale = request.args.get("locale")
     return [named_for(locale, review) for review in reviews] if locale else reviews
 
@@ -259,7 +256,6 @@ def _asked_page(
 
 
 def _asked_place(usual: int = _USUAL_PER_PAGE, most: int = _MOST_PER_PAGE) -> tuple[int, int]:
-    """Return the page asked for, and how many it holds."""
     page = _whole("page", request.args.get("page", "1"), 1, 10**6)
     return page, _whole("perPage", request.args.get("perPage", str(usual)), 1, most)
 
@@ -275,7 +271,6 @@ def _next_page(page: int) -> dict[str, str]:
 
 
 def _asked_object() -> dict[str, object]:
-    """Return the body, which has to be a JSON object."""
     given = request.get_json()
     if not isinstance(given, dict):
         raise BadRequest("the body takes a JSON object")
@@ -291,7 +286,6 @@ def _asked_once(name: str) -> str | None:
 
 
 def _asked_skus(unit: BusinessUnit) -> list[str]:
-    """Return the SKUs asked for: ``sku``, one or several comma-separated, or those at ``productUrl``."""
     given, url = _asked_once("sku"), _asked_once("productUrl")
     if given is None and url is not None:
         # Nobody sells what has no name; so an unknown address has no reviews.

@@ -273,7 +273,6 @@ def _break_off(half: bytes, wire: Wire) -> None:
 
 
 def _reshaped(right: Mapping[str, object], shape: Shape) -> str:
-    """Return JSON that has lost the shape of the ``right`` answer."""
     if shape == Shape.DEEP:
         members = (f"{json.dumps(name)}: {'[' * _NESTING}{']' * _NESTING}" for name in right)
         return "{" + ", ".join(members) + "}"
@@ -290,7 +289,6 @@ def _reshaped(right: Mapping[str, object], shape: Shape) -> str:
 
 
 def _huge_page() -> Iterator[bytes]:
-    """Yield valid JSON of :data:`HUGE_BYTES` in pieces."""
     review = json.dumps({"id": "huge", "stars": 5, "content": "So much to say. " * 4000}).encode()
     yield b'{"links": [], "productReviews": [' + review
     for _ in range(HUGE_BYTES // len(review)):
@@ -299,7 +297,6 @@ def _huge_page() -> Iterator[bytes]:
 
 
 def _head(response: Response) -> bytes:
-    """Return the status line and headers a server would send, announcing the whole body."""
     response.content_length = len(response.get_data())
     response.headers["Connection"] = "close"
     return f"HTTP/1.1 {response.status}\r\n{response.headers}".encode("latin-1")

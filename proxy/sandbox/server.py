@@ -82,7 +82,6 @@ def serve(app: Flask, host: str, port: int) -> None:
 
 
 def _allow_many_connections() -> None:
-    """Raise the limit of open files as far as the system lets us: each connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

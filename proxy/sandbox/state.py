@@ -180,7 +180,6 @@ def summary(ratings: Iterable[int]) -> dict[str, object]:
 
 
 def _rating(review: object) -> int:
-    """Return 1 to 5, or 0 for what is no rating."""
     stars = review.get("stars") if isinstance(review, dict) else None
     return stars if type(stars) is int and 1 <= stars <= 5 else 0
 

@@ -54,7 +54,6 @@ def current_settings(environment: MutableMapping[str, str]) -> Settings:
 
 
 def _prepare_file(settings: Settings) -> None:
-    """See to it that the file of ``CACHE_URL`` is there and can be used, or else refuse the start."""
     if settings.cache_file is None:
         return
     try:

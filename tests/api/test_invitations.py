@@ -154,8 +154,7 @@ WRONG = [
 def test_a_failing_trustpilot_is_told_so_that_braze_retries_and_the_retry_delivers_once(
     sandbox: RunningSandbox, inviter: RunningProxy, behaviour: dict[str, str], status: int, detail: str
 ) -> None:
-    mode = behaviour["mode"]
-    sandbox.behave(mode, kinds=["invitations"], **{k: v for k, v in behaviour.items() if k != "mode"})  # type: ignore[arg-type]  # the keywords are behave's
+    sandbox.behave(kinds=["invitations"], **behaviour)
     body = order()
     failed = invite(inviter, body)
     assert failed.status_code == status
