@@ -104,12 +104,12 @@ class Display:
         """Return a sentence that nothing is filled into."""
         return str(self._sentences[name])
 
-    def _counted(self, name: str, place: str, count: float, pattern: str | None = None) -> str:
+    def _counted(self, name: str, variable: str, count: float, pattern: str | None = None) -> str:
         forms: Mapping[str, str] = self._sentences[name]
         # A German sentence for Switzerland has Swiss numbers; an English one beside French dates has English ones.
         own = self._locale.language == self._sentences_locale.language
         number = _number(self._locale if own else self._sentences_locale, count, pattern)
-        return forms.get(_plural_form(self._sentences_locale, count), forms["other"]).replace(place, number)
+        return forms.get(_plural_form(self._sentences_locale, count), forms["other"]).replace(variable, number)
 
 
 def display_in(tag: str) -> Display:

@@ -44,7 +44,7 @@ def test_a_browser_sent_by_another_site_changes_nothing(
 ) -> None:
     own = shared_proxy.url.removeprefix("http://")
     sent = {name: value.replace("OWN", own) for name, value in headers.items()}
-    answer = requests.post(shared_proxy.url + path, headers=sent, auth=("braze", SECRET), timeout=5)
+    answer = requests.post(shared_proxy.url + path, headers=sent, auth=("braze", SECRET), timeout=20)
     assert answer.status_code == 403
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert "another site" in answer.json()["detail"]
