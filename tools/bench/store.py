@@ -31,7 +31,7 @@ _CONNECTIONS = 64
 _SLICE_SECONDS, _SLICES = 0.25, 12
 """Of a load: the machine's mood changes from second to second, so what is compared has to be close by."""
 
-_SHARED_SECONDS, _SHARED_SLICES = 1.0, 2
+_SHARED_SECONDS, _SHARED_SLICES = 1.0, 3
 """The same of two workers, where in less it counts how long the connections took to be shared out."""
 
 _PAUSE_SECONDS = 0.05
