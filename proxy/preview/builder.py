@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 
 from proxy.api.parameters import BadParameter, Query, skus, view
 from proxy.preview.braze import Channel
-from proxy.preview.findings import CallTag, Edit, applied, call_tags
+from proxy.preview.calls import CallTag, call_tags
+from proxy.preview.findings import Edit, applied
 
 SOURCES = ("event", "attribute", "fixed")
 FALLBACKS = ("hide", "text", "abort")

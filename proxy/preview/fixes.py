@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from proxy.preview.braze import Empty, line_of
+from proxy.preview.calls import CallTag, call_tags, covered
 from proxy.preview.findings import (
     MEANT,
-    CallTag,
     Edit,
     Finding,
     Markup,
-    call_tags,
-    covered,
     found,
     markups,
     names_set,

@@ -23,7 +23,8 @@ from proxy.preview.braze import (
     render,
 )
 from proxy.preview.builder import HOST
-from proxy.preview.findings import Draft, Edit, Finding, applied, call_tags
+from proxy.preview.calls import Part, call_tags, examine_row, without_answer
+from proxy.preview.findings import Draft, Edit, Finding, applied
 from proxy.preview.fixes import distinct, examine_empties, fixed
 from proxy.preview.people import RECIPIENTS, CannedTransport, Recipient, profile_of
 from proxy.settings import Credential
@@ -196,15 +197,15 @@ class _Room:
         found = [replace(one, edits=()) if one.kind == "problem" and one.line in named else one for one in found]
         return [one for one in found if (one.line, one.kind) not in known]
 
-    def _part(self, part: str, template: str, rendering: Rendering) -> checks.Part:
+    def _part(self, part: str, template: str, rendering: Rendering) -> Part:
         is_html = part == "body" and self.message.channel.is_html
-        return checks.Part(template, rendering.output, rendering.calls, self.message.channel, is_html)
+        return Part(template, rendering.output, rendering.calls, self.message.channel, is_html)
 
     def look_at_all(self, looked: dict[str, _Looked], people: list[dict[str, Any]]) -> None:
         """Look at what only the parts together, or the five people, bring to light."""
         rendered = {name: one.rendering for name, one in looked.items() if one.rendering}
         parts = [(name, self._part(name, looked[name].template, one)) for name, one in rendered.items()]
-        for name, finding in checks.examine_row(parts):
+        for name, finding in examine_row(parts):
             looked[name].findings.append(finding)
         if "title" in rendered and not rendered["title"].output.strip():
             message = "Nothing is left of the subject or title: every part of it rendered to nothing. "
@@ -250,7 +251,7 @@ class _Room:
             whole = self._part(part, template, one.rendering)
             one.findings = [*(checks.links(whole) if whole.is_html else ()), *found]
             if recipient.answer == "down" and any(empty["kind"] == "output" for empty in rest):
-                one.findings += checks.without_answer(template, one.rendering.calls)
+                one.findings += without_answer(template, one.rendering.calls)
         state, reason = _outcome(self.message.channel, looked)
         shown_parts = dict.fromkeys(("title", "preheader", "body"), "")
         shown_parts |= {part: one.rendering.output for part, one in looked.items() if one.rendering}

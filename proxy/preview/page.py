@@ -23,7 +23,7 @@ from proxy.export import CopiesOnly, blocks, sku_of_page
 from proxy.middleware.callers import caller
 from proxy.preview.braze import Channel
 from proxy.preview.builder import HOST, BadChoices, Choices, build, read, rewritten
-from proxy.preview.checks import has_secret
+from proxy.preview.calls import has_secret
 from proxy.preview.message import PROFILE_KINDS, BadProfile, Message, in_frame, preview, profile
 from proxy.preview.people import CannedTransport, InProcessTransport
 from proxy.reviews import ProductReviews, Selection, View
