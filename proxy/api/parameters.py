@@ -166,7 +166,7 @@ class Query:
     @property
     def ignored(self) -> str:
         """The names of the parameters that nobody read, percent-encoded for a header, comma-separated."""
-        names = [quote(name, safe="")[:100] for name in self.given if name not in self._read]
+        names = [quote(name, safe="")[:100] for name in self.given if name and name not in self._read]
         return ", ".join(names[:20])
 
     def one(self, parameter: Parameter[T]) -> T:

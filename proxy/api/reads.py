@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
@@ -93,10 +92,10 @@ Endpoint = Callable[[Read], Reply]
 
 
 class Reads:
-    """The WSGI layer that answers plain ``GET`` reads by their ``endpoints``, past what Flask does for any request.
+    """The WSGI layer that answers ``GET`` reads by their ``endpoints``, past what Flask does for any request.
 
-    All else is Flask's. It finds the same endpoints in :meth:`for_flask`, for ``HEAD``, and knows which methods are
-    wrong; refusals and problems are the same either way.
+    All else is Flask's: by :meth:`for_flask` it knows which methods are wrong. Refusals and problems are the same
+    either way.
     """
 
     def __init__(
@@ -126,15 +125,11 @@ class Reads:
         return refused(environ, start_response)
 
     def for_flask(self) -> Blueprint:
-        """Return the endpoints as Flask wants them."""
+        """Return the addresses, for what is asked of them by other methods."""
         blueprint = Blueprint("reading", __name__)
-        for route, endpoint in self._endpoints.items():
-            rule = route.replace("{bu}", "<unit>")
-            blueprint.add_url_rule(rule, route, partial(self._for_flask, endpoint), methods=["GET"])
+        for route in self._endpoints:
+            blueprint.add_url_rule(route.replace("{bu}", "<unit>"), route, methods=["GET"])
         return blueprint
-
-    def _for_flask(self, endpoint: Endpoint, **_: str) -> Reply:
-        return endpoint(self._asked(request.environ))
 
     def _asked(self, environ: WSGIEnvironment) -> Read:
         # As Flask reads them.

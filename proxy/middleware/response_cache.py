@@ -277,8 +277,9 @@ class ResponseStore:
 class ResponseCache:
     """The WSGI layer that repeats exact reads, and lets identical requests share one response.
 
-    Everything else passes through. Responses keep their status, body and headers, but for ``X-Cache``, ``Age`` and
-    ``Cache-Control``, which say how fresh the response is when it is repeated.
+    ``HEAD`` is answered as ``GET``, without the body; everything else passes through. Responses keep their status,
+    body and headers, but for ``X-Cache``, ``Age`` and ``Cache-Control``, which say how fresh the response is when it
+    is repeated.
     """
 
     def __init__(
@@ -303,7 +304,7 @@ class ResponseCache:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | PrebuiltResponse:
         if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].startswith(_READS):
-            return self._app(environ, start_response)
+            return self._other(environ, start_response)
         key = RequestKey.of(environ)
         self._hear_changes()
         response = self._store.get(key)
@@ -316,6 +317,13 @@ class ResponseCache:
             return PrebuiltResponse(response.status, response.fields.written, own, response.body)
         start_response(response.status, [*response.fields.pairs, *own])
         return (response.body,)
+
+    def _other(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "HEAD" or not environ["PATH_INFO"].startswith(_READS):
+            return self._app(environ, start_response)
+        # Every header is what GET would send, the length of a compressed body too (RFC 9110, 8.6 and 9.3.2).
+        self({**environ, "REQUEST_METHOD": "GET"}, start_response)
+        return ()
 
     def invalidate(self, surrogate_key: str) -> None:
         """Drop what was made from ``surrogate_key``; later requests share nothing with those under way."""

@@ -235,7 +235,14 @@ def test_each_answer_has_its_own_request_id_and_timing() -> None:
     assert ask(wsgi)[1]["Server-Timing"].startswith("total;dur=")
 
 
-@pytest.mark.parametrize("change", [{"secret": "t"}, {"method": "POST"}, {"method": "HEAD"}, {"path": "/healthz"}])
+def test_head_repeats_what_get_was_answered_without_the_body() -> None:
+    wsgi = response_cache(app := App())
+    (_, by_get, _), by_head = ask(wsgi), ask(wsgi, method="HEAD")
+    assert by_head == ("200 OK", {**by_get, "X-Cache": "hit"}, b"")
+    assert app.asked == 1
+
+
+@pytest.mark.parametrize("change", [{"secret": "t"}, {"method": "POST"}, {"path": "/healthz"}])
 def test_anything_else_reaches_the_app(change: dict[str, str]) -> None:
     wsgi = response_cache(app := App())
     ask(wsgi)
