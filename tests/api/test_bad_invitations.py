@@ -138,7 +138,7 @@ def test_a_body_that_would_be_refused_is_told_what_is_wrong(
 ) -> None:
     # Not requests' json=, which sends nothing for null.
     headers = {"X-Api-Key": SECRET, "Content-Type": "application/json"}
-    answer = requests.post(f"{started_here.url}/v1/invitations", data=json.dumps(body), headers=headers, timeout=5)
+    answer = requests.post(f"{started_here.url}/v1/invitations", data=json.dumps(body), headers=headers, timeout=20)
     _is_refused(answer, detail)
     assert sandbox.calls() == {}
 
@@ -148,7 +148,7 @@ def test_a_body_that_is_not_json_is_told_where(
     sandbox: RunningSandbox, started_here: ServedHere, body: bytes, detail: str
 ) -> None:
     headers = {"X-Api-Key": SECRET, "Content-Type": "application/json"}
-    _is_refused(requests.post(f"{started_here.url}/v1/invitations", data=body, headers=headers, timeout=5), detail)
+    _is_refused(requests.post(f"{started_here.url}/v1/invitations", data=body, headers=headers, timeout=20), detail)
     assert sandbox.calls() == {}
 
 

@@ -150,7 +150,7 @@ def test_a_wrong_method_is_a_405_that_names_the_right_one(shared_proxy: RunningP
 def test_no_or_a_wrong_credential_is_a_401(
     sandbox: RunningSandbox, shared_proxy: RunningProxy, headers: dict[str, str]
 ) -> None:
-    answer = requests.get(f"{shared_proxy.url}/v1/reviews?sku=TRUCK-01", headers=headers, timeout=5)
+    answer = requests.get(f"{shared_proxy.url}/v1/reviews?sku=TRUCK-01", headers=headers, timeout=20)
     assert answer.status_code == 401
     assert "WWW-Authenticate" in answer.headers
     assert "credential" in answer.json()["detail"]
@@ -167,7 +167,7 @@ def test_no_or_a_wrong_credential_is_a_401(
     ],
 )
 def test_a_credential_is_taken_in_every_place(shared_proxy: RunningProxy, headers: dict[str, str]) -> None:
-    answer = requests.get(f"{shared_proxy.url}/v1/reviews?sku=TRUCK-01", headers=headers, timeout=5)
+    answer = requests.get(f"{shared_proxy.url}/v1/reviews?sku=TRUCK-01", headers=headers, timeout=20)
     assert answer.status_code == 200
 
 

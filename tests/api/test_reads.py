@@ -24,7 +24,7 @@ class Sockets:
     """Sends a template's calls as they are."""
 
     def send(self, asked: Request) -> Response:
-        answer = requests.request(asked.method, asked.url, headers=dict(asked.headers), data=asked.body, timeout=5)
+        answer = requests.request(asked.method, asked.url, headers=dict(asked.headers), data=asked.body, timeout=20)
         return Response(answer.status_code, dict(answer.headers), answer.content)
 
 
@@ -151,12 +151,12 @@ def test_the_drop_in_pages_as_trustpilot_does(proxy: RunningProxy) -> None:
 
 def test_reading_can_be_open_to_everyone(sandbox: RunningSandbox) -> None:
     with RunningProxy(sandbox, PROXY_CREDENTIALS="", PROXY_ALLOW_ANONYMOUS="true") as proxy:
-        assert requests.get(f"{proxy.url}/v1/reviews?sku=MUG-01", timeout=5).status_code == 200
+        assert requests.get(f"{proxy.url}/v1/reviews?sku=MUG-01", timeout=20).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_health_is_open(proxy: RunningProxy, path: str) -> None:
-    assert requests.get(proxy.url + path, timeout=5).status_code == 200
+    assert requests.get(proxy.url + path, timeout=20).status_code == 200
 
 
 def test_the_trimmed_answer_is_smaller_than_trustpilots_own(proxy: RunningProxy) -> None:

@@ -56,7 +56,7 @@ def test_it_is_the_token_that_the_proxy_uses_itself(sandbox: RunningSandbox, han
 
 
 def test_the_answer_has_trustpilots_shape_and_says_what_is_left(sandbox: RunningSandbox, handing_out: Served) -> None:
-    answer = requests.post(handing_out.url + PATH, auth=("braze", SECRET), timeout=5)
+    answer = requests.post(handing_out.url + PATH, auth=("braze", SECRET), timeout=20)
     assert answer.json()["token_type"] == "BearerToken"
     assert 359_990 <= int(answer.json()["expires_in"]) <= 360_000
     assert answer.headers["Cache-Control"] == "no-store"
@@ -70,19 +70,23 @@ def test_it_is_not_there_by_default(sandbox: RunningSandbox) -> None:
 
 
 def test_a_caller_without_credential_gets_no_token(sandbox: RunningSandbox, handing_out: Served) -> None:
-    assert requests.post(handing_out.url + PATH, timeout=5).status_code == 401
-    assert requests.post(handing_out.url + PATH, auth=("sandbox-key", "sandbox-secret"), timeout=5).status_code == 401
+    assert requests.post(handing_out.url + PATH, timeout=20).status_code == 401
+    assert (
+        requests.post(handing_out.url + PATH, auth=("sandbox-key", "sandbox-secret"), timeout=20).status_code == 401
+    )
     assert sandbox.calls() == {}
 
 
 def test_another_grant_is_refused(handing_out: Served) -> None:
-    answer = requests.post(handing_out.url + PATH, data={"grant_type": "password"}, auth=("braze", SECRET), timeout=5)
+    answer = requests.post(
+        handing_out.url + PATH, data={"grant_type": "password"}, auth=("braze", SECRET), timeout=20
+    )
     assert answer.status_code == 400
 
 
 def test_a_trustpilot_that_hands_out_none_is_a_503(sandbox: RunningSandbox, handing_out: Served) -> None:
     sandbox.behave("fail", kinds=["token"])
-    answer = requests.post(handing_out.url + PATH, auth=("braze", SECRET), timeout=5)
+    answer = requests.post(handing_out.url + PATH, auth=("braze", SECRET), timeout=20)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
 
 
