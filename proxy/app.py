@@ -264,7 +264,9 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         cache.validate_with(validator.want)
         updates = Updates(cache)
         lists = DeletionCalls(trustpilot, transport, api_url=settings.api_url, api_key=settings.api_key)
-        deletions = Deletions(lists, updates, backend, settings.business_units, time.time, report)
+        deletions = Deletions(
+            lists.reviews, lists.consumers, updates, backend, settings.business_units, time.time, report
+        )
         feed = comparison = backfill = None
         if inviting is not None and has_feed:
             store.confirm_with(shops.confirmed)

@@ -59,8 +59,8 @@ def _switch(name: str, meaning: str) -> bool:
 
 
 _REQUIRED: Any = MISSING
-_SECONDS = read.number(0, above=True)
-_SECONDS_OR_0 = read.number(0)
+_SECONDS = read.number(above=True)
+_SECONDS_OR_0 = read.number()
 _COUNT = read.whole(1)
 _A_YEAR: int | None = 200_000
 _LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -141,7 +141,7 @@ class Settings:
     )
     drain_seconds: float = _row(
         "PROXY_DRAIN_SECONDS",
-        read.number(0, 3600),
+        read.number(3600),
         0.0,
         "from SIGTERM, when `/readyz` turns, until no more calls are taken",
     )

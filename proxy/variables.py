@@ -31,8 +31,8 @@ class Credential:
         return f"{self.name}{narrowed}"
 
 
-def number(least: float, most: float = 1e9, *, above: bool = False) -> Callable[[str], float]:
-    """Take a finite number that is at least ``least``, or above it, and at most ``most``."""
+def number(most: float = 1e9, *, above: bool = False) -> Callable[[str], float]:
+    """Take a finite number that is at least 0, or ``above`` it, and at most ``most``."""
 
     def parse(value: str) -> float:
         try:
@@ -41,7 +41,7 @@ def number(least: float, most: float = 1e9, *, above: bool = False) -> Callable[
             raise ValueError("must be a number") from None
         if not math.isfinite(number):
             raise ValueError("must be a finite number")
-        if number < least or (above and number == least):
+        if number < 0 or (above and number == 0):
             raise ValueError(f"must be {'greater than 0' if above else '0 or greater'}")
         if number > most:
             raise ValueError(f"must be {most:.15g} or less")

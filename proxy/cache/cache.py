@@ -16,8 +16,7 @@ from cachetools import LRUCache
 from msgspec import Struct
 from msgspec.structs import replace
 
-from proxy.cache.entry import Entry, Freshness, Key, Lifetimes, State
-from proxy.cache.memory import MemoryBackend
+from proxy.cache.entry import Entry, Freshness, Key, State
 from proxy.cache.tiered import Tiered
 from proxy.clock import TRIES_OUT, Deadline, Now, Priority, Spawn
 
@@ -239,12 +238,6 @@ class Cache:
         store.when_changed(group.forget)
         store.when_changed(self._backoff.drop)
 
-    @classmethod
-    def in_memory(cls, lifetimes: Lifetimes, now: Now, spawn: Spawn, *, max_bytes: int = 10_000_000) -> Cache:
-        """Return the cache of a process that shares with no other."""
-        store = Tiered(MemoryBackend(), lifetimes, now, spawn, l1_bytes=max_bytes, fetch_seconds=60)
-        return cls(store, Group(spawn), now)
-
     def get_or_fetch(self, key: Key, fetch: Fetch, *, awaited: bool = True) -> Lookup:
         """Find the entry for ``key``; where it is stale or gone, see to it that ``fetch`` is under way.
 
@@ -332,10 +325,6 @@ class Cache:
         Raises :class:`BackendDown`.
         """
         return self._store.put(key, Entry(fetched.value, fetched.found, at), generation)
-
-    def when_changed(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with each product that is invalidated or updated, here or by another process."""
-        self._store.when_changed(listener)
 
     def scan(self, prefix: str, look: Callable[[str, str, bytes], None]) -> None:
         """Show ``look`` the product, the part and the value of every entry of the products named ``prefix…``.

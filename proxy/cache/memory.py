@@ -268,5 +268,4 @@ _NOTHING = Changes(0)
 
 
 def _kept(most: int, clock: Callable[[], float]) -> TLRUCache[str, tuple[T, float]]:
-    """Return a table of values, each with the seconds that it is kept."""
     return TLRUCache(most, ttu=lambda _key, value, now: now + value[1], timer=clock)

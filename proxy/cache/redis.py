@@ -23,7 +23,6 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.commands.core import Script
 from redis.retry import Retry
 
 from proxy.cache.backend import CHANGES_REMEMBERED, Change, Changes, Lock, Product, Usage, Use, Window
@@ -44,12 +43,22 @@ _UNHEARD_SECONDS = 0.05
 _PAUSE_SECONDS = 0.5
 _GLOB = re.compile(r"[\[\]*?^\\-]")
 
+_CLEANED = """
+local function cleaned(name, expected)
+    local kind = redis.call('TYPE', name).ok
+    local is_another = kind ~= 'none' and kind ~= expected
+    if is_another then
+        redis.call('DEL', name)
+    end
+    return is_another
+end
+"""
+"""Drops what is of another type than the proxy's, for every script that follows it."""
+
 _WRITE = """
 local kept = 0
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'none' and kind ~= 'hash' then
-    redis.call('DEL', KEYS[1])
-end
+cleaned(KEYS[1], 'hash')
+cleaned(KEYS[2], 'string')
 if (tonumber(redis.call('GET', KEYS[2]) or '0') or 0) <= tonumber(ARGV[1]) then
     if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[5]) and redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then
         redis.call('DEL', KEYS[1])
@@ -71,6 +80,7 @@ message if it is kept, message if not."""
 
 _REPLACE = """
 local clock = redis.call('TIME')
+cleaned(KEYS[2], 'string')
 local last = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
 if ARGV[2] ~= '' and last > tonumber(ARGV[2]) then
     return false
@@ -103,22 +113,20 @@ return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], 
 """KEYS lock; ARGV token, milliseconds."""
 
 _ADD = """
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'none' and kind ~= 'string' then
-    redis.call('DEL', KEYS[1])
-end
+cleaned(KEYS[1], 'string')
 local kept = redis.call('GET', KEYS[1])
 if not kept then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return kept
 """
-"""KEYS record; ARGV value, ms. Returns what was kept already. A value that is no text is not the proxy's."""
+"""KEYS record; ARGV value, ms. Returns what was kept already."""
 
-_GET = "if redis.call('TYPE', KEYS[1]).ok == 'string' then return redis.call('GET', KEYS[1]) end"
+_GET = "cleaned(KEYS[1], 'string') return redis.call('GET', KEYS[1])"
 
 _REMOVE = """
-if redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1]) == ARGV[1] then
+cleaned(KEYS[1], 'string')
+if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('DEL', KEYS[1])
 end
 """
@@ -131,14 +139,6 @@ local calls = tonumber(ARGV[1])
 local windows = #KEYS
 local dropped = 0
 
-local function cleaned(name, expected)
-    local kind = redis.call('TYPE', name).ok
-    if kind ~= 'none' and kind ~= expected then
-        redis.call('DEL', name)
-        dropped = 1
-    end
-end
-
 local function counted(name, seconds, age)
     if seconds > 86400 then
         redis.call('HINCRBY', name, today, 1)
@@ -150,11 +150,12 @@ local function counted(name, seconds, age)
 end
 
 local function brought_up_to_date(name, seconds)
+    if cleaned(name, seconds > 86400 and 'hash' or 'list') then
+        dropped = 1
+    end
     if seconds > 86400 then
-        cleaned(name, 'hash')
         return
     end
-    cleaned(name, 'list')
     local newest = redis.call('LINDEX', name, 0)
     while newest and not tonumber(newest) do
         redis.call('LPOP', name)
@@ -251,15 +252,8 @@ class RedisBackend:
         self._link = link
         self._me = uuid.uuid4().hex
         self._listener = _Listener(url, spawn, self._me)
-        register = link.client.register_script
-        self._write = register(_WRITE)
-        self._replace = register(_REPLACE)
-        self._release = register(_RELEASE)
-        self._prolong = register(_PROLONG)
-        self._add = register(_ADD)
-        self._get = register(_GET)
-        self._remove = register(_REMOVE)
-        self._count = register(_COUNT)
+        scripts = (_WRITE, _REPLACE, _RELEASE, _PROLONG, _ADD, _GET, _REMOVE, _COUNT)
+        self._scripts = {script: link.client.register_script(_CLEANED + script) for script in scripts}
 
     @property
     def is_heard(self) -> bool:
@@ -274,15 +268,15 @@ class RedisBackend:
                 pipeline.hgetall(_product(product))
             else:
                 pipeline.hget(_product(product), part)
-            generation, entries = pipeline.execute(raise_on_error=False)
-            if isinstance(entries, redis.ResponseError) and "WRONGTYPE" in str(entries):
-                _log.warning("what Redis keeps for %s is not the proxy's: dropped", product)
-                client.delete(_product(product))
-                entries = None
-            for answer in (generation, entries):
-                if isinstance(answer, Exception):
-                    raise answer
-            return [generation, entries]
+            answers = pipeline.execute(raise_on_error=False)
+            for number, name in enumerate((_generation(product), _product(product))):
+                if isinstance(answers[number], redis.ResponseError) and "WRONGTYPE" in str(answers[number]):
+                    _log.warning("what Redis keeps for %s is not the proxy's: dropped", product)
+                    client.delete(name)
+                    answers[number] = None
+                if isinstance(answers[number], Exception):
+                    raise answers[number]
+            return answers
 
         generation, entries = self._link.ask(ask)
         if part is not None:
@@ -297,16 +291,14 @@ class RedisBackend:
         name, token = lock or ("", "")
         kept = self._message(Change("written", product, generation, name))
         refused = self._message(Change("released", product, generation, name))
-        return bool(
-            self._run(self._write, names, generation, part, entry, _ms(ttl), _MOST_PARTS, token, kept, refused)
-        )
+        return bool(self._run(_WRITE, names, generation, part, entry, _ms(ttl), _MOST_PARTS, token, kept, refused))
 
     def replace(self, product: str, parts: Mapping[str, bytes], generation: int | None, *, ttl: float) -> int | None:
         names = [_product(product), _generation(product), CHANNEL]
         since = "" if generation is None else generation
         message = self._message(Change("replaced", product))
         entries = [each for pair in parts.items() for each in pair]
-        raised = self._run(self._replace, names, _ms(ttl), since, message, *entries)
+        raised = self._run(_REPLACE, names, _ms(ttl), since, message, *entries)
         return int(raised) if raised else None
 
     def scan(self, prefix: str) -> Iterator[tuple[str, str, bytes]]:
@@ -327,32 +319,32 @@ class RedisBackend:
         return lock if taken else None
 
     def prolong(self, lock: Lock, ttl: float) -> bool:
-        return bool(self._run(self._prolong, [_lock(lock.name)], lock.token, _ms(ttl)))
+        return bool(self._run(_PROLONG, [_lock(lock.name)], lock.token, _ms(ttl)))
 
     def release(self, lock: Lock, outcome: bytes = b"") -> None:
         message = self._message(Change("released", lock=lock.name, outcome=outcome))
-        self._run(self._release, [_lock(lock.name), CHANNEL], lock.token, message)
+        self._run(_RELEASE, [_lock(lock.name), CHANNEL], lock.token, message)
 
     def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
-        kept: bytes | None = self._run(self._add, [_record(key)], value, _ms(ttl))
+        kept: bytes | None = self._run(_ADD, [_record(key)], value, _ms(ttl))
         return kept
 
     def set(self, key: str, value: bytes, ttl: float) -> None:
         self._link.ask(lambda client: client.set(_record(key), value, px=_ms(ttl)))
 
     def get(self, key: str) -> bytes | None:
-        kept: bytes | None = self._run(self._get, [_record(key)])
+        kept: bytes | None = self._run(_GET, [_record(key)])
         return kept
 
     def remove(self, key: str, expected: bytes) -> None:
-        self._run(self._remove, [_record(key)], expected)
+        self._run(_REMOVE, [_record(key)], expected)
 
     def count(self, windows: Sequence[Window], calls: int = 1, *, missed: Sequence[float] = ()) -> Usage:
         names = [f"{_CALLS}/{window.seconds}" for window in windows]
         most = [number for window in windows for number in (window.seconds, window.calls)]
         # The oldest first, as each goes before those that are there.
         ages = sorted(missed, reverse=True)
-        counted, dropped, answer = self._run(self._count, names, calls, *most, *ages)
+        counted, dropped, answer = self._run(_COUNT, names, calls, *most, *ages)
         if dropped:
             _log.warning("what Redis keeps for the quota is not the proxy's: dropped")
         uses = zip(windows, answer[::2], answer[1::2], strict=True)
@@ -371,8 +363,8 @@ class RedisBackend:
         self._listener.close()
         self._link.pool.disconnect()
 
-    def _run(self, script: Script, names: list[str], *arguments: str | float | bytes) -> Any:
-        return self._link.ask(lambda _: script(names, arguments))
+    def _run(self, script: str, names: list[str], *arguments: str | float | bytes) -> Any:
+        return self._link.ask(lambda _: self._scripts[script](names, arguments))
 
     def _message(self, change: Change) -> bytes:
         outcome = base64.b64encode(change.outcome).decode()

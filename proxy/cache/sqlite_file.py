@@ -239,7 +239,6 @@ def _open(path: Path, clock: MachineClock) -> Opened:
 
 
 def _make(path: Path) -> bool:
-    """Make the file if there is none; tell whether there was none."""
     try:
         # Before SQLite makes it: what is in it is for the proxy's user only. SQLite's log takes the mode over.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

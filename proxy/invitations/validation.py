@@ -94,7 +94,6 @@ def _check_address(name: str, value: object) -> None:
 
 
 def _said(name: str, value: object, takes: str) -> str:
-    """Return what is text and says something."""
     if value is None:
         raise BadInvitation(f"{name}: required; {takes}")
     if not isinstance(value, str):
@@ -159,7 +158,6 @@ def _check_order(times: list[datetime | None]) -> None:
 
 
 def _is_unrendered(value: str) -> bool:
-    """Tell whether Liquid was left in ``value``."""
     return any(mark in value for mark in ("{{", "}}", "{%", "${"))
 
 

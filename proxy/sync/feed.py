@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise, takewhile
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -165,11 +164,8 @@ class OutOfOrder(Exception):
     """The feed is not newest first."""
 
 
-class FeedCall(Protocol):
-    """The call that reads a page."""
-
-    def __call__(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[FeedItem], int]:
-        """Return page ``page`` (from 1), and how many reviews it held."""
+FeedCall = Callable[[str, int, Priority], tuple[list[FeedItem], int]]
+"""Returns a business unit's page of so much (from 1), and how many reviews it held."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +194,7 @@ class FeedReader:
         last, met, seen = math.inf, False, frozenset[str]()
         new = 0
         for number in range(1, MOST_PAGES + 1):
-            items, given = self.call(business_unit, number, priority=Priority.FEED)
+            items, given = self.call(business_unit, number, Priority.FEED)
             # What came meanwhile pushes the end of a page onto the next.
             unseen = [item for item in items if item.review.id not in seen]
             if not is_newest_first([last, *(item.written for item in unseen)]):

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend, BackendDown, Lock
 from proxy.clock import Now, Spawn, attempt, in_turns
@@ -20,7 +19,7 @@ from proxy.reviews import Updates
 from proxy.sync.feed import FeedReader, OutOfOrder, Shops, ShopState
 from proxy.sync.planner import COMPARE_SECONDS
 from proxy.sync.whole_shop import Backfill, Comparison
-from proxy.trustpilot.errors import NoAccess, NotFound, QuotaUsedUp, Rejected, TrustpilotError
+from proxy.trustpilot.errors import NotFound, QuotaUsedUp, Rejected, TrustpilotError
 
 _DELETIONS_SECONDS = 3600.0
 _OVERLAP_SECONDS = 86_400.0
@@ -45,23 +44,15 @@ _UNORDERED_SECONDS = 86_400.0
 _log = logging.getLogger(__name__)
 
 _List = Callable[[float, str | None], tuple[list[str], str | None]]
-
-
-class Lists(Protocol):
-    """The calls that list what was deleted since a moment, a page at a time."""
-
-    def reviews(self, since: float, token: str | None) -> tuple[list[str], str | None]:
-        """Return ids of reviews, and the token of the next page."""
-
-    def consumers(self, since: float, token: str | None) -> tuple[list[str], str | None]:
-        """Return ids of consumers, and the token of the next page."""
+"""Returns the ids of what was deleted since a moment, a page at a time, and the token of the next."""
 
 
 @dataclass(eq=False)
 class Deletions:
     """Looks once an hour, from the last look on with a day's overlap."""
 
-    lists: Lists
+    reviews: _List
+    consumers: _List
     updates: Updates
     backend: Backend
     business_units: Sequence[str]
@@ -81,8 +72,8 @@ class Deletions:
         """
         at, last = self.now(), self._last()
         since = (last or at - _FIRST_SECONDS) - _OVERLAP_SECONDS
-        self._remove(self.lists.reviews, since, self.updates.remove_reviews)
-        self._remove(self.lists.consumers, since, self.updates.remove_consumers)
+        self._remove(self.reviews, since, self.updates.remove_reviews)
+        self._remove(self.consumers, since, self.updates.remove_consumers)
         self.backend.set(_DELETIONS, repr(at).encode(), FOR_GOOD_SECONDS)
         self._removed = {name: when for name, when in self._removed.items() if when > since - _DELETIONS_SECONDS}
 
@@ -194,13 +185,11 @@ class Sync:
             return
 
     def _prolong(self, lock: Lock, seconds: float, done: threading.Event) -> None:
-        """Renew ``lock`` until all is ``done``."""
         while not done.wait(seconds / 3):
             with contextlib.suppress(BackendDown):
                 self.backend.prolong(lock, seconds)
 
     def _attempt(self, name: str, work: Callable[[], None]) -> None:
-        """Do something whose failure is nobody else's."""
         try:
             work()
         except TrustpilotError:
@@ -251,7 +240,7 @@ class Sync:
             # Of the day or the hour: the feed is before the backfill, and nothing stops it for that.
             self._retry_at[f"{unit} backfill"] = self.now() + error.retry_after
             raise
-        except (NoAccess, NotFound, Rejected) as error:
+        except (NotFound, Rejected) as error:
             self._leave_alone(unit, state, _REFUSED_SECONDS, f"can't be read: {error}")
             self.report(FeedRead("failed"))
             return

@@ -13,7 +13,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -51,13 +50,8 @@ _COUNTS = struct.Struct(">5I")
 _log = logging.getLogger(__name__)
 
 
-class SummariesCall(Protocol):
-    """The call that reads a page."""
-
-    def __call__(
-        self, business_unit: str, page: int, *, priority: Priority
-    ) -> tuple[Iterator[tuple[str, Summary]], int]:
-        """Return page ``page`` (from 1), each summary read when it is asked for, and how many summaries it held."""
+SummariesCall = Callable[[str, int, Priority], tuple[Iterator[tuple[str, Summary]], int]]
+"""Returns a page as a :data:`FeedCall` does, each summary read when it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ class Comparison:
         last = state.products if state.skus == state.compared_skus else 0
         others, reviews, at = 0, 0, self.now()
         for number in range(1, MOST_PAGES + 1):
-            summaries, given = self.call(business_unit, number, priority=Priority.FEED)
+            summaries, given = self.call(business_unit, number, Priority.FEED)
             with_reviews = []
             for sku, summary in in_turns(summaries):
                 name, counts = digest(sku), digest(repr(summary.stars))
@@ -214,7 +208,7 @@ class Backfill:
         return state
 
     def _read(self, business_unit: str, state: ShopState, progress: Progress) -> tuple[ShopState, Progress]:
-        items, given = self.feed(business_unit, progress.page, priority=Priority.BACKFILL)
+        items, given = self.feed(business_unit, progress.page, Priority.BACKFILL)
         written = [item.written for item in items]
         if not is_newest_first(written):
             raise OutOfOrder
@@ -255,7 +249,7 @@ class Backfill:
 
     def _finish(self, business_unit: str, state: ShopState, progress: Progress) -> tuple[ShopState, Progress]:
         at = self.now()
-        summaries, given = self.summaries(business_unit, progress.summaries, priority=Priority.BACKFILL)
+        summaries, given = self.summaries(business_unit, progress.summaries, Priority.BACKFILL)
         with_reviews = []
         for sku, summary in in_turns(summaries):
             self._complete(business_unit, sku, summary, at)

@@ -37,7 +37,7 @@ class ShopCalls:
         self._tokens = tokens
         self._url = f"{api_url}/private/product-reviews/business-units/"
 
-    def feed(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[FeedItem], int]:
+    def feed(self, business_unit: str, page: int, priority: Priority) -> tuple[list[FeedItem], int]:
         """Return page ``page`` (from 1) of all reviews of the shop, and how many it held: 100, or it is the last.
 
         Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`NoAccess` when that shop may not be read.
@@ -46,7 +46,7 @@ class ShopCalls:
         return self._get(business_unit, "feed", f"reviews?{query}", read_feed, priority)
 
     def summaries(
-        self, business_unit: str, page: int, *, priority: Priority
+        self, business_unit: str, page: int, priority: Priority
     ) -> tuple[Iterator[tuple[str, Summary]], int]:
         """Return the summaries of the shop's products, a thousand a page. Raises as :meth:`feed` does."""
         query = urlencode({"page": page, "perPage": SUMMARIES_PER_PAGE})

@@ -299,7 +299,6 @@ def read_business_unit(body: bytes) -> Shop:
 
 
 def _rating(value: object) -> float | None:
-    """Return a rating of at least one star, ``None`` for none."""
     return (
         float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 5 else None
     )

@@ -42,12 +42,12 @@ Place = Callable[[], Backend]
 class Worker:
     """One process's cache over a shared backend, and how often it fetched."""
 
-    def __init__(self, place: Place, *, fetch_seconds: float = 12, fresh: float = 900) -> None:
+    def __init__(self, place: Place, *, fetch_seconds: float = 12) -> None:
         self.backend = place()
         self.ahead = 0.0
         self.store = Tiered(
             self.backend,
-            Lifetimes(fresh, 86_400, 300),
+            Lifetimes(900, 86_400, 300),
             self._now,
             spawn,
             l1_bytes=10**7,
@@ -264,11 +264,10 @@ def test_of_many_updates_at_once_none_is_lost(place: Place) -> None:
 
 
 def test_what_is_confirmed_is_fresh_again_for_all_without_a_fetch(place: Place) -> None:
-    one, other = Worker(place, fresh=0.6), Worker(place, fresh=0.6)
+    one, other = Worker(place), Worker(place)
     assert one.read() == other.read() == b"one"
-    time.sleep(0.4)
-    assert one.cache.confirm(KEY, time.time())
-    time.sleep(0.3)
+    assert one.cache.confirm(KEY, time.time() + 600)
+    one.ahead = other.ahead = 1000.0
     assert one.read(b"two") == other.read(b"two") == b"one"
     assert (one.fetches, other.fetches) == (1, 0)
     assert not one.cache.confirm(Key("unit/NONE", "page"), time.time())
@@ -337,6 +336,17 @@ def test_who_reads_is_noted_also_where_the_backend_is_asked_each_time(
     assert not worker.cache.was_read(KEY.product)
     worker.read()
     assert worker.cache.was_read(KEY.product)
+
+
+def test_junk_in_the_place_of_a_generation_is_dropped(redis_server: RunningRedis) -> None:
+    Worker(_on(redis_server)).read()
+    _client(redis_server).rpush(f"ccp:2:generation:{KEY.product}", "junk")
+    one, other = Worker(_on(redis_server)), Worker(_on(redis_server))
+    assert one.read(b"two") == b"one"
+    _client(redis_server).delete(f"ccp:2:generation:{KEY.product}")
+    _client(redis_server).rpush(f"ccp:2:generation:{KEY.product}", "junk")
+    one.cache.invalidate(KEY.product)
+    assert (one.read(b"two"), other.read(b"three")) == (b"two", b"two")
 
 
 def _damaged(envelope: bytes) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from proxy.trustpilot.client import read_reviews
 from proxy.trustpilot.errors import Malformed
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, REVIEWS, TEXT, damaged, mostly, written
+from tests.reviews.trustpilot import in_memory
 
 NAMES = st.sampled_from(["product-review-created", "product-review-updated", "product-review-deleted"])
 REVIEW_DATA = st.builds(
@@ -83,7 +84,7 @@ def test_no_event_spoils_a_held_page(held: list[dict[str, Any]], webhook: dict[s
         return
     items = sorted(page.items, key=lambda item: -item[0].written)
     stored = Page.of_items(items, complete=complete, dropped=0).encode()
-    cache = Cache.in_memory(Lifetimes(900, 86_400, 300), time.time, lambda job: job())
+    cache = in_memory(Lifetimes(900, 86_400, 300), time.time, lambda job: job())
 
     def fetch(*, priority: Priority) -> Fetched:
         return Fetched(stored, found=True)

@@ -10,12 +10,12 @@ from urllib.parse import quote
 import pytest
 
 from proxy.api.parameters import DISPLAY_LOCALE, Query, selection, view
-from proxy.cache import Cache, Lifetimes
+from proxy.cache import Lifetimes
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews
 from proxy.reviews.view import display_in, languages
 from tests.reviews.model import NOW
-from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, many, reads, review, select
+from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, in_memory, many, reads, review, select
 
 HOSTILE = [
     "",
@@ -121,7 +121,7 @@ def test_every_choice_of_stars_and_order_is_disclosed_in_the_language_asked_for(
 def test_a_display_locale_costs_no_call_and_is_never_wrong() -> None:
     trustpilot = FullLists({"A": many("a", 250)}, {"A": counts(250)})
     clock = itertools.count().__next__
-    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
+    cache = in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
     proxy = ProductReviews(cache, trustpilot, NoAssets(), clock)
 
     def cached() -> list[str]:

@@ -8,13 +8,24 @@ from threading import Event
 
 import pytest
 
-from proxy.cache import Cache, Lifetimes, State
+from proxy.cache import Lifetimes, State
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, page_loader
 from proxy.reviews.view import ENGLISH
 from proxy.trustpilot.errors import Malformed, Unreachable
 from proxy.warming import IntoStore, warm_all
-from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, many, reads, review, select, total
+from tests.reviews.trustpilot import (
+    AllAssets,
+    FullLists,
+    NoAssets,
+    counts,
+    in_memory,
+    many,
+    reads,
+    review,
+    select,
+    total,
+)
 
 
 def test_one_odd_summary_in_a_batch_fails_its_own_product_only() -> None:
@@ -102,7 +113,7 @@ def test_warming_tells_what_a_product_came_to_and_whether_its_summary_is_lacking
 def test_a_stale_page_is_fetched_again_for_the_next_reader_and_kept_where_it_cannot_be() -> None:
     now = [0.0]
     trustpilot = FullLists({"A": many("a", 1)})
-    cache = Cache.in_memory(Lifetimes(10, 1000, 10), lambda: now[0], spawn)
+    cache = in_memory(Lifetimes(10, 1000, 10), lambda: now[0], spawn)
     proxy = ProductReviews(cache, trustpilot, NoAssets(), lambda: now[0])
     assert proxy.block(select("A"), View(), Deadline.after(10)).freshness.state is State.MISS
     trustpilot.products = {"A": many("b", 1)}
@@ -123,13 +134,13 @@ def test_the_same_reads_go_through_another_cache() -> None:
     trustpilot = FullLists({"A": many("a", 1), "B": many("b", 1)})
     lifetimes = Lifetimes(10**7, 10**7, 10**7)
     proxy = ProductReviews(
-        Cache.in_memory(lifetimes, lambda: 0.0, spawn),
+        in_memory(lifetimes, lambda: 0.0, spawn),
         trustpilot,
         AllAssets(),
         lambda: 0.0,
         without_reviews=lambda unit, sku: 1.0 if (unit, sku) in known_empty else None,
     )
-    other = proxy.through(Cache.in_memory(lifetimes, lambda: 0.0, spawn))
+    other = proxy.through(in_memory(lifetimes, lambda: 0.0, spawn))
     for each in (proxy, other):
         assert each.block(select("A"), View(), Deadline.after(10)).body["links"]["trustpilot"]
         assert not each.block(select("B"), View(), Deadline.after(10)).body["found"]
@@ -141,7 +152,7 @@ def test_a_review_deleted_between_the_fetches_of_two_pages_hides_no_other() -> N
     reviews = [review(f"r{n:03d}", n, stars=1 + 4 * (n in (100, 230))) for n in range(250)]
     trustpilot = FullLists({"A": reviews}, {"A": counts(250)})
     clock = itertools.count(step=10).__next__
-    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
+    cache = in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
     proxy = ProductReviews(cache, trustpilot, NoAssets(), clock)
     view = View(min_chars=0)
     assert len(proxy.trustpilot_reviews(select("A"), view, 1, 100, Deadline.after(10))[0]) == 100

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.cache import Cache, Cached, Fetched, Key, Lifetimes, State
+from proxy.cache import Cached, Fetched, Key, Lifetimes, State
 from proxy.clock import Deadline, Priority
 from proxy.reviews import Updates
 from proxy.reviews.models import Consumer, Page, Review, ReviewEvent, read_review
 from proxy.reviews.page_loader import product_name
+from tests.reviews.trustpilot import in_memory
 
 LIFETIMES = Lifetimes(900, 86_400, 300)
 UNIT = "unit-1"
@@ -21,9 +22,9 @@ class CountingCache:
     """A cache, and which products were changed in it."""
 
     def __init__(self) -> None:
-        self.cache = Cache.in_memory(LIFETIMES, time.time, lambda job: job(), max_bytes=10**8)
+        self.cache = in_memory(LIFETIMES, time.time, lambda job: job(), max_bytes=10**8)
         self.updated: list[str] = []
-        self.cache.when_changed(self.updated.append)
+        self.cache._store.when_changed(self.updated.append)
 
     def get(self, sku: str) -> Cached:
         cached = self.cache.get(_key(sku))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from proxy.cache import Cache, Lifetimes
+from proxy.cache import Lifetimes
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Updates, View
 from proxy.reviews.models import Review, ReviewEvent, at_url
 from proxy.reviews.page_loader import Selection
 from proxy.reviews.view import ENGLISH
-from tests.reviews.trustpilot import FullLists, NoAssets, counts, many, reads, review, select, total
+from tests.reviews.trustpilot import FullLists, NoAssets, counts, in_memory, many, reads, review, select, total
 
 SKUS = [f"P{number}" for number in range(24)]
 
@@ -37,7 +37,7 @@ def test_of_more_than_a_page_trustpilots_merged_summary_counts_each_review_once(
 
 def test_a_change_of_any_variant_has_them_asked_for_again() -> None:
     trustpilot = FullLists({"A": many("a", 3), "B": many("b", 3), "C": many("c", 3)})
-    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), lambda: 0.0, spawn)
+    cache = in_memory(Lifetimes(10**7, 10**7, 10**7), lambda: 0.0, spawn)
     proxy = ProductReviews(cache, trustpilot, NoAssets(), lambda: 0.0)
     for calls, sku in enumerate("ABC", start=1):
         assert proxy.block(select("A", "B", "C"), View(), Deadline.after(10)).body["found"]
@@ -90,7 +90,7 @@ def test_a_webhook_brings_the_page_of_a_product_up_to_date_too() -> None:
     url = "https://shop.example/a"
     lists = {at_url(url): many("a", 3), "A": many("a", 3), at_url("https://shop.example/b"): many("b", 3)}
     trustpilot = FullLists(lists)
-    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), lambda: 0.0, spawn)
+    cache = in_memory(Lifetimes(10**7, 10**7, 10**7), lambda: 0.0, spawn)
     proxy = ProductReviews(cache, trustpilot, NoAssets(), lambda: 0.0)
 
     def shown() -> list[list[str | None]]:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proxy.cache import Cache, Lifetimes
-from proxy.clock import Priority, spawn
+from proxy.cache import Cache, Group, Lifetimes, MemoryBackend, Tiered
+from proxy.clock import Now, Priority, Spawn, spawn
 from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.answers import Block
 from proxy.reviews.models import SHOP, Page, Shop, Source
@@ -121,10 +121,16 @@ class AllAssets:
         return f"https://www.trustpilot.com/review/{business_unit}.example?a=1&b=2"
 
 
+def in_memory(lifetimes: Lifetimes, now: Now, spawn: Spawn, *, max_bytes: int = 10_000_000) -> Cache:
+    """Return the cache of a process that shares with no other."""
+    store = Tiered(MemoryBackend(), lifetimes, now, spawn, l1_bytes=max_bytes, fetch_seconds=60)
+    return Cache(store, Group(spawn), now)
+
+
 def reads(trustpilot: FullLists, assets: BrandAssets | None = None) -> ProductReviews:
     """Return what reads ``trustpilot`` through a cache of its own, in which nothing grows old."""
     clock = itertools.count().__next__
-    cache = Cache.in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
+    cache = in_memory(Lifetimes(10**7, 10**7, 10**7), clock, spawn, max_bytes=10**8)
     return ProductReviews(cache, trustpilot, assets or NoAssets(), clock)
 
 

@@ -125,7 +125,7 @@ class Shop:
         listed = [{"sku": sku, **self.counts_of(sku)} for sku in skus if sku in self.products]
         return read_batch_summaries(json.dumps({"summaries": listed}).encode())
 
-    def feed(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[FeedItem], int]:
+    def feed(self, business_unit: str, page: int, priority: Priority) -> tuple[list[FeedItem], int]:
         self._count("feed")
         listed = [(review, sku) for sku, reviews in self.products.items() for review in reviews]
         listed.sort(key=lambda pair: pair[0]["createdAt"], reverse=not self.is_oldest_first)
@@ -137,7 +137,7 @@ class Shop:
         return read_feed(json.dumps({"productReviews": shown, "links": []}).encode())
 
     def summaries(
-        self, business_unit: str, page: int, *, priority: Priority
+        self, business_unit: str, page: int, priority: Priority
     ) -> tuple[Iterator[tuple[str, Summary]], int]:
         self._count("shop_summaries")
         skus = sorted(self.products)[(page - 1) * 1000 : page * 1000]
@@ -235,7 +235,8 @@ class Heart:
         feed = FeedReader(
             self._feed, self.updates, self.clock, comparison.touch, self.shops.add_skus, fetch_seconds=1
         )
-        deletions = Deletions(DeletionLists(self.shop), self.updates, self.backend, [UNIT], self.clock)
+        lists = DeletionLists(self.shop)
+        deletions = Deletions(lists.reviews, lists.consumers, self.updates, self.backend, [UNIT], self.clock)
         self.sync = Sync(
             self.backend,
             self.shops,
@@ -260,8 +261,8 @@ class Heart:
         cached = self.cache.parts(f"{UNIT}/{sku}").cached
         return [[read_review(raw) for raw in page_of(one).raw] for part, one in cached.items() if is_page(part)]
 
-    def _feed(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[FeedItem], int]:
-        return self.feed_call(business_unit, page, priority=priority)
+    def _feed(self, business_unit: str, page: int, priority: Priority) -> tuple[list[FeedItem], int]:
+        return self.feed_call(business_unit, page, priority)
 
     def state(self, sku: str) -> State:
         """Return how fresh the block of ``sku`` is."""

@@ -62,8 +62,8 @@ def test_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
 def killed_at(folder: Path, heart: Heart, page: int) -> Heart:
     call = heart.shop.feed
 
-    def killing(business_unit: str, number: int, *, priority: Priority) -> object:
-        answer = call(business_unit, number, priority=priority)
+    def killing(business_unit: str, number: int, priority: Priority) -> object:
+        answer = call(business_unit, number, priority)
         if priority is Priority.BACKFILL and number == page:
             raise Killed
         return answer
@@ -79,8 +79,8 @@ def test_what_happens_meanwhile_is_right_in_the_end(tmp_path: Path) -> None:
     chance = random.Random(2)
     call = heart.shop.feed
 
-    def changing(business_unit: str, number: int, *, priority: Priority) -> object:
-        answer = call(business_unit, number, priority=priority)
+    def changing(business_unit: str, number: int, priority: Priority) -> object:
+        answer = call(business_unit, number, priority)
         for _ in range(3):
             sku = chance.choice(skus)
             if chance.random() < 0.5:

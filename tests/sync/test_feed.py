@@ -164,8 +164,8 @@ def test_a_feed_that_cannot_be_read_confirms_nothing_and_counts_take_its_place(e
     heart, skus = fed()
     call = heart.shop.feed
 
-    def failing(business_unit: str, page: int, *, priority: Priority) -> object:
-        call(business_unit, page, priority=priority)
+    def failing(business_unit: str, page: int, priority: Priority) -> object:
+        call(business_unit, page, priority)
         raise error
 
     heart.feed_call = failing  # type: ignore[assignment]  # it never returns

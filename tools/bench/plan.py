@@ -112,7 +112,7 @@ class _Shop(Shop):
         listed = b",".join(self._summaries.get(sku) or self._write(sku) for sku in skus)
         return read_batch_summaries(b'{"summaries":[' + listed + b"]}")
 
-    def feed(self, business_unit: str, page: int, *, priority: Priority) -> tuple[list[FeedItem], int]:
+    def feed(self, business_unit: str, page: int, priority: Priority) -> tuple[list[FeedItem], int]:
         self.calls["feed"] += 1
         end = len(self._listed) - (page - 1) * PER_PAGE
         shown = [{**review, "product": {"sku": sku}} for sku, review in self._listed[max(0, end - PER_PAGE) : end]]
