@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
@@ -20,6 +21,9 @@ sys.dont_write_bytecode = False
 
 
 def pytest_configure() -> None:
+    # How long an example takes says something about the machine only.
+    hypothesis.settings.register_profile("busy", deadline=None)
+    hypothesis.settings.load_profile("busy")
     # A shell starts a background job with SIGINT ignored, and so would be every process that a test starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

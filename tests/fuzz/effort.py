@@ -13,7 +13,6 @@ fuzzed = settings(
     max_examples=EXAMPLES or 50,
     # A test run that is green must be green again, so only `make fuzz` draws by chance.
     derandomize=not EXAMPLES,
-    deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

@@ -25,7 +25,6 @@ from tests.running import RunningProxy, RunningSandbox
 CASES = int(os.environ.get("EXACT_CASES", "0"))
 exact = settings(
     max_examples=CASES // 10 or 40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 _names = itertools.count()

@@ -102,6 +102,14 @@ def ask(connection: socket.socket, sandbox: RunningSandbox, sku: str = "TRUCK-01
     connection.sendall("\r\n".join([*head, "", ""]).encode())
 
 
+@contextmanager
+def asking(sandbox: RunningSandbox, sku: str = "TRUCK-01") -> Iterator[socket.socket]:
+    """Give a connection on which a reviews call was sent."""
+    with connected(sandbox) as connection:
+        ask(connection, sandbox, sku)
+        yield connection
+
+
 def read_to_the_end(connection: socket.socket) -> tuple[bytes, bool]:
     """Return what came until the connection ended, and whether it ended by a reset."""
     read = b""

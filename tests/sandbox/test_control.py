@@ -111,37 +111,31 @@ def test_a_reset_forgets_everything(sandbox: RunningSandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "message"),
-    [
-        ({"mode": "explode"}, "mode takes one of ok, slow"),
-        ({}, "mode takes one of"),
-        ("hang", "the body takes a JSON object with mode"),
-        ([{"mode": "ok"}, 5], "the body takes a JSON object"),
-        ({"mode": ["ok"]}, "mode takes one of"),
-        ({"mode": "ok", "kind": "reviews"}, "there is no kind; the body takes mode"),
-        ({"mode": "ok", "kinds": "reviews"}, "kinds takes a list of reviews, summary"),
-        ({"mode": "ok", "kinds": ["review"]}, "kinds takes a list of reviews, summary"),
-        ({"mode": "ok", "skus": [1]}, "skus takes a list of SKUs"),
-        ({"mode": "ok", "times": 0}, "times takes a whole number"),
-        ({"mode": "ok", "times": True}, "times takes a whole number"),
-        ({"mode": "slow", "seconds": -1}, "seconds takes seconds, from 0"),
-        ({"mode": "slow", "seconds": NAN}, "seconds takes seconds, from 0"),
-        ({"mode": "slow", "seconds": "1"}, "seconds takes seconds, from 0"),
-        ({"mode": "fail", "status": 200}, "status takes a whole number from 300 to 599"),
-        ({"mode": "rate_limit", "retry_after": 1.5}, "retry_after takes seconds or text"),
-        ({"mode": "rate_limit", "retry_after": "1\r\nX: y"}, "retry_after takes seconds or text that fits"),
-        ({"mode": "wrong_shape", "shape": "round"}, "shape takes one of list"),
-    ],
-)
-def test_a_behaviour_that_makes_no_sense_is_refused(sandbox: RunningSandbox, payload: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        sandbox.control("PUT", "/behaviour", payload)
-    assert sandbox.control("GET", "/").json()["behaviour"] == []
-
-
-@pytest.mark.parametrize(
     ("method", "path", "payload", "message"),
     [
+        ("PUT", "/behaviour", {"mode": "explode"}, "mode takes one of ok, slow"),
+        ("PUT", "/behaviour", {}, "mode takes one of"),
+        ("PUT", "/behaviour", "hang", "the body takes a JSON object with mode"),
+        ("PUT", "/behaviour", [{"mode": "ok"}, 5], "the body takes a JSON object"),
+        ("PUT", "/behaviour", {"mode": ["ok"]}, "mode takes one of"),
+        ("PUT", "/behaviour", {"mode": "ok", "kind": "reviews"}, "there is no kind; the body takes mode"),
+        ("PUT", "/behaviour", {"mode": "ok", "kinds": "reviews"}, "kinds takes a list of reviews, summary"),
+        ("PUT", "/behaviour", {"mode": "ok", "kinds": ["review"]}, "kinds takes a list of reviews, summary"),
+        ("PUT", "/behaviour", {"mode": "ok", "skus": [1]}, "skus takes a list of SKUs"),
+        ("PUT", "/behaviour", {"mode": "ok", "times": 0}, "times takes a whole number"),
+        ("PUT", "/behaviour", {"mode": "ok", "times": True}, "times takes a whole number"),
+        ("PUT", "/behaviour", {"mode": "slow", "seconds": -1}, "seconds takes seconds, from 0"),
+        ("PUT", "/behaviour", {"mode": "slow", "seconds": NAN}, "seconds takes seconds, from 0"),
+        ("PUT", "/behaviour", {"mode": "slow", "seconds": "1"}, "seconds takes seconds, from 0"),
+        ("PUT", "/behaviour", {"mode": "fail", "status": 200}, "status takes a whole number from 300 to 599"),
+        ("PUT", "/behaviour", {"mode": "rate_limit", "retry_after": 1.5}, "retry_after takes seconds or text"),
+        (
+            "PUT",
+            "/behaviour",
+            {"mode": "rate_limit", "retry_after": "1\r\nX: y"},
+            "retry_after takes seconds or text that fits",
+        ),
+        ("PUT", "/behaviour", {"mode": "wrong_shape", "shape": "round"}, "shape takes one of list"),
         ("PUT", "/limit", {"calls": -1, "seconds": 1}, "calls takes a whole number"),
         ("PUT", "/limit", {"calls": 1}, "seconds takes seconds, from 0"),
         ("PUT", "/limit", [], "the body takes a JSON object with calls, seconds"),
@@ -151,6 +145,15 @@ def test_a_behaviour_that_makes_no_sense_is_refused(sandbox: RunningSandbox, pay
         ("POST", "/generate", {"products": 1, "reviews": 1, "prefix": 5}, "prefix takes text"),
         ("PUT", "/token", {"seconds": "1"}, "seconds takes a whole number"),
         ("PUT", "/token", {"as_number": "yes"}, "as_number takes true or false"),
+        ("PUT", "/lists", {"feed_order": "random"}, "feed_order takes one of newest, oldest, shuffled"),
+        ("PUT", "/lists", {"lost_page": 1}, "lost_page takes a whole number from 2"),
+        ("PUT", "/lists", {"order": "newest"}, "there is no order; the body takes reviews_order"),
+        ("PUT", "/shops/new", {}, "name takes text"),
+        ("POST", "/change", {"changes": 1}, "seed takes a whole number"),
+        ("POST", "/change", {"changes": 1, "seed": 1, "kinds": ["lost"]}, "kinds takes a list of added, edited"),
+        ("POST", "/change", {"changes": 1, "seed": 1, "kinds": []}, "kinds takes a list of added, edited"),
+        ("POST", "/delete", {"reviewId": 5}, "reviewId takes text"),
+        ("PUT", "/behaviour", {"mode": "ok", "business_units": "one"}, "business_units takes a list"),
     ],
 )
 def test_what_the_control_plane_cannot_use_is_refused(
@@ -158,6 +161,7 @@ def test_what_the_control_plane_cannot_use_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         sandbox.control(method, path, payload)
+    assert sandbox.control("GET", "/").json()["behaviour"] == []
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])

@@ -14,6 +14,7 @@ from tests.sandbox.callers import (
     REVIEWS_PATH,
     ask,
     ask_for_token,
+    asking,
     call,
     connected,
     invite,
@@ -61,23 +62,21 @@ def test_rate_limit_says_when_to_come_back(sandbox: RunningSandbox, told: int | 
 
 def test_hang_sends_nothing_and_ends_after_its_seconds(sandbox: RunningSandbox) -> None:
     sandbox.behave("hang", seconds=0.3)
-    with connected(sandbox) as connection:
-        ask(connection, sandbox)
+    with asking(sandbox) as connection:
         assert read_to_the_end(connection) == (b"", False)
 
 
-def test_hang_ends_when_the_caller_leaves(sandbox: RunningSandbox) -> None:
-    sandbox.behave("hang")
-    with connected(sandbox) as connection:
-        ask(connection, sandbox)
+@pytest.mark.parametrize("mode", ["hang", "drip"])
+def test_what_takes_long_ends_when_the_caller_leaves(sandbox: RunningSandbox, mode: str) -> None:
+    sandbox.behave(mode)
+    with asking(sandbox):
         _await_calls(sandbox, 1)
     _await_calls(sandbox, 0)
 
 
 def test_a_reset_of_the_sandbox_lets_hanging_callers_go(sandbox: RunningSandbox) -> None:
     sandbox.behave("hang")
-    with connected(sandbox) as connection:
-        ask(connection, sandbox)
+    with asking(sandbox) as connection:
         _await_calls(sandbox, 1)
         sandbox.reset()
         assert read_to_the_end(connection) == (b"", False)
@@ -86,8 +85,7 @@ def test_a_reset_of_the_sandbox_lets_hanging_callers_go(sandbox: RunningSandbox)
 def test_drip_sends_the_body_byte_by_byte(sandbox: RunningSandbox) -> None:
     sandbox.put_product("SHORT", [])
     sandbox.behave("drip", seconds=0.01)
-    with connected(sandbox) as connection:
-        ask(connection, sandbox, "SHORT")
+    with asking(sandbox, "SHORT") as connection:
         read = connection.recv(65_536)
         assert read.startswith(b"HTTP/1.1 200 OK\r\n")
         pieces = 1
@@ -100,51 +98,31 @@ def test_drip_sends_the_body_byte_by_byte(sandbox: RunningSandbox) -> None:
 def test_drip_headers_sends_the_head_byte_by_byte(sandbox: RunningSandbox) -> None:
     sandbox.put_product("SHORT", [])
     sandbox.behave("drip_headers", seconds=0.005)
-    with connected(sandbox) as connection:
-        ask(connection, sandbox, "SHORT")
+    with asking(sandbox, "SHORT") as connection:
         assert connection.recv(65_536) in b"HTTP/1.1 200 OK\r\n"
         read, was_reset = read_to_the_end(connection)
         assert not was_reset
         assert read.endswith(b'\r\n\r\n{"productReviews":[],"links":[]}')
 
 
-def test_a_drip_ends_when_the_caller_leaves(sandbox: RunningSandbox) -> None:
-    sandbox.behave("drip", seconds=0.01)
-    with connected(sandbox) as connection:
-        ask(connection, sandbox)
-        _await_calls(sandbox, 1)
-    _await_calls(sandbox, 0)
-
-
 def test_reset_resets_the_connection_before_any_answer(sandbox: RunningSandbox) -> None:
     sandbox.behave("reset")
-    with connected(sandbox) as connection:
-        ask(connection, sandbox)
+    with asking(sandbox) as connection:
         assert read_to_the_end(connection) == (b"", True)
 
 
-def test_reset_midway_resets_after_half_of_the_body(sandbox: RunningSandbox) -> None:
+@pytest.mark.parametrize(("mode", "resets"), [("reset_midway", True), ("truncated", False)])
+def test_half_of_the_body_comes_behind_a_head_that_announces_all(
+    sandbox: RunningSandbox, mode: str, *, resets: bool
+) -> None:
     whole = _call(sandbox).content
-    sandbox.behave("reset_midway")
-    with connected(sandbox) as connection:
-        ask(connection, sandbox)
+    sandbox.behave(mode)
+    with asking(sandbox) as connection:
         read, was_reset = read_to_the_end(connection)
     head, _, body = read.partition(b"\r\n\r\n")
-    assert was_reset
+    assert was_reset is resets
     assert f"Content-Length: {len(whole)}".encode() in head
     assert body == whole[: len(whole) // 2]
-
-
-def test_truncated_announces_more_than_it_sends(sandbox: RunningSandbox) -> None:
-    whole = _call(sandbox).content
-    sandbox.behave("truncated")
-    with connected(sandbox) as connection:
-        ask(connection, sandbox)
-        read, was_reset = read_to_the_end(connection)
-    head, _, body = read.partition(b"\r\n\r\n")
-    assert not was_reset
-    assert f"Content-Length: {len(whole)}".encode() in head
-    assert 0 < len(body) < len(whole)
 
 
 def test_garbage_is_no_json_but_says_it_is(sandbox: RunningSandbox) -> None:
@@ -200,26 +178,21 @@ def test_redirect_leads_elsewhere(sandbox: RunningSandbox, told: int | None, sta
     assert (answer.status_code, answer.headers["Location"]) == (status, "/_sandbox/")
 
 
-@pytest.mark.parametrize("mode", ["reset", "hang", "fail", "rate_limit", "garbage", "html", "huge", "redirect"])
-def test_an_invitation_is_not_stored_when_it_was_not_processed(sandbox: RunningSandbox, mode: str) -> None:
+_UNPROCESSED = ["reset", "hang", "fail", "rate_limit", "garbage", "html", "huge", "redirect"]
+_SPOILT = ["reset_after", "slow", "reset_midway", "truncated", "wrong_shape"]
+
+
+@pytest.mark.parametrize("mode", [*_UNPROCESSED, *_SPOILT])
+def test_an_invitation_is_stored_only_where_no_more_than_its_answer_was_spoilt(
+    sandbox: RunningSandbox, mode: str
+) -> None:
     access_token = token(sandbox)["access_token"]
-    sandbox.behave(mode, kinds=["invitations"], seconds=0.1 if mode == "hang" else None)
+    sandbox.behave(mode, kinds=["invitations"], seconds=0.1 if mode in ("hang", "slow") else None)
     try:
         invite(sandbox, access_token)
     except OSError:
-        assert mode in ("reset", "hang")
-    assert sandbox.invitations() == []
-
-
-@pytest.mark.parametrize("mode", ["reset_after", "slow", "reset_midway", "truncated", "wrong_shape"])
-def test_an_invitation_is_stored_when_only_its_answer_was_spoilt(sandbox: RunningSandbox, mode: str) -> None:
-    access_token = token(sandbox)["access_token"]
-    sandbox.behave(mode, kinds=["invitations"], seconds=0.1 if mode == "slow" else None)
-    try:
-        invite(sandbox, access_token)
-    except OSError:
-        assert mode in ("reset_after", "reset_midway")
-    assert len(sandbox.invitations()) == 1
+        assert mode in ("reset", "hang", "reset_after", "reset_midway")
+    assert len(sandbox.invitations()) == (mode in _SPOILT)
 
 
 def test_a_behaviour_can_mean_some_kinds_only(sandbox: RunningSandbox) -> None:

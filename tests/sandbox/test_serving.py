@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.running import UNIT, RunningSandbox
-from tests.sandbox.callers import ask, connected
+from tests.sandbox.callers import ask, asking, connected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -31,8 +31,7 @@ def test_nothing_that_can_happen_to_a_caller_is_reported_as_an_error() -> None:
     with RunningSandbox() as sandbox:
         for mode in ("reset", "reset_midway", "truncated", "drip", "drip_headers", "huge", "hang"):
             sandbox.behave(mode)
-            with connected(sandbox) as connection:
-                ask(connection, sandbox)
+            with asking(sandbox):
                 sandbox.ledger()
     assert len(sandbox.log) == 1
 

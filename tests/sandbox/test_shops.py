@@ -348,24 +348,3 @@ def test_a_reset_closes_shops_and_forgets_lists_links_and_deletions(sandbox: Run
     assert call(sandbox, "/reviews/deletions").json()["reviews"] == []
     assert (sandbox.links(), len(all_reviews(sandbox, "TRUCK-01"))) == ([], 153)
     assert call(sandbox, f"{PRODUCTS}/batch-summaries", "POST", json={"skus": ["A", "B"]}).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "payload", "message"),
-    [
-        ("PUT", "/lists", {"feed_order": "random"}, "feed_order takes one of newest, oldest, shuffled"),
-        ("PUT", "/lists", {"lost_page": 1}, "lost_page takes a whole number from 2"),
-        ("PUT", "/lists", {"order": "newest"}, "there is no order; the body takes reviews_order"),
-        ("PUT", "/shops/new", {}, "name takes text"),
-        ("POST", "/change", {"changes": 1}, "seed takes a whole number"),
-        ("POST", "/change", {"changes": 1, "seed": 1, "kinds": ["lost"]}, "kinds takes a list of added, edited"),
-        ("POST", "/change", {"changes": 1, "seed": 1, "kinds": []}, "kinds takes a list of added, edited"),
-        ("POST", "/delete", {"reviewId": 5}, "reviewId takes text"),
-        ("PUT", "/behaviour", {"mode": "ok", "business_units": "one"}, "business_units takes a list"),
-    ],
-)
-def test_what_the_control_plane_cannot_use_is_refused(
-    sandbox: RunningSandbox, method: str, path: str, payload: Any, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        sandbox.control(method, path, payload)
