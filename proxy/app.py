@@ -182,7 +182,7 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, events: Eve
 def _response_cache(app: Flask, reads: Reads, proxy: Proxy) -> ResponseCache:
     settings, store = proxy.settings, proxy.store
     max_bytes = int(settings.cache_max_mb * MEBIBYTE * RESPONSE_CACHE_SHARE)
-    responses = ResponseStore(max_bytes, time.time, store.l1_ttl)
+    responses = ResponseStore(max_bytes, time.time, store.backend.l1_ttl)
     response_cache = ResponseCache(
         reads, responses, time.time, settings.deadline_seconds, hear_changes=store.feed.drain
     )

@@ -40,7 +40,7 @@ def health(
     def ready() -> Response:
         if is_draining():
             return problem(503, "the proxy is stopping; it finishes what is under way")
-        if not store.is_reachable():
+        if not store.backend.is_reachable():
             return problem(503, "the store can't be reached; answers come from this worker's memory meanwhile")
         found: Readiness = {
             "status": "ready",

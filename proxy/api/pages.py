@@ -204,7 +204,7 @@ def status_page(
             "last_hour": _last_hour([*running, *ended], now),
             # A worker of an earlier version, which ends soon, has no copies to tell of.
             "cache": _copies([one["levels"]["copies"] for one in running if "copies" in one["levels"]]),
-            "store": {"kind": settings.cache_url.partition(":")[0], "reachable": store.is_reachable()},
+            "store": {"kind": settings.cache_url.partition(":")[0], "reachable": store.backend.is_reachable()},
             "workers": {
                 "expected": settings.workers,
                 "running": [

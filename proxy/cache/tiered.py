@@ -80,7 +80,7 @@ class Tiered:
     ) -> None:
         """``fetch_seconds``: longer than any fetch takes."""
         self.lifetimes = lifetimes
-        self._backend = backend
+        self.backend = backend
         self._now = now
         self._fetch_seconds = fetch_seconds
         self._remember_seconds = max(lifetimes.longest, 2 * fetch_seconds)
@@ -122,7 +122,7 @@ class Tiered:
 
     def parts(self, product: str) -> tuple[dict[str, Entry], int]:
         """Return every cached part of ``product``, and its generation. Raises :class:`BackendDown`."""
-        kept = self._backend.read(product)
+        kept = self.backend.read(product)
         entries = {part: self._unpacked(Key(product, part), envelope) for part, envelope in kept.parts.items()}
         parts = {part: entry for part, entry in entries.items() if entry is not None}
         for part, each in self._l1_parts(product).items():
@@ -163,12 +163,12 @@ class Tiered:
                 entry = entry and self._as_confirmed(key, entry)
                 if entry is not None and self.lifetimes.state(entry, self._now()) is State.HIT:
                     if isinstance(ended, Lock):
-                        self._backend.release(ended)
+                        self.backend.release(ended)
                     return entry
                 if isinstance(ended, Lock):
                     if current == generation:
                         return FetchLock(key, ended, generation, version)
-                    self._backend.release(ended)
+                    self.backend.release(ended)
                 generation, version = current, self._version
         except BackendDown:
             return FetchLock(key, None, generation, version)
@@ -194,7 +194,7 @@ class Tiered:
         """
         generation: int | None = 0
         try:
-            generation = self._backend.replace(product, {}, None, ttl=self._remember_seconds)
+            generation = self.backend.replace(product, {}, None, ttl=self._remember_seconds)
         finally:
             self._apply(product, {}, generation or 0)
 
@@ -205,7 +205,7 @@ class Tiered:
         """
         for key, cached in self._l1_entries(prefix):
             look(key.product, key.part, cached)
-        for product, part, envelope in self._backend.scan(prefix):
+        for product, part, envelope in self.backend.scan(prefix):
             entry = self._unpacked(Key(product, part), envelope)
             if entry is not None:
                 look(product, part, entry)
@@ -234,15 +234,6 @@ class Tiered:
     def when_missed(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` when others may have changed something that was not heard."""
         self._gap_listeners.append(listener)
-
-    def is_reachable(self) -> bool:
-        """Tell whether the backend can be used right now, for ``/readyz``."""
-        return self._backend.is_reachable()
-
-    @property
-    def l1_ttl(self) -> float:
-        """Return the seconds for which an answer may be repeated without asking, if no change of it is heard."""
-        return self._backend.l1_ttl
 
     @property
     def l1_bytes(self) -> int:
@@ -281,12 +272,12 @@ class Tiered:
         if lock.lock is not None:
             # While the backend is down the lock ends by itself, and those who wait look after it.
             with suppress(BackendDown):
-                self._backend.release(lock.lock, _outcome(error) if error else b"")
+                self.backend.release(lock.lock, _outcome(error) if error else b"")
 
     def _ask(self, key: Key) -> Found:
         """Return the better of what the backend has and what is in L1, and give each what the other has."""
         version = self._version
-        product = self._backend.read(key.product, key.part)
+        product = self.backend.read(key.product, key.part)
         envelope = product.parts.get(key.part)
         entry = None if envelope is None else self._unpacked(key, envelope)
         # Looked up only now: a fetch may have landed while the backend was asked.
@@ -333,8 +324,8 @@ class Tiered:
 
     def _write(self, key: Key, entry: Entry, generation: int, lock: Lock | None) -> bool:
         ttl = max(0.001, self.lifetimes.kept_until(entry) - self._now())
-        packed = pack(entry) if self._backend.keeps_entries else b""
-        return self._backend.write(key.product, key.part, packed, generation, ttl=ttl, lock=lock)
+        packed = pack(entry) if self.backend.keeps_entries else b""
+        return self.backend.write(key.product, key.part, packed, generation, ttl=ttl, lock=lock)
 
     def _replaced(self, product: str, change: Callable[[str, Entry], Entry | None]) -> tuple[int, dict[str, Entry]]:
         """Change what the backend and L1 have of ``product``, in the backend."""
@@ -344,7 +335,7 @@ class Tiered:
             packed = {part: pack(entry) for part, entry in updated.items()}
             until = max(map(self.lifetimes.kept_until, updated.values()), default=0.0)
             ttl = max(self._remember_seconds, until - self._now())
-            generation = self._backend.replace(product, packed, before, ttl=ttl)
+            generation = self.backend.replace(product, packed, before, ttl=ttl)
             if generation is not None:
                 return generation, updated
         raise BackendDown("the product is being changed by others all the time")
@@ -376,11 +367,11 @@ class Tiered:
     def _check(self, cached: L1Entry | None, seconds: float = math.inf) -> None:
         """Have the backend be asked about ``cached`` again after so many ``seconds``, or its own time."""
         if cached is not None:
-            ttl = min(seconds, self._backend.l1_ttl)
-            cached.checked_until = time.monotonic() + ttl if self._backend.is_heard else 0.0
+            ttl = min(seconds, self.backend.l1_ttl)
+            cached.checked_until = time.monotonic() + ttl if self.backend.is_heard else 0.0
 
     def _is_checked(self, cached: L1Entry) -> bool:
-        return self._backend.is_heard and time.monotonic() < cached.checked_until
+        return self.backend.is_heard and time.monotonic() < cached.checked_until
 
     def _on_change(self, change: Change) -> None:
         if change.is_own or change.kind == "released":
@@ -461,7 +452,7 @@ class Feed:
         """
         self._on_change = on_change
         self._on_gap = on_gap
-        self._backend = backend
+        self.backend = backend
         self._spawn = spawn
         self._cursor = 0
         self._lock = threading.Lock()
@@ -472,7 +463,7 @@ class Feed:
     def drain(self) -> None:
         """Pass on all that has happened by now."""
         try:
-            changes = self._backend.changes(self._cursor)
+            changes = self.backend.changes(self._cursor)
         except BackendDown:
             return
         if changes.cursor == self._cursor:
@@ -491,13 +482,13 @@ class Feed:
 
         Raises :class:`BackendDown`.
         """
-        lock = self._backend.lock(name, ttl)
+        lock = self.backend.lock(name, ttl)
         if lock is not None:
             return lock
         with self._expecting(name) as heard:
             # Once more: it may have been released before anybody here listened for it.
-            while (lock := self._backend.lock(name, ttl)) is None:
-                nap = _LONGEST_NAP_SECONDS if self._backend.is_heard else _PAUSE_SECONDS
+            while (lock := self.backend.lock(name, ttl)) is None:
+                nap = _LONGEST_NAP_SECONDS if self.backend.is_heard else _PAUSE_SECONDS
                 with suppress(queue.Empty):
                     if (change := heard.get(timeout=nap)) is not None:
                         return change
@@ -527,7 +518,7 @@ class Feed:
                     self._is_pumping = False
                     return
             try:
-                self._backend.wait(self._cursor, _LONGEST_NAP_SECONDS)
+                self.backend.wait(self._cursor, _LONGEST_NAP_SECONDS)
             except BackendDown:
                 time.sleep(_PAUSE_SECONDS)
             self.drain()

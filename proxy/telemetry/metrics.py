@@ -47,7 +47,7 @@ from proxy.events import (
 )
 from proxy.telemetry.prometheus_multiproc import locked
 from proxy.trustpilot.quota import YEAR_DAYS, Quota
-from proxy.trustpilot.transport import kinds
+from proxy.trustpilot.transport import KINDS
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 5.0, 10.0)
 """Braze inserts nothing after 2 s, and ``DEADLINE_SECONDS`` is 1.5: each has a bucket, and one beside it."""
@@ -155,7 +155,7 @@ class Metrics:
                     self._requests_by(route, status, "none")
                 for state in ("hit", "stale", "miss") if right == "read" else ("none",):
                     self._requests_by(route, 200, state)
-        for kind in kinds():
+        for kind in KINDS:
             self._call_seconds.labels(kind)
             for outcome in _OUTCOMES:
                 self._calls.labels(kind, outcome)

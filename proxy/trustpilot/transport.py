@@ -21,7 +21,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
 from typing import Any, Self
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 import requests
 import urllib3
@@ -44,9 +44,12 @@ _KINDS = {
     "deletions": "deletions",
     "accesstoken": "token",
     "email-invitations": "invitation",
+    "private reviews": "feed",
+    "private summaries": "shop_summaries",
 }
+"""What a call is for, by the end of its path."""
 
-_SHOP_KINDS = {"reviews": "feed", "summaries": "shop_summaries"}
+KINDS = [*_KINDS.values(), "other"]
 
 _HEADERS = {
     # Trustpilot's firewall turns clients away that do not name themselves.
@@ -67,7 +70,6 @@ class Transport:
         self._report = report
         self._deadlines = DeadlineSweeper()
         self._proxies = EnvironmentProxies()
-        self._certificates = certificates()
         # The adapter and not a session: nothing is read from the environment or a .netrc for each call, and no cookie
         # is kept, which would bind every later call to one of Trustpilot's machines and grow with each answer.
         self._adapter = AbortableAdapter(pool_connections=4, pool_maxsize=concurrency)
@@ -105,14 +107,8 @@ class Transport:
     def _send(self, request: requests.PreparedRequest, seconds: float) -> Response:
         with self._deadlines.after(seconds) as deadline:
             try:
-                answer = self._adapter.send(
-                    request,
-                    stream=True,
-                    timeout=(seconds, seconds),
-                    verify=self._certificates,
-                    proxies=self._proxies.for_url(request.url or ""),
-                )
-                with answer:
+                proxies = self._proxies.for_url(request.url or "")
+                with self._adapter.answer(request, seconds, proxies) as answer:
                     body = answer.read(MAX_BODY_BYTES + 1, decode_content=True)
             except _FAILED as error:
                 # Before the connection stood nothing was sent. After it, even a reset may come after the request was
@@ -130,17 +126,10 @@ class Transport:
 
 
 def kind_of(url: str) -> str:
-    """Return what a call to ``url`` is for, as one of a few words."""
+    """Return what a call to ``url`` is for, as one of :data:`KINDS`."""
     path = url.partition("?")[0]
-    last = path.rpartition("/")[2]
-    if "/private/product-reviews/" in path and last in _SHOP_KINDS:
-        return _SHOP_KINDS[last]
-    return _KINDS.get(last, "other")
-
-
-def kinds() -> list[str]:
-    """Return every word of :func:`kind_of`."""
-    return [*dict.fromkeys([*_KINDS.values(), *_SHOP_KINDS.values()]), "other"]
+    private = "private " if "/private/product-reviews/" in path else ""
+    return _KINDS.get(private + path.rpartition("/")[2], "other")
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], data: bytes | None) -> requests.PreparedRequest:
@@ -175,9 +164,10 @@ class EnvironmentProxies:
 
     def __init__(self) -> None:
         self._proxies = getproxies_environment()
-        exceptions = [entry.strip() for entry in self._proxies.get("no", "").lower().split(",") if entry.strip()]
-        self._everyone = "*" in exceptions
-        self._names = [entry.lstrip("*").lstrip(".") for entry in exceptions]
+        exceptions = [entry.strip() for entry in self._proxies.pop("no", "").split(",") if entry.strip()]
+        if "*" in exceptions:
+            self._proxies = {}
+        self._exceptions = {"no": ",".join(entry.lstrip("*") for entry in exceptions)}
         self._networks = [network for entry in exceptions if (network := _network(entry))]
 
     def for_url(self, url: str) -> dict[str, str]:
@@ -186,14 +176,11 @@ class EnvironmentProxies:
             return {}
         address = urlsplit(url)
         proxy = self._proxies.get(address.scheme) or self._proxies.get("all")
-        if not proxy or self._everyone or self._is_excepted(address.hostname or "", address.port):
+        if not proxy or proxy_bypass(address.netloc, self._exceptions) or self._is_excepted(address.hostname or ""):
             return {}
         return {address.scheme: proxy}
 
-    def _is_excepted(self, host: str, port: int | None) -> bool:
-        for asked in (host, f"{host}:{port}"):
-            if any(asked == name or asked.endswith("." + name) for name in self._names):
-                return True
+    def _is_excepted(self, host: str) -> bool:
         try:
             address = ip_address(host)
         except ValueError:
@@ -477,34 +464,27 @@ class AbortableAdapter(HTTPAdapter):
     """
 
     def __init__(self, **kwargs: Any) -> None:
+        self._verify = certificates()
         self._pools: dict[str, Any] = {}
         super().__init__(**kwargs)
 
-    def send(
-        self,
-        request: PreparedRequest,
-        stream: bool = False,  # noqa: FBT001, FBT002  # requests' own signature
-        timeout: Any = None,
-        verify: bool | str = True,  # noqa: FBT001, FBT002  # as above
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> Any:
+    def answer(self, request: PreparedRequest, seconds: float, proxies: dict[str, str]) -> Any:
         """Send ``request``: where no proxy is in between, straight over a connection of its host's pool.
 
         Returns an :class:`Answer`, or urllib3's own; raises ``HTTPException`` too. The pool's own way looks after
         retries, redirects and addresses, of which there are none here.
         """
         if proxies:
-            return super().send(request, stream, timeout, verify, cert, proxies)
+            return self.send(request, stream=True, timeout=seconds, verify=self._verify, proxies=proxies)
         scheme, _, host, path = f"{request.url}/".split("/", 3)
         pool: Any = self._pools.get(scheme + host)
         if pool is None:
             # It always takes the same way.
-            pool = self._pools[scheme + host] = self.get_connection_with_tls_context(request, verify)
-            self.cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]  # the library's
+            pool = self._pools[scheme + host] = self.get_connection_with_tls_context(request, self._verify)
+            self.cert_verify(pool, request.url, self._verify, None)  # type: ignore[no-untyped-call]  # the library's
         connection = pool._get_conn()
         try:
-            connection.timeout, _ = timeout
+            connection.timeout = seconds
             if connection.is_closed:
                 connection.connect()
             connection.request(request.method, f"/{path[:-1]}", request.body, request.headers)

@@ -418,7 +418,7 @@ def test_a_frozen_redis_costs_one_short_wait_and_not_one_per_read(
     finally:
         redis_server.thaw()
     time.sleep(REST_SECONDS)
-    assert worker.store.is_reachable()
+    assert worker.backend.is_reachable()
 
 
 def test_a_full_redis_is_done_without(redis_server: RunningRedis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,12 @@ from proxy.clock import Deadline
 from proxy.events import CallEnded, CallStarted
 from proxy.trustpilot.errors import Malformed, TimedOut, TrustpilotError, Unreachable
 from proxy.trustpilot.transport import (
+    KINDS,
     MAX_BODY_BYTES,
     EnvironmentProxies,
     Transport,
     certificates,
     kind_of,
-    kinds,
 )
 from tests.trustpilot.upstream import Upstream
 
@@ -274,8 +274,8 @@ def test_the_certificates_to_trust_are_the_environments(monkeypatch: pytest.Monk
 )
 def test_a_call_is_of_one_of_a_few_kinds(path: str, kind: str) -> None:
     assert kind_of(f"https://t.example/v1/{path}") == kind
-    assert kind in kinds()
-    assert len(kinds()) == len(set(kinds())) == 8
+    assert kind in KINDS
+    assert len(KINDS) == len(set(KINDS)) == 8
 
 
 def test_an_answer_may_be_packed(upstream: Upstream) -> None:
