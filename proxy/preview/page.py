@@ -181,17 +181,7 @@ def preview_page(
         """Return what the page starts from: ready templates, with the address Braze reaches this proxy by."""
         host = _host()
         templates = [
-            {
-                "name": one.name,
-                "label": one.label,
-                "about": one.about,
-                "channel": one.channel.value,
-                "title": one.title,
-                "preheader": one.preheader,
-                "body": one.template().replace(HOST, host),
-                "data": one.data,
-                "thumbnail": _thumbnail(one),
-            }
+            asdict(one) | {"body": one.template().replace(HOST, host), "thumbnail": _thumbnail(one)}
             for one in READY_TEMPLATES
         ]
         return jsonify(templates=templates, own=_own_thumbnail(), host=host, host_is_example=host == HOST)

@@ -12,23 +12,27 @@ from concurrent.futures import TimeoutError as TooLate
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
 from wsgiref.types import WSGIApplication
 
 from msgspec import structs, to_builtins
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from proxy.api import parameters
+from proxy.api.parameters import BadParameter, Query
 from proxy.clock import TRIES_OUT
 from proxy.middleware.callers import IN_PROCESS
 from proxy.preview.braze import BodyTooLargeError, NoAnswerInTimeError, Profile, RefusedError, Request, Response
 from proxy.reviews import models
 from proxy.reviews.answers import Block, BusinessAnswer
 from proxy.reviews.business import Business
-from proxy.reviews.fragment import Style, html_fragment, text_fragment
+from proxy.reviews.fragment import fragment
 from proxy.reviews.models import Attachment, Comment, Consumer, File, Review, ServiceReview, Shop, Source
-from proxy.reviews.view import ALL_STARS, NOTHING, Display, Summary, View, display_in, product_block, trimmed_summary
+from proxy.reviews.view import NOTHING, Summary, View, product_block, trimmed_summary
+
+T = TypeVar("T")
 
 _ATTRIBUTE = re.compile(r"(?<![\w.])\$\{\s*([^{}]+?)\s*\}")
 _NAMESPACED = re.compile(
@@ -135,34 +139,37 @@ class CannedTransport:
     def send(self, request: Request) -> Response:
         """Answer ``request``; see `proxy.preview.braze.Transport`."""
         parts = urlsplit(request.url)
-        query = {name: ",".join(values) for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         if request.method != "GET" or not parts.path.startswith("/v1/"):
             raise RefusedError("not sent from a preview")
-        if parts.path == "/v1/business":
-            return self._answered(query, self._business(query))
-        if "/product-reviews/business-units/" in parts.path:
-            return self._as_trustpilot(parts.path, query)
-        skus = [sku for sku in query.get("skus", query.get("sku", "")).split(",") if sku.strip()]
+        path, query = parts.path, Query.parse(parts.query.encode())
+        if path == "/v1/business":
+            return self._answered(query, self._business(_asked(parameters.business_view, query)))
+        if "/product-reviews/business-units/" in path:
+            return self._as_trustpilot(path, query)
+        given = ",".join(value for name in ("skus", "sku", "product_url") for value in query.given.get(name, ()))
+        skus = [sku for sku in given.split(",") if sku.strip()]
         if not skus:
-            name = "skus" if parts.path == "/v1/products" else "sku"
+            name = "skus" if path == "/v1/products" else "sku"
             detail = "an empty SKU: the Liquid variable rendered to nothing; takes a SKU such as TRUCK-01"
             return _problem(400, f"{name} is '': {detail}")
-        if parts.path == "/v1/fragment":
-            return self._fragment(skus[0], query)
-        if parts.path == "/v1/summary":
-            summary = trimmed_summary(self._counted, _display(query), self)
-            return self._answered(query, {"sku": ",".join(skus), "found": bool(summary["total"]), **summary})
-        if parts.path == "/v1/products":
-            blocks = [self._block(sku, query) for sku in skus[:20]]
-            found = any(block["found"] for block in blocks)
-            return self._answered(query, {"found": found, "count": len(blocks), "products": blocks})
-        if parts.path == "/v1/reviews":
-            return self._answered(query, self._block(",".join(skus), query))
+        asked = _asked(parameters.view, query)
+        match path:
+            case "/v1/fragment":
+                return self._fragment(skus[0], query)
+            case "/v1/summary":
+                summary = trimmed_summary(self._counted, asked.display, self)
+                return self._answered(query, {"sku": ",".join(skus), "found": bool(summary["total"]), **summary})
+            case "/v1/products":
+                blocks = [self._block(sku, asked) for sku in skus[: parameters.MOST_SKUS]]
+                found = any(block["found"] for block in blocks)
+                return self._answered(query, {"found": found, "count": len(blocks), "products": blocks})
+            case "/v1/reviews":
+                return self._answered(query, self._block(",".join(skus), asked))
         return _problem(404, "there is nothing at this address")
 
-    def _answered(self, query: Mapping[str, str], body: Mapping[str, Any]) -> Response:
+    def _answered(self, query: Query, body: Mapping[str, Any]) -> Response:
         if self.answer == "down":
-            if query.get("on_error") != "empty":
+            if query.given.get("on_error") != ["empty"]:
                 return _problem(503, "Trustpilot is failing")
             error = {"error": "Trustpilot is failing"}
             body = {**body, "found": False, "count": 0, **error}
@@ -170,19 +177,14 @@ class CannedTransport:
                 body["products"] = [{**block, **error} for block in body["products"]]
         return _json(200, body)
 
-    def _fragment(self, sku: str, query: Mapping[str, str]) -> Response:
-        block = self._block(sku, {**query, "format": "text"})
-        display = _display(query)
-        style: Style = "line" if query.get("style") == "line" else "card"
-        kind = "text/html"
-        if self.answer in ("down", "empty"):
-            shown = ""
-        elif query.get("channel") == "text":
-            kind, longest = "text/plain", query.get("max_chars", "")
-            shown = text_fragment(block, display, style, max_chars=int(longest) if longest.isdecimal() else 110)
-        else:
-            shown = html_fragment(block, display, style, photos=query.get("with_image") == "true")
-        return Response(200, {"Content-Type": f"{kind}; charset=utf-8"}, shown.encode())
+    def _fragment(self, sku: str, query: Query) -> Response:
+        asked = replace(_asked(parameters.view, query), html=False)
+        as_text = _asked(lambda one: one.one(parameters.CHANNEL), query)
+        style = _asked(lambda one: one.one(parameters.STYLE), query)
+        is_shown = self.answer not in ("down", "empty")
+        shown = fragment(self._block(sku, asked), asked, style, as_text=as_text)
+        kind = f"text/{'plain' if as_text and is_shown else 'html'}; charset=utf-8"
+        return Response(200, {"Content-Type": kind}, shown.encode() if is_shown else b"")
 
     def stars_image(self, stars: float) -> str | None:
         """Return none: a picture would be fetched by whoever looks at the preview."""
@@ -196,51 +198,40 @@ class CannedTransport:
     def _counted(self) -> Summary:
         return NOTHING if self.answer in ("empty", "down") else _COUNTED
 
-    def _block(self, sku: str, query: Mapping[str, str]) -> Block:
-        view = _view(query)
-        shown: list[tuple[Review, Source]] = [(review, "trustpilot") for review in self._reviews(view)]
+    def _block(self, sku: str, asked: View) -> Block:
+        shown: list[tuple[Review, Source]] = [(review, "trustpilot") for review in self._reviews(asked)]
         summary = None if self.answer == "nulls" else self._counted
-        return product_block(sku, summary, shown, view, self, "")
+        return product_block(sku, summary, shown, asked, self, "")
 
-    def _reviews(self, view: View) -> list[Review]:
+    def _reviews(self, asked: View) -> list[Review]:
         if self.answer in ("empty", "down"):
             return []
         reviews = _WITH_GAPS if self.answer == "nulls" else _WHOLE
-        shown = [one for one in reviews if one.stars in view.stars and len(one.content or "") >= view.min_chars]
-        return shown[: max(view.limit, 1)]
+        shown = [one for one in reviews if one.stars in asked.stars and len(one.content or "") >= asked.min_chars]
+        return shown[: asked.limit]
 
-    def _business(self, query: Mapping[str, str]) -> BusinessAnswer:
-        view, counted = _view(query), self._counted
+    def _business(self, asked: View) -> BusinessAnswer:
+        counted = self._counted
         shop = Shop("Shop", "", counted.average, None, [counted.total, *counted.stars])
-        reviews = [ServiceReview(**structs.asdict(review)) for review in self._reviews(view)]
-        return Business("", shop, reviews, [], whole=True).answer(view, self)
+        reviews = [ServiceReview(**structs.asdict(review)) for review in self._reviews(asked)]
+        return Business("", shop, reviews, [], whole=True).answer(asked, self)
 
-    def _as_trustpilot(self, path: str, query: Mapping[str, str]) -> Response:
+    def _as_trustpilot(self, path: str, query: Query) -> Response:
         if self.answer == "down":
             return _problem(503, "Trustpilot is failing")
         if not path.endswith("/reviews"):
             return _json(200, self._counted.in_trustpilots_shape())
-        reviews = self._reviews(_view({**query, "limit": query.get("perPage", "20")}))
+        stars, (_, limit) = _asked(parameters.filters, query)[0], _asked(parameters.paging, query)
+        reviews = self._reviews(View(stars=stars, limit=limit))
         return _json(200, {"productReviews": to_builtins(reviews), "links": []})
 
 
-def _display(query: Mapping[str, str]) -> Display:
-    return display_in(query.get("display_locale", "en"))
-
-
-def _view(query: Mapping[str, str]) -> View:
-    """Return what ``query`` asks for, where it asks for it rightly."""
-    stars = {int(star) for star in query.get("stars", "").split(",") if star.strip() in {*"12345"}}
-    limit, shortest, longest = (query.get(name, "") for name in ("limit", "min_chars", "max_chars"))
-    return View(
-        stars=frozenset(stars) or ALL_STARS,
-        limit=int(limit) if limit.isdecimal() else 3,
-        sort="highest" if query.get("sort") == "highest" else "newest",
-        min_chars=int(shortest) if shortest.isdecimal() else 1,
-        max_chars=int(longest) if longest.isdecimal() else None,
-        html=query.get("format") != "text",
-        display=_display(query),
-    )
+def _asked(read: Callable[[Query], T], query: Query) -> T:
+    """Return what ``query`` asks for, or what is usual where it asks wrongly: the real call tells of that."""
+    try:
+        return read(query)
+    except BadParameter:
+        return read(Query({}))
 
 
 def _json(status: int, body: Mapping[str, Any], kind: str = "application/json") -> Response:

@@ -268,16 +268,10 @@ def _fixed(offset: str) -> tzinfo:
     return timezone((1 if offset[0] == "+" else -1) * timedelta(hours=hours, minutes=minutes))
 
 
-_FLOAT = re.compile(r"-?\d+\.\d+")
-_LEADING_INTEGER = re.compile(r"\s*([+-]?\d+(?:_\d+)*)")
 _WHOLE = re.compile(r"\s*[+-]?\d+(?:_\d+)*\s*")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e", "\0": "\\0"}
 # What Ruby's strip, and its split by a space, take for white space; Python's take Unicode's too.
 SPACE = "\0\t\n\v\f\r "
-
-
-class NoPropertyError(Exception):
-    """The value has no properties at all, as a number with a fraction has none."""
 
 
 def plain(value: object) -> object:
@@ -350,42 +344,6 @@ def flat(items: list[object]) -> Iterator[object]:
             yield item
 
 
-def items(value: object) -> list[object]:
-    """Return what a filter for lists works on: python-liquid takes a text apart and an object for its keys."""
-    match plain(value):
-        case None:
-            return []
-        case list() as value:
-            return list(flat(value))
-        case range() as value:
-            return list(value)
-        case single:
-            return [single]
-
-
-def number(value: object) -> int | Decimal:
-    """Return a value as a number: the number that a text starts with, and 0 for what is none.
-
-    Fractions are decimal, so that ``0.1 | plus: 0.2`` is 0.3; python-liquid refuses booleans, and halves text.
-    """
-    match plain(value):
-        case bool():
-            return 0
-        case int() as whole:
-            return whole
-        case float() as fraction:
-            return Decimal(repr(fraction))
-        case Decimal() as fraction:
-            return fraction
-        case str() as written:
-            if _FLOAT.fullmatch(written.strip(SPACE)):
-                return Decimal(written.strip(SPACE))
-            leading = _LEADING_INTEGER.match(written)
-            return int(leading[1]) if leading else 0
-        case _:
-            return 0
-
-
 def integer(value: object) -> int:
     """Return a value as a whole number.
 
@@ -401,11 +359,6 @@ def integer(value: object) -> int:
     return int(written)
 
 
-def result(value: int | Decimal) -> int | float:
-    """Return the result of arithmetic as Liquid hands it on."""
-    return float(value) if isinstance(value, Decimal) else value
-
-
 def size(value: object) -> int | None:
     """Return a size; None for what has none. A whole number has the size of its machine word, as in Ruby."""
     match plain(value):
@@ -417,25 +370,6 @@ def size(value: object) -> int | None:
             return max(8, math.ceil(whole.bit_length() / 64) * 8)
         case _:
             return None
-
-
-def part(item: object, key: object) -> object:
-    """Return ``item[key]`` as the filters for lists ask for it.
-
-    Raises:
-        NoPropertyError: the item has no properties.
-        TypeError: it has, but not by such a key.
-
-    """
-    match plain(item):
-        case Mapping() as found:
-            return found.get(key)
-        case str() as written if isinstance(key, str):
-            return key if key in written else None
-        case None | bool() | float() | datetime():
-            raise NoPropertyError
-        case _:
-            raise TypeError(f"cannot select the property '{text(key)}'")
 
 
 def equal(left: object, right: object) -> bool:

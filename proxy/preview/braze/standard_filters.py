@@ -18,19 +18,7 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from proxy.preview.braze import ruby
-from proxy.preview.braze.ruby import (
-    NoPropertyError,
-    Now,
-    in_zone,
-    integer,
-    items,
-    number,
-    part,
-    read_date,
-    result,
-    strftime,
-    text,
-)
+from proxy.preview.braze.ruby import Now, flat, in_zone, integer, plain, read_date, strftime, text
 
 Filter = Callable[..., object]
 
@@ -40,6 +28,74 @@ _UNESCAPED = re.compile(r"[\"'<>]|&(?!(?:[a-zA-Z]+|#\d+);)")
 _HTML_BLOCKS = re.compile(r"<script.*?</script>|<!--.*?-->|<style.*?</style>", re.DOTALL)
 _HTML_TAG = re.compile(r"<.*?>", re.DOTALL)
 _PRECISION = 60
+
+
+_FLOAT = re.compile(r"-?\d+\.\d+")
+_LEADING_INTEGER = re.compile(r"\s*([+-]?\d+(?:_\d+)*)")
+
+
+class NoPropertyError(Exception):
+    """The value has no properties at all, as a number with a fraction has none."""
+
+
+def items(value: object) -> list[object]:
+    """Return what a filter for lists works on: python-liquid takes a text apart and an object for its keys."""
+    match plain(value):
+        case None:
+            return []
+        case list() as value:
+            return list(flat(value))
+        case range() as value:
+            return list(value)
+        case single:
+            return [single]
+
+
+def number(value: object) -> int | Decimal:
+    """Return a value as a number: the number that a text starts with, and 0 for what is none.
+
+    Fractions are decimal, so that ``0.1 | plus: 0.2`` is 0.3; python-liquid refuses booleans, and halves text.
+    """
+    match plain(value):
+        case bool():
+            return 0
+        case int() as whole:
+            return whole
+        case float() as fraction:
+            return Decimal(repr(fraction))
+        case Decimal() as fraction:
+            return fraction
+        case str() as written:
+            if _FLOAT.fullmatch(written.strip(ruby.SPACE)):
+                return Decimal(written.strip(ruby.SPACE))
+            leading = _LEADING_INTEGER.match(written)
+            return int(leading[1]) if leading else 0
+        case _:
+            return 0
+
+
+def result(value: int | Decimal) -> int | float:
+    """Return the result of arithmetic as Liquid hands it on."""
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def part(item: object, key: object) -> object:
+    """Return ``item[key]`` as the filters for lists ask for it.
+
+    Raises:
+        NoPropertyError: the item has no properties.
+        TypeError: it has, but not by such a key.
+
+    """
+    match plain(item):
+        case Mapping() as found:
+            return found.get(key)
+        case str() as written if isinstance(key, str):
+            return key if key in written else None
+        case None | bool() | float() | datetime():
+            raise NoPropertyError
+        case _:
+            raise TypeError(f"cannot select the property '{text(key)}'")
 
 
 def of_text(function: Callable[[str], str]) -> Filter:
