@@ -28,18 +28,9 @@ class Upstream(Protocol):
     """Trustpilot's calls; each raises :class:`~proxy.trustpilot.TrustpilotError` when it can't be had."""
 
     def reviews(
-        self,
-        business_unit: str,
-        sku: str,
-        *,
-        stars: Sequence[int],
-        language: str | None,
-        locale: str | None,
-        page: int,
-        source: Source,
-        priority: Priority,
+        self, business_unit: str, sku: str, filters: Filter, page: int, *, locale: str | None, priority: Priority
     ) -> Page:
-        """Return a page of 100 reviews, under Trustpilot's own filters.
+        """Return page ``page`` (from 1) of 100 reviews, under Trustpilot's own filters.
 
         ``sku`` is one, several with commas between, or what :func:`~proxy.reviews.models.at_url` named; Trustpilot
         merges their reviews. For :data:`~proxy.reviews.models.SHOP` they are those of the shop itself.
@@ -295,14 +286,7 @@ class PageLoader:
                 return Fetched(Page.of([], complete=True).encode(), found=False)
             try:
                 page = self._trustpilot.reviews(
-                    self._business_unit,
-                    sku,
-                    stars=filters.stars,
-                    language=filters.language,
-                    locale=self._locale,
-                    page=number,
-                    source=filters.source,
-                    priority=priority,
+                    self._business_unit, sku, filters, number, locale=self._locale, priority=priority
                 )
             except NotFound:
                 cached = self._cache.get(key)

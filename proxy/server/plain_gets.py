@@ -47,17 +47,6 @@ _UNCOUNTED = frozenset({"204", "304"})
 _log = logging.getLogger(__name__)
 
 
-class Listener:
-    """The listening socket of a connection that is handed over. It may be closed by then; its name is known."""
-
-    def __init__(self, name: Any) -> None:
-        self._name = name
-
-    def getsockname(self) -> Any:
-        """Return the address that was connected to."""
-        return self._name
-
-
 class Handover:
     """A connection that is handed over, with bytes to be read from it that came before."""
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -24,7 +25,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from proxy.events import Events, RequestFinished
 from proxy.middleware.access_log import new_request_id
 from proxy.server.lifecycle import is_draining
-from proxy.server.plain_gets import REQUEST_SECONDS, Handover, Listener, PlainGets
+from proxy.server.plain_gets import REQUEST_SECONDS, Handover, PlainGets
 
 TURN_SECONDS = 0.5
 """For new callers and those whose answer is worked out, before those have a turn whose answer is only repeated: as
@@ -159,7 +160,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if received is None:
             util.close(client)
         else:
-            super().handle(Listener(server), Handover(client, received), addr)
+            # The listening socket may be closed by now; its name is known.
+            listening = SimpleNamespace(getsockname=lambda: server)
+            super().handle(listening, Handover(client, received), addr)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request, or close the connection when its time is up."""

@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
 from proxy.reviews.models import PER_PAGE, SHOP, Page, Review, ServiceReview, Shop, Source, products_query
-from proxy.reviews.view import STAR_WORDS, Summary
+from proxy.reviews.view import STAR_WORDS, Filter, Summary
 from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.decode import REFUSED, fitting, read_list, read_object
 from proxy.trustpilot.errors import (
@@ -67,16 +67,7 @@ class Trustpilot:
         self._headers = {"apikey": api_key, "Accept": "application/json"}
 
     def reviews(
-        self,
-        business_unit: str,
-        sku: str,
-        *,
-        stars: Sequence[int],
-        language: str | None,
-        locale: str | None,
-        page: int,
-        source: Source,
-        priority: Priority,
+        self, business_unit: str, sku: str, filters: Filter, page: int, *, locale: str | None, priority: Priority
     ) -> Page:
         """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
 
@@ -86,17 +77,17 @@ class Trustpilot:
         of_shop = sku == SHOP
         name, text = ("orderBy", "createdat.desc") if of_shop else products_query(sku)
         query = f"{name}={quote_plus(text)}&perPage={PER_PAGE}&page={page}" + "".join(
-            [f"&stars={star}" for star in stars]
+            [f"&stars={star}" for star in filters.stars]
         )
-        if language:
-            query += f"&language={quote_plus(language)}"
+        if filters.language:
+            query += f"&language={quote_plus(filters.language)}"
         if locale and not of_shop:
             query += f"&locale={quote_plus(locale)}"
 
-        base = self._units if of_shop else self._url
-        url = f"{base}{quote(business_unit, safe='')}/{_REVIEWS[source]}?{query}"
+        base, kind = self._units if of_shop else self._url, _REVIEWS[filters.source]
+        url = f"{base}{quote(business_unit, safe='')}/{kind}?{query}"
         read = read_service_reviews if of_shop else read_reviews
-        found = self._ask(business_unit, _REVIEWS[source], [sku], url, read, priority)
+        found = self._ask(business_unit, kind, [sku], url, read, priority)
         if found.dropped:
             self._report(ReviewsDropped(found.dropped))
             _log.warning("dropped %d malformed reviews of business unit %s", found.dropped, business_unit)

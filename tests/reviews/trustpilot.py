@@ -12,7 +12,7 @@ from proxy.clock import Now, Priority, Spawn, spawn
 from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.answers import Block
 from proxy.reviews.models import SHOP, Page, Shop, Source
-from proxy.reviews.view import STAR_WORDS, BrandAssets, Summary
+from proxy.reviews.view import STAR_WORDS, BrandAssets, Filter, Summary
 from proxy.trustpilot.client import (
     read_batch_summaries,
     read_business_unit,
@@ -44,16 +44,7 @@ class FullLists:
         self.batches_asked: list[list[str]] = []
 
     def reviews(
-        self,
-        business_unit: str,
-        sku: str,
-        *,
-        stars: Sequence[int],
-        language: str | None,
-        locale: str | None,
-        page: int,
-        source: Source,
-        priority: Priority,
+        self, business_unit: str, sku: str, filters: Filter, page: int, *, locale: str | None, priority: Priority
     ) -> Page:
         self.pages_asked.append((sku, page))
         if sku in self.failing:
@@ -62,8 +53,9 @@ class FullLists:
             return read_service_reviews(json.dumps({"reviews": self.shop_reviews, "links": []}).encode())
         full = [
             review
-            for review in self.listed(sku, source)
-            if (not stars or review["stars"] in stars) and (not language or review["language"] == language)
+            for review in self.listed(sku, filters.source)
+            if (not filters.stars or review["stars"] in filters.stars)
+            and (not filters.language or review["language"] == filters.language)
         ]
         links = [{"rel": "next-page"}] if len(full) > page * 100 else []
         body = {"productReviews": full[(page - 1) * 100 : page * 100], "links": links}

@@ -17,7 +17,7 @@ from proxy.reviews import ProductReviews, Selection, Updates, View
 from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
 from proxy.reviews.models import Shop as BusinessUnit
 from proxy.reviews.page_loader import is_page, page_of
-from proxy.reviews.view import Summary
+from proxy.reviews.view import Filter, Summary
 from proxy.sync.feed import FeedCall, FeedReader, Shops
 from proxy.sync.service import Deletions, Sync
 from proxy.sync.validator import Validator
@@ -92,18 +92,10 @@ class Shop:
         return written
 
     def reviews(
-        self,
-        business_unit: str,
-        sku: str,
-        *,
-        stars: Sequence[int],
-        language: str | None,
-        locale: str | None,
-        page: int,
-        source: Source,
-        priority: Priority,
+        self, business_unit: str, sku: str, filters: Filter, page: int, *, locale: str | None, priority: Priority
     ) -> Page:
         self._count("reviews")
+        stars = filters.stars
         full = [review for review in self.products.get(sku, []) if not stars or review["stars"] in stars]
         links = [{"rel": "next-page"}] if len(full) > page * 100 else []
         body = {"productReviews": full[(page - 1) * 100 : page * 100], "links": links}

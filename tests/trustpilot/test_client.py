@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallEnded, CallNotMade, CallStarted, ReviewsDropped
-from proxy.reviews.models import SHOP, Page, Source, at_url
+from proxy.reviews.models import SHOP, Page, at_url
+from proxy.reviews.view import Filter
 from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Call
 from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, Response
@@ -28,16 +30,12 @@ def _page(
     sku: str,
     *,
     unit: str = UNIT,
-    stars: tuple[int, ...] = (),
-    language: str | None = None,
     locale: str | None = None,
     page: int = 1,
-    source: Source = "trustpilot",
     priority: Priority = Priority.FOREGROUND,
+    **filters: Any,
 ) -> Page:
-    return walk.client.reviews(
-        unit, sku, stars=stars, language=language, locale=locale, page=page, source=source, priority=priority
-    )
+    return walk.client.reviews(unit, sku, Filter(**filters), page, locale=locale, priority=priority)
 
 
 def test_a_page_is_asked_for_with_all_that_narrows_it(sandbox: RunningSandbox) -> None:

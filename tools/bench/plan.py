@@ -97,13 +97,13 @@ class _Shop(Shop):
         self._listed.append((sku, review))
         return review
 
-    def reviews(self, business_unit: str, sku: str, **how: Any) -> Page:
+    def reviews(self, business_unit: str, sku: str, *filters: Any, **how: Any) -> Page:
         fetched = self._fetched.get(sku)
         if fetched is not None:
             self.calls["whole" if self._now() >= fetched + STALE - FRESH else "changed"] += 1
             self.calls["reviews"] -= 1
         self._fetched[sku] = self._now()
-        return super().reviews(business_unit, sku, **how)
+        return super().reviews(business_unit, sku, *filters, **how)
 
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
