@@ -229,9 +229,9 @@ class RunningSandbox(Process):
         path = f"/products/{quote(sku, safe='')}?business_unit={business_unit}"
         self.control("PUT", path, {"reviews": reviews, "imported": imported, "productUrl": product_url})
 
-    def put_shop(self, business_unit: str, name: str, service_reviews: Sequence[object] = ()) -> None:
+    def put_shop(self, business_unit: str, name: str) -> None:
         """Open a shop that sells nothing yet, or replace one."""
-        self.control("PUT", f"/shops/{business_unit}", {"name": name, "service_reviews": list(service_reviews)})
+        self.control("PUT", f"/shops/{business_unit}", {"name": name})
 
     def lists(self, **members: str | int) -> None:
         """Set how lists behave where nothing is documented: the orders, the size of a batch, what a feed loses."""

@@ -214,7 +214,7 @@ class CannedTransport:
         counted = self._counted
         shop = Shop("Shop", "", counted.average, None, [counted.total, *counted.stars])
         reviews = [ServiceReview(**structs.asdict(review)) for review in self._reviews(asked)]
-        return Business("", shop, reviews, [], whole=True).answer(asked, self)
+        return Business("", asked, shop, reviews, [], whole=True).answer(self)
 
     def _as_trustpilot(self, path: str, query: Query) -> Response:
         if self.answer == "down":

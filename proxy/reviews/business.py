@@ -29,13 +29,14 @@ class Business:
     """A shop, the reviews of it that a view chose, and how fresh both are. ``whole``: nothing is missing."""
 
     unit: str
+    view: View
     shop: Shop
     reviews: Sequence[ServiceReview]
-    freshness: Sequence[Freshness]
+    freshness: list[Freshness]
     whole: bool
 
-    def answer(self, view: View, assets: BrandAssets) -> BusinessAnswer:
-        shop = self.shop
+    def answer(self, assets: BrandAssets) -> BusinessAnswer:
+        shop, view = self.shop, self.view
         stars = shop.stars or (stars_in_halves(shop.trust_score) if shop.trust_score else None)
         return {
             "found": shop.numbers[0] > 0 or bool(self.reviews),
@@ -55,12 +56,12 @@ class Business:
             "links": self._links(assets),
         }
 
-    def block(self, sku: str, view: View, assets: BrandAssets) -> Block:
+    def block(self, sku: str, assets: BrandAssets) -> Block:
         """Return a block in which the shop stands in for ``sku``."""
         total, *stars = self.shop.numbers
         summary = Summary.of_counts(self.shop.trust_score, total, tuple(stars))
         shown = [(review, "trustpilot") for review in self.reviews]
-        block = product_block(sku, summary, shown, view, assets, self.unit)  # type: ignore[arg-type]  # a literal
+        block = product_block(sku, summary, shown, self.view, assets, self.unit)  # type: ignore[arg-type]  # a literal
         return {**block, "scope": "business", "links": self._links(assets)}
 
     def in_trustpilots_shape(self) -> TrustpilotBusinessUnit:
@@ -105,7 +106,7 @@ class PendingBusiness:
                 missing = found.missing
             except MISSING as error:
                 missing = error
-        return Business(self._unit, read_shop(cached), reviews, freshness, whole=missing is None)
+        return Business(self._unit, self._view, read_shop(cached), reviews, freshness, whole=missing is None)
 
 
 def _titled(review: ServiceReview, view: View) -> TitledReview:

@@ -132,11 +132,11 @@ class ProductReviews:
         try:
             answer = self._finish_block(self._look_up(selection, view, deadline), deadline)
         except Unavailable as failure:
-            despite = self._shop_despite(failure, shop, selection, view, deadline) if empty_on_error else None
+            despite = self._shop_despite(failure, shop, selection.shown, deadline) if empty_on_error else None
             if despite is None:
                 raise
             return despite
-        return self._or_shop(answer, shop, selection, view, deadline)
+        return self._or_shop(answer, shop, deadline)
 
     def blocks(
         self, selection: Selection, view: View, deadline: Deadline, *, empty_on_error: bool = False
@@ -161,11 +161,10 @@ class ProductReviews:
         failures: list[Unavailable] = []
         for block in pending:
             try:
-                answer = self._finish_block(block, deadline)
-                answer = self._or_shop(answer, shop, block.selection, view, deadline)
+                answer = self._or_shop(self._finish_block(block, deadline), shop, deadline)
             except Unavailable as failure:
                 failures.append(failure)
-                despite = self._shop_despite(failure, shop, block.selection, view, deadline)
+                despite = self._shop_despite(failure, shop, block.selection.shown, deadline)
                 products.append(despite.body if despite else self.empty_block(block.selection, str(failure)))
                 instead += [despite.freshness] if despite else []
             else:
@@ -187,18 +186,17 @@ class ProductReviews:
 
     def business(self, business_unit: str, view: View, deadline: Deadline) -> Answer[BusinessAnswer]:
         business = self._business(business_unit, view, deadline)
-        freshness = self._joined(list(business.freshness), whole=business.whole)
-        return Answer(business.answer(view, self._assets), freshness)
+        return Answer(business.answer(self._assets), self._joined(business.freshness, whole=business.whole))
 
     def empty_business(self, business_unit: str, view: View, error: str) -> BusinessAnswer:
         """Return the answer of :meth:`business` that ``on_error=empty`` asks for."""
-        nobody = Business(business_unit, Shop("", "", None, None, [0] * 6), [], [], whole=False)
-        return {**nobody.answer(view, self._assets), "error": error}
+        nobody = Business(business_unit, view, Shop("", "", None, None, [0] * 6), [], [], whole=False)
+        return {**nobody.answer(self._assets), "error": error}
 
     def trustpilot_business_unit(self, business_unit: str, deadline: Deadline) -> Answer[TrustpilotBusinessUnit]:
         """Return the shop itself in Trustpilot's own shape. Raises :class:`Unavailable`."""
         business = self._business(business_unit, View(limit=0), deadline)
-        return Answer(business.in_trustpilots_shape(), self._joined(list(business.freshness), whole=True))
+        return Answer(business.in_trustpilots_shape(), self._joined(business.freshness, whole=True))
 
     def _business(self, business_unit: str, view: View, deadline: Deadline) -> Business:
         pages = self._loader(Selection(business_unit, (SHOP,)))
@@ -213,14 +211,7 @@ class ProductReviews:
             return None
         return PendingBusiness(self._loader(selection), selection.business_unit, view)
 
-    def _or_shop(
-        self,
-        answer: Answer[Block],
-        shop: PendingBusiness | None,
-        selection: Selection,
-        view: View,
-        deadline: Deadline,
-    ) -> Answer[Block]:
+    def _or_shop(self, answer: Answer[Block], shop: PendingBusiness | None, deadline: Deadline) -> Answer[Block]:
         """Return the shop in place of an answer without reviews, or that answer where the shop can't be had."""
         if shop is None or answer.body["found"]:
             return answer
@@ -229,25 +220,20 @@ class ProductReviews:
         except MISSING:
             return Answer(answer.body, self._joined([answer.freshness], whole=False))
         freshness = self._joined([answer.freshness, *business.freshness], whole=business.whole)
-        return Answer(business.block(selection.shown, view, self._assets), freshness)
+        return Answer(business.block(answer.body["sku"], self._assets), freshness)
 
     def _shop_despite(
-        self,
-        failure: Unavailable,
-        shop: PendingBusiness | None,
-        selection: Selection,
-        view: View,
-        deadline: Deadline,
+        self, failure: Unavailable, shop: PendingBusiness | None, sku: str, deadline: Deadline
     ) -> Answer[Block] | None:
         """Return the shop in place of a product that can't be had, ``None`` where it can't either."""
-        try:
-            business = shop.wait(deadline) if shop else None
-        except MISSING:
-            business = None
-        if business is None:
+        if shop is None:
             return None
-        body: Block = {**business.block(selection.shown, view, self._assets), "error": str(failure)}
-        return Answer(body, self._joined(list(business.freshness), whole=False))
+        try:
+            business = shop.wait(deadline)
+        except MISSING:
+            return None
+        body: Block = {**business.block(sku, self._assets), "error": str(failure)}
+        return Answer(body, self._joined(business.freshness, whole=False))
 
     def empty_block(self, selection: Selection, error: str) -> Block:
         """Return the block that ``on_error=empty`` asks for."""

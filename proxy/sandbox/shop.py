@@ -119,11 +119,11 @@ def written_at(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def photo(name: str, dimensions: Sequence[str] = _DIMENSIONS) -> dict[str, object]:
+def photo(name: str) -> dict[str, object]:
     """Return an attachment as Trustpilot hands it out once it is processed."""
     files = [
         {"mimeType": "image/jpeg", "dimension": dimension, "url": f"https://photos.example/{name}/{dimension}.jpg"}
-        for dimension in dimensions
+        for dimension in _DIMENSIONS
     ]
     return {"id": name, "state": "approved", "processedFiles": files}
 

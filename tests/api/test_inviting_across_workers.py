@@ -14,14 +14,8 @@ from tests.api.inviting import invite, invite_at_once, order
 from tests.running import RunningProxy, RunningRedis, RunningSandbox, served_here
 
 
-def two_workers(sandbox: RunningSandbox, redis_server: RunningRedis, timeout: str = "10") -> RunningProxy:
-    return RunningProxy(
-        sandbox,
-        CACHE_URL=redis_server.url,
-        WEB_CONCURRENCY="2",
-        LOG_LEVEL="debug",
-        UPSTREAM_TIMEOUT_SECONDS=timeout,
-    )
+def two_workers(sandbox: RunningSandbox, redis_server: RunningRedis) -> RunningProxy:
+    return RunningProxy(sandbox, CACHE_URL=redis_server.url, WEB_CONCURRENCY="2", LOG_LEVEL="debug")
 
 
 def test_of_a_hundred_at_once_each_arrives_once_with_one_token(
