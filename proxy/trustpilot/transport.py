@@ -21,7 +21,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
 from typing import Any, Self
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.request import (  # type: ignore[attr-defined]  # the types lack the second
+    getproxies_environment,
+    proxy_bypass_environment,
+)
 
 import requests
 import urllib3
@@ -176,7 +179,11 @@ class EnvironmentProxies:
             return {}
         address = urlsplit(url)
         proxy = self._proxies.get(address.scheme) or self._proxies.get("all")
-        if not proxy or proxy_bypass(address.netloc, self._exceptions) or self._is_excepted(address.hostname or ""):
+        if (
+            not proxy
+            or proxy_bypass_environment(address.netloc, self._exceptions)
+            or self._is_excepted(address.hostname or "")
+        ):
             return {}
         return {address.scheme: proxy}
 
