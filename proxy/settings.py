@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from proxy import variables as read
 from proxy.variables import RIGHTS, Credential, Network
@@ -206,8 +206,9 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be seen: keys, secrets, and the shared store's password."""
-        password = urlsplit(self.cache_url).password
-        known = (self.api_key, self.api_secret, password, *(pair.secret for pair in self.credentials))
+        store = urlsplit(self.cache_url)
+        passwords = (store.password, unquote(store.password or ""), *parse_qs(store.query).get("password", ()))
+        known = (self.api_key, self.api_secret, *passwords, *(pair.secret for pair in self.credentials))
         return tuple(secret for secret in known if secret)
 
     @property

@@ -146,6 +146,13 @@ def test_all_mistakes_are_told_at_once_and_no_secret_with_them() -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["redis://:hush-hush@h/0", "redis://:hush%2Dhush@h/0", "redis://h?password=hush-hush"]
+)
+def test_the_password_of_a_redis_is_a_secret_however_it_is_written(url: str) -> None:
+    assert "hush-hush" in Settings.from_environment({**GOOD, "CACHE_URL": url}).secrets
+
+
+@pytest.mark.parametrize(
     ("pair", "secret", "rights"),
     [
         ("name:secret", "secret", ALL),
