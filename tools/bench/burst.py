@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +15,9 @@ from tests.load import percentile
 from tests.running import SECRET, UNIT, RunningSandbox
 from tools.bench.asking import LATE_SECONDS, Render
 from tools.bench.driver import Driver
-from tools.bench.report import Line
+from tools.bench.report import Line, median, most
 from tools.bench.scale import Scale
-from tools.bench.send import LIMIT, content, right, stock
+from tools.bench.send import LIMIT, content, drawn, right, stock
 from tools.bench.servers import HEADERS, Nginx, proxy
 
 UPSTREAM_SECONDS = 0.15
@@ -77,13 +76,9 @@ def burst(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
 def plan(skus: Sequence[str], count: int) -> list[Render]:
     """Return the paths of each message: three tags about one product, of which most ask for different things.
 
-    Some products are in many more messages than others, as in a shop. nginx needs a call for each distinct path; all
-    of them together stay below Trustpilot's limit, so that it can have them.
+    nginx needs a call for each distinct path; all of them together stay below Trustpilot's limit, so that it can have
+    them.
     """
-    chance = random.Random(60)
-    popularity = [1 / (place + 10) for place in range(len(skus))]
-    drawn = [*skus, *chance.choices(skus, popularity, k=max(0, count - len(skus)))]
-    chance.shuffle(drawn)
     third = {sku: "stars=4&stars=5" if number % 5 < 3 else "stars=5" for number, sku in enumerate(skus)}
     return [
         (
@@ -91,7 +86,7 @@ def plan(skus: Sequence[str], count: int) -> list[Render]:
             f"{_DROP_IN}?sku={sku}",
             f"{_DROP_IN}/reviews?sku={sku}&{third[sku]}",
         )
-        for sku in drawn
+        for sku in drawn(random.Random(60), skus, count)
     ]
 
 
@@ -127,21 +122,15 @@ def _sent(
 def _lines(connections: int, measured: Mapping[str, list[Outcome]], skus: int) -> list[Line]:
     at = f"{connections:,} connections"
 
-    def median(way: str, figure: str) -> float:
-        return statistics.median(float(getattr(outcome, figure)) for outcome in measured[way])
-
-    def most(way: str, figure: str) -> float:
-        return max(float(getattr(outcome, figure)) for outcome in measured[way])
-
     lines = [
-        Line("burst", f"{way}, {at}: {figure}", median(way, figure), _UNITS.get(figure, ""))
+        Line("burst", f"{way}, {at}: {figure}", median(measured[way], figure), _UNITS.get(figure, ""))
         for way in measured
         for figure in Outcome.__dataclass_fields__
         if not (figure == "health" and way.startswith("nginx"))
     ]
     many = connections > 1000
     for way in _WAYS:
-        cold, at = f"{way} cold", f"{way}, {connections:,} connections"
+        cold, at = measured[f"{way} cold"], f"{way}, {connections:,} connections"
         lines += [
             Line("burst", f"{at}: blank, most of all rounds", most(cold, "blank"), ceiling=90 if many else 0),
             Line("burst", f"{at}: wrong, most of all rounds", most(cold, "wrong"), ceiling=0),
@@ -149,17 +138,14 @@ def _lines(connections: int, measured: Mapping[str, list[Outcome]], skus: int) -
         ]
         if not many:
             longest = 1.0 if connections <= 100 else 1.2
+            p99, seconds = (median(cold, name) / median(measured["nginx cold"], name) for name in ("p99", "seconds"))
             lines += [
                 Line("burst", f"{at}: late, most of all rounds", most(cold, "late"), ceiling=0),
-                Line("burst", f"{at}: p99 of nginx's", _ratio(median, cold, "p99"), "times", ceiling=longest),
-                Line("burst", f"{at}: seconds of nginx's", _ratio(median, cold, "seconds"), "times", ceiling=1.2),
+                Line("burst", f"{at}: p99 of nginx's", p99, "times", ceiling=longest),
+                Line("burst", f"{at}: seconds of nginx's", seconds, "times", ceiling=1.2),
                 Line("burst", f"{at}: /healthz, longest", most(cold, "health"), "ms", ceiling=200),
             ]
     return lines
-
-
-def _ratio(median: Callable[[str, str], float], way: str, figure: str) -> float:
-    return median(way, figure) / median("nginx cold", figure)
 
 
 def _cart(sandbox: RunningSandbox) -> list[Line]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import resource
 import signal
-import statistics
 import subprocess
 import time
 from collections import defaultdict
@@ -17,7 +16,7 @@ from pathlib import Path
 import requests
 
 from tests.running import RunningSandbox
-from tools.bench.report import Line
+from tools.bench.report import Line, median, ratio
 from tools.bench.scale import Scale
 from tools.bench.servers import HEADERS, Gunicorn, bare, proxy
 
@@ -104,31 +103,27 @@ def _ended_seconds() -> float:
 
 
 def _lines(connections: int, measured: Mapping[str, list[Load]]) -> list[Line]:
-    def median(server: str, figure: str) -> float:
-        return statistics.median(float(getattr(load, figure)) for load in measured[server])
-
-    def ratio(figure: str, peer: str) -> float:
-        return statistics.median(
-            float(getattr(own, figure)) / float(getattr(floor, figure))
-            for own, floor in zip(measured["hit"], measured[peer], strict=True)
-        )
+    def of(peer: str, figure: str) -> float:
+        return ratio(measured["hit"], measured[peer], figure)
 
     at = f"at {connections:,} connections"
     units = {"per_second": ("requests a second", ""), "p50": ("p50", "ms"), "p99": ("p99", "ms")}
     lines = [
-        Line("hit", f"{server} {at}: {name}", median(server, figure), unit)
+        Line("hit", f"{server} {at}: {name}", median(measured[server], figure), unit)
         for figure, (name, unit) in units.items()
         for server in measured
     ]
-    lines += [Line("hit", f"{server} {at}: processor time", median(server, "cpu"), "µs") for server in measured]
+    lines += [
+        Line("hit", f"{server} {at}: processor time", median(measured[server], "cpu"), "µs") for server in measured
+    ]
     most = connections == max(CONNECTIONS)
     lines += [
-        Line("hit", f"requests a second of bare, {at}", ratio("per_second", "bare"), "times", floor=0.85),
-        Line("hit", f"p99 of bare, {at}", ratio("p99", "bare"), "times", ceiling=1.3 if most else None),
+        Line("hit", f"requests a second of bare, {at}", of("bare", "per_second"), "times", floor=0.85),
+        Line("hit", f"p99 of bare, {at}", of("bare", "p99"), "times", ceiling=1.3 if most else None),
     ]
     sent_whole = "bare, sent whole"
     lines += [
-        Line("hit", f"requests a second of {sent_whole}, {at}", ratio("per_second", sent_whole), "times"),
-        Line("hit", f"p99 of {sent_whole}, {at}", ratio("p99", sent_whole), "times"),
+        Line("hit", f"requests a second of {sent_whole}, {at}", of(sent_whole, "per_second"), "times"),
+        Line("hit", f"p99 of {sent_whole}, {at}", of(sent_whole, "p99"), "times"),
     ]
     return lines

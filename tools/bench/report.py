@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,22 @@ def _number(value: float) -> str:
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def median(outcomes: Sequence[object], figure: str) -> float:
+    """Return the median of what ``outcomes`` have by that name."""
+    return statistics.median(float(getattr(each, figure)) for each in outcomes)
+
+
+def most(outcomes: Sequence[object], figure: str) -> float:
+    """Return the largest of what ``outcomes`` have by that name."""
+    return max(float(getattr(each, figure)) for each in outcomes)
+
+
+def ratio(outcomes: Sequence[object], others: Sequence[object], figure: str) -> float:
+    """Return the median of how many times the other's figure each has: rounds that were run beside each other."""
+    pairs = zip(outcomes, others, strict=True)
+    return statistics.median(float(getattr(a, figure)) / float(getattr(b, figure)) for a, b in pairs)
 
 
 HEAD = ("bench", "figure", "measured", "promise", "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import statistics
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from proxy.sandbox.shop import compose, usual_ratings
 from tests.load import percentile
 from tests.running import SECRET, UNIT, RunningSandbox
 from tools.bench.asking import LATE_SECONDS, Got, Render, rendered
-from tools.bench.report import Line
+from tools.bench.report import Line, median, most
 from tools.bench.scale import Scale
 from tools.bench.servers import Nginx, proxy
 
@@ -74,20 +73,22 @@ def stock(sandbox: RunningSandbox, count: int) -> list[str]:
 
 
 def plan(skus: Sequence[str], count: int) -> list[Render]:
-    """Return the paths of each message: mostly an e-mail with reviews and stars, some a push with reviews alone.
-
-    Some products are in many more messages than others, as in a shop.
-    """
+    """Return the paths of each message: mostly an e-mail with reviews and stars, some a push with reviews alone."""
     chance = random.Random(60)
-    popularity = [1 / (place + 10) for place in range(len(skus))]
-    drawn = [*skus, *chance.choices(skus, popularity, k=max(0, count - len(skus)))]
-    chance.shuffle(drawn)
     return [
         (f"{_DROP_IN}/reviews?sku={sku}&stars=5", f"{_DROP_IN}?sku={sku}")
         if chance.random() < 0.9
         else (f"{_DROP_IN}/reviews?sku={sku}&stars=4&stars=5",)
-        for sku in drawn
+        for sku in drawn(chance, skus, count)
     ]
+
+
+def drawn(chance: random.Random, skus: Sequence[str], count: int) -> list[str]:
+    """Return the SKU of each message: some are in many more than others, as in a shop."""
+    popularity = [1 / (place + 10) for place in range(len(skus))]
+    skus = [*skus, *chance.choices(skus, popularity, k=max(0, count - len(skus)))]
+    chance.shuffle(skus)
+    return skus
 
 
 def content(body: bytes) -> object:
@@ -143,12 +144,7 @@ def _own_latency(sandbox: RunningSandbox, skus: Sequence[str]) -> float:
 
 
 def _lines(outcomes: Mapping[str, list[Outcome]], skus: int, upstream: float) -> list[Line]:
-    def median(way: str, figure: str) -> float:
-        return statistics.median(float(getattr(outcome, figure)) for outcome in outcomes[way])
-
-    def most(way: str, figure: str) -> float:
-        return max(float(getattr(outcome, figure)) for outcome in outcomes[way])
-
+    own, nginx = outcomes["proxy"], outcomes["nginx"]
     figures = (
         ("calls", "calls"),
         ("blank", "answers"),
@@ -159,17 +155,19 @@ def _lines(outcomes: Mapping[str, list[Outcome]], skus: int, upstream: float) ->
         ("seconds", "s"),
     )
     lines = [
-        Line("send", f"{way}: {figure}", median(way, figure), unit) for figure, unit in figures for way in outcomes
+        Line("send", f"{way}: {figure}", median(outcomes[way], figure), unit)
+        for figure, unit in figures
+        for way in outcomes
     ]
     lines.append(Line("send", "Trustpilot's own latency", upstream, "ms"))
-    lines.append(Line("send", "calls per SKU, most of all rounds", most("proxy", "calls") / skus, "", ceiling=1.15))
+    lines.append(Line("send", "calls per SKU, most of all rounds", most(own, "calls") / skus, "", ceiling=1.15))
     lines += [
-        Line("send", f"{figure}, most of all rounds", most("proxy", figure), "", ceiling=0)
+        Line("send", f"{figure}, most of all rounds", most(own, figure), "", ceiling=0)
         for figure in ("blank", "wrong", "late")
     ]
-    lines.append(Line("send", "p99 over Trustpilot's own", median("proxy", "p99") - upstream, "ms", ceiling=60))
+    lines.append(Line("send", "p99 over Trustpilot's own", median(own, "p99") - upstream, "ms", ceiling=60))
     lines += [
-        Line("send", f"{figure} of nginx's", median("proxy", figure) / median("nginx", figure), "times", ceiling=1)
+        Line("send", f"{figure} of nginx's", median(own, figure) / median(nginx, figure), "times", ceiling=1)
         for figure in ("calls", "p99", "seconds")
     ]
     return lines

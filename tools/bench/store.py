@@ -22,7 +22,7 @@ from tests.running import SECRET, UNIT, RunningSandbox
 from tools.bench.burst import UPSTREAM_SECONDS, plan
 from tools.bench.driver import Driver
 from tools.bench.hit import FIGURES, PATH, Load, load
-from tools.bench.report import Line
+from tools.bench.report import Line, median, ratio
 from tools.bench.scale import Scale
 from tools.bench.send import LIMIT, stock
 from tools.bench.servers import HEADERS, Gunicorn, proxy
@@ -95,8 +95,8 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     lines = []
     for (name, what), those in loads.items():
         lines += [
-            Line("store", f"{what}, {name}: a second", _median(those, "per_second")),
-            Line("store", f"{what}, {name}: processor time", _median(those, "cpu"), "µs"),
+            Line("store", f"{what}, {name}: a second", median(those, "per_second")),
+            Line("store", f"{what}, {name}: processor time", median(those, "cpu"), "µs"),
         ]
     told = f"median of {scale.rounds} starts"
     for figure, by in (("per_second", ""), ("cpu", ", by processor time")):
@@ -159,17 +159,7 @@ def _started(
 
 def _times(loads: Sequence[Load], others: Sequence[Load], figure: str) -> float:
     """Return how many times as many answers ``loads`` found, by the second or by processor time."""
-    return _ratio(loads, others, figure) if figure == "per_second" else _ratio(others, loads, figure)
-
-
-def _median(loads: Sequence[Load], figure: str) -> float:
-    return statistics.median(float(getattr(each, figure)) for each in loads)
-
-
-def _ratio(loads: Sequence[Load], others: Sequence[Load], figure: str) -> float:
-    return statistics.median(
-        float(getattr(a, figure)) / float(getattr(b, figure)) for a, b in zip(loads, others, strict=True)
-    )
+    return ratio(loads, others, figure) if figure == "per_second" else ratio(others, loads, figure)
 
 
 def _script(folder: Path, text: str, **values: int) -> Path:
@@ -227,15 +217,14 @@ def _burst(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
             Line(
                 "store",
                 f"a burst over {connections:,} connections, {workers} worker{'s' if workers > 1 else ''}: {figure}",
-                statistics.median(float(getattr(each, figure)) for each in outcomes),
+                median(outcomes, figure),
                 units.get(figure, ""),
             )
             for figure in _Outcome.__dataclass_fields__
         ]
     for figure in ("seconds", "p99", "busiest"):
-        pairs = zip(measured[2], measured[1], strict=True)
-        ratio = statistics.median(float(getattr(a, figure)) / float(getattr(b, figure)) for a, b in pairs)
-        lines.append(Line("store", f"a burst, two workers of one: {figure}", ratio, "times", ceiling=1))
+        times = ratio(measured[2], measured[1], figure)
+        lines.append(Line("store", f"a burst, two workers of one: {figure}", times, "times", ceiling=1))
     return lines
 
 
@@ -265,12 +254,11 @@ def _large(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
                 asked = _script(folder, _PRODUCTS, seed=number, limit=number % 20 + 1, step=step, last=_ASKED - 1)
                 measured[name].append(load(servers[name], _CONNECTIONS, 1, asked))
     lines += [
-        Line("store", f"p99 of hits, {name} file", _median(loads, "p99"), "ms") for name, loads in measured.items()
+        Line("store", f"p99 of hits, {name} file", median(loads, "p99"), "ms") for name, loads in measured.items()
     ]
-    ratio = _ratio(measured["large"], measured["small"], "p99")
-    lines.append(Line("store", "p99 of hits, large file of small file", ratio, "times", ceiling=1.15))
-    ratio = _ratio(measured["large"], measured["small"], "cpu")
-    lines.append(Line("store", "processor time of hits, large file of small file", ratio, "times"))
+    p99, cpu = (ratio(measured["large"], measured["small"], figure) for figure in ("p99", "cpu"))
+    lines.append(Line("store", "p99 of hits, large file of small file", p99, "times", ceiling=1.15))
+    lines.append(Line("store", "processor time of hits, large file of small file", cpu, "times"))
     return lines + _bounded(sandbox, folder, files["large"], sizes["large"], scale)
 
 
