@@ -39,6 +39,7 @@ from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
+from proxy.trustpilot.brand_assets import EVERY_SECONDS as ASSETS_SECONDS
 from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
 from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, CircuitBreaker
@@ -186,9 +187,9 @@ def _response_cache(app: Flask, reads: Reads, proxy: Proxy) -> ResponseCache:
     response_cache = ResponseCache(
         reads, responses, time.time, settings.deadline_seconds, hear_changes=store.feed.drain
     )
-    store.when_changed(response_cache.invalidate)
-    store.when_refreshed(response_cache.drop_stale)
-    store.when_missed(response_cache.clear)
+    store.when_changed.append(response_cache.invalidate)
+    store.when_refreshed.append(response_cache.drop_stale)
+    store.when_missed.append(response_cache.clear)
     proxy.assets.when_found(response_cache.clear)
     app.extensions["response_cache"] = response_cache
     return response_cache
@@ -233,7 +234,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     inviting = _inviting(settings, backend, direct_calls, report)
     has_feed = inviting is not None and settings.sync in ("auto", "feed")
     asset_calls = AssetCalls(direct_calls, breaker, quota, api_url=settings.api_url, api_key=settings.api_key)
-    assets = KeptAssets(asset_calls, backend, settings.api_url, settings.business_units, spawn, time.time)
+    assets = KeptAssets(asset_calls, backend, settings.api_url, settings.business_units, time.time)
     reviews = ProductReviews(
         cache,
         trustpilot,
@@ -307,7 +308,12 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         assets,
         inviting,
         sync,
-        [assets, prober, Every(EVERY_SECONDS, planner.tick, spawn), *([sync] if sync else [])],
+        [
+            Every(ASSETS_SECONDS, assets.tick, spawn),
+            prober,
+            Every(EVERY_SECONDS, planner.tick, spawn),
+            *([sync] if sync else []),
+        ],
     )
 
 

@@ -235,8 +235,8 @@ class Cache:
         self._lasting = lasting
         self._backoff = Backoff(now)
         self._validate: Validate = lambda _key, _as_of, _fetch: False
-        store.when_changed(group.forget)
-        store.when_changed(self._backoff.drop)
+        store.when_changed.append(group.forget)
+        store.when_changed.append(self._backoff.drop)
 
     def get_or_fetch(self, key: Key, fetch: Fetch, *, awaited: bool = True) -> Lookup:
         """Find the entry for ``key``; where it is stale or gone, see to it that ``fetch`` is under way.

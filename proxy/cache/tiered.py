@@ -90,10 +90,13 @@ class Tiered:
         self._version = 0
         """Counts the changes; whatever began before the last one of its product is not put into L1."""
         self._bad: TTLCache[Key, bool] = TTLCache(1000, 2 * fetch_seconds, timer=time.monotonic)
-        self._change_listeners: list[Callable[[str], None]] = []
-        self._refresh_listeners: list[Callable[[str], None]] = []
-        self._gap_listeners: list[Callable[[], None]] = []
-        self._confirmed: Callable[[Key], tuple[float, float]] | None = None
+        self.when_changed: list[Callable[[str], None]] = []
+        """Called with each product that is invalidated or updated, here or by another process."""
+        self.when_refreshed: list[Callable[[str], None]] = []
+        """Called likewise with each product of which a part landed, once that part can be read."""
+        self.when_missed: list[Callable[[], None]] = []
+        """Called when others may have changed something that was not heard."""
+        self._confirmed: Callable[[Key], tuple[float, float]] = lambda _key: (0.0, 0.0)
         self._ages = Ages(0, 0, 0, 0.0, 0.0)
         self._ages_until = 0.0
         self.feed = Feed(backend, spawn, self._on_change, self._miss)
@@ -138,7 +141,7 @@ class Tiered:
         version = self._version
         kept = self._write(key, entry, generation, None) and self._keep(key, entry, generation, version)
         if kept:
-            for listener in self._refresh_listeners:
+            for listener in self.when_refreshed:
                 listener(key.product)
         return kept
 
@@ -220,21 +223,6 @@ class Tiered:
             return False
         return self.put(key, replace(entry, confirmed_at=max(at, entry.confirmed_at)), generation)
 
-    def when_changed(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with each product that is invalidated or updated, here or by another process."""
-        self._change_listeners.append(listener)
-
-    def when_refreshed(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with each product of which a part landed, here or by another process.
-
-        Only once that part can be read.
-        """
-        self._refresh_listeners.append(listener)
-
-    def when_missed(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` when others may have changed something that was not heard."""
-        self._gap_listeners.append(listener)
-
     @property
     def l1_bytes(self) -> int:
         """Return the bytes that L1 holds now."""
@@ -264,7 +252,7 @@ class Tiered:
             kept, seconds = True, WRITE_BACK_SECONDS
         if kept and self._keep(lock.key, entry, lock.generation, lock.version):
             self._check(self._in_l1(lock.key), seconds)
-            for listener in self._refresh_listeners:
+            for listener in self.when_refreshed:
                 listener(lock.key.product)
 
     def abandon(self, lock: FetchLock, error: Exception | None) -> None:
@@ -348,7 +336,7 @@ class Tiered:
             self._l1.drop(product)
             for part, entry in parts.items():
                 self._put(Key(product, part), entry, generation)
-        for listener in self._change_listeners:
+        for listener in self.when_changed:
             listener(product)
 
     def _keep(self, key: Key, entry: Entry, generation: int, version: int) -> bool:
@@ -381,14 +369,14 @@ class Tiered:
             return
         with self._lock:
             self._doubt(change.product)
-        for listener in self._refresh_listeners:
+        for listener in self.when_refreshed:
             listener(change.product)
 
     def _miss(self) -> None:
         with self._lock:
             for product in {key.product for key in self._l1}:
                 self._doubt(product)
-        for listener in self._gap_listeners:
+        for listener in self.when_missed:
             listener()
 
     def _doubt(self, product: str) -> None:
@@ -396,7 +384,7 @@ class Tiered:
             cached.checked_until = 0.0
 
     def _as_confirmed(self, key: Key, entry: Entry) -> Entry:
-        if self._confirmed is None or entry.outdated_at < math.inf:
+        if entry.outdated_at < math.inf:
             return entry
         since, at = self._confirmed(key)
         return replace(entry, confirmed_at=at) if since <= entry.as_of < at else entry

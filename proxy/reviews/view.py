@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -378,7 +377,6 @@ class KnownAssets:
         self.names = frozenset(names)
         self.addresses: dict[str, KnownAsset] = {}
         self.wanted: set[str] = set()
-        self.is_wanted = threading.Event()
         self._now = now
 
     def stars_image(self, stars: float) -> str | None:
@@ -393,7 +391,6 @@ class KnownAssets:
         known = self.addresses.get(name)
         if (known is None or known.until <= self._now()) and name in self.names:
             self.wanted.add(name)
-            self.is_wanted.set()
         return known.address if known else None
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from urllib.parse import quote
 
 import msgspec
 
 from proxy.cache import Backend, BackendDown
-from proxy.clock import Now, Priority, Spawn, attempt
+from proxy.clock import Now, Priority
 from proxy.reviews.view import BrandAssets, KnownAsset, KnownAssets
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.client import DirectCalls
@@ -33,15 +33,16 @@ from proxy.trustpilot.errors import (
 )
 from proxy.trustpilot.quota import Quota
 
+EVERY_SECONDS = 1.0
 QUIET_SECONDS = 3.0
-"""From when something is first asked for until it is fetched: whatever came with it is answered by then."""
+"""From when nothing was asked for until what is gets fetched: whatever came with it is answered by then."""
 
 KEPT_SECONDS = 21 * 86_400.0
 ABSENT_SECONDS = 86_400.0
 """How long it is remembered that Trustpilot has nothing."""
 
 FAILED_SECONDS = 600.0
-_RETRY_SECONDS = 30.0
+RETRY_SECONDS = 30.0
 """When no call could be spared, or another process makes it."""
 
 _FETCH_SECONDS = 60.0
@@ -55,30 +56,32 @@ _log = logging.getLogger(__name__)
 class KeptAssets:
     """Knows what the backend keeps, and has fetched what is wanted of ``known`` and is not there."""
 
-    def __init__(
-        self, calls: BrandAssets, backend: Backend, account: str, units: Sequence[str], spawn: Spawn, now: Now
-    ) -> None:
+    def __init__(self, calls: BrandAssets, backend: Backend, account: str, units: Sequence[str], now: Now) -> None:
         """Fetch by ``calls``, which raise ``TrustpilotError``; ``account`` tells two of Trustpilot's apart."""
         self._calls = calls
         self._backend = backend
         self._prefix = f"brand/{account}/"
         stars = [f"{_STARS}{half / 2:g}" for half in range(2, 11)]
         self.known = KnownAssets([*stars, *(f"{_PAGE}{unit}" for unit in units)], now)
-        self._spawn = spawn
         self._now = now
-        self._stopped = threading.Event()
+        self._due_at = 0.0
+        self._is_loaded = False
         self._listeners: list[Callable[[], None]] = []
 
     def when_found(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` when answers would show another address than before."""
         self._listeners.append(listener)
 
-    def start(self) -> None:
-        self._spawn(self._run)
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self.known.is_wanted.set()
+    def tick(self) -> None:
+        """Learn what the backend keeps, and fetch what has been wanted for a while."""
+        if not self._is_loaded:
+            with suppress(BackendDown):
+                self.load()
+                self._is_loaded = True
+        if not self.known.wanted:
+            self._due_at = self._now() + QUIET_SECONDS
+        elif self._now() >= self._due_at and not self.fetch():
+            self._due_at = self._now() + RETRY_SECONDS
 
     def load(self) -> None:
         """Learn what the backend keeps."""
@@ -94,21 +97,6 @@ class KeptAssets:
             except BackendDown:
                 return False
         return not self.known.wanted
-
-    def _run(self) -> None:
-        try:
-            self.load()
-        except BackendDown:
-            self.known.is_wanted.set()
-        while not self._stopped.is_set():
-            attempt(self._fetch_next)
-
-    def _fetch_next(self) -> None:
-        self.known.is_wanted.wait()
-        self.known.is_wanted.clear()
-        if not self._stopped.wait(QUIET_SECONDS) and not self.fetch():
-            self._stopped.wait(_RETRY_SECONDS)
-            self.known.is_wanted.set()
 
     def _load(self, name: str) -> bool:
         kept = self._backend.get(self._prefix + name)

@@ -285,8 +285,8 @@ def test_what_an_update_wants_refreshed_is_not_confirmed(place: Place) -> None:
 def test_a_fetch_that_lands_is_told_to_all_workers_once_it_can_be_read(place: Place) -> None:
     one, other = Worker(place), Worker(place)
     refreshed: list[tuple[str, str]] = []
-    one.store.when_refreshed(lambda product: refreshed.append(("one", product)))
-    other.store.when_refreshed(lambda product: refreshed.append(("other", product)))
+    one.store.when_refreshed.append(lambda product: refreshed.append(("one", product)))
+    other.store.when_refreshed.append(lambda product: refreshed.append(("other", product)))
     one.read()
 
     def both() -> bool:

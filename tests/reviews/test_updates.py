@@ -24,7 +24,7 @@ class CountingCache:
     def __init__(self) -> None:
         self.cache = in_memory(LIFETIMES, time.time, lambda job: job(), max_bytes=10**8)
         self.updated: list[str] = []
-        self.cache._store.when_changed(self.updated.append)
+        self.cache._store.when_changed.append(self.updated.append)
 
     def get(self, sku: str) -> Cached:
         cached = self.cache.get(_key(sku))

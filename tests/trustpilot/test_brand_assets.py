@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from threading import Event
-from time import monotonic, sleep
 
 import pytest
 
 from proxy.cache import MemoryBackend
-from proxy.clock import spawn
-from proxy.trustpilot import brand_assets
-from proxy.trustpilot.brand_assets import ABSENT_SECONDS, FAILED_SECONDS, KEPT_SECONDS, KeptAssets
+from proxy.trustpilot.brand_assets import (
+    ABSENT_SECONDS,
+    FAILED_SECONDS,
+    KEPT_SECONDS,
+    QUIET_SECONDS,
+    RETRY_SECONDS,
+    KeptAssets,
+)
 from proxy.trustpilot.errors import Busy, NotFound, TrustpilotError, Unreachable
 
 
@@ -45,7 +47,7 @@ class World:
         self.backend = MemoryBackend(lambda: self.now)
 
     def worker(self) -> KeptAssets:
-        return KeptAssets(self.calls, self.backend, "api", ("u",), spawn, lambda: self.now)
+        return KeptAssets(self.calls, self.backend, "api", ("u",), lambda: self.now)
 
 
 def test_what_one_worker_fetched_all_others_know_at_once_and_after_a_restart() -> None:
@@ -127,33 +129,22 @@ def test_nobody_can_have_other_things_asked_for() -> None:
     assert world.calls.made == {}
 
 
-def test_what_is_asked_for_is_fetched_beside_the_requests_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brand_assets, "QUIET_SECONDS", 0.01)
-    monkeypatch.setattr(brand_assets, "_RETRY_SECONDS", 0.01)
+def test_what_is_asked_for_is_fetched_in_a_quiet_moment_and_tried_again() -> None:
     world = World(Calls(Busy("no calls to spare")))
     first = world.worker()
+    found: list[bool] = []
+    first.when_found(lambda: found.append(True))
+    first.tick()
     first.known.stars_image(2.5)
-    first.start()
-    _until(lambda: world.calls.made.total() >= 3)
-    assert first.known.stars_image(2.5) is None
+    for seconds, made in ((0.0, 0), (QUIET_SECONDS - 0.1, 0), (0.1, 1), (RETRY_SECONDS - 0.1, 1), (0.1, 2)):
+        world.now += seconds
+        first.tick()
+        assert world.calls.made.total() == made
     world.calls.error = None
-    found = Event()
-    first.when_found(found.set)
-    assert found.wait(10)
-    assert first.known.stars_image(2.5) == "https://images.example/2.5.png"
+    world.now += RETRY_SECONDS
+    first.tick()
+    assert (first.known.stars_image(2.5), found) == ("https://images.example/2.5.png", [True])
     second = world.worker()
-    second.start()
-    _until(lambda: second.known.stars_image(2.5) is not None)
-    made = world.calls.made.total()
-    for worker in (first, second):
-        worker.stop()
-    assert second.known.shop_page("u") is None
-    sleep(0.05)
-    assert world.calls.made.total() == made
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = monotonic() + 10
-    while not holds():
-        assert monotonic() < deadline
-        sleep(0.005)
+    second.tick()
+    assert second.known.stars_image(2.5) == "https://images.example/2.5.png"
+    assert world.calls.made.total() == 3

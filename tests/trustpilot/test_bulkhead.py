@@ -122,22 +122,6 @@ def test_a_call_that_gets_no_place_in_time_is_not_made_and_takes_none_later() ->
         pass
 
 
-def test_refreshes_take_few_places_and_none_that_the_next_caller_needs() -> None:
-    wide, narrow = Bulkhead(1000), Bulkhead(8)
-    with ExitStack() as under_way:
-        for _ in range(REFRESHES_AT_ONCE):
-            under_way.enter_context(wide.slot(BACKGROUND, AT_ONCE))
-        with pytest.raises(Busy, match="too many refreshes"):
-            under_way.enter_context(wide.slot(BACKGROUND, AT_ONCE))
-        for _ in range(7):
-            under_way.enter_context(narrow.slot(BACKGROUND, AT_ONCE))
-        with pytest.raises(Busy, match="too many calls"):
-            under_way.enter_context(narrow.slot(BACKGROUND, AT_ONCE))
-        under_way.enter_context(narrow.slot(FOREGROUND, AT_ONCE))
-    with wide.slot(BACKGROUND, AT_ONCE), narrow.slot(BACKGROUND, AT_ONCE):
-        pass
-
-
 def test_what_a_call_takes_is_expected_of_all_of_late_the_newest_counting_a_tenth() -> None:
     calls = Calls(before=(10, 10))
     calls.wait("too late", until=21.70)
@@ -155,10 +139,10 @@ def test_a_place_that_is_given_back_is_one_place() -> None:
             with pytest.raises(Busy, match=r"^too many calls to Trustpilot are under way$"):
                 under_way.enter_context(bulkhead.slot(FOREGROUND, AT_ONCE))
             assert bulkhead.waiting == 0
-    refreshing = Bulkhead(1000, refreshes=2)
+    refreshing = Bulkhead(1000)
     for _ in range(3):
         with ExitStack() as under_way:
-            for _ in range(2):
+            for _ in range(REFRESHES_AT_ONCE):
                 under_way.enter_context(refreshing.slot(BACKGROUND, AT_ONCE))
             with pytest.raises(Busy, match=r"^too many refreshes are under way$"):
                 under_way.enter_context(refreshing.slot(BACKGROUND, AT_ONCE))

@@ -48,6 +48,13 @@ def call(sku: str = "", *, unit: str = "unit") -> Call:
     return Call(unit, "reviews", frozenset([sku or f"SKU-{next(_numbers)}"]))
 
 
+def _wait(breaker: CircuitBreaker, call: Call) -> int:
+    """Return for how long ``call`` is paused."""
+    with pytest.raises(Paused) as paused:
+        Attempt(breaker, call)
+    return paused.value.retry_after
+
+
 def _fail(breaker: CircuitBreaker, times: int = 1) -> None:
     for _ in range(times):
         Attempt(breaker, call()).failed(Failing("Trustpilot answered 500"))
@@ -101,9 +108,7 @@ def test_calls_from_before_the_pause_neither_end_nor_lengthen_it(breaker: Circui
 def test_trustpilots_own_retry_after_is_obeyed_at_once(breaker: CircuitBreaker, clock: Clock) -> None:
     Attempt(breaker, call()).failed(RateLimited("too many", retry_after_header=120))
     clock.seconds += 119
-    with pytest.raises(Paused) as paused:
-        Attempt(breaker, call())
-    assert paused.value.retry_after == 1
+    assert _wait(breaker, call()) == 1
     clock.seconds += 1
     Attempt(breaker, call()).succeeded()
 
@@ -158,9 +163,7 @@ def test_the_probe_goes_to_another_call_than_the_one_that_failed_last(breaker: C
     _fail(breaker, RUN - 1)
     Attempt(breaker, call("BAD")).failed(Failing("down"))
     clock.seconds += INTERVAL_SECONDS
-    with pytest.raises(Paused) as paused:
-        Attempt(breaker, call("BAD"))
-    assert paused.value.retry_after == INTERVAL_SECONDS
+    assert _wait(breaker, call("BAD")) == INTERVAL_SECONDS
     Attempt(breaker, call("GOOD")).succeeded()
     assert not breaker.is_open
 
@@ -213,14 +216,10 @@ def test_a_failing_products_retry_after_pauses_that_product_and_the_others_for_a
 ) -> None:
     Attempt(breaker, call("BAD")).failed(Failing("down", retry_after_header=3600))
     Attempt(breaker, call("GOOD")).succeeded()
-    with pytest.raises(Paused) as paused:
-        Attempt(breaker, call("BAD"))
-    assert paused.value.retry_after == 3600
+    assert _wait(breaker, call("BAD")) == 3600
     for _ in range(RUN):
         Attempt(breaker, call()).failed(Failing("down", retry_after_header=3600))
-    with pytest.raises(Paused) as paused:
-        Attempt(breaker, call("GOOD"))
-    assert paused.value.retry_after == LONGEST_FAILING_SECONDS == 60
+    assert _wait(breaker, call("GOOD")) == LONGEST_FAILING_SECONDS == 60
 
 
 def test_the_probe_of_a_paused_unit_that_meets_an_outage_says_nothing_of_the_unit(
@@ -348,14 +347,10 @@ def test_a_retry_after_that_is_shorter_than_the_interval_shortens_nothing(
     breaker: CircuitBreaker, clock: Clock
 ) -> None:
     Attempt(breaker, call()).failed(RateLimited("too many", retry_after_header=1))
-    with pytest.raises(Paused) as paused:
-        Attempt(breaker, call())
-    assert paused.value.retry_after == INTERVAL_SECONDS
+    assert _wait(breaker, call()) == INTERVAL_SECONDS
     clock.seconds += INTERVAL_SECONDS
     Attempt(breaker, call()).failed(Failing("down", retry_after_header=1))
-    with pytest.raises(Paused) as paused:
-        Attempt(breaker, call())
-    assert paused.value.retry_after == INTERVAL_SECONDS
+    assert _wait(breaker, call()) == INTERVAL_SECONDS
 
 
 def test_pauses_for_quiet_double_and_begin_anew_after_a_success(breaker: CircuitBreaker, clock: Clock) -> None:
