@@ -41,8 +41,10 @@ def shared_store(instead: str = "") -> Iterator[Proxy]:
             f"CACHE_URL is memory://, which this command does not share with the running proxy{instead}"
         )
     try:
-        proxy.backend.get("")  # or what a command does would be lost, where a failing store makes no difference
+        # Before and after, or what a command does would be lost where a failing store makes no difference.
+        proxy.backend.get("")
         yield proxy
+        proxy.backend.get("")
     except BackendDown as error:
         raise click.ClickException(f"the store can't be used: {error}") from error
     finally:

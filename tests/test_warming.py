@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -219,3 +220,17 @@ def test_a_store_that_can_not_be_had_is_one_line(sandbox: RunningSandbox, comman
     done = flask(sandbox, *command, given="LAMP-01", CACHE_URL=nowhere, SYNC="auto")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "the store can't be used: Redis can't be reached" in done.stderr
+
+
+def test_a_store_that_goes_meanwhile_is_told_as_what_was_fetched_is_in_no_store(
+    sandbox: RunningSandbox, redis_server: RunningRedis, environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "skus"
+    file.write_text("\n".join(sandbox.generate(30, 2)))
+    sandbox.behave("slow", seconds=0.3)
+    terminal = Terminal([*WARM, str(file)], environment)
+    while sandbox.calls()["reviews"] < AT_ONCE:
+        time.sleep(0.02)
+    redis_server.kill()
+    assert terminal.read_rest() == 1
+    assert "the store can't be used: Redis can't be reached" in terminal.shown
