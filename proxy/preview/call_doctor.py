@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from proxy.preview.braze import CALL_FLAGS, CALL_OPTIONS
 from proxy.preview.calls import covered
-from proxy.preview.findings import MEANT, RULES, Draft, Markup, Rule, markups
+from proxy.preview.findings import MEANT, RULES, Draft, Markup, Rule, examined
 
 _OPTION = re.compile(rf":\s*({'|'.join(sorted(CALL_OPTIONS, key=len, reverse=True))})\b")
 _OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)
@@ -22,7 +22,7 @@ _EXAMPLE = "https://reviews.example.com/v1/reviews?sku={{event_properties.${item
 
 def examine_calls(draft: Draft) -> None:
     """Look at every call of a template."""
-    for markup in markups(draft.text):
+    for markup in examined(draft.text):
         if markup.name == "connected_content":
             _Call(draft, markup).examine()
 

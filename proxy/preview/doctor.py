@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from urllib.parse import unquote
 
-from proxy.preview.braze import FILTERS, TemplateError, line_of
+from proxy.preview.braze import FILTERS, TemplateError, is_boundless, line_of
 from proxy.preview.call_doctor import examine_calls
 from proxy.preview.findings import (
     MEANT,
@@ -24,6 +24,7 @@ from proxy.preview.findings import (
     Markup,
     Rule,
     blanked,
+    examined,
     markups,
     personal,
     short,
@@ -44,9 +45,11 @@ _TAGS = (
 def examine(template: str) -> Draft:
     """Return what is wrong with ``template`` as it is written, and its text put right.
 
-    Raises nothing, whatever the text.
+    Raises nothing, whatever the text; of one that would take long to look at it says nothing.
     """
     draft = Draft(template)
+    if is_boundless(template):
+        return draft
     for look in (_characters, _braces, _names, _blocks, examine_logic, examine_calls):
         first = len(draft.findings)
         look(draft)
@@ -160,7 +163,7 @@ def _characters(draft: Draft) -> None:
         plain = " ".join(dict.fromkeys(edit.text for edit in edits))
         message = f"{shown} looks like a character of Liquid and is none: write {plain}."
         draft.note("invisible-character", message, *edits, fix="Write plain characters")
-    for markup in markups(text):
+    for markup in examined(text):
         whole = Markup("", markup.start, markup.end, text[markup.start : markup.end], markup.start)
         # The text of a call holds quotes of other kinds too, and nothing in it is a text to be printed.
         code = whole.inner if markup.name == "connected_content" else whole.code
@@ -322,7 +325,7 @@ def _names(draft: Draft) -> None:
     if "{{#" in text.replace(" ", ""):
         draft.apply("foreign-tag", RULES["handlebars"], code=readable, each=True)
     draft.apply("braces", RULES["printing_tags"], code=readable, each=True)
-    for markup in markups(text):
+    for markup in examined(text):
         name, inner = markup.name, markup.inner
         if markup.is_output:
             tag = None if re.match(r"\s*(?:#(?!\{)|/|\^)", inner) else _TAG_IN_OUTPUT.fullmatch(inner)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from proxy.preview.braze import FILTERS, line_of
+from proxy.preview.braze import FILTERS, is_boundless, line_of
 
 _ROUGH = re.compile(r"\{%-?\s*(?P<name>[\w-]*)(?P<tag>.*?)%\}|\{\{(?P<output>.*?)\}{2,}", re.DOTALL)
 _UNREAD = re.compile(
@@ -29,6 +30,8 @@ _SET_BY_TAGS = {
     "tablerow": "tablerowloop",
 }
 _MOST_FINDINGS = 60
+# Patterns look again from each character of a text, and at white space from each of its pairs.
+_MOST_WORK, _MUCH_SPACE = 10_000_000, re.compile(r"\s{200}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Markup:
     @property
     def value(self) -> str:
         """What stands inside, without white space and the hyphens of the braces."""
-        return self.inner.strip(" -")
+        return self.inner.strip(" \t\r\n-")
 
     @property
     def code(self) -> str:
@@ -106,8 +109,25 @@ class Markup:
         return Edit(self.start, self.end, text)
 
 
-def markups(text: str) -> Iterator[Markup]:
-    """Yield what looks like Liquid in ``text``, leaving out comments and ``raw``; never raises."""
+def examined(text: str) -> Iterator[Markup]:
+    """Yield what looks like Liquid in ``text``, as long as looking at all of it closely takes no time to speak of."""
+    work = 0
+    for markup in markups(text):
+        work += len(markup.inner) ** 2
+        if work <= _MOST_WORK and not _MUCH_SPACE.search(markup.inner):
+            yield markup
+
+
+@lru_cache(maxsize=16)
+def markups(text: str) -> Sequence[Markup]:
+    """Return what looks like Liquid in ``text``, leaving out comments and ``raw``; never raises.
+
+    Nothing of a text that would take long to look through, which no preview renders.
+    """
+    return () if is_boundless(text) else tuple(_markups(text))
+
+
+def _markups(text: str) -> Iterator[Markup]:
     readable = without_unread(text)
     for match in _ROUGH.finditer(readable):
         if match["output"] is not None:

@@ -19,6 +19,7 @@ from proxy.preview.findings import (
     Markup,
     Rule,
     closing,
+    examined,
     markups,
     names_set,
     without_quoted,
@@ -28,7 +29,7 @@ from proxy.preview.findings import (
 def examine_logic(draft: Draft) -> None:
     """Look at what stands within every pair of braces of a template."""
     known = names_set(draft.text)
-    for markup in markups(draft.text):
+    for markup in examined(draft.text):
         look_at_braces(draft, markup)
         match markup.name:
             case "" if not re.match(r"\s*(?:#(?!\{)|/|\^)", markup.inner):

@@ -17,9 +17,11 @@ from proxy.preview.braze import (
     MemoryAnswers,
     Profile,
     Rendering,
+    TemplateBoundError,
     TemplateError,
     TokenCredential,
     Transport,
+    is_boundless,
     render,
 )
 from proxy.preview.builder import HOST
@@ -289,6 +291,8 @@ class _Room:
     def _render(
         self, part: str, template: str, given: Profile, transport: Transport, cache: MemoryAnswers
     ) -> Rendering:
+        if is_boundless(template):
+            raise TemplateBoundError("too much is opened in the template and never closed", 1)
         return render(
             template,
             given,

@@ -84,6 +84,13 @@ def test_a_template_over_its_limit_is_broken_not_a_bug(previewing: Previewing) -
     assert (result["state"], result["reason"]) == ("broken", "the template is longer than 262144 characters")
 
 
+@pytest.mark.parametrize("piece", ["{", "{{a.b", "<!--", "%7B%7B", "{% raw %}", "<", "\n", "[[a", "{% if a or "])
+def test_no_template_takes_long_to_look_at(previewing: Previewing, piece: str) -> None:
+    many = piece * (100_000 // len(piece))
+    for template in (many, "{{" + many + "}}", "{% if " + many + " %}x{% endif %}"):
+        assert previewing.render(template)["verdict"] in ("red", "yellow", "green")
+
+
 def test_a_lone_surrogate_is_told(previewing: Previewing) -> None:
     result = previewing.render("{{${name}}}", data={"attributes": {"name": "\ud800"}})
     assert result["state"] == "broken"

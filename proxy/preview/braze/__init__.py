@@ -11,7 +11,7 @@ from proxy.preview.braze.exchange import CallRecord, Mistake, MistakeKind
 from proxy.preview.braze.markup import FLAGS as CALL_FLAGS
 from proxy.preview.braze.markup import OPTIONS as CALL_OPTIONS
 from proxy.preview.braze.markup import WORDS as CALL_WORDS
-from proxy.preview.braze.markup import TemplateBoundError, TemplateError, line_of
+from proxy.preview.braze.markup import TemplateBoundError, TemplateError, is_boundless, line_of
 from proxy.preview.braze.rendering import Profile, Rendering, parse, render
 from proxy.preview.braze.rules import Channel
 from proxy.preview.braze.standard_filters import FILTERS
@@ -56,6 +56,7 @@ __all__ = [
     "TokenCredential",
     "Transport",
     "TransportError",
+    "is_boundless",
     "line_of",
     "parse",
     "render",

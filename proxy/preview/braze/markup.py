@@ -48,6 +48,21 @@ def line_of(source: str, index: int) -> int:
     return source.count("\n", 0, max(0, min(index, len(source)))) + 1
 
 
+# What opens something, and what closes it; whoever looks for the one goes through the text up to the other.
+_PAIRS = (
+    *(("{", "}"), ("[", "]"), ("<", ">"), ("<!--", "-->"), ("%7B", "%7D"), ("%7b", "%7d")),
+    *(("comment %}", "endcomment"), ("raw %}", "endraw"), ("<script", "</script"), ("<style", "</style")),
+)
+
+
+def is_boundless(source: str) -> bool:
+    """Tell whether so much is opened and never closed that looking for the ends would take long."""
+    return any(
+        sum(piece.count(opener) * len(piece) for piece in source.split(closer)) > rules.UNCLOSED_WORK
+        for opener, closer in _PAIRS
+    )
+
+
 class CallSyntaxError(ValueError):
     """A piece of markup is written wrongly; ``position`` is where, inside of it."""
 
