@@ -250,8 +250,7 @@ class Tiered:
         except BackendDown:
             # L1 has it; the backend gets it when it is back.
             kept, seconds = True, WRITE_BACK_SECONDS
-        if kept and self._keep(lock.key, entry, lock.generation, lock.version):
-            self._check(self._in_l1(lock.key), seconds)
+        if kept and self._keep(lock.key, entry, lock.generation, lock.version, seconds):
             for listener in self.when_refreshed:
                 listener(lock.key.product)
 
@@ -339,24 +338,23 @@ class Tiered:
         for listener in self.when_changed:
             listener(product)
 
-    def _keep(self, key: Key, entry: Entry, generation: int, version: int) -> bool:
+    def _keep(self, key: Key, entry: Entry, generation: int, version: int, checked_seconds: float = math.inf) -> bool:
         """Put ``entry`` into L1 unless its product changed since ``version``; tell whether it is there."""
         with self._lock:
             if self._versions.get(key.product, 0) > version:
                 return False
-            self._put(key, entry, generation)
+            self._put(key, entry, generation, checked_seconds)
             return True
 
-    def _put(self, key: Key, entry: Entry, generation: int) -> None:
+    def _put(self, key: Key, entry: Entry, generation: int, checked_seconds: float = math.inf) -> None:
         cached = L1Entry(entry, generation, weight(key, entry.value))
-        self._check(cached)
+        self._check(cached, checked_seconds)
         self._l1.put(key, cached)
 
-    def _check(self, cached: L1Entry | None, seconds: float = math.inf) -> None:
+    def _check(self, cached: L1Entry, seconds: float = math.inf) -> None:
         """Have the backend be asked about ``cached`` again after so many ``seconds``, or its own time."""
-        if cached is not None:
-            ttl = min(seconds, self.backend.l1_ttl)
-            cached.checked_until = time.monotonic() + ttl if self.backend.is_heard else 0.0
+        ttl = min(seconds, self.backend.l1_ttl)
+        cached.checked_until = time.monotonic() + ttl if self.backend.is_heard else 0.0
 
     def _is_checked(self, cached: L1Entry) -> bool:
         return self.backend.is_heard and time.monotonic() < cached.checked_until

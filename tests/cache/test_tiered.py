@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -325,6 +326,29 @@ def test_what_the_file_did_not_take_is_written_once_it_does(tmp_path: Path, monk
     time.sleep(1.1)  # for as long the file is left alone
     assert one.read(b"two") == b"one"
     assert (other.read(b"two"), other.fetches) == (b"one", 0)
+
+
+def test_what_another_writes_while_a_fetch_lands_is_not_overlooked(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = Worker(place), Worker(place)
+    keep = one.store._keep
+
+    def is_heard() -> bool:
+        one.store.feed.drain()
+        [cached] = one.store._l1.parts(KEY.product).values()
+        return cached.checked_until == 0.0
+
+    def keep_and_hear(*given: Any) -> bool:
+        kept = keep(*given)
+        assert other.store.put(KEY, Entry(b"later", found=True, fetched_at=time.time() + 1), given[2])
+        _eventually(is_heard)
+        return kept
+
+    monkeypatch.setattr(one.store, "_keep", keep_and_hear)
+    one.read(b"sooner")
+    monkeypatch.undo()
+    assert one.read(b"sooner") == b"later"
 
 
 def test_who_reads_is_noted_also_where_the_backend_is_asked_each_time(

@@ -412,7 +412,15 @@ def _feed(*reviews: object) -> tuple[list[FeedItem], int]:
     return read_feed(json.dumps({"productReviews": reviews}).encode())
 
 
-@pytest.mark.parametrize("beside", [[], [7], [{**FEED_REVIEW, "stars": "five", "product": None}]])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        [],
+        [7],
+        [{**FEED_REVIEW, "stars": "five", "product": None}],
+        [{**FEED_REVIEW, "content": "\ud800", "product": None}],
+    ],
+)
 def test_a_feeds_review_names_its_product_also_beside_odd_ones(beside: list[object]) -> None:
     [item], given = _feed(FEED_REVIEW, *beside)
     assert (item.sku, item.product_url, item.written, given) == (
