@@ -133,6 +133,8 @@ def prepare(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:
         close_file(_open(path, MachineClock.of_this_machine()))
     except (sqlite3.Error, _Newer) as error:
         _log.debug("the cache file is left to the first worker: %s", type(error).__name__)
+    except OSError as error:
+        raise FileRefused(f"{path} and its folder can't be used: {error.strerror}") from error
 
 
 def open_file(path: Path, clock: MachineClock) -> Opened:

@@ -429,3 +429,13 @@ def test_a_full_disk_is_served_from_memory_sends_nothing_twice_and_ends_by_itsel
     assert len(lines) == 2, lines
     assert "can't be used, going on without it: the disk is full" in lines[0]
     assert "can be used again" in lines[1]
+
+
+def test_a_start_in_a_folder_that_can_not_be_opened_says_so_in_one_line(path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(FileRefused, match=r"and its folder can't be used: Too many open files$"):
+            prepare(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
