@@ -12,11 +12,13 @@ import io
 import logging
 import os
 import re
+import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent.monkey import get_original
 from gunicorn import SERVER, util
 from gunicorn.http.wsgi import base_environ
 from gunicorn_h1c import IncompleteError, ParseError, parse_request
@@ -43,6 +45,9 @@ _GUNICORNS = frozenset({"CONTENT-LENGTH", "TRANSFER-ENCODING", "EXPECT", "UPGRAD
 _MOST_NAMES = 1000
 _UNCOUNTED = frozenset({"204", "304"})
 """Statuses of answers without a body and its length (RFC 9110, 8.6)."""
+
+_Poll = get_original("select", "poll")
+"""It asks the system at once. gevent's own would have others go on meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -225,6 +230,9 @@ class PlainGets:
         while self._open:
             now = time.monotonic()
             for opened in [opened for opened in self._open if opened.until < now]:
+                if not opened.is_answering and _has_asked(opened.connection):
+                    # While the worker was busy with others: its turn is next.
+                    continue
                 if opened.is_answering:
                     _log.warning(
                         "a connection was closed: its request and answer took more than %d s", REQUEST_SECONDS
@@ -246,6 +254,13 @@ def limits(cfg: Any) -> dict[str, int] | None:
 
 _LIMITS = {"limit_request_line": 8190, "limit_request_fields": 32768, "limit_request_field_size": 8190}
 """Names of gunicorn's settings, each with the most that the C parser takes."""
+
+
+def _has_asked(connection: Any) -> bool:
+    """Tell whether there are bytes of ``connection`` that nobody has read yet."""
+    waiting = _Poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _shut(connection: Any) -> None:

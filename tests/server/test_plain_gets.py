@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import Any
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
+import gevent
+import gevent.socket as gevent_socket
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.message import Request
@@ -13,6 +18,9 @@ from gunicorn.http.wsgi import create
 
 from proxy.api.responses import TAKES_PREBUILT
 from proxy.server.plain_gets import PlainGets, limits
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 CALLER = ("127.0.0.1", 40000)
 OWN = {"gunicorn.socket", "wsgi.input", "wsgi.errors", "wsgi.early_hints", TAKES_PREBUILT}
@@ -27,8 +35,12 @@ def settings(**changed: Any) -> Config:
 
 
 class _Worker:
-    def __init__(self) -> None:
-        self.cfg = settings()
+    alive = True
+    nr = 0
+    max_requests = 1000
+
+    def __init__(self, **changed: Any) -> None:
+        self.cfg = settings(**changed)
 
 
 def ours(request: bytes) -> tuple[dict[str, Any], bytes] | None:
@@ -114,3 +126,35 @@ def test_what_is_not_plain_is_left_to_gunicorn(request_bytes: bytes) -> None:
 def test_where_gunicorn_is_set_up_to_read_more_into_a_request_all_are_left_to_it(changed: dict[str, Any]) -> None:
     assert limits(settings()) is not None
     assert limits(settings(**changed)) is None
+
+
+def test_a_request_that_came_while_the_worker_was_busy_is_answered_though_its_connection_was_due() -> None:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        if environ["PATH_INFO"] == "/busy":
+            time.sleep(2.2)
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    plain = PlainGets(app, _Worker(keepalive=1), time.time)
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = listening.getsockname()
+
+    def serve() -> None:
+        for _ in range(2):
+            connection, caller = gevent_socket.socket(fileno=os.dup(server.fileno())).accept()
+            gevent.spawn(plain.serve, address, connection, caller)
+        gevent.wait()
+
+    with listening as server, socket.create_connection(address) as kept, socket.create_connection(address) as other:
+        worker = threading.Thread(target=serve)
+        worker.start()
+        kept.sendall(b"GET /first HTTP/1.1\r\n\r\n")
+        assert kept.recv(1000).startswith(b"HTTP/1.1 200")
+        other.sendall(b"GET /busy HTTP/1.1\r\n\r\n")
+        time.sleep(0.3)
+        kept.sendall(b"GET /second HTTP/1.1\r\n\r\n")
+        kept.settimeout(10)
+        assert kept.recv(1000).startswith(b"HTTP/1.1 200")
+        kept.close()
+        other.close()
+        worker.join()
