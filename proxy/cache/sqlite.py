@@ -424,9 +424,12 @@ class SqliteBackend:
 
     def _evict(self) -> None:
         """Make room at once: the next maintenance may be too late."""
-        with suppress(BackendDown):
+        try:
             self._make_room()
-        self._is_evicting = False
+        except BackendDown:
+            return
+        finally:
+            self._is_evicting = False
 
     def _make_room(self) -> None:
         for step in (drop_unused, shrink):
