@@ -90,8 +90,10 @@ def test_with_copies_held_a_spent_budget_is_answered_stale(
         # 80 % of the window were used by the first round, so nothing was refreshed; the rest serves what has no copy.
         assert sandbox.calls() == {"reviews": 100}
         rest = callers.all_at_once([proxy], [_reviews(f"OTHER-{n}") for n in range(20)])
-        assert Counter(answer.status for answer in rest) == {200: 10, 503: 10}
-        assert sandbox.calls() == {"reviews": 110}
+        # On a slow machine the pictures of stars are asked for meanwhile, from the same budget.
+        left = 10 - sandbox.asides().total()
+        assert Counter(answer.status for answer in rest) == {200: left, 503: 20 - left}
+        assert sandbox.calls() == {"reviews": 100 + left}
 
 
 def test_an_outage_under_load_costs_a_handful_of_calls_and_no_answer(sandbox: RunningSandbox) -> None:
