@@ -50,12 +50,14 @@ def test_a_token_revoked_midway_costs_one_renewal_and_no_invitation(
 
         revoking = threading.Thread(target=revoke)
         revoking.start()
-        answers = invite_at_once(proxy, orders)
+        answers = invite_at_once(proxy, orders[:150])
         revoking.join()
+        # Or a busy machine may have let all of them pass before.
+        answers += invite_at_once(proxy, orders[150:])
         assert [answer.status_code for answer in answers] == [202] * 200
         arrived = sorted(each["body"]["referenceNumber"] for each in sandbox.invitations())
         assert arrived == sorted(each["referenceNumber"] for each in orders)
-        assert 50 <= revoked_after[0] < 200
+        assert 50 <= revoked_after[0] <= 150
         assert sandbox.calls()["token"] == 2
 
 
