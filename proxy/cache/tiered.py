@@ -438,7 +438,7 @@ class Feed:
         """
         self._on_change = on_change
         self._on_gap = on_gap
-        self.backend = backend
+        self._backend = backend
         self._spawn = spawn
         self._cursor = 0
         self._lock = threading.Lock()
@@ -449,7 +449,7 @@ class Feed:
     def drain(self) -> None:
         """Pass on all that has happened by now."""
         try:
-            changes = self.backend.changes(self._cursor)
+            changes = self._backend.changes(self._cursor)
         except BackendDown:
             return
         if changes.cursor == self._cursor:
@@ -468,13 +468,13 @@ class Feed:
 
         Raises :class:`BackendDown`.
         """
-        lock = self.backend.lock(name, ttl)
+        lock = self._backend.lock(name, ttl)
         if lock is not None:
             return lock
         with self._expecting(name) as heard:
             # Once more: it may have been released before anybody here listened for it.
-            while (lock := self.backend.lock(name, ttl)) is None:
-                nap = _LONGEST_NAP_SECONDS if self.backend.is_heard else _PAUSE_SECONDS
+            while (lock := self._backend.lock(name, ttl)) is None:
+                nap = _LONGEST_NAP_SECONDS if self._backend.is_heard else _PAUSE_SECONDS
                 with suppress(queue.Empty):
                     if (change := heard.get(timeout=nap)) is not None:
                         return change
@@ -504,7 +504,7 @@ class Feed:
                     self._is_pumping = False
                     return
             try:
-                self.backend.wait(self._cursor, _LONGEST_NAP_SECONDS)
+                self._backend.wait(self._cursor, _LONGEST_NAP_SECONDS)
             except BackendDown:
                 time.sleep(_PAUSE_SECONDS)
             self.drain()

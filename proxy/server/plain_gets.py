@@ -230,13 +230,13 @@ class PlainGets:
         while self._open:
             now = time.monotonic()
             for opened in [opened for opened in self._open if opened.until < now]:
-                if not opened.is_answering and _has_asked(opened.connection):
-                    # While the worker was busy with others: its turn is next.
-                    continue
                 if opened.is_answering:
                     _log.warning(
                         "a connection was closed: its request and answer took more than %d s", REQUEST_SECONDS
                     )
+                elif _has_asked(opened.connection):
+                    # While the worker was busy with others: its turn is next.
+                    continue
                 _shut(opened.connection)
             gevent.sleep(_SWEEP_SECONDS)
 
