@@ -264,7 +264,7 @@ class MemoryBackend:
         """There is nothing to let go of."""
 
 
-_NOTHING = Changes(0)
+_NOTHING = Changes(0, are_last=lambda: True)
 
 
 def _kept(most: int, clock: Callable[[], float]) -> TLRUCache[str, tuple[T, float]]:

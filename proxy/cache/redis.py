@@ -390,15 +390,14 @@ class _Listener:
         self.is_heard = False
 
     def changes(self, since: int) -> Changes:
-        if since == self._cursor and self._started:
-            return Changes(since)
         # Begun here and not when it is made: in the process that serves, not in the one it was forked from.
         self._start()
         with self._condition:
-            missed = self._cursor - since
+            cursor = self._cursor
+            missed = cursor - since
             items = tuple(islice(self._heard, max(0, len(self._heard) - missed), None))
             complete = missed <= len(self._heard) and since >= self._complete_from
-            return Changes(self._cursor, items, complete=complete or since == self._cursor)
+            return Changes(cursor, lambda: self._cursor == cursor, items, complete=complete or since == cursor)
 
     def wait(self, since: int, seconds: float) -> None:
         self._start()

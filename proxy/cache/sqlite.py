@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from proxy.cache.backend import (
     CHANGES_REMEMBERED,
@@ -87,14 +87,6 @@ def inline(job: Callable[[], None]) -> None:
     job()
 
 
-class _Quiet(NamedTuple):
-    """What is answered to who asks for changes for as long as the file's ``mark`` is the same."""
-
-    nothing: Changes
-    mark: bytes | int
-    wal_index: WalIndex | None
-
-
 class SqliteBackend:
     """Keeps everything in one file, of at most ``max_bytes``. ``patience``: seconds to wait for others' locks."""
 
@@ -131,7 +123,6 @@ class SqliteBackend:
         self._maintain_at = time.monotonic() + MAINTENANCE_SECONDS
         self._used: set[str] = set()
         self._epoch = 0
-        self._quiet: _Quiet | None = None
 
     def read(self, product: str, part: str | None = None) -> Product:
         def look(file: Opened) -> Product:
@@ -272,39 +263,22 @@ class SqliteBackend:
         return self._write(work)
 
     def changes(self, since: int) -> Changes:
-        quiet = self._quiet
-        if (
-            quiet is not None
-            and quiet.nothing.cursor == since
-            and quiet.wal_index is not None
-            and quiet.wal_index.headers() == quiet.mark
-            and time.monotonic() < self._looked_at + _LOOK_SECONDS
-        ):
-            return quiet.nothing
-
         def look(file: Opened) -> Changes:
-            run, wal_index = file.reader.execute, file.wal_index
             # Before the changes: what is committed after it is met with the next look.
-            mark = wal_index.headers() if wal_index else run("PRAGMA data_version").fetchone()[0]
-            quiet = self._quiet
-            if quiet is not None and (quiet.nothing.cursor, quiet.mark) == (since, mark):
-                return quiet.nothing
+            run, are_last = file.reader.execute, self._nothing_since(file.wal_index)
             epoch, seen = divmod(since, _EPOCH)
             if epoch != self._epoch:
                 # Not of this file, or the beginning.
                 last = run("SELECT coalesce(max(seq), 0) FROM changes").fetchone()[0]
-                changes = Changes(self._epoch * _EPOCH + last, complete=False)
-            else:
-                rows = run(
-                    "SELECT kind, product, generation, lock, outcome, sender = ?, seq FROM changes WHERE seq > ? "
-                    "ORDER BY seq",
-                    (self._me, seen),
-                ).fetchall()
-                last = rows[-1][6] if rows else seen
-                items = tuple(Change._make((*row[:5], bool(row[5]))) for row in rows)
-                changes = Changes(epoch * _EPOCH + last, items, complete=last - seen == len(rows))
-            self._quiet = _Quiet(Changes(changes.cursor), mark, wal_index)
-            return changes
+                return Changes(self._epoch * _EPOCH + last, are_last, complete=False)
+            rows = run(
+                "SELECT kind, product, generation, lock, outcome, sender = ?, seq FROM changes WHERE seq > ? "
+                "ORDER BY seq",
+                (self._me, seen),
+            ).fetchall()
+            last = rows[-1][6] if rows else seen
+            items = tuple(Change._make((*row[:5], bool(row[5]))) for row in rows)
+            return Changes(epoch * _EPOCH + last, are_last, items, complete=last - seen == len(rows))
 
         return self._read(look)
 
@@ -323,7 +297,7 @@ class SqliteBackend:
     def close(self) -> None:
         with self._reading:
             # Closed when nobody has it in hand any more: a write in progress in another thread would crash.
-            self._opened = self._quiet = None
+            self._opened = None
 
     def _note(self, file: Opened, change: Change) -> None:
         noted = file.writer.execute(
@@ -331,6 +305,14 @@ class SqliteBackend:
             (*change[:5], self._me),
         )
         file.writer.execute("DELETE FROM changes WHERE seq <= ?", ((noted.lastrowid or 0) - CHANGES_REMEMBERED,))
+
+    def _nothing_since(self, wal_index: WalIndex | None) -> Callable[[], bool]:
+        """Return what tells whether nothing was committed from now on, until it is time to look for the file."""
+        if wal_index is None:
+            return lambda: False
+        headers, now, epoch, until = wal_index.headers, time.monotonic, self._epoch, self._looked_at + _LOOK_SECONDS
+        before = headers()
+        return lambda: headers() == before and self._epoch == epoch and now() < until
 
     def _read(self, look: Work[T]) -> T:
         def read() -> T:
@@ -397,7 +379,6 @@ class SqliteBackend:
         if self._opened is None:
             self._opened = open_file(self._path, self._clock)
             self._epoch += 1
-            self._quiet = None
             if opened is not None and self._opened.made:
                 log_lost(self._path)
         return self._opened

@@ -441,6 +441,7 @@ class Feed:
         self._backend = backend
         self._spawn = spawn
         self._cursor = 0
+        self._are_last: Callable[[], bool] = lambda: False
         self._lock = threading.Lock()
         self._waiters: dict[str, list[queue.SimpleQueue[Change | None]]] = {}
         """By lock, where each who waits hears of its end; of ``None``, that nobody knows."""
@@ -448,18 +449,18 @@ class Feed:
 
     def drain(self) -> None:
         """Pass on all that has happened by now."""
+        if self._are_last():
+            return
         try:
             changes = self._backend.changes(self._cursor)
         except BackendDown:
-            return
-        if changes.cursor == self._cursor:
             return
         if not changes.complete:
             self._on_gap()
         for change in changes.items:
             self._on_change(change)
         # Only now: another thread that finds nothing new has to find it passed on.
-        self._cursor = max(self._cursor, changes.cursor)
+        self._cursor, self._are_last = max(self._cursor, changes.cursor), changes.are_last
         if self._waiters:
             self._wake(changes.items, complete=changes.complete)
 

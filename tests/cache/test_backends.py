@@ -287,12 +287,26 @@ def test_what_was_done_here_is_told_apart_from_what_others_did(place: Place) -> 
 @shared
 def test_nothing_that_happened_is_nothing_to_hear(one: Backend, other: Backend) -> None:
     cursor = other.changes(0).cursor
-    assert other.changes(cursor) == (cursor, (), True)
+    nothing = other.changes(cursor)
+    assert (nothing.cursor, nothing.items, nothing.complete) == (cursor, (), True)
     one.read("unit/A")
     one.get("a record")
     assert other.changes(cursor).items == ()
     other.wait(cursor, 0.05)
     assert other.changes(cursor).items == ()
+
+
+@shared
+def test_changes_are_the_last_until_somebody_changes_something(one: Backend, other: Backend) -> None:
+    cursor = other.changes(0).cursor
+    until = time.monotonic() + 10
+    # Now and then the file is looked for, and nobody knows before.
+    while not (nothing := other.changes(cursor)).are_last():
+        assert time.monotonic() < until
+        cursor = nothing.cursor
+    one.replace("unit/A", {}, None, ttl=LONG)
+    _heard(other, cursor, 1)
+    assert not nothing.are_last()
 
 
 @shared
