@@ -311,8 +311,8 @@ class SqliteBackend:
         if wal_index is None:
             return lambda: False
         headers, now, epoch, until = wal_index.headers, time.monotonic, self._epoch, self._looked_at + _LOOK_SECONDS
-        before = headers()
-        return lambda: headers() == before and self._epoch == epoch and now() < until
+        before = headers.raw
+        return lambda: headers.raw == before and self._epoch == epoch and now() < until
 
     def _read(self, look: Work[T]) -> T:
         def read() -> T:

@@ -369,9 +369,10 @@ class WalIndex:
         address = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
         if address == ctypes.c_void_p(-1).value:
             raise OSError(ctypes.get_errno(), "mmap")
-        self._headers = _HEADERS.from_address(address)
+        self.headers = _HEADERS.from_address(address)
+        """Another after each commit, whoever made it."""
         # Only once nobody can look any more: a look at what is not mapped ends the process.
-        weakref.finalize(self, libc.munmap, address, mmap.PAGESIZE).atexit = False
+        weakref.finalize(self.headers, libc.munmap, address, mmap.PAGESIZE).atexit = False
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _OWNERS + owner())
 
     @classmethod
@@ -386,10 +387,6 @@ class WalIndex:
             # AttributeError: a C library of another kind.
             return None
         return None
-
-    def headers(self) -> bytes:
-        """Return what is another after each commit, whoever made it."""
-        return self._headers.raw
 
     def is_alive(self, process: int) -> bool:
         """Tell whether the process whose :func:`owner` this is has the database open; when in doubt it has."""
