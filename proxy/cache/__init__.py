@@ -6,9 +6,9 @@ the one call for its key and wait for it, but only until the deadline.
 
 from proxy.cache.backend import Backend, BackendDown
 from proxy.cache.cache import Cache, Cached, Call, DeadlinePassed, Fetched, Group, Lookup, Updated
-from proxy.cache.entry import Entry, Freshness, Key, Lifetimes, Pace, State
+from proxy.cache.entry import Entry, FailedElsewhere, Freshness, Key, Lifetimes, Pace, State
 from proxy.cache.memory import MemoryBackend
-from proxy.cache.tiered import FailedElsewhere, Tiered
+from proxy.cache.tiered import Tiered
 
 __all__ = [
     "Backend",

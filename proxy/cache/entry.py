@@ -1,4 +1,4 @@
-"""One cached entry: its name, its envelope as untrusted input, and how fresh it is.
+"""One cached entry: its name, its envelope as untrusted input, how fresh it is, and why another can't be had.
 
 Freshness is one policy: fresh since an entry was fetched or last confirmed, then stale, then gone.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 _VERSION = b"\x02"
@@ -20,6 +21,8 @@ _VERSION = b"\x02"
 
 _HEADER = struct.Struct(">?ddd")
 _DIGEST_BYTES = 16
+_DEFAULT_RETRY_SECONDS = 5
+_UNKNOWN = "Trustpilot could not be had"
 _SKEW_SECONDS = 300
 """How far another machine's clock may be ahead."""
 
@@ -74,6 +77,30 @@ def unpack(envelope: bytes, now: float) -> Entry:
 
 def _digest(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+
+
+class FailedElsewhere(Exception):
+    """The fetch that another process made for all of us failed. ``retry_after`` is in whole seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @staticmethod
+    def pack(error: Exception) -> bytes:
+        """Return what those who wait elsewhere are told of ``error``."""
+        # Only errors that know when to ask again are made to be shown; another one's text may be anything.
+        wait = getattr(error, "retry_after", None)
+        return msgspec.json.encode((_UNKNOWN if wait is None else str(error), wait or _DEFAULT_RETRY_SECONDS))
+
+    @classmethod
+    def unpack(cls, outcome: bytes) -> FailedElsewhere:
+        """Read what :meth:`pack` wrote."""
+        try:
+            reason, wait = msgspec.json.decode(outcome, type=tuple[str, int])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            reason, wait = _UNKNOWN, _DEFAULT_RETRY_SECONDS
+        return cls(reason, retry_after=wait)
 
 
 _CONFIRMED_SECONDS = 400 * 86_400.0

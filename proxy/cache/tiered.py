@@ -19,12 +19,11 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import NamedTuple
 
-import msgspec
 from cachetools import TTLCache
 from msgspec.structs import replace
 
 from proxy.cache.backend import Backend, BackendDown, Change, Lock
-from proxy.cache.entry import Ages, BadEnvelope, Entry, Key, Lifetimes, State, pack, unpack
+from proxy.cache.entry import Ages, BadEnvelope, Entry, FailedElsewhere, Key, Lifetimes, State, pack, unpack
 from proxy.cache.memory import L1, L1Entry, weight
 from proxy.clock import Now, Spawn, in_turns
 
@@ -32,17 +31,8 @@ WRITE_BACK_SECONDS = 5.0
 """How long what the backend did not take is kept from it, until it is tried again."""
 
 _ATTEMPTS = 100
-_DEFAULT_RETRY_SECONDS = 5
 _REMEMBERED = 100_000
 _log = logging.getLogger(__name__)
-
-
-class FailedElsewhere(Exception):
-    """The fetch that another process made for all of us failed. ``retry_after`` is in whole seconds."""
-
-    def __init__(self, message: str, *, retry_after: int) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class Found(NamedTuple):
@@ -160,7 +150,7 @@ class Tiered:
                 # With the generation in its name: who fetches since before a change keeps nobody from fetching after.
                 ended = self.feed.acquire(f"{generation}:{key.product}:{key.part}", self._fetch_seconds)
                 if not isinstance(ended, Lock) and ended.outcome:
-                    raise _failure(ended.outcome)
+                    raise FailedElsewhere.unpack(ended.outcome)
                 # It may have landed since it was looked for.
                 entry, current = self._ask(key)
                 entry = entry and self._as_confirmed(key, entry)
@@ -259,7 +249,7 @@ class Tiered:
         if lock.lock is not None:
             # While the backend is down the lock ends by itself, and those who wait look after it.
             with suppress(BackendDown):
-                self.backend.release(lock.lock, _outcome(error) if error else b"")
+                self.backend.release(lock.lock, FailedElsewhere.pack(error) if error else b"")
 
     def _ask(self, key: Key) -> Found:
         """Return the better of what the backend has and what is in L1, and give each what the other has."""
@@ -403,21 +393,6 @@ class Tiered:
 def _updated(parts: Mapping[str, Entry], change: Callable[[str, Entry], Entry | None]) -> dict[str, Entry]:
     updated = {part: change(part, entry) for part, entry in parts.items()}
     return {part: entry for part, entry in updated.items() if entry is not None}
-
-
-def _outcome(error: Exception) -> bytes:
-    # Only errors that know when to ask again are made to be shown; another one's text may be anything.
-    wait = getattr(error, "retry_after", None)
-    reason = "Trustpilot could not be had" if wait is None else str(error)
-    return msgspec.json.encode((reason, wait or _DEFAULT_RETRY_SECONDS))
-
-
-def _failure(outcome: bytes) -> FailedElsewhere:
-    try:
-        reason, wait = msgspec.json.decode(outcome, type=tuple[str, int])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        reason, wait = "Trustpilot could not be had", _DEFAULT_RETRY_SECONDS
-    return FailedElsewhere(reason, retry_after=wait)
 
 
 _LONGEST_NAP_SECONDS = 1.0
