@@ -32,6 +32,9 @@ _EMPTY = re.compile(r"<(img|a)\b[^<>]*?\b(src|href)\s*=\s*(?:\"\s*\"|'\s*'|(?=[\
 _NOT_IN_MAIL = re.compile(
     r"<(script|iframe|object|embed|form|video|audio|canvas)\b[^<>]*>(?:.*?</\1\s*>)?", re.IGNORECASE | re.DOTALL
 )
+# What is never closed reaches to the end, as in a browser, and nothing is looked through again and again.
+UNREAD = r"<({})\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)"
+_UNREAD = re.compile(UNREAD.format("style|script"), re.IGNORECASE | re.DOTALL)
 _PLAINER = {
     **dict.fromkeys("“”„", '"'),
     **dict.fromkeys("‘’", "'"),
@@ -142,8 +145,8 @@ def _pictured_stars(part: Part) -> Iterator[Finding]:
 
 def _leftovers(part: Part) -> Iterator[Finding]:
     seen = part.output
-    if part.is_html:  # nobody reads styles, scripts and comments
-        seen = re.sub(r"<(style|script)\b.*?</\1\s*>|<!--.*?-->", "", seen, flags=re.IGNORECASE | re.DOTALL)
+    if part.is_html:
+        seen = _UNREAD.sub("", seen)
     if match := _LIQUID.search(seen):
         around = seen[max(match.start() - 10, 0) : match.end() + 20].strip()
         edits = [Edit(*raw.span(), "") for raw in _RAW.finditer(part.template)]

@@ -33,7 +33,9 @@ from proxy.settings import Credential
 
 _NAMED = re.compile(r":(basic_auth|auth_credentials)\s+([^\s:%{]+)")
 _SEEN = re.compile(r"<(img|video|hr|table)\b", re.IGNORECASE)
-_UNSEEN = re.compile(r"<(style|script|title|head)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>|&nbsp;", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(
+    rf"{checks.UNREAD.format('style|script|title')}|<[a-z/!?][^>]*(?:>|\Z)|&nbsp;", re.IGNORECASE | re.DOTALL
+)
 
 _EMAIL_HEAD = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '

@@ -53,6 +53,15 @@ def test_a_message_with_nothing_to_see_is_blank(previewing: Previewing, body: st
     assert previewing.render(body)["state"] == "blank"
 
 
+@pytest.mark.parametrize("opened", ["<style>", "<!--", "<a href='"])
+def test_what_is_opened_and_never_closed_hides_the_rest_however_often_it_is(
+    previewing: Previewing, opened: str
+) -> None:
+    # Looked through from each of them to the end, half a million characters would take minutes.
+    body = "{% for i in (1..2000) %}" + 40 * opened + "{% endfor %}"
+    assert previewing.render(body)["state"] == "blank"
+
+
 def test_a_picture_alone_is_not_blank(previewing: Previewing) -> None:
     assert previewing.render('<img src="https://shop.example.com/a.png" alt="">')["state"] == "ready"
 
