@@ -324,15 +324,7 @@ def flask(
     sandbox: RunningSandbox, *command: str, given: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run one of flask's commands as a person does, ``given`` on its standard input."""
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", *command],
-        env=proxy_environment(sandbox, **settings),
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forking.flask(["flask", "--app", "wsgi", *command], proxy_environment(sandbox, **settings), given)
 
 
 class RunningProxy(Process):

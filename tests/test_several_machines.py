@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import requests
 
 from proxy.trustpilot.quota import BACKGROUND_SHARE
-from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox, proxy_environment
+from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox, flask
 
 PAGE = (Path(__file__).parents[1] / "docs" / "several-machines.md").read_text()
 
@@ -20,20 +18,14 @@ def test_the_warm_commands_fetch_a_csv_of_products(
     sandbox: RunningSandbox, redis_server: RunningRedis, tmp_path: Path
 ) -> None:
     (tmp_path / "products.csv").write_text("name,sku\nTruck,LAMP-01\n")
-    commands = re.findall(r"^    flask (--app wsgi warm .*)$", PAGE, re.MULTILINE)
+    commands = re.findall(r"^    flask --app wsgi (warm .*)$", PAGE, re.MULTILINE)
     assert len(commands) == 2
     with RunningProxy(sandbox) as proxy:
         for command in commands:
             cache = "memory://" if "--through" in command else redis_server.url
             line = command.replace("products.csv", str(tmp_path / "products.csv"))
             line = line.replace("http://127.0.0.1:8000", proxy.url)
-            done = subprocess.run(
-                [sys.executable, "-m", "flask", *shlex.split(line)],
-                env=proxy_environment(sandbox, CACHE_URL=cache),
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
+            done = flask(sandbox, *shlex.split(line), CACHE_URL=cache)
             assert done.stdout.startswith("1 fetched"), done.stderr
 
 

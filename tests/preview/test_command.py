@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.running import SECRET, UNIT, RunningSandbox
+from tests.running import SECRET, RunningSandbox, flask
 
 from .test_message import TAG, TRUCK
 
@@ -22,23 +19,7 @@ ABORTS = TAG + "{% unless product.found %}{% abort_message('no review') %}{% end
 def run(sandbox: RunningSandbox, folder: Path, template: str, data: object, *options: str) -> tuple[int, str]:
     (folder / "message.liquid").write_text(template)
     (folder / "data.json").write_text(data if isinstance(data, str) else json.dumps(data))
-    environment = {
-        **os.environ,
-        "TRUSTPILOT_API_KEY": "sandbox-key",
-        "TRUSTPILOT_BUSINESS_UNIT_ID": UNIT,
-        "TRUSTPILOT_API_URL": f"{sandbox.url}/v1",
-        "PROXY_CREDENTIALS": f"braze:{SECRET}",
-        # Not the default, a file in this folder that other tests would find.
-        "CACHE_URL": "memory://",
-    }
-    files = [str(folder / "message.liquid"), "--data", str(folder / "data.json")]
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", "preview", *files, *options],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = flask(sandbox, "preview", str(folder / "message.liquid"), "--data", str(folder / "data.json"), *options)
     return done.returncode, done.stdout + done.stderr
 
 
