@@ -43,8 +43,8 @@ from proxy.trustpilot.brand_assets import EVERY_SECONDS as ASSETS_SECONDS
 from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
 from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, CircuitBreaker
-from proxy.trustpilot.client import DirectCalls, Trustpilot, probe
-from proxy.trustpilot.errors import NotFound, Rejected, Sender
+from proxy.trustpilot.client import Calls, Trustpilot, probe
+from proxy.trustpilot.errors import NotFound, Rejected
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.quota import Plan, Quota
 from proxy.trustpilot.token import Grant, Tokens
@@ -221,19 +221,16 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     transport = Transport(
         timeout=settings.upstream_timeout_seconds, concurrency=settings.upstream_concurrency, report=report
     )
-    bulkhead = Bulkhead(settings.upstream_concurrency)
-    trustpilot = Trustpilot(
-        transport, bulkhead, breaker, quota, api_url=settings.api_url, api_key=settings.api_key, report=report
-    )
+    calls = Calls(transport, Bulkhead(settings.upstream_concurrency), breaker, quota, report)
+    trustpilot = Trustpilot(calls, api_url=settings.api_url, api_key=settings.api_key, report=report)
 
     def fresh_seconds() -> float:
         return lifetimes.fresh * lifetimes.pace.fresh
 
     shops = Shops(backend, settings.business_units, time.time, fresh_seconds)
-    direct_calls = DirectCalls(transport, bulkhead, quota)
-    inviting = _inviting(settings, backend, direct_calls, report)
+    inviting = _inviting(settings, backend, calls, report)
     has_feed = inviting is not None and settings.sync in ("auto", "feed")
-    asset_calls = AssetCalls(direct_calls, breaker, quota, api_url=settings.api_url, api_key=settings.api_key)
+    asset_calls = AssetCalls(calls, api_url=settings.api_url, api_key=settings.api_key)
     assets = KeptAssets(asset_calls, backend, settings.api_url, settings.business_units, time.time)
     reviews = ProductReviews(
         cache,
@@ -264,7 +261,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     if settings.sync != "off":
         cache.validate_with(validator.want)
         updates = Updates(cache)
-        lists = DeletionCalls(trustpilot, transport, api_url=settings.api_url, api_key=settings.api_key)
+        lists = DeletionCalls(calls, api_url=settings.api_url, api_key=settings.api_key)
         deletions = Deletions(
             lists.reviews, lists.consumers, updates, backend, settings.business_units, time.time, report
         )
@@ -274,13 +271,15 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
             cache.validate_with(
                 lambda key, as_of, fetch: shops.covers(key, as_of) or validator.want(key, as_of, fetch)
             )
-            calls = ShopCalls(trustpilot, transport, inviting.tokens, api_url=settings.api_url)
+            shop_calls = ShopCalls(calls, inviting.tokens, api_url=settings.api_url)
             spans, refetch = validator.spans, reviews.refetch
-            comparison = Comparison(calls.summaries, cache, backend, shops, time.time, spans, refetch, report)
-            backfill = Backfill(calls.feed, calls.summaries, cache, backend, shops, spans, refetch, time.time, report)
+            comparison = Comparison(shop_calls.summaries, cache, backend, shops, time.time, spans, refetch, report)
+            backfill = Backfill(
+                shop_calls.feed, shop_calls.summaries, cache, backend, shops, spans, refetch, time.time, report
+            )
             fetch_seconds = settings.upstream_timeout_seconds + 2
             touch, add_skus = comparison.touch, shops.add_skus
-            feed = FeedReader(calls.feed, updates, time.time, touch, add_skus, report, fetch_seconds)
+            feed = FeedReader(shop_calls.feed, updates, time.time, touch, add_skus, report, fetch_seconds)
         sync = Sync(
             backend,
             shops,
@@ -317,11 +316,11 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     )
 
 
-def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Report) -> Inviting | None:
+def _inviting(settings: Settings, backend: Backend, calls: Calls, report: Report) -> Inviting | None:
     if settings.api_secret is None:
         return None
     grant = Grant(
-        sender, api_url=settings.api_url, api_key=settings.api_key, api_secret=settings.api_secret, now=time.time
+        calls, api_url=settings.api_url, api_key=settings.api_key, api_secret=settings.api_secret, now=time.time
     )
     if settings.uses_redis:
         # With a patience of its own: nobody renders a message meanwhile, so this may wait longer.
@@ -335,7 +334,7 @@ def _inviting(settings: Settings, backend: Backend, sender: Sender, report: Repo
         fetch_seconds=settings.upstream_timeout_seconds + 2,
     )
     api = InvitationApi(
-        sender,
+        calls,
         tokens,
         api_url=settings.api_url,
         invitations_url=settings.invitations_url,

@@ -17,8 +17,7 @@ import msgspec
 from proxy.cache import Backend, BackendDown
 from proxy.clock import Now, Priority
 from proxy.reviews.view import BrandAssets, KnownAsset, KnownAssets
-from proxy.trustpilot.circuit_breaker import CircuitBreaker
-from proxy.trustpilot.client import DirectCalls
+from proxy.trustpilot.client import Calls
 from proxy.trustpilot.decode import read_object
 from proxy.trustpilot.errors import (
     Busy,
@@ -31,7 +30,6 @@ from proxy.trustpilot.errors import (
     TrustpilotError,
     error_of,
 )
-from proxy.trustpilot.quota import Quota
 
 EVERY_SECONDS = 1.0
 QUIET_SECONDS = 3.0
@@ -166,12 +164,8 @@ class AssetCalls:
     They pass no circuit breaker: that these fail says nothing about reviews. While it is open none is made.
     """
 
-    def __init__(
-        self, calls: DirectCalls, breaker: CircuitBreaker, quota: Quota, *, api_url: str, api_key: str
-    ) -> None:
+    def __init__(self, calls: Calls, *, api_url: str, api_key: str) -> None:
         self._calls = calls
-        self._breaker = breaker
-        self._quota = quota
         self._url = api_url
         self._headers = {"apikey": api_key, "Accept": "application/json", "Priority": "u=7"}
 
@@ -187,9 +181,9 @@ class AssetCalls:
         return self._get(f"/business-units/{quote(business_unit, safe='')}", _read_shop_page)
 
     def _get(self, path: str, read: Callable[[bytes], str | None]) -> str | None:
-        if self._breaker.pauses() or not all(
+        if self._calls.breaker.pauses() or not all(
             use.window.calls >= _SMALLEST_WINDOW and use.used < use.window.calls * _MOST_USED
-            for use in self._quota.uses()
+            for use in self._calls.quota.uses()
         ):
             raise Busy("no calls to spare")
         response = self._calls.send(

@@ -15,11 +15,10 @@ from proxy.clock import Deadline, Priority
 from proxy.reviews.models import PER_PAGE, UNDATED, Consumer, FeedItem, Review, ReviewEvent, Text
 from proxy.reviews.view import Summary
 from proxy.trustpilot.circuit_breaker import Call
-from proxy.trustpilot.client import Trustpilot, counts_of
+from proxy.trustpilot.client import Calls, counts_of
 from proxy.trustpilot.decode import REFUSED, fitting, read_list, read_object, value_of
 from proxy.trustpilot.errors import Malformed, NoAccess, Refused, Response
 from proxy.trustpilot.token import Token, Tokens
-from proxy.trustpilot.transport import Transport
 
 T = TypeVar("T")
 
@@ -31,9 +30,8 @@ NO_ACCESS = "Trustpilot refuses the proxy's access to a shop's private reviews"
 class ShopCalls:
     """Calls on the way that all take. A refusal of one of these pauses no other: it says nothing about the key."""
 
-    def __init__(self, trustpilot: Trustpilot, transport: Transport, tokens: Tokens, *, api_url: str) -> None:
-        self._trustpilot = trustpilot
-        self._transport = transport
+    def __init__(self, calls: Calls, tokens: Tokens, *, api_url: str) -> None:
+        self._calls = calls
         self._tokens = tokens
         self._url = f"{api_url}/private/product-reviews/business-units/"
 
@@ -54,7 +52,7 @@ class ShopCalls:
 
     def _get(self, business_unit: str, kind: str, path: str, read: Callable[[bytes], T], priority: Priority) -> T:
         url = f"{self._url}{quote(business_unit, safe='')}/{path}"
-        return self._trustpilot.call(
+        return self._calls.ask(
             Call(business_unit, kind, frozenset([path])),
             lambda deadline: self._authorized(url, deadline),
             read,
@@ -64,7 +62,7 @@ class ShopCalls:
     def _authorized(self, url: str, deadline: Deadline) -> Response:
         def send(token: Token) -> Response:
             headers = {"Authorization": f"Bearer {token.text}", "Accept": "application/json"}
-            return self._transport.send("GET", url, headers=headers, deadline=deadline)
+            return self._calls.transport.send("GET", url, headers=headers, deadline=deadline)
 
         try:
             response = self._tokens.authorized(send, deadline)
@@ -77,9 +75,8 @@ class ShopCalls:
 class DeletionCalls:
     """Lists what people had deleted. These calls cost nothing of the plan."""
 
-    def __init__(self, trustpilot: Trustpilot, transport: Transport, *, api_url: str, api_key: str) -> None:
-        self._trustpilot = trustpilot
-        self._transport = transport
+    def __init__(self, calls: Calls, *, api_url: str, api_key: str) -> None:
+        self._calls = calls
         self._url = api_url
         self._headers: Mapping[str, str] = {"apikey": api_key, "Accept": "application/json"}
 
@@ -97,11 +94,11 @@ class DeletionCalls:
         url = f"{self._url}/{members}/deletions?{urlencode(query)}"
 
         def send(deadline: Deadline) -> Response:
-            response = self._transport.send("GET", url, headers=self._headers, deadline=deadline)
+            response = self._calls.transport.send("GET", url, headers=self._headers, deadline=deadline)
             _check_access(response, "Trustpilot refuses its list of deletions")
             return response
 
-        return self._trustpilot.call(
+        return self._calls.ask(
             Call("", f"deleted_{members}", frozenset([token or ""])),
             send,
             lambda body: read_deletions(body, members, name),

@@ -43,8 +43,8 @@ _REVIEWS: Mapping[Source, str] = {"trustpilot": "reviews", "imported": "imported
 _log = logging.getLogger(__name__)
 
 
-class Trustpilot:
-    """Trustpilot's public API, called with the proxy's key while it is affordable and Trustpilot answers."""
+class Calls:
+    """The way that every call takes: bulkhead, circuit breaker, quota, transport."""
 
     def __init__(
         self,
@@ -52,15 +52,92 @@ class Trustpilot:
         bulkhead: Bulkhead,
         breaker: CircuitBreaker,
         quota: Quota,
-        *,
-        api_url: str,
-        api_key: str,
         report: Report = unheard,
     ) -> None:
-        self._transport = transport
+        self.transport = transport
+        self.breaker = breaker
+        self.quota = quota
         self._bulkhead = bulkhead
-        self._breaker = breaker
-        self._quota = quota
+        self._report = report
+
+    def ask(
+        self,
+        call: Call,
+        send: Callable[[Deadline], Response],
+        read: Callable[[bytes], T],
+        priority: Priority,
+        *,
+        free: bool = False,
+    ) -> T:
+        """Make ``call`` if it may be made, and return what ``read`` makes of its answer.
+
+        ``free``: it costs nothing of the plan. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        """
+
+        def answer(deadline: Deadline) -> T:
+            response = send(deadline)
+            if not 200 <= response.status < 300:
+                raise error_of(response)
+            return read(response.body)
+
+        try:
+            return self._make(call, answer, Deadline.after(self.transport.timeout), priority, free=free)
+        except Malformed:
+            self._report(AnswerMalformed())
+            raise
+        except NotFound:
+            _log.warning("Trustpilot answered 404 for %s of business unit %s", call.kind, call.business_unit)
+            raise
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        data: bytes | None = None,
+        deadline: Deadline | None = None,
+        priority: Priority = Priority.FOREGROUND,
+        free: bool = True,
+    ) -> Response:
+        """Return the answer, whatever its status, before ``deadline``. It passes no circuit breaker.
+
+        A token is asked for once in days, and a failed invitation comes again from Braze, which waits longer each
+        time. A pause would only make those fail that Trustpilot could have taken by then. Raises as :meth:`ask` does;
+        :class:`Busy` and :class:`QuotaUsedUp` mean that no call was made.
+        """
+        longest = Deadline.after(self.transport.timeout)
+        soonest = longest if deadline is None else min(deadline, longest, key=lambda one: one.at)
+
+        def answer(until: Deadline) -> Response:
+            return self.transport.send(method, url, headers=headers, data=data, deadline=until)
+
+        return self._make(None, answer, soonest, priority, free=free)
+
+    def _make(
+        self,
+        call: Call | None,
+        answer: Callable[[Deadline], T],
+        deadline: Deadline,
+        priority: Priority,
+        *,
+        free: bool,
+    ) -> T:
+        attempt = self.breaker.attempt(call, priority) if call else contextlib.nullcontext()
+        try:
+            with self._bulkhead.slot(priority, deadline), attempt:
+                self.quota.spend(priority=priority, free=free)
+                return answer(deadline)
+        except (Paused, QuotaUsedUp, Busy) as error:
+            self._report(CallNotMade(_NOT_MADE[type(error)]))
+            raise
+
+
+class Trustpilot:
+    """Trustpilot's public API, called with the proxy's key."""
+
+    def __init__(self, calls: Calls, *, api_url: str, api_key: str, report: Report = unheard) -> None:
+        self._calls = calls
         self._report = report
         self._url = f"{api_url}/product-reviews/business-units/"
         self._units = f"{api_url}/business-units/"
@@ -129,72 +206,9 @@ class Trustpilot:
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
 
         def send(deadline: Deadline) -> Response:
-            return self._transport.send(method, url, headers=headers, data=body, deadline=deadline)
+            return self._calls.transport.send(method, url, headers=headers, data=body, deadline=deadline)
 
-        return self.call(Call(business_unit, kind, frozenset(skus)), send, read, priority)
-
-    def call(
-        self,
-        call: Call,
-        send: Callable[[Deadline], Response],
-        read: Callable[[bytes], T],
-        priority: Priority,
-        *,
-        free: bool = False,
-    ) -> T:
-        """Make ``call`` if it may be made, and tell what became of it. ``free``: it costs nothing of the plan."""
-        deadline = Deadline.after(self._transport.timeout)
-        try:
-            with self._bulkhead.slot(priority, deadline), self._breaker.attempt(call, priority):
-                self._quota.spend(priority=priority, free=free)
-                response = send(deadline)
-                if not 200 <= response.status < 300:
-                    raise error_of(response)
-                return read(response.body)
-        except (Paused, QuotaUsedUp, Busy) as error:
-            self._report(CallNotMade(_NOT_MADE[type(error)]))
-            raise
-        except Malformed:
-            self._report(AnswerMalformed())
-            raise
-        except NotFound:
-            _log.warning("Trustpilot answered 404 for %s of business unit %s", call.kind, call.business_unit)
-            raise
-
-
-class DirectCalls:
-    """Makes the calls that pass no circuit breaker: bulkhead, then quota.
-
-    A token is asked for once in days, and a failed invitation comes again from Braze, which waits longer each time. A
-    pause would only make those fail that Trustpilot could have taken by then.
-    """
-
-    def __init__(self, transport: Transport, bulkhead: Bulkhead, quota: Quota) -> None:
-        self._transport = transport
-        self._bulkhead = bulkhead
-        self._quota = quota
-
-    def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        data: bytes | None = None,
-        deadline: Deadline | None = None,
-        priority: Priority = Priority.FOREGROUND,
-        free: bool = True,
-    ) -> Response:
-        """Return the answer, whatever its status, before ``deadline``. ``free``: it costs nothing of the plan.
-
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`Busy` and :class:`QuotaUsedUp` mean that no
-        call was made.
-        """
-        longest = Deadline.after(self._transport.timeout)
-        deadline = longest if deadline is None else min(deadline, longest, key=lambda one: one.at)
-        with self._bulkhead.slot(priority, deadline):
-            self._quota.spend(priority=priority, free=free)
-            return self._transport.send(method, url, headers=headers, data=data, deadline=deadline)
+        return self._calls.ask(Call(business_unit, kind, frozenset(skus)), send, read, priority)
 
 
 _PROBED = "connected-content-proxy-probe"

@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Protocol
 
 from msgspec import Struct
-
-from proxy.clock import Deadline
 
 
 class TrustpilotError(Exception):
@@ -135,15 +132,6 @@ def error_of(
     if 400 <= status < 500 and status != 408:
         return Rejected(f"Trustpilot rejects this request with {status}", retry_after_header=asked)
     return Failing(f"Trustpilot answered {status}", retry_after_header=asked)
-
-
-class Sender(Protocol):
-    """What the calls with a body of their own need; a transport, or what guards one."""
-
-    def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], data: bytes, deadline: Deadline | None = None
-    ) -> Response:
-        """Return the answer, whatever its status; raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
 
 
 def retry_after_seconds(value: str | None) -> int | None:

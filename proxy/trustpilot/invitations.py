@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from proxy.clock import Deadline
 from proxy.invitations.idempotency import Verdict
+from proxy.trustpilot.client import Calls
 from proxy.trustpilot.errors import (
     Malformed,
     NotFound,
@@ -18,7 +19,6 @@ from proxy.trustpilot.errors import (
     Refused,
     Rejected,
     Response,
-    Sender,
     TimedOut,
     TrustpilotError,
     error_of,
@@ -32,9 +32,9 @@ class InvitationApi:
     """Sends invitations with the proxy's token. ``business_user`` is who they are sent on behalf of."""
 
     def __init__(
-        self, sender: Sender, tokens: Tokens, *, api_url: str, invitations_url: str, business_user: str | None
+        self, calls: Calls, tokens: Tokens, *, api_url: str, invitations_url: str, business_user: str | None
     ) -> None:
-        self._sender = sender
+        self._calls = calls
         self._tokens = tokens
         self._invitations = f"{invitations_url}/private/business-units/"
         self._products = f"{api_url}/private/product-reviews/business-units/"
@@ -78,7 +78,7 @@ class InvitationApi:
         if not deadline.remaining():
             raise TimedOut("no time was left to ask Trustpilot")
         headers = {**self._headers, "Authorization": f"Bearer {token.text}"}
-        return self._sender.send("POST", url, headers=headers, data=body, deadline=deadline)
+        return self._calls.send("POST", url, headers=headers, data=body, deadline=deadline)
 
 
 def read_link(body: bytes) -> str:

@@ -22,7 +22,9 @@ from msgspec import Struct
 from proxy.cache import DeadlinePassed, Group, Key
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
-from proxy.trustpilot.errors import Malformed, Refused, Response, Sender, TimedOut, error_of
+from proxy.trustpilot.client import Calls
+from proxy.trustpilot.errors import Malformed, Refused, Response, TimedOut, error_of
+from proxy.trustpilot.transport import Transport
 
 PATH = "/oauth/oauth-business-users-for-applications/accesstoken"
 
@@ -181,8 +183,8 @@ class Tokens:
 class Grant:
     """Fetches tokens for the proxy's key and secret."""
 
-    def __init__(self, sender: Sender, *, api_url: str, api_key: str, api_secret: str, now: Now) -> None:
-        self._sender = sender
+    def __init__(self, calls: Calls | Transport, *, api_url: str, api_key: str, api_secret: str, now: Now) -> None:
+        self._calls = calls
         self._url = api_url + PATH
         self._headers = {
             "Authorization": "Basic " + b64encode(f"{api_key}:{api_secret}".encode()).decode(),
@@ -194,7 +196,7 @@ class Grant:
     def fetch(self) -> Token:
         """Return a new token. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
         asked_at = self._now()
-        response = self._sender.send("POST", self._url, headers=self._headers, data=b"grant_type=client_credentials")
+        response = self._calls.send("POST", self._url, headers=self._headers, data=b"grant_type=client_credentials")
         # RFC 6749, 5.2: wrong client credentials are a 401, or a 400.
         if not 200 <= response.status < 300:
             refused = f"Trustpilot refuses the proxy's API key and secret with {response.status}"

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from http.client import HTTPConnection as PlainConnection
 from http.client import HTTPException, HTTPResponse, IncompleteRead, LineTooLong, UnknownProtocol
 from importlib.metadata import version
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from itertools import count
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -32,7 +32,6 @@ from gevent.monkey import get_original
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from proxy.clock import Deadline
 from proxy.events import CallEnded, CallStarted, Report, unheard
@@ -59,7 +58,6 @@ _HEADERS = {
     "User-Agent": f"connected-content-proxy/{version('connected-content-proxy')}",
     "Accept-Encoding": "gzip, deflate",
 }
-
 
 _FAILED = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError)
 
@@ -171,7 +169,7 @@ class EnvironmentProxies:
         if "*" in exceptions:
             self._proxies = {}
         self._exceptions = {"no": ",".join(entry.lstrip("*") for entry in exceptions)}
-        self._networks = [network for entry in exceptions if (network := _network(entry))]
+        self._networks = [entry for entry in exceptions if "/" in entry]
 
     def for_url(self, url: str) -> dict[str, str]:
         """Return the proxy that a call to ``url`` takes, in requests' form; empty when it takes none."""
@@ -182,17 +180,17 @@ class EnvironmentProxies:
         if (
             not proxy
             or proxy_bypass_environment(address.netloc, self._exceptions)
-            or self._is_excepted(address.hostname or "")
+            or any(_is_within(address.hostname or "", network) for network in self._networks)
         ):
             return {}
         return {address.scheme: proxy}
 
-    def _is_excepted(self, host: str) -> bool:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in self._networks)
+
+def _is_within(host: str, network: str) -> bool:
+    try:
+        return ip_address(host) in ip_network(network, strict=False)
+    except ValueError:
+        return False
 
 
 def certificates() -> str | bool:
@@ -200,17 +198,17 @@ def certificates() -> str | bool:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
-def _network(entry: str) -> IPv4Network | IPv6Network | None:
-    try:
-        return ip_network(entry.strip(), strict=False) if "/" in entry else None
-    except ValueError:
-        return None
-
-
 _poll = get_original("select", "poll")
 
-_current = threading.local()
-"""``deadline``: the deadline of the call that this thread or greenlet is making."""
+
+class _Current(threading.local):
+    """What this thread or greenlet is doing."""
+
+    deadline: CallDeadline | None = None
+    """Of the call that it is making."""
+
+
+_current = _Current()
 
 
 class CallDeadline:
@@ -405,7 +403,7 @@ class _Abortable:
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # mixed into urllib3's connections below
-        if (deadline := _deadline()) is not None:
+        if (deadline := _current.deadline) is not None:
             try:
                 deadline.opened(sock)
             except TimeoutError:
@@ -415,12 +413,12 @@ class _Abortable:
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]  # as above
-        if (deadline := _deadline()) is not None:
+        if (deadline := _current.deadline) is not None:
             deadline.stands(self.sock)
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
         # A kept-alive connection does not connect again.
-        if self.sock is not None and (deadline := _deadline()) is not None:
+        if self.sock is not None and (deadline := _current.deadline) is not None:
             deadline.stands(self.sock)
         super().putrequest(*args, **kwargs)  # type: ignore[misc]  # as above
 
@@ -439,11 +437,6 @@ class _Abortable:
         return PlainConnection.getresponse(self)  # type: ignore[arg-type]  # as above
 
 
-def _deadline() -> CallDeadline | None:
-    deadline: CallDeadline | None = getattr(_current, "deadline", None)
-    return deadline
-
-
 class _AbortableHTTP(_Abortable, HTTPConnection):
     pass
 
@@ -452,15 +445,7 @@ class _AbortableHTTPS(_Abortable, HTTPSConnection):
     pass
 
 
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _AbortableHTTP
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _AbortableHTTPS
-
-
-_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+_ABORTABLE: dict[object, object] = {HTTPConnection: _AbortableHTTP, HTTPSConnection: _AbortableHTTPS}
 
 
 class AbortableAdapter(HTTPAdapter):
@@ -507,14 +492,9 @@ class AbortableAdapter(HTTPAdapter):
         """Return the answer as it is: requests would add cookies, an encoding and a history."""
         return resp
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
-        """Return the pools of the connections through ``proxy``."""
-        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pool of connections to the host of a request, or through the proxy to it."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         # A SOCKS proxy brings connections of its own; the mere timeouts hold there.
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = _POOLS
-        return manager
+        pool.ConnectionCls = _ABORTABLE.get(pool.ConnectionCls, pool.ConnectionCls)
+        return pool

@@ -12,7 +12,7 @@ from tests.trustpilot.upstream import Attempt, Upstream, Walk
 
 
 def _assets(upstream: Upstream, walk: Walk) -> AssetCalls:
-    return AssetCalls(walk.direct, walk.breaker, walk.quota, api_url=upstream.url, api_key="the key")
+    return AssetCalls(walk.calls, api_url=upstream.url, api_key="the key")
 
 
 @pytest.mark.parametrize(

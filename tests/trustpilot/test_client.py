@@ -64,10 +64,10 @@ def test_a_page_that_is_full_has_more_behind_it(sandbox: RunningSandbox) -> None
 def test_a_2xx_is_read_and_nothing_else_is(walk: Walk, status: int, is_fine: bool) -> None:
     call, response = Call("unit", "reviews", frozenset("A")), Response(status, {}, b"body")
     if is_fine:
-        assert walk.client.call(call, lambda _deadline: response, bytes, Priority.FOREGROUND) == b"body"
+        assert walk.calls.ask(call, lambda _deadline: response, bytes, Priority.FOREGROUND) == b"body"
     else:
         with pytest.raises(Failing):
-            walk.client.call(call, lambda _deadline: response, bytes, Priority.FOREGROUND)
+            walk.calls.ask(call, lambda _deadline: response, bytes, Priority.FOREGROUND)
 
 
 def test_the_last_call_is_for_who_waits_and_then_none_is_made(sandbox: RunningSandbox) -> None:
@@ -159,7 +159,7 @@ def test_a_call_that_is_stopped_from_outside_leaves_its_probe_to_the_next(walk: 
         Attempt(walk.breaker, Call("unit", "reviews", frozenset([str(number)]))).failed(Failing("down"))
     walk.now += INTERVAL_SECONDS
     with pytest.raises(SystemExit):
-        walk.client.call(Call("unit", "reviews", frozenset(["A"])), stopped, bytes, Priority.FOREGROUND)
+        walk.calls.ask(Call("unit", "reviews", frozenset(["A"])), stopped, bytes, Priority.FOREGROUND)
     Attempt(walk.breaker, Call("unit", "reviews", frozenset(["B"])))
 
 
@@ -217,7 +217,7 @@ def test_a_direct_call_passes_bulkhead_and_quota_only(
     for number in range(RUN):
         Attempt(walk.breaker, Call("unit", "reviews", frozenset([str(number)]))).failed(Failing("down"))
     upstream.answers = [(500, {"a": 1})]
-    response = walk.direct.send(
+    response = walk.calls.send(
         "POST", f"{upstream.url}/x", headers={"X-A": "b"}, data=b"text", priority=priority, free=free
     )
     assert (response.status, response.body) == (500, b'{"a": 1}')
@@ -228,7 +228,8 @@ def test_a_direct_call_passes_bulkhead_and_quota_only(
         for _ in range(4):
             slots.enter_context(walk.bulkhead.slot(Priority.FOREGROUND, Deadline.after(0)))
         with pytest.raises(Busy):
-            walk.direct.send("POST", f"{upstream.url}/x", headers={}, deadline=Deadline.after(0), priority=priority)
+            walk.calls.send("POST", f"{upstream.url}/x", headers={}, deadline=Deadline.after(0), priority=priority)
+    assert walk.events.count(CallNotMade("busy")) == 1
 
 
 def test_every_call_ends_with_its_deadline(upstream: Upstream, walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,10 +253,10 @@ def test_every_call_ends_with_its_deadline(upstream: Upstream, walk: Walk, monke
     }
     upstream.answers = [(200, {**lists, "access_token": "t", "url": "https://t.example/"})]
     client, priority = walk.client, Priority.FOREGROUND
-    shop = ShopCalls(client, walk.transport, walk.tokens, api_url=upstream.url)
-    deletions = DeletionCalls(client, walk.transport, api_url=upstream.url, api_key="k")
+    shop = ShopCalls(walk.calls, walk.tokens, api_url=upstream.url)
+    deletions = DeletionCalls(walk.calls, api_url=upstream.url, api_key="k")
     api = InvitationApi(
-        walk.direct, walk.tokens, api_url=upstream.url, invitations_url=upstream.url, business_user=None
+        walk.calls, walk.tokens, api_url=upstream.url, invitations_url=upstream.url, business_user=None
     )
     _page(walk, "A")
     client.business_unit("unit", priority=priority)
@@ -263,9 +264,9 @@ def test_every_call_ends_with_its_deadline(upstream: Upstream, walk: Walk, monke
     client.batch_summaries("unit", ["A"], priority=priority)
     shop.feed("unit", 1, priority=priority)
     deletions.reviews(0, None)
-    walk.direct.send("GET", upstream.url, headers={})
+    walk.calls.send("GET", upstream.url, headers={})
     soon = Deadline.after(300)
-    walk.direct.send("GET", upstream.url, headers={}, deadline=soon)
+    walk.calls.send("GET", upstream.url, headers={}, deadline=soon)
     api.invite("unit", b"{}", soon)
     api.link("unit", {}, soon, of_products=True)
     assert len(times) == 11  # the token's call is one

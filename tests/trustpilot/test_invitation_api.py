@@ -28,7 +28,7 @@ _SECOND = (200, {"access_token": "token-2", "expires_in": 360_000})
 
 def _api(upstream: Upstream, walk: Walk, user: str | None = "the user") -> InvitationApi:
     return InvitationApi(
-        walk.direct,
+        walk.calls,
         walk.tokens,
         api_url=upstream.url,
         invitations_url=f"{upstream.url}/invitations",

@@ -32,7 +32,7 @@ def _token(number: int) -> tuple[int, object]:
 
 @pytest.fixture
 def shop(upstream: Upstream, walk: Walk) -> ShopCalls:
-    return ShopCalls(walk.client, walk.transport, walk.tokens, api_url=upstream.url)
+    return ShopCalls(walk.calls, walk.tokens, api_url=upstream.url)
 
 
 def test_a_page_of_the_feed_is_read_with_the_token_and_without_personal_data(
@@ -102,7 +102,7 @@ def test_a_firewalls_page_is_no_refusal_of_the_shop(upstream: Upstream, shop: Sh
 
 @pytest.fixture
 def deletions(upstream: Upstream, walk: Walk) -> DeletionCalls:
-    return DeletionCalls(walk.client, walk.transport, api_url=upstream.url, api_key="the key")
+    return DeletionCalls(walk.calls, api_url=upstream.url, api_key="the key")
 
 
 def test_deletions_are_listed_page_by_page_and_cost_nothing_of_the_plan(

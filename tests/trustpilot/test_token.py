@@ -258,7 +258,7 @@ def test_a_refusal_says_that_new_tokens_are_refused_too_for_a_while() -> None:
 
 
 def test_the_key_and_the_secret_go_into_the_header_that_asks_for_a_token(upstream: Upstream, walk: Walk) -> None:
-    grant = Grant(walk.direct, api_url=upstream.url, api_key="the key", api_secret="ä:b", now=lambda: 7.0)
+    grant = Grant(walk.calls, api_url=upstream.url, api_key="the key", api_secret="ä:b", now=lambda: 7.0)
     upstream.answers = [(200, {"access_token": "t", "expires_in": 100}), (401, {}), (503, {})]
     assert grant.fetch() == Token("t", 97.0, 107.0)
     for kind, message in (

@@ -14,7 +14,7 @@ from proxy.cache import Group, MemoryBackend
 from proxy.cache.backend import Window
 from proxy.clock import Priority, spawn
 from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.client import DirectCalls, Trustpilot
+from proxy.trustpilot.client import Calls, Trustpilot
 from proxy.trustpilot.errors import QuotaUsedUp, TrustpilotError
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.token import Grant, Tokens
@@ -131,17 +131,9 @@ class Walk:
         self.bulkhead = Bulkhead(4)
         self.breaker = CircuitBreaker(lambda: self.now, report=self.events.append)
         self.quota = Quota(MemoryBackend(), [Window("hour", calls, 3600)])
-        self.direct = DirectCalls(self.transport, self.bulkhead, self.quota)
-        self.client = Trustpilot(
-            self.transport,
-            self.bulkhead,
-            self.breaker,
-            self.quota,
-            api_url=url,
-            api_key=key,
-            report=self.events.append,
-        )
-        grant = Grant(self.direct, api_url=url, api_key="k", api_secret="s", now=lambda: self.now)
+        self.calls = Calls(self.transport, self.bulkhead, self.breaker, self.quota, self.events.append)
+        self.client = Trustpilot(self.calls, api_url=url, api_key=key, report=self.events.append)
+        grant = Grant(self.calls, api_url=url, api_key="k", api_secret="s", now=lambda: self.now)
         self.tokens = Tokens(
             grant.fetch, MemoryBackend(), Group(spawn), lambda: self.now, account="a", fetch_seconds=60
         )
