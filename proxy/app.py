@@ -25,7 +25,7 @@ from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
 from proxy.clock import Every, spawn
 from proxy.events import Events, Report, unheard
-from proxy.invitations import Idempotency, Invitations, Links
+from proxy.invitations import Idempotency, Invitations
 from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import AccessLog, write_lines
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
@@ -102,7 +102,6 @@ class Inviting:
 
     tokens: Tokens
     invitations: Invitations
-    links: Links
 
 
 def wire(settings: Settings) -> Flask:
@@ -137,7 +136,7 @@ def wire(settings: Settings) -> Flask:
         known = KnownProducts(proxy.store, proxy.reviews, settings.business_units[0], time.time, spawn)
         app.register_blueprint(preview_page(app, settings, spawn, known.listed))
     sends = proxy.inviting
-    app.register_blueprint(inviting(sends.invitations if sends else None, sends.links if sends else None, settings))
+    app.register_blueprint(inviting(sends.invitations if sends else None, settings))
     if proxy.inviting and settings.token_endpoint:
         app.register_blueprint(handing_out(proxy.inviting.tokens, settings, time.time))
     _watch(app, reads, proxy, metrics, events)
@@ -344,8 +343,7 @@ def _inviting(settings: Settings, backend: Backend, calls: Calls, report: Report
     idempotency = Idempotency(backend, time.sleep, claim_seconds=seconds + 5)
     return Inviting(
         tokens,
-        Invitations(api, idempotency, secret=settings.api_secret, seconds=seconds),
-        Links(api, idempotency, Group(spawn), secret=settings.api_secret, seconds=seconds),
+        Invitations(api, idempotency, Group(spawn), secret=settings.api_secret, seconds=seconds),
     )
 
 

@@ -12,24 +12,24 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 import requests
 from flask import current_app
 from flask.cli import with_appcontext
+from tqdm import tqdm
 
 from proxy.api.parameters import BadParameter, check_sku
-from proxy.cache import DeadlinePassed, FailedElsewhere
+from proxy.cache import DeadlinePassed
 from proxy.clock import Deadline
 from proxy.reviews import ProductReviews, Selection, Warmed
 from proxy.reviews.models import Source
-from proxy.reviews.search import Missing
+from proxy.reviews.search import MISSING, Missing
 from proxy.settings import Settings
 from proxy.terminal import bar, chosen_unit, end_if_stopped, shared_store, stopped_by_signals
-from proxy.trustpilot import TrustpilotError
 from proxy.trustpilot.errors import Busy, Paused, QuotaUsedUp
 
 _MOST_FAILURES_SHOWN = 20
@@ -62,15 +62,15 @@ def warm(file: TextIO, column: str | None, business_unit: str | None, through: s
     bad = _refused(skus)
     good = [sku for sku in skus if sku not in bad]
     if through:
-        tally, stopped = _run(good, ThroughProxy(through.rstrip("/"), _reading_secret(settings), unit))
+        warming, stopped = _run(good, ThroughProxy(through.rstrip("/"), _reading_secret(settings), unit))
     else:
         with shared_store(_THROUGH_INSTEAD) as proxy:
             sources: tuple[Source, ...] = ("trustpilot", "imported") if settings.imported_reviews else ("trustpilot",)
-            tally, stopped = _run(good, IntoStore(proxy.reviews, unit, sources))
-    tally.failed.update(bad)
-    _summarise(tally, len(skus))
+            warming, stopped = _run(good, IntoStore(proxy.reviews, unit, sources))
+    warming.failed.update(bad)
+    _summarise(warming, len(skus))
     end_if_stopped(stopped=stopped)
-    sys.exit(1 if tally.failed else 0)
+    sys.exit(1 if warming.failed else 0)
 
 
 def _refused(skus: list[str]) -> dict[str, str]:
@@ -87,30 +87,22 @@ def _reading_secret(settings: Settings) -> str:
     return next((pair.secret for pair in settings.credentials if "read" in pair.rights), "")
 
 
-def _run(skus: list[str], source: Warm) -> tuple[Tally, bool]:
+def _run(skus: list[str], source: IntoStore | ThroughProxy) -> tuple[Warming, bool]:
     with stopped_by_signals() as stop, bar(" SKUs", total=len(skus)) as shown:
-        reported: set[str] = set()
-
-        def waiting(not_yet: NotYet) -> None:
-            if str(not_yet) not in reported:
-                reported.add(str(not_yet))
-                shown.write(f"Waiting {not_yet.seconds:.0f} s: {not_yet}", file=sys.stderr)
-
-        def progressed() -> None:
-            reported.clear()
-            shown.update()
-
-        return warm_all(skus, source, stop=stop, progressed=progressed, waiting=waiting), stop.is_set()
+        warming = Warming(source, stop, shown)
+        warming.run(skus)
+        return warming, stop.is_set()
 
 
-def _summarise(tally: Tally, total: int) -> None:
-    counts = [f"{tally.counts[outcome]} {outcome.value}" for outcome in Warmed]
-    left = total - tally.done
-    click.echo(", ".join([*counts, f"{len(tally.failed)} failed", *([f"{left} left"] if left else [])]))
-    for sku, reason in list(tally.failed.items())[:_MOST_FAILURES_SHOWN]:
+def _summarise(warming: Warming, total: int) -> None:
+    counts, failed = warming.counts, warming.failed
+    said = [f"{counts[outcome]} {outcome.value}" for outcome in Warmed]
+    left = total - counts.total() - len(failed)
+    click.echo(", ".join([*said, f"{len(failed)} failed", *([f"{left} left"] if left else [])]))
+    for sku, reason in list(failed.items())[:_MOST_FAILURES_SHOWN]:
         click.echo(f"  {sku}: {reason}")
-    if len(tally.failed) > _MOST_FAILURES_SHOWN:
-        click.echo(f"  and {len(tally.failed) - _MOST_FAILURES_SHOWN} more")
+    if len(failed) > _MOST_FAILURES_SHOWN:
+        click.echo(f"  and {len(failed) - _MOST_FAILURES_SHOWN} more")
 
 
 AT_ONCE = 6
@@ -128,107 +120,65 @@ class NotYet(Exception):
         self.seconds = seconds
 
 
-class CouldNot(Exception):
-    """This product could not be fetched."""
-
+Outcome = Warmed | str
+"""What warming a product came to, or why it could not be fetched."""
 
 SUMMARIES_AT_ONCE = 100
 """So many products' pages are fetched, then the summaries that they lack in one call."""
 
 
-class Warm(Protocol):
-    """Warms products: each one's page, and all their summaries together."""
+class Warming:
+    """Warms products in their order, a few at once: each one's page, then the summaries that the pages lack."""
 
-    def page(self, sku: str) -> tuple[Warmed, bool]:
-        """Return what the page came to, and whether the summary is to be warmed too.
+    def __init__(self, source: IntoStore | ThroughProxy, stop: threading.Event, shown: tqdm[Any]) -> None:
+        """End once ``stop`` is set, after the products under way; nothing fetched is lost."""
+        self.counts: Counter[Warmed] = Counter()
+        self.failed: dict[str, str] = {}
+        """Why, by SKU."""
+        self._source = source
+        self._stop = stop
+        self._shown = shown
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
 
-        Raises :class:`NotYet` or :class:`CouldNot`.
-        """
+    def run(self, skus: Sequence[str]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for first in range(0, len(skus), SUMMARIES_AT_ONCE):
+                some = skus[first : first + SUMMARIES_AT_ONCE]
+                pages = dict(zip(some, pool.map(self._page, some), strict=True))
+                lacking = {sku: outcome for sku, outcome in pages.items() if outcome is not None}
+                warmed = self._patiently(partial(self._source.summaries, list(lacking))) if lacking else None
+                for sku, outcome in (warmed or {}).items():
+                    self._count(sku, lacking[sku] if outcome is Warmed.FRESH_ALREADY else outcome)
 
-    def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | CouldNot]:
-        """Return by SKU what the summaries came to. Raises :class:`NotYet`."""
+    def _page(self, sku: str) -> Outcome | None:
+        """Warm a page; return what it came to only where the summary is to be warmed too."""
+        outcome, lacks_summary = self._patiently(partial(self._source.page, sku)) or (None, False)
+        if outcome is not None and not lacks_summary:
+            self._count(sku, outcome)
+        return outcome if lacks_summary else None
 
-
-@dataclass
-class Tally:
-    """What a warming came to."""
-
-    counts: Counter[Warmed] = field(default_factory=Counter)
-    failed: dict[str, str] = field(default_factory=dict)
-    """Why, by SKU."""
-
-    @property
-    def done(self) -> int:
-        """How many products were looked after."""
-        return self.counts.total() + len(self.failed)
-
-
-def warm_all(
-    skus: Sequence[str],
-    warm: Warm,
-    *,
-    stop: threading.Event,
-    progressed: Callable[[], None],
-    waiting: Callable[[NotYet], None],
-) -> Tally:
-    """Warm ``skus`` in their order. Setting ``stop`` ends it after the products under way; nothing fetched is lost.
-
-    ``progressed`` is called after each product, ``waiting`` before each wait; both one at a time.
-    """
-    tally = Tally()
-    lock = threading.Lock()
-    lacking: dict[str, Warmed] = {}
-    """What the page came to, by SKU, where the summary is to be warmed too."""
-
-    def count(sku: str, outcome: Warmed | CouldNot) -> None:
-        if isinstance(outcome, CouldNot):
-            tally.failed[sku] = str(outcome)
-        else:
-            tally.counts[outcome] += 1
-        progressed()
-
-    def look_after(sku: str) -> None:
-        try:
-            warmed = _patiently(partial(warm.page, sku), stop, lock, waiting)
-        except CouldNot as error:
-            with lock:
-                count(sku, error)
-            return
-        if warmed is None:
-            return
-        outcome, lacks_summary = warmed
-        with lock:
-            if lacks_summary:
-                lacking[sku] = outcome
+    def _count(self, sku: str, outcome: Outcome) -> None:
+        with self._lock:
+            if isinstance(outcome, Warmed):
+                self.counts[outcome] += 1
             else:
-                count(sku, outcome)
+                self.failed[sku] = outcome
+            self._said.clear()
+            self._shown.update()
 
-    def complete() -> None:
-        """Warm the summaries that the pages lack."""
-        warmed = _patiently(partial(warm.summaries, list(lacking)), stop, lock, waiting) if lacking else None
-        for sku, outcome in (warmed or {}).items():
-            count(sku, lacking[sku] if outcome is Warmed.FRESH_ALREADY else outcome)
-        lacking.clear()
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for first in range(0, len(skus), SUMMARIES_AT_ONCE):
-            list(pool.map(look_after, skus[first : first + SUMMARIES_AT_ONCE]))
-            complete()
-    return tally
-
-
-def _patiently(
-    warm: Callable[[], T], stop: threading.Event, lock: threading.Lock, waiting: Callable[[NotYet], None]
-) -> T | None:
-    """Call ``warm``, waiting as often as it takes; ``None`` when stopped meanwhile."""
-    while not stop.is_set():
-        try:
-            return warm()
-        except NotYet as not_yet:
-            with lock:
-                waiting(not_yet)
-            stop.wait(not_yet.seconds)
-    return None
+    def _patiently(self, warm: Callable[[], T]) -> T | None:
+        """Call ``warm``, waiting as often as it takes and saying for what; ``None`` when stopped meanwhile."""
+        while not self._stop.is_set():
+            try:
+                return warm()
+            except NotYet as not_yet:
+                with self._lock:
+                    if str(not_yet) not in self._said:
+                        self._said.add(str(not_yet))
+                        self._shown.write(f"Waiting {not_yet.seconds:.0f} s: {not_yet}", file=sys.stderr)
+                self._stop.wait(not_yet.seconds)
+        return None
 
 
 DEFAULT_COLUMN = "sku"
@@ -276,28 +226,26 @@ class IntoStore:
     business_unit: str
     sources: tuple[Source, ...]
 
-    def page(self, sku: str) -> tuple[Warmed, bool]:
+    def page(self, sku: str) -> tuple[Outcome, bool]:
+        """Return what the page came to, and whether the summary is to be warmed too. Raises :class:`NotYet`."""
         selection = Selection(self.business_unit, (sku,), sources=self.sources)
         try:
             return self.reviews.warm_page(selection, Deadline.after(_PATIENCE_SECONDS))
-        except (TrustpilotError, FailedElsewhere, DeadlinePassed) as error:
-            raise _said(error) from error
+        except MISSING as missing:
+            return _why(missing), False
 
-    def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | CouldNot]:
+    def summaries(self, skus: Sequence[str]) -> dict[str, Outcome]:
+        """Return by SKU what the summaries came to. Raises :class:`NotYet`."""
         outcomes = self.reviews.warm_summaries(self.business_unit, skus, Deadline.after(_PATIENCE_SECONDS))
-        said = {sku: outcome if isinstance(outcome, Warmed) else _said(outcome) for sku, outcome in outcomes.items()}
-        for outcome in said.values():
-            if isinstance(outcome, NotYet):
-                raise outcome
-        return {sku: outcome for sku, outcome in said.items() if not isinstance(outcome, NotYet)}
+        return {sku: outcome if isinstance(outcome, Warmed) else _why(outcome) for sku, outcome in outcomes.items()}
 
 
-def _said(missing: Missing) -> NotYet | CouldNot:
+def _why(missing: Missing) -> str:
     if isinstance(missing, QuotaUsedUp | Paused | Busy):
-        return NotYet(str(missing), seconds=1 if isinstance(missing, Busy) else missing.retry_after)
+        raise NotYet(str(missing), seconds=1 if isinstance(missing, Busy) else missing.retry_after) from missing
     if isinstance(missing, DeadlinePassed):
-        return CouldNot(f"Trustpilot did not answer within {_PATIENCE_SECONDS} s")
-    return CouldNot(str(missing))
+        return f"Trustpilot did not answer within {_PATIENCE_SECONDS} s"
+    return str(missing)
 
 
 class ThroughProxy:
@@ -309,28 +257,29 @@ class ThroughProxy:
         self._url = url
         self._business_unit = business_unit
 
-    def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | CouldNot]:
+    def summaries(self, skus: Sequence[str]) -> dict[str, Outcome]:
         """Return that nothing is left to do: no page asks for it."""
         return dict.fromkeys(skus, Warmed.FRESH_ALREADY)
 
-    def page(self, sku: str) -> tuple[Warmed, bool]:
+    def page(self, sku: str) -> tuple[Outcome, bool]:
+        """Return what :meth:`IntoStore.page` does."""
         params = {"sku": sku, "business_unit": self._business_unit}
         try:
             # A redirect would take the secret elsewhere.
             answer = self._session.get(
                 f"{self._url}/v1/reviews", params=params, timeout=_PATIENCE_SECONDS, allow_redirects=False
             )
-        except requests.RequestException as error:
-            raise CouldNot(f"the proxy at {self._url} can't be reached") from error
+        except requests.RequestException:
+            return f"the proxy at {self._url} can't be reached", False
         try:
             body = answer.json()
             if answer.status_code == 503:
                 raise NotYet(body["detail"], seconds=float(answer.headers["Retry-After"]))
             if answer.status_code != 200:
-                raise CouldNot(f"the proxy answered {answer.status_code}: {body['detail']}")
+                return f"the proxy answered {answer.status_code}: {body['detail']}", False
             if not body["found"]:
                 return Warmed.WITHOUT_REVIEWS, False
             return Warmed.FRESH_ALREADY if answer.headers["X-Cache"] == "hit" else Warmed.FETCHED, False
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError):
             # Of a front, or of another server.
-            raise CouldNot(f"{self._url} answered {answer.status_code}, and not as the proxy does") from error
+            return f"{self._url} answered {answer.status_code}, and not as the proxy does", False

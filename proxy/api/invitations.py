@@ -13,7 +13,7 @@ from proxy.api.parameters import BadParameter, Query
 from proxy.api.responses import STARTED
 from proxy.api.schemas import Link, Token
 from proxy.clock import Deadline, Now
-from proxy.invitations import BadInvitation, Invitations, Links, Outcome
+from proxy.invitations import BadInvitation, Invitations, Outcome
 from proxy.invitations.validation import read_link_request, read_object
 from proxy.settings import Settings
 from proxy.trustpilot.token import PATH, Tokens
@@ -25,8 +25,8 @@ _LONGEST_KEY = 255
 _FIELDS = frozenset({"email", "name", "reference", "sku", "locale", "redirect_url", "business_unit"})
 
 
-def inviting(invitations: Invitations | None, links: Links | None, settings: Settings) -> Blueprint:
-    """Return the endpoints that send; without ``invitations`` and ``links`` they say what is not configured."""
+def inviting(invitations: Invitations | None, settings: Settings) -> Blueprint:
+    """Return the endpoints that send; without ``invitations`` they say what is not configured."""
     endpoints = Blueprint("inviting", __name__, url_prefix="/v1")
     units = settings.business_units
 
@@ -54,14 +54,14 @@ def inviting(invitations: Invitations | None, links: Links | None, settings: Set
     @endpoints.post("/invitation-links")
     def link() -> Response:
         """Return a link to write a review, for a mail of the shop's own."""
-        if links is None:
+        if invitations is None:
             return _not_set_up()
         given = _link_body()
         unit = given.get("business_unit")
         if unit is not None and unit not in units:
             raise BadInvitation("business_unit: takes a configured business unit")
         wanted = read_link_request(given)
-        outcome = links.link(
+        outcome = invitations.link(
             str(unit or units[0]), wanted, Deadline.since(request.environ.get(STARTED), settings.deadline_seconds)
         )
         verdict = outcome.verdict

@@ -1,7 +1,7 @@
 """Invitations: validated, sent once, answered alike. Needs neither Flask nor requests."""
 
 from proxy.invitations.idempotency import Idempotency, InvitationUnderWay, KeyReused, Outcome, RecordsDown
-from proxy.invitations.service import Invitations, LinkLate, Links
+from proxy.invitations.service import Invitations, LinkLate
 from proxy.invitations.validation import BadInvitation
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Invitations",
     "KeyReused",
     "LinkLate",
-    "Links",
     "Outcome",
     "RecordsDown",
 ]

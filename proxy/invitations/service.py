@@ -29,19 +29,27 @@ class LinkLate(Exception):
     """Trustpilot did not make the link within the deadline. The call goes on; its link is for the next who asks."""
 
 
-class Relay(Protocol):
-    """Takes an invitation to Trustpilot."""
+class InvitationCalls(Protocol):
+    """Trustpilot's calls; each raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
 
     def invite(self, business_unit: str, body: bytes, deadline: Deadline) -> Verdict:
-        """Return Trustpilot's verdict; raise :class:`~proxy.trustpilot.errors.TrustpilotError`."""
+        """Return Trustpilot's verdict."""
+
+    def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
+        """Return a verdict whose body is the bare link, or Trustpilot's refusal."""
 
 
 @dataclass(frozen=True)
 class Invitations:
-    """Sends invitations. ``secret`` keys the hashes of addresses; ``seconds`` is the time a sending may take."""
+    """Sends invitations, and hands out links.
 
-    relay: Relay
+    ``group`` has those share a call who ask for one link at once; ``secret`` keys the hashes of addresses;
+    ``seconds`` is the time that a call may take.
+    """
+
+    calls: InvitationCalls
     idempotency: Idempotency
+    group: Group[Outcome]
     secret: str = field(repr=False)
     seconds: float
 
@@ -55,28 +63,10 @@ class Invitations:
         which = invitation_fingerprint(business_unit, invitation, idempotency_key, self.secret.encode())
 
         def send() -> Verdict:
-            verdict = self.relay.invite(business_unit, body, Deadline.after(self.seconds))
+            verdict = self.calls.invite(business_unit, body, Deadline.after(self.seconds))
             return verdict if verdict.accepted else without_address(invitation["consumerEmail"], verdict)
 
         return self.idempotency.send(which, send, Deadline.after(self.seconds + _WAITING_SECONDS))
-
-
-class LinkCall(Protocol):
-    """Asks Trustpilot for a link."""
-
-    def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
-        """Return a verdict whose body is the bare link, or Trustpilot's refusal."""
-
-
-@dataclass(frozen=True)
-class Links:
-    """Hands out links. ``secret`` keys the hashes of addresses; ``seconds`` is the time that a call may take."""
-
-    call: LinkCall
-    idempotency: Idempotency
-    group: Group[Outcome]
-    secret: str = field(repr=False)
-    seconds: float
 
     def link(self, business_unit: str, wanted: LinkRequest, deadline: Deadline) -> Outcome:
         """Return the link in an accepted verdict, or Trustpilot's refusal without the address.
@@ -90,7 +80,7 @@ class Links:
 
         def ask() -> Verdict:
             until = Deadline.after(self.seconds)
-            verdict = self.call.link(business_unit, wanted.body, until, of_products=bool(wanted.skus))
+            verdict = self.calls.link(business_unit, wanted.body, until, of_products=bool(wanted.skus))
             return verdict if verdict.accepted else without_address(wanted.email, verdict)
 
         def ask_once() -> Outcome:

@@ -12,7 +12,7 @@ from proxy.cache import BackendDown, Group
 from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
 from proxy.clock import Deadline, spawn
-from proxy.invitations import BadInvitation, Idempotency, LinkLate, Links, Outcome, RecordsDown
+from proxy.invitations import BadInvitation, Idempotency, Invitations, LinkLate, Outcome, RecordsDown
 from proxy.invitations.idempotency import Verdict
 from proxy.invitations.validation import LinkRequest, read_link_request
 from proxy.trustpilot.errors import Failing, TimedOut
@@ -116,6 +116,9 @@ class Asking:
         self.may_end = threading.Event()
         self.may_end.set()
 
+    def invite(self, business_unit: str, body: bytes, deadline: Deadline) -> Verdict:
+        raise NotImplementedError
+
     def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
         self.asked.append((business_unit, body, of_products))
         self.seconds = deadline.remaining()
@@ -125,9 +128,9 @@ class Asking:
         return self.answer
 
 
-def links(call: Asking, backend: Backend | None = None, *, seconds: float = 5, secret: str = "s") -> Links:
+def links(call: Asking, backend: Backend | None = None, *, seconds: float = 5, secret: str = "s") -> Invitations:
     idempotency = Idempotency(backend or MemoryBackend(), time.sleep, claim_seconds=seconds + 5)
-    return Links(call, idempotency, Group(spawn), secret=secret, seconds=seconds)
+    return Invitations(call, idempotency, Group(spawn), secret=secret, seconds=seconds)
 
 
 def test_a_link_is_asked_for_with_the_time_that_a_call_may_take_and_once() -> None:
@@ -236,7 +239,7 @@ def test_a_link_that_another_process_asks_for_is_waited_for_a_second_longer_than
 def test_a_link_that_a_process_asked_for_when_it_died_is_asked_for_anew() -> None:
     backend, dead, call = MemoryBackend(), Asking(), Asking()
     dead.may_end.clear()
-    here = Links(dead, Idempotency(backend, time.sleep, claim_seconds=0.1), Group(spawn), secret="s", seconds=5)
+    here = Invitations(dead, Idempotency(backend, time.sleep, claim_seconds=0.1), Group(spawn), secret="s", seconds=5)
     with pytest.raises(LinkLate):
         here.link("u", ADA, Deadline.after(0.15))
     assert links(call, backend).link("u", ADA, Deadline.after(10)).verdict == LINK

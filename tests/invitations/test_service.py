@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
+from proxy.cache import Group
 from proxy.cache.memory import MemoryBackend
-from proxy.clock import Deadline
+from proxy.clock import Deadline, spawn
 from proxy.invitations import BadInvitation, Idempotency, Invitations, InvitationUnderWay, KeyReused, Outcome
 from proxy.invitations.idempotency import Verdict
 
@@ -29,12 +31,15 @@ class Relay:
         self.seconds = deadline.remaining()
         return self.verdict
 
+    def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
+        raise NotImplementedError
+
 
 def invitations(
     relay: Relay, backend: MemoryBackend | None = None, *, secret: str = "s", seconds: float = 5
 ) -> Invitations:
     idempotency = Idempotency(backend or MemoryBackend(), time.sleep, claim_seconds=10)
-    return Invitations(relay, idempotency, secret=secret, seconds=seconds)
+    return Invitations(relay, idempotency, Group(spawn), secret=secret, seconds=seconds)
 
 
 def body(**changed: object) -> bytes:

@@ -12,8 +12,9 @@ from proxy.cache import Lifetimes, State
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, page_loader
 from proxy.reviews.view import ENGLISH
+from proxy.terminal import bar
 from proxy.trustpilot.errors import Malformed, Unreachable
-from proxy.warming import IntoStore, warm_all
+from proxy.warming import IntoStore, Warming
 from tests.reviews.trustpilot import (
     AllAssets,
     FullLists,
@@ -66,13 +67,18 @@ def test_a_cold_cart_asks_for_all_summaries_in_one_call(monkeypatch: pytest.Monk
     assert [sorted(batch) for batch in trustpilot.batches_asked] == [sorted(skus)]
 
 
+def _warmed(skus: list[str], source: IntoStore) -> dict[Warmed, int]:
+    warming = Warming(source, Event(), bar(""))
+    warming.run(skus)
+    return warming.counts
+
+
 def test_warming_100_products_asks_for_their_summaries_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_loader, "EXPECTED_SECONDS", 5)
     skus = [f"P{number}" for number in range(100)]
     trustpilot = FullLists({sku: many(sku, 101) for sku in skus}, {sku: counts(101) for sku in skus})
     source = IntoStore(reads(trustpilot), "u", ("trustpilot",))
-    tally = warm_all(skus, source, stop=Event(), progressed=lambda: None, waiting=lambda _: None)
-    assert tally.counts == {Warmed.FETCHED: 100}
+    assert _warmed(skus, source) == {Warmed.FETCHED: 100}
     assert (len(trustpilot.pages_asked), len(trustpilot.batches_asked)) == (100, 1)
 
 
@@ -80,8 +86,7 @@ def test_warming_where_imported_reviews_are_shown_leaves_nothing_to_ask_for() ->
     trustpilot = FullLists({"A": many("a", 3), "B": []}, imported={"A": many("i", 120), "B": many("j", 2)})
     proxy = reads(trustpilot)
     source = IntoStore(proxy, "u", ("trustpilot", "imported"))
-    tally = warm_all(["A", "B", "C"], source, stop=Event(), progressed=lambda: None, waiting=lambda _: None)
-    assert tally.counts == {Warmed.FETCHED: 2, Warmed.WITHOUT_REVIEWS: 1}
+    assert _warmed(["A", "B", "C"], source) == {Warmed.FETCHED: 2, Warmed.WITHOUT_REVIEWS: 1}
     asked = len(trustpilot.pages_asked), len(trustpilot.batches_asked)
     assert asked == (6, 1)
     for sku, counted in (("A", 123), ("B", 2)):
