@@ -33,6 +33,7 @@ from proxy.api.routes import (
     TOKEN,
 )
 from proxy.api.schemas import SCHEMAS
+from proxy.invitations.validation import UNRENDERED
 from proxy.settings import Settings
 
 Json = dict[str, Any]
@@ -250,7 +251,7 @@ _KEY: Json = {
     "type": "string",
     "pattern": "^[ -~]{0,254}[!-~][ -~]{0,254}$",
     "maxLength": 255,
-    "not": {"pattern": r"\{\{|\$\{"},
+    "not": {"pattern": UNRENDERED},
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
 from proxy.clock import Now
+from proxy.invitations import validation
 from proxy.reviews import Selection, View
 from proxy.reviews.fragment import Style
 from proxy.reviews.models import UNDATED, Source, at_url
@@ -257,7 +258,7 @@ def _check_rendered(name: str, value: str, kind: str, takes: str) -> None:
     rendered_to_nothing = f"the Liquid variable rendered to nothing; {takes}"
     if not value:
         raise BadParameter(name, value, f"an empty {kind}: {rendered_to_nothing}")
-    if any(mark in value for mark in _UNRENDERED):
+    if re.search(validation.UNRENDERED, value):
         raise BadParameter(name, value, f"unrendered Liquid: {rendered_to_nothing}")
 
 
@@ -348,12 +349,6 @@ def _sort(value: str) -> Literal["newest", "highest"]:
     return "highest" if value == "highest" else "newest"
 
 
-def _locale(value: str) -> str:
-    language, _, country = value.replace("_", "-").partition("-")
-    return f"{language.lower()}-{country.upper()}" if country else language.lower()
-
-
-_UNRENDERED = ("{{", "${", "{%", "}}")
 _SKU_CHARACTER = r"[^\s,\x00-\x1f\x7f-\x9f\ufffd]"
 _SKU_INSIDE = r"[^,\x00-\x1f\x7f-\x9f\ufffd]"
 
@@ -363,7 +358,7 @@ def _several_skus(most: int) -> Takes:
         rf"{_SKU_CHARACTER}(?:{_SKU_INSIDE}{{0,{LONGEST_SKU - 2}}}{_SKU_CHARACTER})?",
         f"give one SKU, or up to {most} separated by commas",
         most,
-        "|".join(map(re.escape, _UNRENDERED)),
+        validation.UNRENDERED,
     )
 
 
@@ -450,8 +445,8 @@ CHANNEL = _one_of_two("channel", "html: for an e-mail; text: one plain line, for
 LOCALE = _maybe(
     "locale",
     "language of attribute names, passed to Trustpilot",
-    written("[A-Za-z]{2}(?:[-_][A-Za-z]{2})?", "takes a locale such as en-US or da"),
-    _locale,
+    written(validation.LOCALE, "takes a locale such as en-US or da"),
+    validation.locale_tag,
 )
 ON_ERROR = _one_of_two(
     "on_error", "empty: answer 200 with found: false and error when Trustpilot can't be had", "empty", "error"

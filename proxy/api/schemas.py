@@ -127,10 +127,9 @@ def _or_null(schema: Json) -> Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-_UNRENDERED = r"\{\{|\}\}|\{%|\$\{"
 _NULL: Json = {"type": "null"}
 _SEND_TIME: Json = _or_null({"type": "string", "pattern": v.VISIBLE, "examples": ["2026-01-31T09:00:00"]})
-_SKU_TEXT: Json = {"type": "string", "pattern": v.VISIBLE, "not": {"pattern": _UNRENDERED}}
+_SKU_TEXT: Json = {"type": "string", "pattern": v.VISIBLE, "not": {"pattern": v.UNRENDERED}}
 
 
 def _products(given: str, items: Json, absent: str) -> Json:
@@ -159,13 +158,13 @@ _TEXT: Json = {
     "type": "string",
     "pattern": v.VISIBLE,
     "maxLength": v.LONGEST_TEXT,
-    "not": {"pattern": _UNRENDERED},
+    "not": {"pattern": v.UNRENDERED},
 }
 _A_SKU = rf"(?=[^,]*{v.VISIBLE}){v.SKU}"
 _SKU_LIST: Json = {
     "type": "string",
     "pattern": rf"^{_A_SKU}(,{_A_SKU}){{0,{v.MOST_SKUS - 1}}}$",
-    "not": {"pattern": _UNRENDERED},
+    "not": {"pattern": v.UNRENDERED},
 }
 
 
@@ -197,7 +196,10 @@ _INVITATION: Json = {
     "description": "Trustpilot's own body; what is not described here is passed on as it is.",
     "properties": {
         "consumerEmail": _ADDRESS,
-        "referenceNumber": {"type": ["string", "integer", "null"], "not": {"type": "string", "pattern": _UNRENDERED}},
+        "referenceNumber": {
+            "type": ["string", "integer", "null"],
+            "not": {"type": "string", "pattern": v.UNRENDERED},
+        },
         "serviceReviewInvitation": _or_null(_SERVICE_REVIEW),
         "productReviewInvitation": _or_null(_PRODUCT_REVIEW),
     },

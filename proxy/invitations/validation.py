@@ -31,6 +31,9 @@ REDIRECT_URL = r"https?://[^\s\x00-\x1f\x7f-\x9f\"'<>\\{}]{1,1900}"
 
 LONGEST_TEXT = 500
 
+UNRENDERED = r"\{\{|\}\}|\{%|\$\{"
+"""A regular expression for what is left of Liquid that nobody rendered."""
+
 _RENDERED_TO_NOTHING = "the Liquid variable rendered to nothing"
 
 
@@ -158,7 +161,7 @@ def _check_order(times: list[datetime | None]) -> None:
 
 
 def _is_unrendered(value: str) -> bool:
-    return any(mark in value for mark in ("{{", "}}", "{%", "${"))
+    return re.search(UNRENDERED, value) is not None
 
 
 @dataclass(frozen=True)
@@ -195,17 +198,20 @@ def read_link_request(given: Mapping[str, object]) -> LinkRequest:
     if isinstance(reference, int) and not isinstance(reference, bool):
         reference = str(reference)
     locale = _formed(given, "locale", LOCALE, "a locale such as en-US")
-    if locale:
-        language, _, country = locale.replace("_", "-").partition("-")
-        locale = f"{language.lower()}-{country.upper()}" if country else language.lower()
     return LinkRequest(
         str(email).strip(),
         _text("name", given.get("name"), "the customer's name"),
         _text("reference", reference, "an order number"),
         _read_skus(given.get("sku")),
-        locale,
+        locale and locale_tag(locale),
         _formed(given, "redirect_url", REDIRECT_URL, "an http or https address"),
     )
+
+
+def locale_tag(locale: str) -> str:
+    """Return what has the form of :data:`LOCALE` as Trustpilot writes it: ``EN_us`` → ``en-US``."""
+    language, _, country = locale.replace("_", "-").partition("-")
+    return f"{language.lower()}-{country.upper()}" if country else language.lower()
 
 
 def _text(name: str, value: object, takes: str) -> str:

@@ -56,7 +56,7 @@ class ShopState(Struct, frozen=True, array_like=True):
     is_backfilled: bool = False
     """The list of all reviews was read to its end."""
     skus: int = 0
-    """Counts the changes of the SKUs that are known to have reviews."""
+    """Grows with each change of the SKUs that are known to have reviews."""
     reviews: int = 0
     """In all, when the summaries were compared last."""
     products: int = 0
@@ -104,13 +104,17 @@ class Shops:
         Raises :class:`~proxy.cache.BackendDown`.
         """
         version, known = self._skus_of(business_unit)
+        if version != state.skus:
+            # Others added some, or the store was emptied: what is kept there counts, and not what was once known.
+            known = self._read_skus(business_unit)
         added = frozenset(digests) - known
         if not added:
             return state
-        known = (known if version == state.skus else self._read_skus(business_unit)) | added
-        self._backend.set(f"{_key(business_unit)}:skus", array("Q", known).tobytes(), FOR_GOOD_SECONDS)
-        self._skus[business_unit] = (state.skus + 1, known)
-        return replace(state, skus=state.skus + 1)
+        # By the time, as a count that begins anew would come to a number that stood for other SKUs before.
+        version = max(state.skus + 1, int(self._now() * 1000))
+        self._backend.set(f"{_key(business_unit)}:skus", array("Q", known | added).tobytes(), FOR_GOOD_SECONDS)
+        self._skus[business_unit] = (version, known | added)
+        return replace(state, skus=version)
 
     def without_reviews_at(self, business_unit: str, sku: str) -> float | None:
         """Return when ``sku`` was known to have no reviews, ``None`` when it may have some.

@@ -192,6 +192,9 @@ class Sync:
     def _attempt(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
+        except (NotFound, Rejected) as error:
+            self._retry_at[name] = self.now() + _REFUSED_SECONDS
+            _log.warning("sync of %s is left alone for an hour: %s", name, error)
         except TrustpilotError:
             # Reported where the call was made.
             self._retry_at[name] = self.now() + _RETRY_SECONDS

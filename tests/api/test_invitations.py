@@ -124,7 +124,13 @@ def test_an_idempotency_key_for_another_customer_is_refused_and_not_called_sent(
 
 @pytest.mark.parametrize(
     ("key", "detail"),
-    [("", "rendered to nothing"), ("{{dispatch_id}}", "unrendered"), ("x" * 256, "255"), ("\xe9", "ASCII")],
+    [
+        ("", "rendered to nothing"),
+        ("{{dispatch_id}}", "unrendered"),
+        ("{% assign x %}", "unrendered"),
+        ("x" * 256, "255"),
+        ("\xe9", "ASCII"),
+    ],
 )
 def test_a_bad_idempotency_key_is_a_400(
     sandbox: RunningSandbox, inviter: RunningProxy, key: str, detail: str

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.clock import Priority
+from proxy.trustpilot.errors import Rejected
 from tests.sync.shop import FRESH, UNIT, Heart
 
 
@@ -97,6 +98,38 @@ def test_what_happens_meanwhile_is_right_in_the_end(tmp_path: Path) -> None:
     heart.sync.round()
     for sku in skus:
         assert heart.ask(sku) == texts(heart, sku)
+
+
+def test_a_store_that_was_emptied_meanwhile_takes_no_product_for_one_without_reviews(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 3, 5)
+    heart.sync.round()
+    for name in ("", ":skus", ":backfill", ":counted", ":touched"):
+        key = f"sync:{UNIT}{name}"
+        heart.backend.remove(key, heart.backend.get(key) or b"")
+    heart.sync.round()
+    heart.shop.add("NEW")
+    heart.clock.now += FRESH
+    heart.sync.round()
+    heart.updates.purge(UNIT, skus)
+    for sku in (*skus, "NEW"):
+        assert heart.ask(sku) == texts(heart, sku)
+
+
+def test_a_product_that_is_new_after_a_refusal_is_known_to_all_workers(tmp_path: Path) -> None:
+    heart, _ = shop_of(tmp_path, 3, 5)
+    heart.sync.round()
+    other = Heart(has_feed=True, fills=tmp_path, before=heart)
+    other.sync.round()
+    heart.shop.error = Rejected("not now")
+    heart.clock.now += FRESH
+    heart.sync.round()
+    heart.shop.error = None
+    heart.shop.add("NEW")
+    heart.clock.now += 3600
+    heart.sync.round()
+    heart.updates.purge(UNIT, ["NEW"])
+    other.sync.round()
+    assert other.ask("NEW") == texts(heart, "NEW")
 
 
 def test_a_page_that_is_lost_leaves_no_product_wrong(tmp_path: Path) -> None:

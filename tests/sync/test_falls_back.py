@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from proxy.trustpilot.errors import NoAccess
 from tests.exposition import value, values
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 from tests.sync.shop import FRESH, Heart
@@ -21,6 +24,28 @@ def test_when_the_leader_is_killed_another_goes_on() -> None:
     heart.clock.now += 121
     heart.sync.round()
     assert heart.shop.calls["feed"] == 1
+
+
+def test_a_list_of_deletions_that_is_refused_is_asked_for_once_an_hour_and_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heart, asked = Heart(), []
+
+    def refused(since: float, _token: str | None) -> tuple[list[str], str | None]:
+        asked.append(since)
+        raise NoAccess("Trustpilot refuses its list of deletions with 403")
+
+    heart.sync.deletions.reviews = refused
+    for _ in range(60):
+        heart.sync.round()
+        heart.clock.now += 59
+    assert len(asked) == 1
+    assert "sync of deletions is left alone for an hour: Trustpilot refuses its list of deletions with 403" in (
+        caplog.messages
+    )
+    heart.clock.now += 61
+    heart.sync.round()
+    assert len(asked) == 2
 
 
 def test_when_the_process_that_reads_is_killed_another_goes_on_and_nobody_frees_its_lock(
