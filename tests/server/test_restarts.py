@@ -34,6 +34,15 @@ def _pids(proxy: RunningProxy, line: str) -> list[int]:
     return [int(found[1]) for text in proxy.log if (found := re.search(line, text))]
 
 
+def _counted(proxy: RunningProxy) -> float:
+    """Return the reads that ``/metrics`` tells of."""
+    return sum(
+        number
+        for (name, labels), number in values(proxy.get("/metrics").text).items()
+        if name == "ccproxy_requests_total" and ("route", "/v1/reviews") in labels
+    )
+
+
 def _await_workers(proxy: RunningProxy, number: int) -> None:
     _await(lambda: len(proxy.workers()) == number)
 
@@ -49,12 +58,10 @@ def test_sigterm_with_a_new_master_taking_over_the_port_loses_no_answer(sandbox:
     with ProxyFromScratch(sandbox, keep_alive=10, WEB_CONCURRENCY="2") as proxy:
         with Callers(40) as many:
             answers = many.during(take_over, RATE, lambda _: f"{proxy.url}/v1/reviews?sku=MUG-01")
-        # The port is the new master's now, and its workers count on where the old ones stopped.
-        counted = sum(
-            number
-            for (name, labels), number in values(proxy.get("/metrics").text).items()
-            if name == "ccproxy_requests_total" and ("route", "/v1/reviews") in labels
-        )
+        # The port is the new master's now, and its workers count on where the old ones stopped. What another worker
+        # answered last may be counted a moment later.
+        _await(lambda: _counted(proxy) >= len(answers))
+        counted = _counted(proxy)
         new_master = _pids(proxy, r"Listening at: .*\((\d+)\)")[-1]
         os.kill(new_master, signal.SIGTERM)
     assert Counter(answer.status for answer in answers) == {200: len(answers)}
