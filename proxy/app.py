@@ -247,7 +247,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
     else:
         validator = Validator(
             cache,
-            trustpilot.batch_summaries,
+            trustpilot,
             spawn,
             time.time,
             most_skus=settings.batch_skus,

@@ -39,37 +39,11 @@ from proxy.settings import Settings
 Json = dict[str, Any]
 _Given = tuple[Parameter[Any] | ListParameter, ...]
 
-_VIEW = (
-    p.STARS,
-    p.LANGUAGE,
-    p.LIMIT,
-    p.SORT,
-    p.MIN_CHARS,
-    p.MAX_CHARS,
-    p.MAX_AGE_DAYS,
-    p.WITH_IMAGE,
-    p.MIN_REVIEWS,
-    p.MIN_AVERAGE,
-    p.FALLBACK,
-    p.FORMAT,
-    p.DISPLAY_LOCALE,
-    p.LOCALE,
-    p.ON_ERROR,
-)
+_VIEW: _Given = (p.STARS, p.LANGUAGE, *p.VIEW.values(), p.LOCALE, p.ON_ERROR)
 _SUMMARY = (p.SKU, p.PRODUCT_URL, p.DISPLAY_LOCALE, p.LOCALE, p.ON_ERROR)
 _DROP_IN_SUMMARY = (p.SKU, p.TRUSTPILOTS_PRODUCT_URL, p.LOCALE)
 _DROP_IN_REVIEWS = (*_DROP_IN_SUMMARY, p.STARS, p.LANGUAGE, p.PAGE, p.PER_PAGE)
-_BUSINESS = (
-    p.BUSINESS_LIMIT,
-    p.STARS,
-    p.LANGUAGE,
-    p.MIN_CHARS,
-    p.MAX_CHARS,
-    p.MAX_AGE_DAYS,
-    p.FORMAT,
-    p.DISPLAY_LOCALE,
-    p.ON_ERROR,
-)
+_BUSINESS: _Given = (p.STARS, p.LANGUAGE, *p.BUSINESS_VIEW.values(), p.ON_ERROR)
 _TEXT: Json = {"type": "string"}
 _UNDER_LOAD = (503, 504)
 _SENDING = (404, 413, 415, 422, 429, 500, 501, 502, 503, 504)

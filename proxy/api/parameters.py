@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
@@ -262,44 +262,27 @@ def _check_rendered(name: str, value: str, kind: str, takes: str) -> None:
         raise BadParameter(name, value, f"unrendered Liquid: {rendered_to_nothing}")
 
 
-def view(query: Query, now: Now = time.time, *, html: bool | None = None) -> View:
-    """Read the parameters that choose and shape reviews. ``html``: without asking ``format``."""
-    stars, languages = filters(query)
-    return View(
-        stars=stars,
-        languages=languages,
-        limit=query.one(LIMIT),
-        sort=query.one(SORT),
-        min_chars=query.one(MIN_CHARS),
-        max_chars=query.one(MAX_CHARS),
-        since=_since(query, now),
-        with_image=query.one(WITH_IMAGE),
-        min_reviews=query.one(MIN_REVIEWS),
-        min_average=query.one(MIN_AVERAGE),
-        fallback=query.one(FALLBACK),
-        html=query.one(FORMAT) if html is None else html,
-        display=query.one(DISPLAY_LOCALE),
-    )
+def view(query: Query, now: Now = time.time) -> View:
+    """Read the parameters that choose and shape reviews."""
+    return _view(query, now, VIEW)
+
+
+def fragment_view(query: Query, now: Now = time.time) -> View:
+    """Read the same but ``format``: a fragment's texts are escaped where they are put into it."""
+    return _view(query, now, {name: parameter for name, parameter in VIEW.items() if name != "html"})
 
 
 def business_view(query: Query, now: Now = time.time) -> View:
     """Read the parameters that choose and shape the reviews of the shop itself."""
+    return _view(query, now, BUSINESS_VIEW)
+
+
+def _view(query: Query, now: Now, fields: Mapping[str, Parameter[Any]]) -> View:
     stars, languages = filters(query)
-    return View(
-        stars=stars,
-        languages=languages,
-        limit=query.one(BUSINESS_LIMIT),
-        min_chars=query.one(MIN_CHARS),
-        max_chars=query.one(MAX_CHARS),
-        since=_since(query, now),
-        html=query.one(FORMAT),
-        display=query.one(DISPLAY_LOCALE),
-    )
-
-
-def _since(query: Query, now: Now) -> float:
-    days = query.one(MAX_AGE_DAYS)
-    return UNDATED if days is None else now() - days * _DAY_SECONDS
+    given = {"html": False, **{name: query.one(parameter) for name, parameter in fields.items()}}
+    days = given.pop("since")
+    since = UNDATED if days is None else now() - days * _DAY_SECONDS
+    return View(stars, languages, since=since, **given)
 
 
 def filters(query: Query) -> tuple[frozenset[int], frozenset[str]]:
@@ -453,3 +436,24 @@ ON_ERROR = _one_of_two(
 )
 PAGE = Parameter("page", "which page", whole_number(1, FURTHEST), 1, int)
 PER_PAGE = Parameter("perPage", "reviews per page", whole_number(1, 100), 20, int)
+
+VIEW: dict[str, Parameter[Any]] = {
+    "limit": LIMIT,
+    "sort": SORT,
+    "min_chars": MIN_CHARS,
+    "max_chars": MAX_CHARS,
+    "since": MAX_AGE_DAYS,
+    "with_image": WITH_IMAGE,
+    "min_reviews": MIN_REVIEWS,
+    "min_average": MIN_AVERAGE,
+    "fallback": FALLBACK,
+    "html": FORMAT,
+    "display": DISPLAY_LOCALE,
+}
+"""What :func:`view` reads beside ``stars`` and ``language``, by the field that it fills."""
+
+BUSINESS_VIEW = {
+    "limit": BUSINESS_LIMIT,
+    **{name: VIEW[name] for name in ("min_chars", "max_chars", "since", "html", "display")},
+}
+"""The same for :func:`business_view`."""

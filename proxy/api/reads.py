@@ -193,7 +193,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         """Return the block, to be inserted in place of the tag."""
         query = asked.query
         selection = parameters.selection(query, units, imported=imported)
-        view = parameters.view(query, now, html=False)
+        view = parameters.fragment_view(query, now)
         style, as_text = query.one(parameters.STYLE), query.one(parameters.CHANNEL)
         query.one(parameters.ON_ERROR)
         kind = f"text/{'plain' if as_text else 'html'}; charset=utf-8"

@@ -57,15 +57,6 @@ EXPECTED_SECONDS = 0.1
 """How long it stays open for the next one of those who are announced: on a busy machine they come one by one."""
 
 
-class BatchCall(Protocol):
-    """The call that a batch makes."""
-
-    def __call__(
-        self, business_unit: str, skus: Sequence[str], *, priority: Priority
-    ) -> Mapping[str, Summary | Malformed]:
-        """Return the summaries of several products, an error in the place of one that can't be read."""
-
-
 class _Batch:
     def __init__(self) -> None:
         self.skus: list[str] = []
@@ -81,9 +72,9 @@ class _Batch:
 class SummaryBatches:
     """Collects SKUs per business unit; the first to ask waits for the others and calls for all."""
 
-    def __init__(self, call: BatchCall, most_skus: int = 100) -> None:
+    def __init__(self, trustpilot: Upstream, most_skus: int = 100) -> None:
         """``most_skus``: in one call."""
-        self._call = call
+        self._trustpilot = trustpilot
         self._most_skus = most_skus
         self._lock = threading.Lock()
         self._open: dict[str, _Batch] = {}
@@ -134,7 +125,8 @@ class SummaryBatches:
             if self._open.get(business_unit) is batch:
                 del self._open[business_unit]
         try:
-            batch.summaries = self._call(business_unit, list(dict.fromkeys(batch.skus)), priority=batch.priority)
+            skus = list(dict.fromkeys(batch.skus))
+            batch.summaries = self._trustpilot.batch_summaries(business_unit, skus, priority=batch.priority)
         except Exception as error:  # noqa: BLE001  # it is raised again in everyone who shares the call
             batch.error = error
         finally:

@@ -112,7 +112,7 @@ class ProductReviews:
         self._cache = cache
         self._assets = assets
         self._trustpilot = trustpilot
-        self._batches = SummaryBatches(trustpilot.batch_summaries, batch_skus)
+        self._batches = SummaryBatches(trustpilot, batch_skus)
         self._now = now
 
     def through(self, cache: Cache) -> ProductReviews:

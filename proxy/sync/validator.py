@@ -20,7 +20,7 @@ from proxy.events import Report, Validated, unheard
 from proxy.reviews.models import Page
 from proxy.reviews.page_loader import (
     SUMMARY,
-    BatchCall,
+    Upstream,
     is_confirmable,
     is_newest_page,
     is_page,
@@ -92,7 +92,7 @@ class Validator:
     """
 
     cache: Cache
-    call: BatchCall
+    trustpilot: Upstream
     spawn: Spawn
     now: Now
     most_skus: int
@@ -163,7 +163,7 @@ class Validator:
         skus = [*asked, *self._riders(shop, shop.most - len(asked), asked)]
         at = self.now()
         try:
-            summaries = self.call(business_unit, skus, priority=Priority.VALIDATION)
+            summaries = self.trustpilot.batch_summaries(business_unit, skus, priority=Priority.VALIDATION)
         except (Rejected, NotFound) as error:
             self._shrink(shop, len(skus) if isinstance(error, Rejected) else 1, error)
             with self._lock:

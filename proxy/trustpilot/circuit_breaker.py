@@ -382,8 +382,15 @@ class Bulkhead:
                 return
             waiting = _Waiting(PATIENCE.get() or Patience())
             self._queue(waiting)
-        if waiting.turn.wait(deadline.remaining()):
-            return
+        try:
+            waiting.turn.wait(deadline.remaining())
+        except BaseException:
+            # Whose request is ended meanwhile must not keep a slot for ever.
+            with self._lock:
+                waiting.left = True
+                if waiting.turn.is_set():
+                    self._give_on()
+            raise
         with self._lock:
             if not waiting.turn.is_set():
                 waiting.left = True

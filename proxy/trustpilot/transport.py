@@ -202,10 +202,8 @@ _poll = get_original("select", "poll")
 
 
 class _Current(threading.local):
-    """What this thread or greenlet is doing."""
-
     deadline: CallDeadline | None = None
-    """Of the call that it is making."""
+    """Of the call that this thread or greenlet is making."""
 
 
 _current = _Current()
@@ -324,7 +322,8 @@ class Answer(HTTPResponse):
 
     def begin(self) -> None:
         status = 100
-        while status == 100:
+        # Any answer may be preceded by such as 103, asked for or not (RFC 9110, 15.2).
+        while 100 <= status < 200:
             version, status, self.reason = self._read_status()  # type: ignore[attr-defined]  # http.client's
             fields = self._fields()
         if not version.startswith(("HTTP/1.", "HTTP/0.9")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from proxy.api.parameters import Query, selection, view
+from proxy.api.parameters import Query, fragment_view, selection
 from proxy.clock import Deadline
 from proxy.reviews.fragment import Style, fragment
 from proxy.reviews.view import BrandAssets
@@ -45,7 +45,7 @@ def shown(
 ) -> str:
     """Return the fragment of a product with these reviews, newest first."""
     read = Query.parse(f"sku=A&{query}".encode())
-    asked = view(read, lambda: NOW, html=False)
+    asked = fragment_view(read, lambda: NOW)
     proxy = reads(FullLists({"A": list(reviews)}), assets)
     block = proxy.block(selection(read, ("u",)), asked, Deadline.after(10)).body
     return fragment(block, asked, style, as_text=as_text)

@@ -206,7 +206,7 @@ class Heart:
         )
         self.validator = Validator(
             self.cache,
-            self.shop.batch_summaries,
+            self.shop,
             self.jobs.spawn,
             self.clock,
             most_skus=most_skus,

@@ -122,6 +122,33 @@ def test_a_call_that_gets_no_place_in_time_is_not_made_and_takes_none_later() ->
         pass
 
 
+class Ended(Deadline, frozen=True):
+    """The deadline of a call whose thread is ended while it waits, as gunicorn's worker ends a request."""
+
+    def remaining(self) -> float:
+        raise SystemExit
+
+
+@pytest.mark.parametrize("is_its_turn", [False, True])
+def test_a_call_that_is_ended_while_it_waits_keeps_no_place(*, is_its_turn: bool) -> None:
+    bulkhead = Bulkhead(1)
+    under_way = bulkhead.slot(FOREGROUND, AT_ONCE)
+    under_way.__enter__()
+
+    class EndedInItsTurn(Ended, frozen=True):
+        def remaining(self) -> float:
+            if is_its_turn:
+                under_way.__exit__(None, None, None)
+            return super().remaining()
+
+    with pytest.raises(SystemExit), bulkhead.slot(FOREGROUND, EndedInItsTurn(0)):
+        raise AssertionError("there is no place")
+    if not is_its_turn:
+        under_way.__exit__(None, None, None)
+    with bulkhead.slot(FOREGROUND, AT_ONCE):
+        assert bulkhead.waiting == 0
+
+
 def test_what_a_call_takes_is_expected_of_all_of_late_the_newest_counting_a_tenth() -> None:
     calls = Calls(before=(10, 10))
     calls.wait("too late", until=21.70)

@@ -327,6 +327,13 @@ def test_the_shorter_time_holds(own: float, given: float | None) -> None:
         over.set()
 
 
+def test_what_comes_before_the_answer_is_passed_over() -> None:
+    early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
+    with listening(lambda peer: peer.sendall(early + _ANSWER)) as upstream:
+        answer = Transport(timeout=10, concurrency=1).send("GET", upstream.url, headers={})
+    assert (answer.status, answer.body, "link" in answer.headers) == (200, b"{}", False)
+
+
 def test_a_connection_is_kept_for_the_next_call_and_each_host_has_its_own(upstream: Upstream) -> None:
     transport = Transport(timeout=10, concurrency=1)
     for _ in range(2):

@@ -135,7 +135,7 @@ def _calls_a_day(way: str, products: int, days: float) -> Counter[str]:
     if way == "feed":
         heart.sync.round()
         heart.clock.now += 2
-    batches = SummaryBatches(heart.shop.batch_summaries)
+    batches = SummaryBatches(heart.shop)
     pages = PageLoader(heart.cache, heart.shop, batches, UNIT, None, without_reviews=heart.shops.without_reviews_at)
     # Each is asked for as soon as it may be stale; in between its copy is fresh and nothing would be called.
     at_once = products * _STEP / FRESH
