@@ -1,5 +1,6 @@
 # Two commands matter to a newcomer: `make run` and `make test`.
 .PHONY: run test test-quick plan lint types tests format start system npm bench contract fuzz exact mutants lowest sbom audit manifests
+.DEFAULT_GOAL := run
 PYTHON ?= python3
 BIN := .venv/bin
 # Debian packages that the tests need, each with the command or the files it brings.

@@ -88,6 +88,9 @@ def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Select
     except BadParameter as error:
         raise click.BadParameter(str(error)) from error
     asked.one(parameters.ON_ERROR)
+    for name, given, option in (("sku", ["A"], "--skus"), ("business_unit", None, "--business-unit")):
+        if asked.given.get(name) != given:
+            raise click.BadParameter(f"--query: {name} is not taken from it; give {option}")
     if asked.ignored:
         raise click.BadParameter(f"--query: no parameter of /v1/reviews: {asked.ignored}")
     return Selection(unit, (), selection.locale, selection.sources), view

@@ -252,7 +252,9 @@ class Settings:
             try:
                 values[row.name] = variable.parse(given)
             except ValueError as mistake:
-                mistakes.append(f"{variable.name}{'' if variable.secret else f'={given!r}'}: {mistake}")
+                # An address may hold a password or a key, in a place where it takes none.
+                shown = "" if variable.secret or re.search("[@?]", given) else f"={given!r}"
+                mistakes.append(f"{variable.name}{shown}: {mistake}")
                 wrong.add(row.name)
         settings = cls(**{"api_key": "", "business_units": (), **values})
         mistakes += _mistakes_together(settings, wrong)
@@ -307,7 +309,8 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
     for name in sorted(set(environment) - set(known)):
         # Nobody else's begin like that. Others' may begin with PROXY_, such as Kubernetes' own.
         likeness = 0.0 if name.startswith("TRUSTPILOT_") else 0.75
-        if nearest := get_close_matches(name.upper(), known, n=1, cutoff=likeness):
+        begun = [one for one in known if "_" in name and one.startswith(f"{name.upper()}_")]
+        if nearest := begun or get_close_matches(name.upper(), known, n=1, cutoff=likeness):
             warnings.append(f"{name} is no setting; {nearest[0]} is")
     return warnings
 

@@ -14,7 +14,7 @@ import pytest
 
 from proxy.export import LONGEST_VALUE, FileTooLarge, Rows, catalog_id, file_name, replaced, row
 from tests.api.test_business import get
-from tests.running import RunningSandbox, flask, proxy_environment, served_here
+from tests.running import UNIT, RunningSandbox, flask, proxy_environment, served_here
 
 ODD = 'Größe 42/rot & "blau" + 50%'
 SKUS = ["TRUCK-01", "KETTLE-01", "HOSTILE-01", "SPARSE-01", "NEW-00", ODD]
@@ -82,6 +82,17 @@ def test_json_lines_hold_numbers_and_only_what_changed_where_that_is_wanted(
     assert (truck["id"], truck["total"]) == ("TRUCK-01", 153)
     assert truck["review_1_author"] == "Kevin Bob"
     assert "5 written, 1 unchanged" in export(sandbox, url, str(target), "--query", "limit=1", "--changed")
+
+
+@pytest.mark.parametrize(
+    ("query", "instead"),
+    [("sku=TRUCK-01", "--skus"), ("sku=A", "--skus"), (f"business_unit={UNIT}", "--business-unit")],
+)
+def test_what_an_option_names_is_not_taken_from_the_query(
+    sandbox: RunningSandbox, tmp_path: Path, query: str, instead: str
+) -> None:
+    done = flask(sandbox, "export", str(tmp_path / "a.csv"), "--query", query, CACHE_URL=f"sqlite:///{tmp_path}/a")
+    assert (done.returncode, f"is not taken from it; give {instead}" in done.stderr) == (2, True)
 
 
 def test_where_nothing_is_cached_there_is_no_file_and_no_row(sandbox: RunningSandbox, tmp_path: Path) -> None:

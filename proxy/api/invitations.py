@@ -57,12 +57,13 @@ def inviting(invitations: Invitations | None, settings: Settings) -> Blueprint:
         if invitations is None:
             return _not_set_up()
         given = _link_body()
-        unit = given.get("business_unit")
-        if unit is not None and unit not in units:
+        asked = parameters.business_unit(Query.parse(request.query_string), units)
+        unit = asked if given.get("business_unit") is None else given["business_unit"]
+        if unit not in units:
             raise BadInvitation("business_unit: takes a configured business unit")
         wanted = read_link_request(given)
         outcome = invitations.link(
-            str(unit or units[0]), wanted, Deadline.since(request.environ.get(STARTED), settings.deadline_seconds)
+            str(unit), wanted, Deadline.since(request.environ.get(STARTED), settings.deadline_seconds)
         )
         verdict = outcome.verdict
         if not verdict.accepted:

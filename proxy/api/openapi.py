@@ -101,7 +101,8 @@ def described(settings: Settings) -> Json:
         "/v1/invitation-links": _post(
             "A link to write a review, once",
             {200: _json("Link")},
-            statuses=_SENDING,
+            (unit,),
+            _SENDING,
             body={"content": _link_bodies(settings.business_units)},
         ),
         "/v1/cache/purge": _post(

@@ -142,7 +142,7 @@ def _stopped(tag: CallTag, message: str, template: str) -> _Fix:
     stop = f"{{% if {{{{{value}}}}} == blank %}}{{% abort_message('no SKU') %}}{{% endif %}}"
     if stop in template:
         return _Fix()
-    more = " Give it a value in step 3, or send nothing without one."
+    more = " Give it a value under Person and event, or send nothing without one."
     return _Fix("Send nothing without one", [Edit(tag.start, tag.start, stop)], more)
 
 

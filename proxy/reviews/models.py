@@ -392,7 +392,8 @@ class ReviewEvent(Struct, frozen=True):
     """One review of one product came, changed, or went.
 
     ``review`` holds what the event says of it; ``hidden`` that it is not published; ``whole`` that the reviews call
-    would say no more of it. Without a ``sku`` it has to be looked up by its id, or by its product's page.
+    would say no more of it. Without a ``sku`` it has to be looked up by its id, or by its product's page. With an
+    empty id it is not known which review it is, so the product has to be fetched.
     """
 
     kind: Literal["created", "updated", "deleted"]

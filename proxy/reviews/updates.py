@@ -177,7 +177,7 @@ class Updates:
 
 
 def _add(changes: dict[str, ReviewEvent | None], event: ReviewEvent) -> None:
-    goes = event.kind == "deleted" or event.hidden
+    goes = bool(event.review_id) and (event.kind == "deleted" or event.hidden)
     changes[event.review_id] = None if goes else _joined(changes.get(event.review_id), event)
 
 

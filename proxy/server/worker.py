@@ -53,8 +53,8 @@ _STATUSES = {
 _OURS = frozenset({"ConfigurationProblem", "InvalidResponseHeader", "InvalidResponseHeaderName"})
 _MALFORMED = (
     400,
-    "this is not an HTTP request that can be read; characters beyond ASCII in a URL have to be encoded, in Liquid "
-    "with | url_param_escape",
+    "this is not an HTTP request that can be read; spaces and characters beyond ASCII in a URL have to be encoded, "
+    "in Liquid with | url_param_escape",
 )
 _BUG = (500, "the proxy made a mistake; its log has the request id of this answer")
 

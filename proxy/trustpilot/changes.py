@@ -244,11 +244,11 @@ def _event(given: Any) -> ReviewEvent | None:
     event = _read_event(given)
     kind = _KINDS.get(event.event_name) if event else None
     data = event.event_data if event else None
-    if kind is None or not data or not data.id:
+    if kind is None or not data:
         return None
     product = data.product or _Product()
     sku, url = (product.sku or "").strip(), product.product_url or None
-    if not (sku or url) and kind == "created":
+    if not (sku or url or (data.id and kind != "created")):
         return None  # nothing is cached that could be found by it
     review = Review(**{name: getattr(data, name) for name in Review.__struct_fields__})
     if data.consumer:
@@ -258,7 +258,7 @@ def _event(given: Any) -> ReviewEvent | None:
     often_lacking = (data.attribute_ratings, data.attachments, data.first_company_comment)
     whole = all(essential) and UNSET not in often_lacking
     hidden = (data.state or "published").lower() != "published"
-    return ReviewEvent(kind, sku or None, data.id, review, hidden, whole, url)
+    return ReviewEvent(kind, sku or None, data.id or "", review, hidden, whole, url)
 
 
 def _read_event(given: Any) -> _Event | None:

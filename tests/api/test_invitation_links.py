@@ -76,6 +76,16 @@ def test_a_link_for_products_names_them_to_trustpilot(
     }
 
 
+def test_the_business_unit_may_stand_in_the_query_too_as_for_invitations(
+    sandbox: RunningSandbox, linker: Served
+) -> None:
+    for query, body, status in ((SECOND, {}, 200), (SECOND, {"business_unit": UNIT}, 200), ("nope", {}, 400)):
+        url = f"{linker.url}/v1/invitation-links?business_unit={query}"
+        answer = requests.post(url, json=customer(**body), headers={"X-Api-Key": SECRET}, timeout=30)
+        assert answer.status_code == status
+    assert [link["business_unit"] for link in sandbox.links()] == [SECOND, UNIT]
+
+
 def test_a_link_without_a_sku_is_for_the_shop(sandbox: RunningSandbox, linker: Served) -> None:
     body = customer(business_unit=SECOND, reference=1017)
     assert ask(linker, body).json()["url"].startswith("https://www.trustpilot.example/evaluate/")

@@ -205,6 +205,19 @@ def test_an_event_that_tells_too_little_has_the_page_fetched_with_the_next_read(
     assert sandbox.calls() == {"reviews": 2}
 
 
+@pytest.mark.parametrize("what", ["created", "updated", "deleted"])
+def test_an_event_that_names_its_product_only_has_it_fetched(
+    sandbox: RunningSandbox, lamp: RunningProxy, what: str
+) -> None:
+    sandbox.put_product("LAMP", [_review("d", 5, 4)])
+    _tell(lamp, _event(what, {}))
+    answer = lamp.get("/v1/reviews", sku="LAMP", limit=20)
+    assert (answer.headers["X-Cache"], answer.json()["count"]) == ("stale", 3)
+    while _ids(lamp) != ["d"]:
+        assert sandbox.calls()["reviews"] <= 2
+    assert sandbox.calls() == {"reviews": 2}
+
+
 def test_the_first_review_of_a_product_without_reviews_appears(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
     assert _ids(proxy, sku="NEW-00") == []
     _tell(proxy, _event("created", _review("first", 5, 1), sku="NEW-00"))
