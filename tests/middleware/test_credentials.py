@@ -181,9 +181,10 @@ def test_the_next_page_is_linked_without_the_secret(proxy: RunningProxy, sandbox
     ],
 )
 def test_elsewhere_a_secret_in_the_query_counts_for_nothing(shared_proxy: RunningProxy, path: str) -> None:
-    answer = requests.get(f"{shared_proxy.url}{path}&apikey={SECRET}", timeout=20)
-    assert answer.status_code == 401
-    assert SECRET not in answer.text + str(answer.headers)
+    # Not by requests, of which older ones take one slash of two away.
+    answer = shared_proxy.raw(f"GET {path}&apikey={SECRET} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert SECRET.encode() not in answer
 
 
 @pytest.mark.parametrize("path", ["/v1/cache/purge?sku=A", INVITATIONS + "?x", TOKEN + "?x", "/hooks/trustpilot?x"])
