@@ -93,8 +93,9 @@ class Shops:
                 state = msgspec.msgpack.decode(kept, type=ShopState)
             except msgspec.DecodeError:
                 _log.warning("what is stored of shop %s is not the proxy's: treated as absent", business_unit)
-        if state.skus and self._skus_of(business_unit)[0] != state.skus:
-            self._skus[business_unit] = (state.skus, self._read_skus(business_unit))
+        # None are there where the store was emptied while another process had the state in hand.
+        if self._skus_of(business_unit)[0] != state.skus and (skus := self._read_skus(business_unit)):
+            self._skus[business_unit] = (state.skus, skus)
         self._states[business_unit] = state
         return state
 
@@ -104,16 +105,15 @@ class Shops:
         Raises :class:`~proxy.cache.BackendDown`.
         """
         version, known = self._skus_of(business_unit)
-        if version != state.skus:
-            # Others added some, or the store was emptied: what is kept there counts, and not what was once known.
-            known = self._read_skus(business_unit)
-        added = frozenset(digests) - known
-        if not added:
+        added = frozenset(digests)
+        if version == state.skus and added <= known:
             return state
+        # What is kept may be less than was known, where the store was emptied; and more, where another process led.
+        known |= added | self._read_skus(business_unit)
         # By the time, as a count that begins anew would come to a number that stood for other SKUs before.
         version = max(state.skus + 1, int(self._now() * 1000))
-        self._backend.set(f"{_key(business_unit)}:skus", array("Q", known | added).tobytes(), FOR_GOOD_SECONDS)
-        self._skus[business_unit] = (version, known | added)
+        self._backend.set(f"{_key(business_unit)}:skus", array("Q", known).tobytes(), FOR_GOOD_SECONDS)
+        self._skus[business_unit] = (version, known)
         return replace(state, skus=version)
 
     def without_reviews_at(self, business_unit: str, sku: str) -> float | None:
@@ -129,7 +129,8 @@ class Shops:
         return None if version != state.skus or digest(sku) in skus else state.confirmed_at
 
     def _skus_of(self, business_unit: str) -> tuple[int, frozenset[int]]:
-        return self._skus.get(business_unit, (0, frozenset()))
+        """Return what this process knows of a shop's SKUs, and of which version; -1: nothing yet."""
+        return self._skus.get(business_unit, (-1, frozenset()))
 
     def _read_skus(self, business_unit: str) -> frozenset[int]:
         kept = self._backend.get(f"{_key(business_unit)}:skus") or b""

@@ -252,7 +252,8 @@ class Sync:
             raise
 
     def _leave_alone(self, unit: str, state: ShopState, seconds: float, why: str) -> None:
-        self.shops.save(unit, ShopState(unreadable_until=self.now() + seconds, compared_at=state.compared_at))
+        until = self.now() + seconds
+        self.shops.save(unit, ShopState(compared_at=state.compared_at, unreadable_until=until, skus=state.skus))
         _log.warning("the feed of business unit %s %s; its products are confirmed by their counts", unit, why)
 
     def _run(self) -> None:

@@ -103,9 +103,7 @@ def test_what_happens_meanwhile_is_right_in_the_end(tmp_path: Path) -> None:
 def test_a_store_that_was_emptied_meanwhile_takes_no_product_for_one_without_reviews(tmp_path: Path) -> None:
     heart, skus = shop_of(tmp_path, 3, 5)
     heart.sync.round()
-    for name in ("", ":skus", ":backfill", ":counted", ":touched"):
-        key = f"sync:{UNIT}{name}"
-        heart.backend.remove(key, heart.backend.get(key) or b"")
+    empty(heart)
     heart.sync.round()
     heart.shop.add("NEW")
     heart.clock.now += FRESH
@@ -113,6 +111,52 @@ def test_a_store_that_was_emptied_meanwhile_takes_no_product_for_one_without_rev
     heart.updates.purge(UNIT, skus)
     for sku in (*skus, "NEW"):
         assert heart.ask(sku) == texts(heart, sku)
+
+
+def test_a_worker_that_starts_after_a_refusal_takes_no_product_for_one_without_reviews(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 3, 5)
+    heart.sync.round()
+    heart.shop.error = Rejected("not now")
+    heart.clock.now += FRESH
+    heart.sync.round()
+    heart.shop.error = None
+    for _ in range(2):
+        heart.clock.now += 3600
+        heart.sync.round()
+    started = Heart(has_feed=True, fills=tmp_path, before=heart)
+    started.shops.load(UNIT)
+    started.updates.purge(UNIT, skus)
+    for sku in skus:
+        assert started.ask(sku) == texts(heart, sku)
+
+
+def test_what_is_written_after_a_store_was_emptied_is_not_taken_for_all(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 3, 5)
+    heart.sync.round()
+    call = heart.shop.feed
+
+    def emptying(business_unit: str, number: int, priority: Priority) -> object:
+        empty(heart)
+        return call(business_unit, number, priority)
+
+    heart.feed_call = emptying  # type: ignore[assignment]  # as the call is
+    for new in (None, "NEW"):
+        if new:
+            heart.shop.add(new)
+        heart.clock.now += FRESH
+        heart.sync.round()
+        other = Heart(has_feed=True, fills=tmp_path, before=heart)
+        other.shops.load(UNIT)
+        other.updates.purge(UNIT, skus)
+        for sku in skus:
+            assert other.ask(sku) == texts(heart, sku)
+
+
+def empty(heart: Heart) -> None:
+    """Take all that the synchronisation keeps out of the store, as a Redis that starts again does."""
+    for name in ("", ":skus", ":backfill", ":counted", ":touched"):
+        key = f"sync:{UNIT}{name}"
+        heart.backend.remove(key, heart.backend.get(key) or b"")
 
 
 def test_a_product_that_is_new_after_a_refusal_is_known_to_all_workers(tmp_path: Path) -> None:
