@@ -49,8 +49,7 @@ logconfig_dict = log_config(_settings.log_level, _settings.secrets, terminal=sys
 
 
 def on_reload(server: Any) -> None:
-    """Have the log redact the new secrets too: older versions of gunicorn go on with the log's old settings."""
-    server.log.setup(server.cfg)
+    """Say of new settings what is said of those of the start."""
     _warn_of_names(server)
 
 

@@ -245,8 +245,7 @@ def limits(cfg: Any) -> dict[str, int] | None:
     """Return gunicorn's limits as its C parser takes them; ``None`` where a setting makes no GET a plain one."""
     wanted = {name: getattr(cfg, name) for name in _LIMITS}
     within = all(0 < wanted[name] <= most for name, most in _LIMITS.items())
-    # Older versions of gunicorn say False.
-    is_http = not cfg.is_ssl and cfg.proxy_protocol in ("off", False)
+    is_http = not cfg.is_ssl and cfg.proxy_protocol == "off"
     is_own = not cfg.forwarded_allow_ips and not os.environ.get("SCRIPT_NAME")
     takes_c_parser = cfg.http_parser in ("auto", "fast")
     return wanted if within and is_http and is_own and takes_c_parser and cfg.keepalive else None
