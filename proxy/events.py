@@ -117,9 +117,7 @@ class Compared(Struct, frozen=True, gc=False):
 class Backfilled(Struct, frozen=True, gc=False):
     """So many reviews of a shop's list were read."""
 
-    business_unit: str
     reviews: int
-    is_complete: bool
 
 
 class Deleted(Struct, frozen=True, gc=False):

@@ -202,7 +202,7 @@ class Backfill:
             # First what is known by it: who goes on from here must not know less.
             self.shops.save(business_unit, state)
             self.backend.set(_key(business_unit), msgspec.msgpack.encode(progress), FOR_GOOD_SECONDS)
-            self.report(Backfilled(business_unit, progress.reviews, state.is_backfilled))
+            self.report(Backfilled(progress.reviews))
         if state.is_backfilled:
             _log.info("all %d reviews of business unit %s are cached", progress.reviews, business_unit)
         return state

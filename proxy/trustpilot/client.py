@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -259,7 +259,11 @@ def read_reviews(body: bytes) -> Page:
         answer = _PAGE.decode(body)
         reviews, unreadable, links = answer.product_reviews, 0, msgspec.json.decode(answer.links)
     except REFUSED:
-        reviews, unreadable, links = _read_slowly(body)
+        # Each value is looked at by itself.
+        whole = read_object(body)
+        given = read_list(whole, "productReviews", "reviews")
+        reviews = [fitting(review, Review) for review in _readable(given, _ESSENTIAL)]
+        unreadable, links = len(given) - len(reviews), whole.get("links")
     return _page(reviews, unreadable, links)
 
 
@@ -267,12 +271,14 @@ def read_service_reviews(body: bytes) -> Page:
     """Read the answer of the call for the shop's own reviews. Raises :class:`Malformed`."""
     answer = read_object(body)
     given = read_list(answer, "reviews", "reviews")
-    reviews = [
-        _service_review(review)
-        for review in given
-        if isinstance(review, dict) and all(isinstance(review.get(name), str | None) for name in _OF_SERVICE)
-    ]
+    reviews = [_service_review(review) for review in _readable(given, _OF_SERVICE)]
     return _page(reviews, len(given) - len(reviews), answer.get("links"))
+
+
+def _readable(given: list[Any], essential: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for review in given:
+        if isinstance(review, dict) and all(isinstance(review.get(name), str | None) for name in essential):
+            yield review
 
 
 def _service_review(given: dict[str, Any]) -> ServiceReview:
@@ -349,18 +355,6 @@ def read_batch_summaries(body: bytes) -> dict[str, Summary | Malformed]:
 def read_summary(body: bytes) -> Summary:
     """Read the answer of a summary call. Raises :class:`Malformed`."""
     return counts_of(read_object(body))
-
-
-def _read_slowly(body: bytes) -> tuple[list[Review], int, Any]:
-    """Return the reviews of an answer, how many are unreadable, and its links, looking at each value by itself."""
-    answer = read_object(body)
-    given = read_list(answer, "productReviews", "reviews")
-    reviews = [
-        fitting(review, Review)
-        for review in given
-        if isinstance(review, dict) and all(isinstance(review.get(name), str | None) for name in _ESSENTIAL)
-    ]
-    return reviews, len(given) - len(reviews), answer.get("links")
 
 
 def _leads_on(link: object) -> bool:
