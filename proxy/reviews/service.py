@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from msgspec import structs
 
 from proxy.cache import Cache, DeadlinePassed, Freshness, Lookup, State
-from proxy.clock import Deadline, Now
+from proxy.clock import TRIES_OUT, Deadline, Now, spawn
 from proxy.reviews.answers import (
     Block,
     Blocks,
@@ -114,6 +114,8 @@ class ProductReviews:
         self._trustpilot = trustpilot
         self._batches = SummaryBatches(trustpilot, batch_skus)
         self._now = now
+        self._late: set[Selection] = set()
+        """Whose pages came too late for all who asked, and are still waited for."""
 
     def through(self, cache: Cache) -> ProductReviews:
         """Return the same reads through another cache."""
@@ -344,6 +346,8 @@ class ProductReviews:
         failure = await_pages(bases, deadline)
         read = [base for base in bases if base.loaded]
         if not read:
+            if isinstance(failure, DeadlinePassed):
+                self._sum_up_later(block)
             raise Unavailable(failure or DeadlinePassed())
         uncounted = block.uncounted
         if block.summaries is None:
@@ -375,6 +379,22 @@ class ProductReviews:
         shown = [(read_review(each.raw), each.source) for each in reviews] if worth_showing else []
         body = product_block(selection.shown, summary, shown, view, self._assets, selection.business_unit)
         return Answer(body, self._joined(freshness, whole=whole))
+
+    def _sum_up_later(self, block: _PendingBlock) -> None:
+        """Have the summaries fetched when the pages have come after all, so that the next who asks finds both."""
+        asked = block.selection
+        if asked in self._late or TRIES_OUT.get():
+            return
+
+        def sum_up() -> None:
+            try:
+                await_pages(block.bases, Deadline.after(_REFETCH_SECONDS))
+                _summaries(block.pages, block.uncounted)
+            finally:
+                self._late.discard(asked)
+
+        self._late.add(asked)
+        spawn(sum_up)
 
     def _merged_summary(self, selection: Selection, deadline: Deadline) -> tuple[Summary, Freshness]:
         pages = self._loader(selection)

@@ -79,6 +79,21 @@ def test_a_late_fetch_fills_the_cache(sandbox: RunningSandbox) -> None:
         assert sandbox.calls() == {"reviews": 1}
 
 
+def test_a_late_fetch_of_a_product_with_more_than_a_page_is_summed_up_too(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, DEADLINE_SECONDS="0.3") as proxy:
+        sandbox.behave("slow", seconds=1, kinds=["reviews"])
+        with ThreadPoolExecutor(5) as callers:
+            late = list(callers.map(lambda _: proxy.get("/v1/reviews", sku="TRUCK-01").status_code, range(5)))
+        assert late == [504] * 5
+        until = time.monotonic() + 10
+        while sandbox.calls() != {"reviews": 1, "batch_summaries": 1} and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        sandbox.behave("fail")
+        answer = proxy.get("/v1/reviews", sku="TRUCK-01")
+        assert (answer.headers["X-Cache"], answer.json()["summary"]["total"]) == ("hit", 153)
+
+
 def test_a_call_that_drips_is_severed_after_its_total_time(sandbox: RunningSandbox) -> None:
     with RunningProxy(sandbox, UPSTREAM_TIMEOUT_SECONDS="0.5", UPSTREAM_CONCURRENCY="1") as proxy:
         sandbox.behave("drip", seconds=0.05, times=1)
