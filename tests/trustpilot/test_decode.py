@@ -257,13 +257,18 @@ def test_the_test_event_of_the_settings_page_holds_nothing() -> None:
         _changed(product=None),
         _changed(product={"sku": 7}),
         _changed(product={"sku": ""}),
-        _changed(id=None),
-        _changed(id=17),
+        _changed(product=None, id=None),
     ],
 )
 def test_what_is_no_event_about_a_product_review_is_counted_and_left_out(event: object) -> None:
     events, ignored = read_events(_events(event, GOOD))
     assert (len(events), ignored) == (1, 1)
+
+
+@pytest.mark.parametrize("odd", [None, 17])
+def test_an_event_that_does_not_say_which_review_it_is_of_is_about_its_product(odd: object) -> None:
+    [event], ignored = read_events(_events(_changed(id=odd)))
+    assert (event.review_id, event.sku, ignored) == ("", read_events(_events(GOOD))[0][0].sku, 0)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"events": {}}', b"{", b"\xff", b'{"events": NaN}'])
