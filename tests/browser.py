@@ -5,6 +5,7 @@ One only: Playwright keeps an event loop in this thread, beside which it starts 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.npm import modules
 from tools.leaks import WATCH
@@ -23,6 +24,8 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage"
 )
+# For a machine that does much else beside.
+PATIENCE_MILLISECONDS = 60_000
 # The first time a browser asks without the credential that its address holds; and some tests end the proxy.
 _HARMLESS = ("status of 401", "ERR_CONNECTION")
 
@@ -46,9 +49,16 @@ def visitor(browser: Browser, proxy: str = "", *, console: bool = True, **how: A
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "answers.har"
-        context = browser.new_context(reduced_motion="reduce", record_har_path=report if proxy else None, **how)
+        context = browser.new_context(
+            reduced_motion="reduce",
+            record_har_path=report if proxy else None,
+            # What is the same for everybody holds nobody's secrets.
+            record_har_url_filter=re.compile(r"^(?!.*/static/)"),
+            **how,
+        )
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MILLISECONDS)
+        expect.set_options(timeout=PATIENCE_MILLISECONDS)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         if console:
@@ -62,6 +72,15 @@ def visitor(browser: Browser, proxy: str = "", *, console: bool = True, **how: A
         assert [error for error in errors if not any(part in error for part in _HARMLESS)] == []
 
 
+def faults(page: Page, name: str) -> list[str]:
+    """Return what axe finds wrong, and whether the page is wider than its window; keep a picture of what has any."""
+    fits = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    found = [*violations(page), *([] if fits else ["too wide"])]
+    if found:
+        page.screenshot(path=Path(__file__).parent / "artefacts" / f"{name}.png", full_page=True)
+    return found
+
+
 def violations(page: Page) -> list[str]:
     """Return what axe-core finds wrong, from moderate up."""
     if not page.evaluate("'axe' in window"):
@@ -72,18 +91,6 @@ def violations(page: Page) -> list[str]:
         for one in found["violations"]
         if one["impact"] in ("moderate", "serious", "critical")
     ]
-
-
-def fits(page: Page) -> bool:
-    """Tell whether the page is no wider than its window."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
-
-
-def artefact(name: str) -> Path:
-    """Return where a screenshot is kept."""
-    folder = Path(__file__).parent / "artefacts"
-    folder.mkdir(exist_ok=True)
-    return folder / name
 
 
 @cache

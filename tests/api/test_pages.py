@@ -12,7 +12,7 @@ import requests
 from playwright.sync_api import Browser, Page
 
 from proxy.api.pages import EXAMPLES, warnings_of
-from tests.browser import artefact, fits, violations, visitor
+from tests.browser import faults, visitor
 from tests.exposition import value
 from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox
 from tools.examples import recorded
@@ -31,14 +31,8 @@ def page(browser: Browser) -> Iterator[Page]:
 def _open(page: Page, proxy: RunningProxy, path: str, name: str) -> str:
     """Open a page by an address that holds name and secret, as `make run` prints it; return its text."""
     page.goto(proxy.url.replace("//", f"//braze:{SECRET}@") + path)
-    _check(page, name)
+    assert faults(page, name) == []
     return page.inner_text("body")
-
-
-def _check(page: Page, name: str) -> None:
-    page.screenshot(path=artefact(f"{name}.png"), full_page=True)
-    assert violations(page) == []
-    assert fits(page)
 
 
 def _status(proxy: RunningProxy) -> dict[str, Any]:
@@ -53,7 +47,7 @@ def _await_notice(page: Page, words: str) -> None:
 def test_the_start_shows_a_live_answer_and_leads_to_everything(page: Page, shared_proxy: RunningProxy) -> None:
     page.goto(shared_proxy.url.replace("//", f"//braze:{SECRET}@") + "/")
     page.wait_for_selector("blockquote")
-    _check(page, "start")
+    assert faults(page, "start") == []
     assert "Such a great toy truck, my kids really enjoy it!" in page.inner_text("blockquote")
     for address in ("/preview", "/docs", "/status", "/openapi.json"):
         assert page.query_selector(f"main a[href='{address}']")
@@ -66,7 +60,7 @@ def test_the_preview_is_made_where_the_start_leads_to_it(page: Page, shared_prox
     _open(page, shared_proxy, "/", "start")
     page.locator("main").get_by_role("link", name="Preview a message").click()
     page.frame_locator("#message iframe").get_by_text("Such a great toy truck").wait_for()
-    _check(page, "preview-from-the-start")
+    assert faults(page, "preview-from-the-start") == []
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", None])
@@ -84,7 +78,7 @@ def test_an_address_can_be_tried_in_the_docs(page: Page, shared_proxy: RunningPr
     section.get_by_role("button", name="Ask").click()
     section.get_by_text("200 in").wait_for()
     assert "Kevin Bob" in section.locator(".told pre").inner_text()
-    _check(page, "docs-tried")
+    assert faults(page, "docs-tried") == []
 
 
 def test_the_answers_in_the_docs_are_those_the_proxy_gives_today() -> None:
@@ -142,7 +136,7 @@ def test_an_outage_is_told_in_words_while_the_page_is_open(
     sandbox.behave("fail", status=500)
     answers = [proxy.get("/v1/reviews", sku=f"SKU-{number}") for number in range(8)]
     _await_notice(page, "Calls to Trustpilot are paused for")
-    _check(page, "status-in-an-outage")
+    assert faults(page, "status-in-an-outage") == []
     text = page.inner_text("body")
     assert "This needs attention" in text
     assert "answers were errors of status 5xx" in text
@@ -171,7 +165,7 @@ def test_a_redis_that_is_gone_and_who_answers_are_told(
         _open(page, proxy, "/status", "status-redis")
         redis_server.kill()
         _await_notice(page, "The store can't be reached.")
-        _check(page, "status-redis-gone")
+        assert faults(page, "status-redis-gone") == []
         assert "redis, not reachable" in page.inner_text("body")
         assert redis_server.url not in str(_status(proxy))
 
@@ -208,6 +202,6 @@ def test_a_feed_that_is_refused_is_told_with_what_takes_its_place(page: Page, sa
     with RunningProxy(sandbox, SYNC="auto") as proxy:
         _open(page, proxy, "/status", "status-before-the-feed")
         _await_notice(page, "The feed of business unit")
-        _check(page, "status-feed-refused")
+        assert faults(page, "status-feed-refused") == []
         [feed] = _status(proxy)["sync"]["feeds"]
         assert (feed["read_at"], feed["has_all_reviews"], feed["reviews_read"]) == (None, False, 0)

@@ -8,13 +8,10 @@ from typing import Any, Literal
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 
 from tests.browser import visitor
 from tests.running import SECRET, RunningProxy, RunningSandbox
-
-# For a machine that does much else beside.
-PATIENCE_MILLISECONDS = 60_000
 
 
 class Previewing(RunningProxy):
@@ -78,7 +75,5 @@ def visit(
         "permissions": ["clipboard-read", "clipboard-write"],
     }
     with visitor(browser, previewing.url, console=False, **how) as page:
-        page.set_default_timeout(PATIENCE_MILLISECONDS)
-        expect.set_options(timeout=PATIENCE_MILLISECONDS)
         open_page(page, previewing)
         yield page

@@ -1,4 +1,4 @@
-"""Every state of the page, on a desk and a phone: axe finds nothing, nothing is too wide; with screenshots."""
+"""Every state of the page, on a desk and a phone: axe finds nothing, and nothing is too wide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import artefact, fits, violations
+from tests.browser import faults
 
 from .conftest import Previewing, visit
 from .test_browser import fill, start_from, state
@@ -98,6 +98,5 @@ def test_every_state_is_accessible_and_fits(
         found = {}
         for name, enter in STATES.items():
             enter(page)
-            found[name] = [*violations(page), *([] if fits(page) else ["too wide"])]
-            page.screenshot(path=artefact(f"preview-{name.replace(' ', '-')}-{width}-{scheme}.png"))
+            found[name] = faults(page, f"preview-{name.replace(' ', '-')}-{width}-{scheme}")
         assert {name: wrong for name, wrong in found.items() if wrong} == {}

@@ -146,7 +146,7 @@ def test_ctrl_c_in_a_terminal_ends_without_a_traceback(sandbox: RunningSandbox) 
 def test_a_stop_while_the_workers_are_still_loading_ends_without_a_traceback(
     sandbox: RunningSandbox, number: int
 ) -> None:
-    for wait in (0.0, 0.1, 0.2):
+    for wait in (0.0, 0.15):
         with ProxyFromScratch(sandbox, WEB_CONCURRENCY="2") as proxy:
             _await_workers(proxy, 2)
             time.sleep(wait)
