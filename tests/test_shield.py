@@ -92,7 +92,7 @@ def test_with_copies_held_a_spent_budget_is_answered_stale(
 
 def test_an_outage_under_load_costs_a_handful_of_calls_and_no_answer(sandbox: RunningSandbox) -> None:
     outage = INTERVAL_SECONDS + 1.0
-    skus = sandbox.generate(100, 5)
+    skus = sandbox.generate(50, 5)
     with (
         RunningProxy(sandbox, keep_alive=30, CACHE_FRESH_SECONDS="2", TRUSTPILOT_CALLS_PER_5_MINUTES="9999") as proxy,
         Callers(100) as callers,
