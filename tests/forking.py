@@ -32,7 +32,7 @@ _IMPORTED: dict[Program, tuple[str, ...]] = {
 class Forked:
     """A process that :class:`_Forker` started, with what of ``subprocess.Popen`` the tests use."""
 
-    def __init__(self, pid: int, stdout: IO[str], ended: int) -> None:
+    def __init__(self, pid: int, ended: int, stdout: IO[str] | None = None) -> None:
         self.pid = pid
         self.stdout = stdout
         self._ended = ended
@@ -99,25 +99,30 @@ def _forker(program: Program) -> _Forker:
     return _Forker(program)
 
 
+def _start(
+    program: Program, arguments: Sequence[str], environment: Mapping[str, str], standard: Sequence[int]
+) -> tuple[int, int]:
+    with _first:  # not two at once
+        forker = _forker(program)
+    return forker.start(arguments, environment, standard)
+
+
 def gunicorn(arguments: Sequence[str], environment: Mapping[str, str]) -> Forked:
     """Start gunicorn in a session of its own, in this process' folder; its output is one stream."""
-    with _first:  # not two at once
-        forker = _forker("gunicorn")
     output, printed = os.pipe()
     with open(printed, "w") as out, open(os.devnull) as nothing:
-        pid, ended = forker.start(arguments, environment, [nothing.fileno(), out.fileno(), out.fileno()])
-    return Forked(pid, open(output, encoding="utf-8", errors="replace"), ended)
+        standard = [nothing.fileno(), out.fileno(), out.fileno()]
+        process = _start("gunicorn", arguments, environment, standard)
+    return Forked(*process, open(output, encoding="utf-8", errors="replace"))
 
 
 def flask(arguments: Sequence[str], environment: Mapping[str, str], given: str) -> subprocess.CompletedProcess[str]:
     """Run flask to its end, ``given`` on its standard input."""
-    with _first:
-        forker = _forker("flask")
     with TemporaryFile("w+") as asked, TemporaryFile("w+") as out, TemporaryFile("w+") as errors:
         asked.write(given)
         asked.seek(0)
-        pid, ended = forker.start(arguments, environment, [file.fileno() for file in (asked, out, errors)])
-        process = Forked(pid, out, ended)
+        standard = [file.fileno() for file in (asked, out, errors)]
+        process = Forked(*_start("flask", arguments, environment, standard))
         try:
             status = process.wait(60)
         finally:
@@ -125,6 +130,11 @@ def flask(arguments: Sequence[str], environment: Mapping[str, str], given: str) 
         out.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(arguments, status, out.read(), errors.read())
+
+
+def flask_in(terminal: int, arguments: Sequence[str], environment: Mapping[str, str]) -> Forked:
+    """Start flask in a terminal."""
+    return Forked(*_start("flask", arguments, environment, [terminal] * 3))
 
 
 def _serve(program: Program, asked: socket.socket) -> Sequence[str]:
@@ -182,6 +192,9 @@ def _become(program: Program, arguments: Sequence[str], environment: dict[str, s
 
         # gevent's own os.fork does this: or all forks would wait at the one epoll of the process they come from.
         gevent.reinit()
+    if environment.pop("TESTS_PICTURES", None) is None:
+        # On a busy machine a test may last until then, and has not counted the calls that this costs.
+        vars(sys.modules["proxy.trustpilot.brand_assets"])["QUIET_SECONDS"] = float("inf")
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)

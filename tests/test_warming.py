@@ -7,7 +7,6 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,10 +15,20 @@ from pathlib import Path
 import pytest
 
 from proxy.warming import AT_ONCE, NoSuchColumn, read_skus
-from tests.running import SECRET, RunningProxy, RunningRedis, RunningSandbox, flask, free_port, proxy_environment
+from tests import forking
+from tests.running import (
+    PATIENT,
+    SECRET,
+    RunningProxy,
+    RunningRedis,
+    RunningSandbox,
+    flask,
+    free_port,
+    proxy_environment,
+)
 from tests.trustpilot.upstream import upstream
 
-WARM = [sys.executable, "-m", "flask", "--app", "wsgi", "warm"]
+WARM = ["flask", "--app", "wsgi", "warm"]
 
 
 class Terminal:
@@ -27,7 +36,7 @@ class Terminal:
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self._screen, end = pty.openpty()
-        self.process = subprocess.Popen(command, env=environment, stdin=end, stdout=end, stderr=end)
+        self.process = forking.flask_in(end, command, environment)
         os.close(end)
         self.shown = ""
 
@@ -51,7 +60,7 @@ class Terminal:
 
 @pytest.fixture
 def environment(sandbox: RunningSandbox, redis_server: RunningRedis) -> dict[str, str]:
-    return proxy_environment(sandbox, CACHE_URL=redis_server.url)
+    return proxy_environment(sandbox, CACHE_URL=redis_server.patient_url)
 
 
 Warm = Callable[..., subprocess.CompletedProcess[str]]
@@ -60,7 +69,7 @@ Warm = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def warm(sandbox: RunningSandbox, redis_server: RunningRedis) -> Warm:
     """Runs the command with the Redis of the test, or with other settings, on what is ``given``."""
-    return partial(flask, sandbox, "warm", CACHE_URL=redis_server.url)
+    return partial(flask, sandbox, "warm", CACHE_URL=redis_server.patient_url)
 
 
 def test_500_skus_with_an_interruption_cost_500_calls(
@@ -85,7 +94,7 @@ def test_500_skus_with_an_interruption_cost_500_calls(
     assert second.read_rest() == 0
     assert f"{500 - paid} fetched, {paid} fresh already, 0 without reviews, 0 failed" in second.shown
     assert sandbox.calls() == {"reviews": 500}
-    with RunningProxy(sandbox, CACHE_URL=redis_server.url, WEB_CONCURRENCY="1") as proxy:
+    with RunningProxy(sandbox, CACHE_URL=redis_server.patient_url, WEB_CONCURRENCY="1") as proxy:
         assert proxy.get("/v1/reviews", sku=skus[123]).headers["X-Cache"] == "hit"
     assert sandbox.calls() == {"reviews": 500}
 
@@ -117,7 +126,7 @@ def test_it_keeps_to_80_percent_of_the_budget_and_says_what_it_waits_for(
 
 
 def test_with_memory_it_goes_through_the_running_proxy(sandbox: RunningSandbox) -> None:
-    with RunningProxy(sandbox, DEADLINE_SECONDS="10") as proxy:
+    with RunningProxy(sandbox, **PATIENT) as proxy:
         alone = flask(sandbox, "warm", "-", given="LAMP-01\n")
         assert alone.returncode == 2
         assert "--through" in alone.stderr
@@ -130,7 +139,7 @@ def test_with_memory_it_goes_through_the_running_proxy(sandbox: RunningSandbox) 
 
 def test_through_a_proxy_it_shows_a_credential_that_may_read(sandbox: RunningSandbox) -> None:
     credentials = f"trustpilot:hook-secret:hook,braze:{SECRET}:read"
-    with RunningProxy(sandbox, PROXY_CREDENTIALS=credentials, DEADLINE_SECONDS="10") as proxy:
+    with RunningProxy(sandbox, PROXY_CREDENTIALS=credentials, **PATIENT) as proxy:
         done = flask(sandbox, "warm", "-", "--through", proxy.url, given="LAMP-01", PROXY_CREDENTIALS=credentials)
     assert done.stdout.startswith("1 fetched"), done.stdout
 

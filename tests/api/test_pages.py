@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -90,7 +89,7 @@ def test_the_answers_in_the_docs_are_those_the_proxy_gives_today() -> None:
     assert shape(EXAMPLES) == shape(recorded()), "run: python -m tools.examples"
 
 
-def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy, sandbox: RunningSandbox) -> None:
+def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy) -> None:
     proxy.get("/v1/reviews", sku="TRUCK-01")
     proxy.get("/v1/reviews", sku="TRUCK-01")
     text = _open(page, proxy, "/status", "status")
@@ -99,9 +98,7 @@ def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy, sandbox: Running
     status = _status(proxy)
     assert (status["state"], status["notices"]) == ("well", [])
     assert status["last_hour"]["reads"] == {"hit": 1, "stale": 0, "miss": 1, "failed": 0}
-    # The pictures of stars are asked for beside it.
-    assert status["last_hour"]["calls"].keys() == {"200"}
-    assert status["last_hour"]["calls"]["200"] >= 2
+    assert status["last_hour"]["calls"] == {"200": 2}
     copies = status["cache"]
     assert (copies["entries"], copies["fresh"], copies["stale"], copies["gone"]) == (2, 2, 0, 0)
     assert 0 <= copies["average_age_seconds"] <= copies["oldest_age_seconds"] < 60
@@ -111,19 +108,15 @@ def test_a_quiet_proxy_is_well(page: Page, proxy: RunningProxy, sandbox: Running
     assert value(proxy, "ccproxy_cache_oldest_seconds") > 0
     assert status["store"] == {"kind": "memory", "reachable": True}
     assert [window["window"] for window in status["calls"]][:2] == ["5 minutes", "hour"]
-    used = status["plan"].pop("used")
-    # On a slow machine the pictures of stars are asked for meanwhile.
-    assert 2 <= used <= (sandbox.calls() + sandbox.asides()).total()
     assert status["plan"] == {
         "limit": 200_000,
-        "today": used,
+        "used": 2,
+        "today": 2,
         "share_of_today": 547,
         "days_until_used_up": None,
     }
     assert status["sync"] == {"mode": "off", "fresh_seconds": 900, "fresh_seconds_now": 900, "feeds": []}
-    shown = re.search(r"(\d+) of 200,000; today (\d+) of a share of 547", text)
-    assert shown is not None
-    assert 2 <= int(shown[1]) == int(shown[2]) <= used
+    assert "2 of 200,000; today 2 of a share of 547" in text
     assert "15 minutes (SYNC is off)" in text
     assert status["settings"]["TRUSTPILOT_API_KEY"] == "set"
     assert SECRET not in str(status) + text

@@ -137,9 +137,7 @@ def test_commands_fill_show_and_empty_the_file_beside_the_running_proxy(
     counted = command("cache", "stats").stdout
     assert f"store     {url}\n" in counted
     assert "products  2 in " in counted
-    made = int(counted.partition("calls     ")[2].partition(" of 833 in the last 5 minutes")[0])
-    # On a slow machine the pictures of stars are asked for meanwhile.
-    assert before["reviews"] <= made <= before["reviews"] + sandbox.asides().total()
+    assert f"calls     {before['reviews']} of 833 in the last 5 minutes" in counted
     shown = command("cache", "show", "LAMP-01")
     assert (shown.returncode, "/LAMP-01  " in shown.stdout, "fresh, " in shown.stdout) == (0, True, True), (
         shown.stdout

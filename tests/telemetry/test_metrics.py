@@ -38,14 +38,14 @@ def test_two_workers_metrics_add_up_to_what_was_sent(sandbox: RunningSandbox, re
         ("other", 404): ["/nowhere"] * 30,
         ("/healthz", 200): ["/healthz"] * 30,
     }
-    with RunningProxy(sandbox, WEB_CONCURRENCY="2", CACHE_URL=redis_server.url, keep_alive=2) as proxy:
+    with RunningProxy(sandbox, WEB_CONCURRENCY="2", CACHE_URL=redis_server.patient_url, keep_alive=2) as proxy:
         with Callers(20) as many:
             answers = many.all_at_once([proxy], list(itertools.chain(*paths.values())))
         until = time.monotonic() + 10
         # What the worker that is not asked has to tell, it tells a little later.
         while _requests(shown := values(proxy.get("/metrics").text)) < len(answers) and time.monotonic() < until:
             time.sleep(0.05)
-        calls, asides = sandbox.calls(), sandbox.asides()
+        calls = sandbox.calls()
     assert len(set(proxy.workers())) == 2
     counted: Counter[tuple[str, int]] = Counter()
     caches: Counter[str] = Counter()
@@ -66,12 +66,9 @@ def test_two_workers_metrics_add_up_to_what_was_sent(sandbox: RunningSandbox, re
     for (name, labels), number in shown.items():
         if name == "ccproxy_upstream_calls_total":
             made[dict(labels)["kind"]] += int(number)
-    # On a slow machine the pictures of stars are asked for meanwhile.
-    assert made.pop("other", 0) <= asides.total()
     assert +made == calls
     used = {dict(labels)["window"]: n for (name, labels), n in shown.items() if name == "ccproxy_budget_used_calls"}
-    assert used.keys() == {"5 minutes", "hour"}
-    assert all(calls.total() <= n <= (calls + asides).total() for n in used.values())
+    assert used == {"5 minutes": calls.total(), "hour": calls.total()}
 
 
 def test_a_scrape_has_what_its_worker_answered_before_also_over_many_connections(sandbox: RunningSandbox) -> None:
