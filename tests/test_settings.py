@@ -135,6 +135,14 @@ def test_a_start_says_all_mistakes_and_nothing_else(command: list[str]) -> None:
     assert sorted(re.split("[=:]", line)[0] for line in lines if line) == sorted(wrong.keys() - {"TOKEN_ENDPOINT"})
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_start_takes_empty_values_for_none(empty: str) -> None:
+    given = {name: empty for name, _, _ in documented()} | GOOD | {"PROXY_ENV_FILE": os.devnull}
+    command = [sys.executable, "-m", "proxy", "--check-config"]
+    started = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, timeout=60)
+    assert started.returncode == 0, started.stderr
+
+
 def test_all_mistakes_are_told_at_once_and_no_secret_with_them() -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_environment({"PORT": "x", "PROXY_CREDENTIALS": "hush-hush"})
