@@ -1,9 +1,11 @@
-"""docs/architecture.md: every file it names is there, and what it names beside a file is defined in that file."""
+"""docs/architecture.md: what it names is defined where it says so; and what a room may import."""
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -48,6 +50,14 @@ def test_the_diagram_shows_rooms_and_only_arrows_that_are_imports() -> None:
             if {left, right} <= ROOMS and left != "middleware" and right != "telemetry":
                 code = "".join(file.read_text() for file in (ROOT / left).rglob("*.py"))
                 assert f"from proxy.{right}" in code, f"{left} --> {right}"
+
+
+@pytest.mark.parametrize("room", ["reviews", "cache", "invitations", "preview.braze"])
+def test_the_heart_and_brazes_liquid_need_neither_flask_nor_requests(room: str) -> None:
+    """They are read, tested and used in a terminal alone; HTTP is passed in."""
+    imports = f"import sys, proxy.{room}; print({{'flask', 'requests', 'urllib3', 'gevent'}} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", imports], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_all_walks_are_there() -> None:
