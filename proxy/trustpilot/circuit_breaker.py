@@ -202,7 +202,7 @@ class CircuitBreaker:
             self._note_success(call, probes)
             raise
         except TrustpilotError as error:
-            if priority is Priority.TRIAL or isinstance(error, QuotaUsedUp):
+            if priority is Priority.TRIAL or isinstance(error, (QuotaUsedUp, Busy)):
                 self._note_nothing(probes)
             else:
                 self._note_failure(call, error, probes)

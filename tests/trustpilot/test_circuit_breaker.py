@@ -16,7 +16,17 @@ from proxy.trustpilot.circuit_breaker import (
     CircuitBreaker,
     Pause,
 )
-from proxy.trustpilot.errors import Failing, Malformed, Paused, RateLimited, Refused, TrustpilotError, TurnedAway
+from proxy.trustpilot.errors import (
+    Busy,
+    Failing,
+    Malformed,
+    Paused,
+    QuotaUsedUp,
+    RateLimited,
+    Refused,
+    TrustpilotError,
+    TurnedAway,
+)
 from tests.trustpilot.upstream import Attempt
 
 
@@ -92,6 +102,14 @@ def test_a_probe_that_was_not_made_leaves_its_place_to_the_next(breaker: Circuit
     clock.seconds += INTERVAL_SECONDS
     Attempt(breaker, call()).withdrawn()
     Attempt(breaker, call())
+
+
+@pytest.mark.parametrize("error", [QuotaUsedUp("no calls are left"), Busy("no slot was free for its token")])
+def test_a_call_that_was_not_made_says_nothing_of_trustpilot(breaker: CircuitBreaker, error: TrustpilotError) -> None:
+    for number in range(2 * RUN):
+        Attempt(breaker, call(f"SKU-{number % RUN}")).failed(error)
+    assert not breaker.is_open
+    Attempt(breaker, call("SKU-0"))
 
 
 def test_calls_from_before_the_pause_neither_end_nor_lengthen_it(breaker: CircuitBreaker, clock: Clock) -> None:
