@@ -166,7 +166,7 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, events: Eve
 
     def set_gauges() -> None:
         events.tell()
-        shops = proxy.sync.counts() if proxy.sync and proxy.sync.has_feed else {}
+        shops = proxy.sync.counts() if proxy.sync and proxy.sync.feed else {}
         metrics.set_gauges(proxy.store, proxy.quota, shops)
 
     proxy.services.append(Every(GAUGE_SECONDS, set_gauges, spawn))

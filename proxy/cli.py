@@ -366,7 +366,7 @@ def sync(*, wait: bool) -> None:
     proxy = current_app.extensions["proxy"]
     settings: Settings = proxy.settings
     service: Sync | None = proxy.sync
-    if service is None or not service.has_feed:
+    if service is None or service.feed is None:
         raise click.UsageError("takes SYNC=auto or feed, and TRUSTPILOT_API_SECRET: without a token there is no feed")
     with shared_store():
         stopped = wait and _read_on(service, settings.business_units)

@@ -94,7 +94,7 @@ class Shops:
             except msgspec.DecodeError:
                 _log.warning("what is stored of shop %s is not the proxy's: treated as absent", business_unit)
         # None are there where the store was emptied while another process had the state in hand.
-        if self._skus_of(business_unit)[0] != state.skus and (skus := self._read_skus(business_unit)):
+        if state.skus and self._skus_of(business_unit)[0] != state.skus and (skus := self._read_skus(business_unit)):
             self._skus[business_unit] = (state.skus, skus)
         self._states[business_unit] = state
         return state

@@ -134,11 +134,6 @@ class Sync:
             return {unit: self.shops.load(unit) for unit in self.shops.business_units}
         return {}
 
-    @property
-    def has_feed(self) -> bool:
-        """Whether there is a feed to read."""
-        return self.feed is not None
-
     def counts(self) -> dict[str, int]:
         """Return of how many shops the feed is read, and all reviews are cached, as this process saw them last."""
         states = [self.shops.seen(unit) for unit in self.shops.business_units]
