@@ -73,4 +73,4 @@ def test_the_token_snippet_renders_a_token(sandbox: RunningSandbox) -> None:
 
 
 def test_the_check_command_is_the_one_that_is_tested() -> None:
-    assert re.findall(r"^    (flask .*)$", PAGE, re.MULTILINE) == ["flask --app wsgi check"]
+    assert re.findall(r"^    (.*flask .*)$", PAGE, re.MULTILINE) == [".venv/bin/flask --app wsgi check"]

@@ -142,6 +142,11 @@ def test_every_page_is_in_the_index() -> None:
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name})" not in index] == ["README.md"]
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_a_command_to_copy_is_found_where_make_has_put_it(page: Path) -> None:
+    assert re.findall(r"^    (?:flask|pip) .*$", page.read_text(), re.MULTILINE) == []
+
+
 def test_every_target_of_make_is_explained() -> None:
     told = set(re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text()))
     assert told == set(TARGETS)

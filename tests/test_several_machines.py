@@ -18,7 +18,7 @@ def test_the_warm_commands_fetch_a_csv_of_products(
     sandbox: RunningSandbox, redis_server: RunningRedis, tmp_path: Path
 ) -> None:
     (tmp_path / "products.csv").write_text("name,sku\nTruck,LAMP-01\n")
-    commands = re.findall(r"^    flask --app wsgi (warm .*)$", PAGE, re.MULTILINE)
+    commands = re.findall(r"^    .venv/bin/flask --app wsgi (warm .*)$", PAGE, re.MULTILINE)
     assert len(commands) == 2
     with RunningProxy(sandbox) as proxy:
         for command in commands:

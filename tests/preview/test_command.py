@@ -54,7 +54,7 @@ def test_it_fails_when_nothing_would_be_sent(
 
 def test_the_documented_command_and_files_work_as_printed(sandbox: RunningSandbox, tmp_path: Path) -> None:
     template, data = (re.findall(rf"```{kind}\n(.*?)```", DOCS, re.DOTALL)[0] for kind in ("liquid", "json"))
-    command = re.findall(r"^    flask (--app wsgi preview message.liquid --data person.json.*)$", DOCS, re.MULTILINE)
+    command = re.findall(r"^ .*flask (--app wsgi preview message.liquid --data person.json.*)$", DOCS, re.MULTILINE)
     options = command[0].split("person.json")[1].split()
     status, printed = run(sandbox, tmp_path, template, data, *options)
     assert status == 0
