@@ -65,7 +65,7 @@ def served(
     folder = tmp_path_factory.mktemp("nginx")
     url = f"sqlite:///{folder}/cache.sqlite3"
     (folder / "secret.json").write_text("{}")
-    with RunningProxy(started_sandbox, CACHE_URL=url, WEB_CONCURRENCY="1") as proxy:
+    with RunningProxy(started_sandbox, CACHE_URL=url, WEB_CONCURRENCY="1", TESTS_PICTURES="true") as proxy:
         until = time.monotonic() + 30
         # What Trustpilot has to show beside reviews is fetched in a quiet moment, and changes the answer then.
         while not all(_is_whole(proxy.get("/v1/reviews", sku=sku).json()) for sku in SKUS):
