@@ -103,6 +103,7 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 @example(value="4.25")
 @example(value="4,25")
 @example(value="nan")
+@example(value="2\x1f")
 def test_a_value_is_taken_exactly_when_its_description_says_so(
     parameter: Parameter[Any] | ListParameter, value: str
 ) -> None:
@@ -130,7 +131,7 @@ def _describes(parameter: Parameter[Any] | ListParameter, value: str) -> bool:
     if schema["type"] == "number":
         return (
             bool(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,20})?", value.strip()))
-            and schema["minimum"] <= float(value) <= schema["maximum"]
+            and schema["minimum"] <= float(value.strip()) <= schema["maximum"]
         )
     if isinstance(parameter, Parameter):
         # One value may stand in white space.
