@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from proxy.preview.braze import Channel
 from proxy.preview.calls import IN_HTML, OF_REVIEWS, Part, calls_in_loop, examine_calls, query_of, too_large
-from proxy.preview.findings import Edit, Finding, closing, finding_of, markups, without_unread
+from proxy.preview.findings import MOST_FINDINGS, Edit, Finding, closing, finding_of, markups, without_unread
 
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[0-9a-fA-F]+|[a-zA-Z]{2,8}\d?);")
 _HTML_TAG = re.compile(
@@ -29,9 +30,7 @@ _INVITES = re.compile(
     re.IGNORECASE,
 )
 _EMPTY = re.compile(r"<(img|a)\b[^<>]*?\b(src|href)\s*=\s*(?:\"\s*\"|'\s*'|(?=[\s>]))", re.IGNORECASE)
-_NOT_IN_MAIL = re.compile(
-    r"<(script|iframe|object|embed|form|video|audio|canvas)\b[^<>]*>(?:.*?</\1\s*>)?", re.IGNORECASE | re.DOTALL
-)
+_NOT_IN_MAIL = re.compile(r"<(script|iframe|object|embed|form|video|audio|canvas)\b[^<>]*>", re.IGNORECASE)
 # What is never closed reaches to the end, as in a browser, and nothing is looked through again and again.
 UNREAD = r"<({})\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)"
 _UNREAD = re.compile(UNREAD.format("style|script"), re.IGNORECASE | re.DOTALL)
@@ -52,7 +51,7 @@ def examine(part: Part) -> list[Finding]:
         *((links,) if part.is_html else (_html_in_text, _costly_characters)),
         *(_chosen_in_liquid, calls_in_loop, _markdown),
     )
-    return [finding for check in checks for finding in check(part)]
+    return [finding for check in checks for finding in islice(check(part), MOST_FINDINGS)]
 
 
 def blank(template: str) -> Finding:
@@ -209,6 +208,22 @@ _FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|webp|html?|svg)$", re.IGNORECASE)
 _HOST = re.compile(r"(?:www\.)?[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?=[/?#:]|$)", re.IGNORECASE)
 
 
+def _not_in_mail(literal: str) -> Iterator[tuple[int, int, str]]:
+    """Return from where to where elements stand that no mail shows, each with its name."""
+    end, unclosed = 0, set[str]()
+    for opened in _NOT_IN_MAIL.finditer(literal):
+        if opened.start() < end:
+            continue
+        end, name = opened.end(), opened[1].lower()
+        closed = None if name in unclosed else re.compile(rf"</{name}\s*>", re.IGNORECASE).search(literal, end)
+        if closed is None:
+            # Nor is any later one: the rest is not looked through again for each.
+            unclosed.add(name)
+        else:
+            end = closed.end()
+        yield opened.start(), end, name
+
+
 def links(part: Part) -> Iterator[Finding]:
     """Return the links and pictures of an e-mail that lead nowhere."""
     literal = part.literal()
@@ -216,8 +231,8 @@ def links(part: Part) -> Iterator[Finding]:
         is_picture = match[1].lower() in ("src", "background")
         what = "picture, which mail clients then leave out" if is_picture else "link, which browsers warn of"
         yield part.finding("http/page", Edit(*match.span(2), "https"), at=match.start(), name=match[1], what=what)
-    for match in _NOT_IN_MAIL.finditer(literal):
-        yield part.finding("not-in-mail", Edit(*match.span(), ""), name=match[1].lower())
+    for start, end, name in _not_in_mail(literal):
+        yield part.finding("not-in-mail", Edit(start, end, ""), name=name)
     yield from _addresses(part, literal)
     empty = _EMPTY.finditer(part.output)
     for tag, name in dict.fromkeys((match[1].lower(), match[2].lower()) for match in empty):

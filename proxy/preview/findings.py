@@ -29,7 +29,7 @@ _SET_BY_TAGS = {
     "for": "forloop",
     "tablerow": "tablerowloop",
 }
-_MOST_FINDINGS = 60
+MOST_FINDINGS = 60
 # Patterns look again from each character of a text, and at white space from each of its pairs.
 _MOST_WORK, _MUCH_SPACE = 10_000_000, re.compile(r"\s{200}")
 
@@ -280,7 +280,7 @@ class Draft:
 
     def note(self, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> None:
         """Record a finding, as `found` makes it; its edits are made when the round ends."""
-        if len(self.findings) < _MOST_FINDINGS:
+        if len(self.findings) < MOST_FINDINGS:
             line = self.line(edits[0].start if at is None else at)
             self.findings.append(replace(found(self.text, kind, message, *edits, fix=fix, at=at), line=line))
 

@@ -26,7 +26,7 @@ from proxy.preview.braze import (
 )
 from proxy.preview.builder import HOST
 from proxy.preview.calls import Part, call_tags, examine_row, without_answer
-from proxy.preview.findings import Draft, Edit, Finding, applied
+from proxy.preview.findings import MOST_FINDINGS, Draft, Edit, Finding, applied
 from proxy.preview.fixes import distinct, examine_empties, fixed
 from proxy.preview.people import RECIPIENTS, CannedTransport, Recipient, profile_of
 from proxy.settings import Credential
@@ -253,7 +253,7 @@ class _Room:
                 break
             found, rest = _unfilled(template, one.rendering)
             whole = self._part(part, template, one.rendering)
-            one.findings = [*(checks.links(whole) if whole.is_html else ()), *found]
+            one.findings = [*(islice(checks.links(whole), MOST_FINDINGS) if whole.is_html else ()), *found]
             if recipient.answer == "down" and any(empty["kind"] == "output" for empty in rest):
                 one.findings += without_answer(template, one.rendering.calls)
         state, reason = _outcome(self.message.channel, looked)

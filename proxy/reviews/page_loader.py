@@ -309,10 +309,10 @@ class PageLoader:
         key = Key(product_name(self._business_unit, sku), SUMMARY)
         return self._look_up(key, fetch, awaited=awaited)
 
-    def summaries(self, skus: Sequence[str]) -> list[Lookup]:
+    def summaries(self, skus: Sequence[str], *, awaited: bool = True) -> list[Lookup]:
         """Look several summaries up; one call fetches all that are not there."""
         self._batches.expect(self._business_unit, len(skus))
-        lookups = [self.summary(sku) for sku in skus]
+        lookups = [self.summary(sku, awaited=awaited) for sku in skus]
         self._batches.expect(self._business_unit, -sum(lookup.is_ready for lookup in lookups))
         return lookups
 

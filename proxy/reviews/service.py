@@ -389,7 +389,7 @@ class ProductReviews:
         def sum_up() -> None:
             try:
                 await_pages(block.bases, Deadline.after(_REFETCH_SECONDS))
-                _summaries(block.pages, block.uncounted)
+                _summaries(block.pages, block.uncounted, awaited=False)
             finally:
                 self._late.discard(asked)
 
@@ -465,14 +465,15 @@ def _lists(pages: PageLoader, selection: Selection, deadline: Deadline) -> list[
     return [(name, Filter(source=source)) for source in selection.sources for name in names]
 
 
-def _summaries(pages: PageLoader, lists: Sequence[Cursor]) -> dict[Cursor, Lookup]:
+def _summaries(pages: PageLoader, lists: Sequence[Cursor], *, awaited: bool = True) -> dict[Cursor, Lookup]:
     """Look up Trustpilot's own summaries: of single products in one call, of each other list in one of its own."""
     if not lists:
         return {}
     single = [cursor for cursor in lists if _is_single(cursor.sku, cursor.filters)]
-    lookups = dict(zip(single, pages.summaries([cursor.sku for cursor in single]), strict=True))
+    lookups = dict(zip(single, pages.summaries([cursor.sku for cursor in single], awaited=awaited), strict=True))
     return {
-        cursor: lookups.get(cursor) or pages.merged_summary(cursor.sku, cursor.filters.source) for cursor in lists
+        cursor: lookups.get(cursor) or pages.merged_summary(cursor.sku, cursor.filters.source, awaited=awaited)
+        for cursor in lists
     }
 
 

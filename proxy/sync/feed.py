@@ -109,7 +109,11 @@ class Shops:
         if version == state.skus and added <= known:
             return state
         # What is kept may be less than was known, where the store was emptied; and more, where another process led.
-        known |= added | self._read_skus(business_unit)
+        kept = self._read_skus(business_unit)
+        if state.skus not in (0, version) and not kept:
+            # Lost, and this process knew fewer: nobody knows them all until the summaries are compared again.
+            state = replace(state, compared_at=0.0)
+        known |= added | kept
         # By the time, as a count that begins anew would come to a number that stood for other SKUs before.
         version = max(state.skus + 1, int(self._now() * 1000))
         self._backend.set(f"{_key(business_unit)}:skus", array("Q", known).tobytes(), FOR_GOOD_SECONDS)

@@ -251,6 +251,7 @@ def _event(given: Any) -> ReviewEvent | None:
     if not (sku or url or (data.id and kind != "created")):
         return None  # nothing is cached that could be found by it
     review = Review(**{name: getattr(data, name) for name in Review.__struct_fields__})
+    review.id = data.id or None
     if data.consumer:
         review.consumer = Consumer(data.consumer.id, data.consumer.display_name or data.consumer.name)
     essential = (data.created_at, data.stars, data.content, data.consumer, data.language)

@@ -62,6 +62,13 @@ def test_what_is_opened_and_never_closed_hides_the_rest_however_often_it_is(
     assert previewing.render(body)["state"] == "blank"
 
 
+def test_what_no_mail_shows_is_told_of_sixty_times_at_most(previewing: Previewing) -> None:
+    # Each found by looking through the rest, and told of by its line, took a minute.
+    told = [mistake["kind"] for mistake in previewing.render("Hi" + 15_000 * "<embed>")["mistakes"]]
+    assert set(told) == {"not-in-mail"}
+    assert len(told) <= 60
+
+
 def test_a_picture_alone_is_not_blank(previewing: Previewing) -> None:
     assert previewing.render('<img src="https://shop.example.com/a.png" alt="">')["state"] == "ready"
 

@@ -130,6 +130,27 @@ def test_a_worker_that_starts_after_a_refusal_takes_no_product_for_one_without_r
         assert started.ask(sku) == texts(heart, sku)
 
 
+@pytest.mark.parametrize("new", [None, "NEW"])
+def test_a_worker_that_starts_after_the_list_of_skus_was_lost_takes_no_product_for_one_without_reviews(
+    tmp_path: Path, new: str | None
+) -> None:
+    heart, skus = shop_of(tmp_path, 3, 5)
+    heart.sync.round()
+    name = f"sync:{UNIT}:skus"
+    heart.backend.remove(name, heart.backend.get(name) or b"")
+    started = Heart(has_feed=True, fills=tmp_path, before=heart)
+    if new:
+        heart.shop.add(new)
+    heart.clock.now += FRESH
+    started.sync.round()
+    started.updates.purge(UNIT, skus)
+    heart.shops.load(UNIT)
+    heart.updates.purge(UNIT, skus)
+    for sku in skus:
+        assert started.ask(sku) == texts(heart, sku)
+        assert heart.shops.without_reviews_at(UNIT, sku) is None
+
+
 def test_what_is_written_after_a_store_was_emptied_is_not_taken_for_all(tmp_path: Path) -> None:
     heart, skus = shop_of(tmp_path, 3, 5)
     heart.sync.round()

@@ -265,10 +265,11 @@ def test_what_is_no_event_about_a_product_review_is_counted_and_left_out(event: 
     assert (len(events), ignored) == (1, 1)
 
 
-@pytest.mark.parametrize("odd", [None, 17])
+@pytest.mark.parametrize("odd", [None, 17, ""])
 def test_an_event_that_does_not_say_which_review_it_is_of_is_about_its_product(odd: object) -> None:
     [event], ignored = read_events(_events(_changed(id=odd)))
-    assert (event.review_id, event.sku, ignored) == ("", read_events(_events(GOOD))[0][0].sku, 0)
+    assert (event.review_id, event.review.id) == ("", None)
+    assert (event.sku, ignored) == (read_events(_events(GOOD))[0][0].sku, 0)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"events": {}}', b"{", b"\xff", b'{"events": NaN}'])
