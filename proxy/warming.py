@@ -120,9 +120,6 @@ class NotYet(Exception):
         self.seconds = seconds
 
 
-Outcome = Warmed | str
-"""What warming a product came to, or why it could not be fetched."""
-
 SUMMARIES_AT_ONCE = 100
 """So many products' pages are fetched, then the summaries that they lack in one call."""
 
@@ -151,14 +148,14 @@ class Warming:
                 for sku, outcome in (warmed or {}).items():
                     self._count(sku, lacking[sku] if outcome is Warmed.FRESH_ALREADY else outcome)
 
-    def _page(self, sku: str) -> Outcome | None:
+    def _page(self, sku: str) -> Warmed | str | None:
         """Warm a page; return what it came to only where the summary is to be warmed too."""
         outcome, lacks_summary = self._patiently(partial(self._source.page, sku)) or (None, False)
         if outcome is not None and not lacks_summary:
             self._count(sku, outcome)
         return outcome if lacks_summary else None
 
-    def _count(self, sku: str, outcome: Outcome) -> None:
+    def _count(self, sku: str, outcome: Warmed | str) -> None:
         with self._lock:
             if isinstance(outcome, Warmed):
                 self.counts[outcome] += 1
@@ -226,7 +223,7 @@ class IntoStore:
     business_unit: str
     sources: tuple[Source, ...]
 
-    def page(self, sku: str) -> tuple[Outcome, bool]:
+    def page(self, sku: str) -> tuple[Warmed | str, bool]:
         """Return what the page came to, and whether the summary is to be warmed too. Raises :class:`NotYet`."""
         selection = Selection(self.business_unit, (sku,), sources=self.sources)
         try:
@@ -234,7 +231,7 @@ class IntoStore:
         except MISSING as missing:
             return _why(missing), False
 
-    def summaries(self, skus: Sequence[str]) -> dict[str, Outcome]:
+    def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | str]:
         """Return by SKU what the summaries came to. Raises :class:`NotYet`."""
         outcomes = self.reviews.warm_summaries(self.business_unit, skus, Deadline.after(_PATIENCE_SECONDS))
         return {sku: outcome if isinstance(outcome, Warmed) else _why(outcome) for sku, outcome in outcomes.items()}
@@ -257,11 +254,11 @@ class ThroughProxy:
         self._url = url
         self._business_unit = business_unit
 
-    def summaries(self, skus: Sequence[str]) -> dict[str, Outcome]:
+    def summaries(self, skus: Sequence[str]) -> dict[str, Warmed | str]:
         """Return that nothing is left to do: no page asks for it."""
         return dict.fromkeys(skus, Warmed.FRESH_ALREADY)
 
-    def page(self, sku: str) -> tuple[Outcome, bool]:
+    def page(self, sku: str) -> tuple[Warmed | str, bool]:
         """Return what :meth:`IntoStore.page` does."""
         params = {"sku": sku, "business_unit": self._business_unit}
         try:

@@ -14,7 +14,7 @@ from proxy.api.responses import STARTED
 from proxy.api.schemas import Link, Token
 from proxy.clock import Deadline, Now
 from proxy.invitations import BadInvitation, Invitations, Outcome
-from proxy.invitations.validation import UNRENDERED, read_link_request, read_object
+from proxy.invitations.validation import is_unrendered, read_link_request, read_object
 from proxy.settings import Settings
 from proxy.trustpilot.token import PATH, Tokens
 
@@ -156,7 +156,7 @@ def _idempotency_key() -> str | None:
     takes = f"takes 1 to {_LONGEST_KEY} printable ASCII characters, its own for each invitation"
     if not key.strip():
         raise BadParameter("Idempotency-Key", None, f"empty: the Liquid variable rendered to nothing; {takes}")
-    if re.search(UNRENDERED, key):
+    if is_unrendered(key):
         raise BadParameter("Idempotency-Key", None, f"unrendered Liquid; {takes}")
     if not re.fullmatch(rf"[\x20-\x7e]{{1,{_LONGEST_KEY}}}", key):
         raise BadParameter("Idempotency-Key", None, takes)

@@ -258,7 +258,7 @@ def _check_rendered(name: str, value: str, kind: str, takes: str) -> None:
     rendered_to_nothing = f"the Liquid variable rendered to nothing; {takes}"
     if not value:
         raise BadParameter(name, value, f"an empty {kind}: {rendered_to_nothing}")
-    if re.search(validation.UNRENDERED, value):
+    if validation.is_unrendered(value):
         raise BadParameter(name, value, f"unrendered Liquid: {rendered_to_nothing}")
 
 
@@ -269,7 +269,7 @@ def view(query: Query, now: Now = time.time) -> View:
 
 def fragment_view(query: Query, now: Now = time.time) -> View:
     """Read the same but ``format``: a fragment's texts are escaped where they are put into it."""
-    return _view(query, now, {name: parameter for name, parameter in VIEW.items() if name != "html"})
+    return _view(query, now, _FRAGMENT_VIEW)
 
 
 def business_view(query: Query, now: Now = time.time) -> View:
@@ -451,6 +451,8 @@ VIEW: dict[str, Parameter[Any]] = {
     "display": DISPLAY_LOCALE,
 }
 """What :func:`view` reads beside ``stars`` and ``language``, by the field that it fills."""
+
+_FRAGMENT_VIEW = {name: parameter for name, parameter in VIEW.items() if name != "html"}
 
 BUSINESS_VIEW = {
     "limit": BUSINESS_LIMIT,

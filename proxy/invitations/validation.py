@@ -103,7 +103,7 @@ def _said(name: str, value: object, takes: str) -> str:
         raise BadInvitation(f"{name}: not text; {takes}")
     if not re.search(VISIBLE, value):
         raise BadInvitation(f"{name}: empty; {_RENDERED_TO_NOTHING}; {takes}")
-    if _is_unrendered(value):
+    if is_unrendered(value):
         raise BadInvitation(f"{name}: unrendered Liquid; {takes}")
     return value
 
@@ -111,7 +111,7 @@ def _said(name: str, value: object, takes: str) -> str:
 def _check_reference(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise BadInvitation("referenceNumber: takes text, such as an order number")
-    if isinstance(value, str) and _is_unrendered(value):
+    if isinstance(value, str) and is_unrendered(value):
         # It would go out as it is, and every customer's order would have the same number.
         raise BadInvitation("referenceNumber: unrendered Liquid; takes text, such as an order number")
 
@@ -130,7 +130,7 @@ def _check_products(section: dict[str, Any]) -> None:
         raise BadInvitation(f"{name}: takes a list of {takes}, at least one")
     if any(isinstance(item, str) and not re.search(VISIBLE, item) for item in items):
         raise BadInvitation(f"{name}: an empty SKU; {_RENDERED_TO_NOTHING}")
-    if any(isinstance(item, str) and _is_unrendered(item) for item in items):
+    if any(isinstance(item, str) and is_unrendered(item) for item in items):
         raise BadInvitation(f"{name}: unrendered Liquid; takes a list of SKUs")
 
 
@@ -160,7 +160,8 @@ def _check_order(times: list[datetime | None]) -> None:
         )
 
 
-def _is_unrendered(value: str) -> bool:
+def is_unrendered(value: str) -> bool:
+    """Tell whether something of Liquid is left in ``value``."""
     return re.search(UNRENDERED, value) is not None
 
 
@@ -241,7 +242,7 @@ def _read_skus(value: object) -> tuple[str, ...]:
     skus = tuple(dict.fromkeys(part.strip() for item in items for part in item.split(",")))
     if any(not re.search(VISIBLE, sku) for sku in skus):
         raise BadInvitation(f"sku: an empty SKU; {_RENDERED_TO_NOTHING}; leave it out for a link to review the shop")
-    if any(map(_is_unrendered, skus)):
+    if any(map(is_unrendered, skus)):
         raise BadInvitation(f"sku: unrendered Liquid; {takes}")
     if len(skus) > MOST_SKUS or not all(re.fullmatch(SKU, sku) for sku in skus):
         raise BadInvitation(f"sku: {takes}, each of at most 200 characters")

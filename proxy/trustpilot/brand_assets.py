@@ -72,13 +72,13 @@ class KeptAssets:
 
     def tick(self) -> None:
         """Learn what the backend keeps, and fetch what has been wanted for a while."""
-        was_loaded = self._is_loaded
         if not self._is_loaded:
             with suppress(BackendDown):
                 self.load()
                 self._is_loaded = True
-        # What was wanted before the first tick waits as well.
-        if not was_loaded or not self.known.wanted:
+            # What was wanted before the first tick waits as well.
+            self._due_at = self._now() + QUIET_SECONDS
+        elif not self.known.wanted:
             self._due_at = self._now() + QUIET_SECONDS
         elif self._now() >= self._due_at and not self.fetch():
             self._due_at = self._now() + RETRY_SECONDS

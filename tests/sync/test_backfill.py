@@ -125,9 +125,7 @@ def test_a_worker_that_starts_after_a_refusal_takes_no_product_for_one_without_r
         heart.sync.round()
     started = Heart(has_feed=True, fills=tmp_path, before=heart)
     started.shops.load(UNIT)
-    started.updates.purge(UNIT, skus)
-    for sku in skus:
-        assert started.ask(sku) == texts(heart, sku)
+    shows_all(started, skus)
 
 
 @pytest.mark.parametrize("new", [None, "NEW"])
@@ -143,11 +141,9 @@ def test_a_worker_that_starts_after_the_list_of_skus_was_lost_takes_no_product_f
         heart.shop.add(new)
     heart.clock.now += FRESH
     started.sync.round()
-    started.updates.purge(UNIT, skus)
+    shows_all(started, skus)
     heart.shops.load(UNIT)
-    heart.updates.purge(UNIT, skus)
     for sku in skus:
-        assert started.ask(sku) == texts(heart, sku)
         assert heart.shops.without_reviews_at(UNIT, sku) is None
 
 
@@ -168,9 +164,14 @@ def test_what_is_written_after_a_store_was_emptied_is_not_taken_for_all(tmp_path
         heart.sync.round()
         other = Heart(has_feed=True, fills=tmp_path, before=heart)
         other.shops.load(UNIT)
-        other.updates.purge(UNIT, skus)
-        for sku in skus:
-            assert other.ask(sku) == texts(heart, sku)
+        shows_all(other, skus)
+
+
+def shows_all(heart: Heart, skus: list[str]) -> None:
+    """Check that each product is shown with its reviews once its copies are gone."""
+    heart.updates.purge(UNIT, skus)
+    for sku in skus:
+        assert heart.ask(sku) == texts(heart, sku)
 
 
 def empty(heart: Heart) -> None:
