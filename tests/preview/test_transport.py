@@ -11,7 +11,8 @@ import requests
 
 from proxy import create_app
 from proxy.clock import spawn
-from proxy.preview.braze import Channel, NoAnswerInTimeError, RefusedError, Request, rules
+from proxy.preview.braze import Channel, NoAnswerInTimeError, RefusedError, Request
+from proxy.preview.braze.wire import ANSWER_SECONDS, BODY_BYTES
 from proxy.preview.message import Message, preview
 from proxy.preview.people import InProcessTransport
 from proxy.settings import Credential, Settings
@@ -159,8 +160,8 @@ def test_the_token_drop_in_is_the_one_post_let_through(sandbox: RunningSandbox) 
     assert token not in json.dumps(result.calls)
 
 
-def asked(url: str = "https://reviews.example.com/v1/x", seconds: float = rules.ANSWER_SECONDS) -> Request:
-    return Request("GET", url, {}, None, seconds, rules.BODY_BYTES)
+def asked(url: str = "https://reviews.example.com/v1/x", seconds: float = ANSWER_SECONDS) -> Request:
+    return Request("GET", url, {}, None, seconds, BODY_BYTES)
 
 
 def test_an_answer_is_waited_for_two_seconds_and_all_of_them_fifteen() -> None:
@@ -205,7 +206,7 @@ def test_the_command_previews_whatever_networks_are_allowed(sandbox: RunningSand
 def test_an_answer_that_braze_refuses_for_its_size_is_told_with_what_to_ask_for() -> None:
     def large(_environ: object, start_response: StartResponse) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "application/json")])
-        return [b" " * (rules.BODY_BYTES + 1)]
+        return [b" " * (BODY_BYTES + 1)]
 
     tag = "{% connected_content https://reviews.example.com/v1/reviews?sku=TRUCK-01 :basic_auth a :save r %}"
     transport = InProcessTransport(large, (), spawn)

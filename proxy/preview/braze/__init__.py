@@ -8,16 +8,16 @@ can each bring theirs. What others need of the room is named here; the modules b
 
 from proxy.preview.braze.empties import Empty
 from proxy.preview.braze.exchange import CallRecord, Mistake, MistakeKind
+from proxy.preview.braze.filters import FILTERS
 from proxy.preview.braze.markup import FLAGS as CALL_FLAGS
 from proxy.preview.braze.markup import OPTIONS as CALL_OPTIONS
 from proxy.preview.braze.markup import WORDS as CALL_WORDS
 from proxy.preview.braze.markup import TemplateBoundError, TemplateError, is_boundless, line_of
 from proxy.preview.braze.rendering import Profile, Rendering, parse, render
-from proxy.preview.braze.rules import Channel
-from proxy.preview.braze.standard_filters import FILTERS
 from proxy.preview.braze.wire import (
     BasicCredential,
     BodyTooLargeError,
+    Channel,
     Credentials,
     MemoryAnswers,
     NoAnswerInTimeError,

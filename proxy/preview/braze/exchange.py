@@ -8,12 +8,14 @@ from enum import StrEnum
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
-from proxy.preview.braze import rules
 from proxy.preview.braze.markup import BoundReachedError, output_end
-from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
 from proxy.preview.braze.wire import (
+    ANSWER_SECONDS,
+    BODY_BYTES,
+    DEFAULT_VARIABLE,
     BodyTooLargeError,
     CallRequest,
+    Channel,
     Credentials,
     MemoryAnswers,
     NoAnswerInTimeError,
@@ -26,8 +28,19 @@ from proxy.preview.braze.wire import (
     Response,
     Transport,
     TransportError,
+    cache_seconds,
+    clamped_cache_seconds,
     outgoing,
 )
+
+# Not Braze's: a page that renders other people's templates has to stop somewhere.
+CALLS_PER_RENDER = 20
+
+# Braze: Make a Connected Content call, "Error handling".
+_PORTS = frozenset({80, 443})
+
+# Braze: Local Connected Content variables.
+_STATUS_KEY = "__http_status_code__"
 
 # ---- What Braze does with an answer
 
@@ -50,7 +63,7 @@ class Verdict:
 
 
 _TOO_LARGE = Verdict("over 1 MB: refused, nothing is inserted and nothing is cached")
-_TOO_LATE = Verdict(f"no answer within {rules.ANSWER_SECONDS:g} seconds: nothing is inserted", failed=True)
+_TOO_LATE = Verdict(f"no answer within {ANSWER_SECONDS:g} seconds: nothing is inserted", failed=True)
 
 
 def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] | None = None) -> Verdict:
@@ -59,7 +72,7 @@ def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] |
     ``rerender`` renders the Liquid in it before anything else (Braze: Pull user profile data).
     """
     status = answer.status
-    if len(answer.body) > rules.BODY_BYTES:
+    if len(answer.body) > BODY_BYTES:
         return _TOO_LARGE
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _inserted(answer, save, rerender)
@@ -110,7 +123,7 @@ def _inserted(answer: Response, save: str | None, rerender: Callable[[str], str]
         # Not documented; the token example of "Make a Connected Content call" reads a saved text this way.
         return Verdict(f"not JSON: {{{{{variable}}}}} holds the text", value=text, succeeded=True)
     if isinstance(value, dict):
-        value[rules.STATUS_KEY] = answer.status
+        value[_STATUS_KEY] = answer.status
     return Verdict(f"JSON: saved as {{{{{variable}}}}}", value=value, succeeded=True, is_json=True)
 
 
@@ -224,13 +237,13 @@ def _of_request(asked: CallRequest, ready: Outgoing) -> Notes:
         message = f"the URL holds {shown}, not allowed in URLs: pass the variable through | url_param_escape. "
         yield MistakeKind.URL_CHARACTERS, f"{message}It was escaped here; what Braze does with it is not documented."
     port = urlsplit(ready.request.url).port
-    if port is not None and port not in rules.PORTS:
+    if port is not None and port not in _PORTS:
         message = f"Braze calls ports 80 and 443 only; port {port} works in this preview but not in Braze."
         yield MistakeKind.PORT, message
     for name, because in _empty_parameters(asked.written_url, ready.request.url):
         yield MistakeKind.EMPTY_PARAMETER, f"{name}= arrives empty: {because}."
     age = asked.cache_max_age
-    if age is not None and (used := rules.clamped_cache_seconds(age)) != age:
+    if age is not None and (used := clamped_cache_seconds(age)) != age:
         yield MistakeKind.CACHE_AGE, f":cache_max_age {age} becomes {used}: Braze caches for 5 minutes to 4 hours."
 
 
@@ -357,8 +370,8 @@ class Exchange:
             BoundReachedError: the message has made too many calls.
 
         """
-        if len(self._calls) >= rules.CALLS_PER_RENDER:
-            raise BoundReachedError(f"more than {rules.CALLS_PER_RENDER} calls in one message", token=None)
+        if len(self._calls) >= CALLS_PER_RENDER:
+            raise BoundReachedError(f"more than {CALLS_PER_RENDER} calls in one message", token=None)
         if asked.retry and self.channel is not None and not self.channel.retries:
             # Braze: Use retry logic for Connected Content.
             message = ":retry does nothing here: Braze has no retries for in-app messages. Leave it out."
@@ -383,7 +396,7 @@ class Exchange:
 
     def _result(self, asked: CallRequest, request: Request, position: tuple[int, Question]) -> _Result:
         question = position[1]
-        seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
+        seconds = cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         cached = self.cache.get(question) if seconds is not None else None
         if cached is not None:
             result = _Result(_judged(cached, asked.save, asked.rerender), cached, from_cache=True)
@@ -405,7 +418,7 @@ class Exchange:
             refused = isinstance(err, RefusedError)
             return _Result(_without_answer(err), seconds=None if refused else self.clock() - started, refused=refused)
         seconds = self.clock() - started
-        if seconds > rules.ANSWER_SECONDS:
+        if seconds > ANSWER_SECONDS:
             return _Result(_TOO_LATE, answer, seconds)
         return _Result(_judged(answer, asked.save, asked.rerender), answer, seconds)
 
@@ -435,7 +448,7 @@ class Exchange:
     def _with_answer(self, record: CallRecord, asked: CallRequest, answer: Response, verdict: Verdict) -> CallRecord:
         self._note(asked.line, *_of_answer(asked, answer, verdict, self.wanted))
         body = self._redaction.text(answer.body.decode("utf-8-sig", errors="replace"))
-        seconds = rules.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
+        seconds = cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         return replace(
             record,
             status=answer.status,

@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 from liquid.exceptions import LiquidSyntaxError, ResourceLimitError
 from liquid.token import TOKEN_EOF, TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_TAG, Token
 
-from proxy.preview.braze import rules
+# Not Braze's: a page that renders other people's templates has to stop somewhere.
+TEMPLATE_CHARACTERS = 262_144
+_EXPRESSION_WORK = 20_000_000
+_SPACES_BEFORE_CLOSING = 200
+_UNCLOSED_WORK = 50_000_000
 
 _BRACES = re.compile(r"\$\{[^{}]*\}|\{\{|\}\}")
 _WORD_STOP = re.compile(r"\s|\{\{")
@@ -58,7 +62,7 @@ _PAIRS = (
 def is_boundless(source: str) -> bool:
     """Tell whether so much is opened and never closed that looking for the ends would take long."""
     return any(
-        sum(piece.count(opener) * len(piece) for piece in source.split(closer)) > rules.UNCLOSED_WORK
+        sum(piece.count(opener) * len(piece) for piece in source.split(closer)) > _UNCLOSED_WORK
         for opener, closer in _PAIRS
     )
 
@@ -196,7 +200,7 @@ def tokenize(source: str, lexer: Callable[[str], Iterator[Token]]) -> Iterator[T
                 value = _FILTERS.sub(lambda match: match["kept"] or " " * len(match.group()), value)
             # The library looks ahead to the end of the expression from each of these.
             work += (value.count("(") + value.count("[")) * len(value)
-            if work > rules.EXPRESSION_WORK:
+            if work > _EXPRESSION_WORK:
                 raise BoundReachedError("the expressions are too long", token=token)
         yield Token(token.kind, value, token.start_index, source)
 
@@ -247,9 +251,9 @@ def _without_html_comments(source: str) -> str:
 def _check_spaces(text: str, start: int, end: int) -> None:
     """Refuse what takes the library's lexer quadratic time: a markup that is all white space."""
     inside = text[start + 2 : end - 2].removesuffix("-")
-    if len(inside) - len(inside.rstrip()) > rules.SPACES_BEFORE_CLOSING:
+    if len(inside) - len(inside.rstrip()) > _SPACES_BEFORE_CLOSING:
         position = Token(TOKEN_EOF, text[start:end], start, text)
-        raise BoundReachedError(f"more than {rules.SPACES_BEFORE_CLOSING} spaces in a row", token=position)
+        raise BoundReachedError(f"more than {_SPACES_BEFORE_CLOSING} spaces in a row", token=position)
 
 
 def _end_of_unread(text: str, start: int, name: str) -> int:

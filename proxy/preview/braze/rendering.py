@@ -12,21 +12,34 @@ from liquid.ast import Node
 from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.token import Token
 
-from proxy.preview.braze import dialect, empties, rules
-from proxy.preview.braze.context import BrazeContext
+from proxy.preview.braze import dialect, empties
+from proxy.preview.braze.dialect import BrazeContext
 from proxy.preview.braze.empties import SAMPLES, Empty, displayed, placeholders
 from proxy.preview.braze.exchange import CallRecord, Exchange, Inserted, Mistake, MistakeKind, Verdict, Wanted
-from proxy.preview.braze.markup import PROFILE, TemplateBoundError, TemplateError, line_of, tokenize
+from proxy.preview.braze.markup import (
+    PROFILE,
+    TEMPLATE_CHARACTERS,
+    TemplateBoundError,
+    TemplateError,
+    line_of,
+    tokenize,
+)
 from proxy.preview.braze.ruby import Now, in_utc, utc_now
-from proxy.preview.braze.rules import DEFAULT_VARIABLE, Channel
 from proxy.preview.braze.tags import TAGS, MessageAbortedError
-from proxy.preview.braze.wire import CallRequest, Credentials, MemoryAnswers, Transport
+from proxy.preview.braze.wire import (
+    DEFAULT_VARIABLE,
+    CallRequest,
+    Channel,
+    Credentials,
+    MemoryAnswers,
+    Transport,
+)
 
 
 class BrazeEnvironment(Environment):
     """Liquid with Braze's syntax, tags and filters, and without what reads other templates."""
 
-    local_namespace_limit = rules.VARIABLE_BYTES
+    local_namespace_limit = 4_194_304
 
     def tokenizer(self) -> Callable[[str], Iterator[Token]]:
         """Return a lexer that reads ``${attributes}``."""
@@ -42,6 +55,8 @@ class BrazeEnvironment(Environment):
 
 
 _ENVIRONMENT = BrazeEnvironment()
+# Braze: Use retry logic for Connected Content. "Up to five times" after the first attempt.
+_RETRIES = 5
 _BLOCK_EDGE = re.compile(r"\{%-?\s*(end)?(if|unless|case|for|tablerow|capture|ifchanged|translation)\b")
 _TOO_DEEP = "the template is nested too deeply"
 
@@ -130,9 +145,10 @@ def render(
         channel=channel,
     )
     is_html = channel is not None and channel.is_html
-    for retry in range(rules.RETRIES + 1):
+    for retry in range(_RETRIES + 1):
         if retry:
-            sleep(rules.backoff_seconds(retry))
+            # Braze documents exponential backoff (Use retry logic for Connected Content) but not its steps.
+            sleep(float(2 ** (retry - 1)))
         exchange.begin_pass()
         context = message.context(exchange.call)
         try:
@@ -163,8 +179,8 @@ def parse(template: str) -> BoundTemplate:
         TemplateError, TemplateBoundError: as `render`.
 
     """
-    if len(template) > rules.TEMPLATE_CHARACTERS:
-        raise TemplateBoundError(f"the template is longer than {rules.TEMPLATE_CHARACTERS} characters", 1)
+    if len(template) > TEMPLATE_CHARACTERS:
+        raise TemplateBoundError(f"the template is longer than {TEMPLATE_CHARACTERS} characters", 1)
     try:
         return _ENVIRONMENT.from_string(template)
     except LiquidError as err:

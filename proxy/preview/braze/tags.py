@@ -18,8 +18,7 @@ from liquid.exceptions import LiquidError, LiquidSyntaxError
 from liquid.parser import get_parser
 from liquid.token import TOKEN_EXPRESSION, TOKEN_TAG, Token
 
-from proxy.preview.braze import rules
-from proxy.preview.braze.context import BrazeContext, braze
+from proxy.preview.braze.dialect import BrazeContext, braze
 from proxy.preview.braze.empties import Placeholder, displayed
 from proxy.preview.braze.exchange import Mistake, MistakeKind
 from proxy.preview.braze.markup import (
@@ -30,8 +29,7 @@ from proxy.preview.braze.markup import (
     parse_call,
     word_end,
 )
-from proxy.preview.braze.rules import DEFAULT_VARIABLE
-from proxy.preview.braze.wire import CallRequest
+from proxy.preview.braze.wire import CACHE_DEFAULT_SECONDS, DEFAULT_VARIABLE, CallRequest
 
 
 class Fragment:
@@ -192,7 +190,7 @@ class ConnectedContentTag(BrazeTag):
 
     def _method(self, node: BrazeNode, written: str | None) -> str:
         method = "GET" if written is None else written.upper()
-        if method not in rules.METHODS:
+        if method not in {"GET", "POST"}:
             raise self._error(node, "method", f":method is get or post, found {method.lower() or 'nothing'}")
         return method
 
@@ -213,7 +211,7 @@ class ConnectedContentTag(BrazeTag):
 
     def _cache_max_age(self, node: BrazeNode, written: str | None) -> int | None:
         if written is None:
-            return rules.CACHE_DEFAULT_SECONDS if "cache_max_age" in node.flags else None
+            return CACHE_DEFAULT_SECONDS if "cache_max_age" in node.flags else None
         # Nine digits are 31 years; more would only be a way to make a number that is slow to read.
         if not (written.isascii() and written.isdecimal() and len(written) <= 9):
             raise self._error(

@@ -1,4 +1,6 @@
-"""What goes over the wire: calls as Braze sends them, answers, credentials, the cache, and what of it may be shown.
+"""What goes over the wire: Braze's limits, calls as it sends them, answers, the cache, and what of it may be shown.
+
+Each limit names the page that states it. Where the documentation is silent the comment says so.
 
 The room itself never opens a socket. Whoever renders passes in a `Transport`; the preview's goes only to this
 proxy, a test's goes to memory or to a loopback server.
@@ -10,10 +12,73 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-from proxy.preview.braze import rules
+# Braze: Make a Connected Content call, "Allowing for efficient performance".
+ANSWER_SECONDS = 2.0
+
+# Braze: Make a Connected Content call, "Things to know". Whether a megabyte is 1,000,000 or 1,048,576 bytes
+# is not documented; the larger one is what a computer's megabyte usually means.
+BODY_BYTES = 1_048_576
+
+# Braze: Cache Connected Content responses, "Cache time".
+CACHE_DEFAULT_SECONDS = 300
+CACHE_SHORTEST_SECONDS = 300
+CACHE_LONGEST_SECONDS = 14_400
+
+# Braze: Connected Content Debugger, "Which request headers appear in the debugger". The hash changes with
+# every release of Braze's sender; this one is made up, and has the length the documentation shows.
+SENDER_VERSION = "5f0c1d7a9e3b4826c0d5e7f8a1b2c3d4e5f60718"
+USER_AGENT = f"Braze Sender {SENDER_VERSION}"
+
+# Not Braze's: a page that renders other people's templates has to stop somewhere.
+URL_CHARACTERS = 8_192
+
+
+def clamped_cache_seconds(asked: int) -> int:
+    """Return the age Braze really uses for ``:cache_max_age asked`` (Cache Connected Content responses)."""
+    return min(max(asked, CACHE_SHORTEST_SECONDS), CACHE_LONGEST_SECONDS)
+
+
+def cache_seconds(method: str, *, asked: int | None, no_cache: bool) -> int | None:
+    """Return for how long an answer is kept, or None when it is not.
+
+    GET is cached by default and ``:no_cache`` turns that off; POST is cached only when ``:cache_max_age`` is
+    given (Braze: Cache Connected Content responses).
+    """
+    if no_cache:
+        return None
+    if asked is not None:
+        return clamped_cache_seconds(asked)
+    return CACHE_DEFAULT_SECONDS if method == "GET" else None
+
+
+class Channel(StrEnum):
+    """One of Braze's channels."""
+
+    EMAIL = "email"
+    PUSH = "push"
+    SMS = "sms"
+    IN_APP = "in-app"
+
+    @property
+    def is_html(self) -> bool:
+        """Whether the message is HTML, so that text in it has to be escaped; Braze does not do that."""
+        return self is Channel.EMAIL
+
+    @property
+    def retries(self) -> bool:
+        """Whether ``:retry`` works (Braze: Use retry logic for Connected Content: not for in-app messages)."""
+        return self is not Channel.IN_APP
+
+
+# Braze: Local Connected Content variables.
+DEFAULT_VARIABLE = "connected"
+
+
+# ---- Requests, answers, credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +275,8 @@ def outgoing(asked: CallRequest, credentials: Credentials) -> Outgoing:
     """
     # Braze: Troubleshoot webhook and Connected Content requests, "Non-breaking spaces in the URL".
     url = asked.url.replace("\u00a0", "").strip()
-    if len(url) > rules.URL_CHARACTERS:
-        raise NotSentError(f"the URL is longer than {rules.URL_CHARACTERS} characters")
+    if len(url) > URL_CHARACTERS:
+        raise NotSentError(f"the URL is longer than {URL_CHARACTERS} characters")
     unescaped = "".join(dict.fromkeys(_NOT_IN_URLS.findall(url)))
     url = quote(url, safe=_URL_CHARACTERS)
     host = _host(url)
@@ -226,8 +291,8 @@ def outgoing(asked: CallRequest, credentials: Credentials) -> Outgoing:
         url=url,
         headers=headers,
         body=_body(asked),
-        timeout_seconds=rules.ANSWER_SECONDS,
-        max_body_bytes=rules.BODY_BYTES,
+        timeout_seconds=ANSWER_SECONDS,
+        max_body_bytes=BODY_BYTES,
     )
     return Outgoing(request, frozenset(stored), unescaped)
 
@@ -251,7 +316,7 @@ def _standard_headers(asked: CallRequest) -> dict[str, str]:
     """
     content_type = asked.content_type or (JSON if asked.method == "GET" else FORM)
     return {
-        "User-Agent": rules.USER_AGENT,
+        "User-Agent": USER_AGENT,
         "Accept-Encoding": "gzip",
         "Accept": asked.accept or asked.content_type or "*/*",
         "Content-Type": content_type,
@@ -291,7 +356,7 @@ def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
     X-Braze-Sender-Version is the one header a tag can't set (Braze: Connected Content Debugger).
     """
     merged: dict[str, tuple[str, str]] = {}
-    for layer in (*layers, {"X-Braze-Sender-Version": rules.SENDER_VERSION}):
+    for layer in (*layers, {"X-Braze-Sender-Version": SENDER_VERSION}):
         for name, value in layer.items():
             merged[name.lower()] = (name, value)
     return dict(merged.values())

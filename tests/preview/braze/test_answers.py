@@ -12,8 +12,8 @@ from proxy.preview.braze import (
     Rendering,
     Response,
     TransportError,
-    rules,
 )
+from proxy.preview.braze.wire import BODY_BYTES
 
 from .endpoint import Endpoint, Received, SocketTransport
 from .memory import World, answer
@@ -106,7 +106,7 @@ def test_redirects_are_not_followed(endpoint: Endpoint) -> None:
 
 def test_a_body_over_a_megabyte_is_refused_and_not_cached(endpoint: Endpoint) -> None:
     """Braze: Make a Connected Content call, "Things to know"; Cache …, "Cache size limit"."""
-    endpoint.says("/a", "x" * (rules.BODY_BYTES + 1))
+    endpoint.says("/a", "x" * (BODY_BYTES + 1))
     world = World(steps=[SocketTransport().send])
     template = "[{% connected_content " + endpoint.url + "/a %}]"
     for _ in range(2):
@@ -118,10 +118,10 @@ def test_a_body_over_a_megabyte_is_refused_and_not_cached(endpoint: Endpoint) ->
 
 def test_the_size_counts_even_when_the_transport_let_it_through(world: World) -> None:
     """Braze: Make a Connected Content call, "Things to know"."""
-    world.steps = [answer(200, "x" * (rules.BODY_BYTES + 1)), answer(200, "x" * rules.BODY_BYTES)]
+    world.steps = [answer(200, "x" * (BODY_BYTES + 1)), answer(200, "x" * BODY_BYTES)]
     tag = "{% connected_content https://x.test %}"
     assert world.render(tag).output == ""
-    assert len(world.render(tag).output) == rules.BODY_BYTES
+    assert len(world.render(tag).output) == BODY_BYTES
 
 
 def test_gzip_is_read(endpoint: Endpoint) -> None:

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from proxy.preview.braze import Profile, Request, Response, TemplateBoundError, TemplateError, rules
+from proxy.preview.braze import Profile, Request, Response, TemplateBoundError, TemplateError
+from proxy.preview.braze.exchange import CALLS_PER_RENDER
+from proxy.preview.braze.markup import TEMPLATE_CHARACTERS
 
 from .memory import World, answer
 
@@ -64,7 +66,7 @@ GROW = "{% for i in (1..40) %}{% assign a = a | FILTER: a %}{% endfor %}"
         "{{ ${long} | strip_html }}",
         "{% for i in (1..50) %}{% assign a = ${long} | append: i %}" + "{{ a }}" * 3 + "{% endfor %}",
         "{% for i in (1..9000) %}{{ i | plus: 1 | plus: 1 | plus: 1 }}{% endfor %}",
-        "x" * (rules.TEMPLATE_CHARACTERS + 1),
+        "x" * (TEMPLATE_CHARACTERS + 1),
         "{{ a" + "[a" * 20_000 + "]" * 20_000 + " }}",
         "{% if a" + " and a" * 20_000 + " %}{% endif %}",
         "{{ " + "(" * 200_000 + " }}",
@@ -100,7 +102,7 @@ def test_a_thousand_open_html_comments_are_text(world: World) -> None:
 
 
 def test_a_message_makes_so_many_calls_and_no_more(world: World) -> None:
-    world.render(CALL * rules.CALLS_PER_RENDER)
+    world.render(CALL * CALLS_PER_RENDER)
     with pytest.raises(TemplateBoundError, match="more than 20 calls"):
         world.render("{% for i in (1..21) %}" + CALL + "{% endfor %}")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.preview.braze import MemoryAnswers, MistakeKind, rules
-from proxy.preview.braze.wire import Question
+from proxy.preview.braze import MemoryAnswers, MistakeKind
+from proxy.preview.braze.wire import CACHE_DEFAULT_SECONDS, Question
 
 from .memory import World, answer
 
@@ -83,10 +83,10 @@ def test_the_cache_is_small_and_forgets_the_longest_unused() -> None:
     """Braze: Cache Connected Content responses: the cache is volatile."""
     cache = MemoryAnswers(lambda: 0.0, most=2)
     first, second, third = (Question("GET", f"https://x.test/{n}") for n in range(3))
-    cache.put(first, answer(200, "1"), rules.CACHE_DEFAULT_SECONDS)
-    cache.put(second, answer(200, "2"), rules.CACHE_DEFAULT_SECONDS)
+    cache.put(first, answer(200, "1"), CACHE_DEFAULT_SECONDS)
+    cache.put(second, answer(200, "2"), CACHE_DEFAULT_SECONDS)
     cache.get(first)
-    cache.put(third, answer(200, "3"), rules.CACHE_DEFAULT_SECONDS)
+    cache.put(third, answer(200, "3"), CACHE_DEFAULT_SECONDS)
     assert cache.get(second) is None
     assert cache.get(first) is not None
     assert cache.get(third) is not None

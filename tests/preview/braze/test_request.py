@@ -12,8 +12,8 @@ from proxy.preview.braze import (
     Profile,
     TemplateError,
     TokenCredential,
-    rules,
 )
+from proxy.preview.braze.wire import SENDER_VERSION
 
 from .endpoint import Endpoint, SocketTransport
 from .memory import World
@@ -33,8 +33,8 @@ def test_braze_names_itself_and_takes_gzip(endpoint: Endpoint) -> None:
     endpoint.says("/", "hello")
     World(steps=[SocketTransport().send]).render("{% connected_content " + endpoint.url + "/ %}")
     headers = endpoint.received[0].headers
-    assert headers["User-Agent"] == f"Braze Sender {rules.SENDER_VERSION}"
-    assert headers["X-Braze-Sender-Version"] == rules.SENDER_VERSION
+    assert headers["User-Agent"] == f"Braze Sender {SENDER_VERSION}"
+    assert headers["X-Braze-Sender-Version"] == SENDER_VERSION
     assert headers["Accept-Encoding"] == "gzip"
 
 
@@ -45,7 +45,7 @@ def test_a_tag_may_set_braze_s_headers_but_not_the_sender_version(world: World) 
     )
     headers = {name.lower(): value for name, value in world.sent[0].headers.items()}
     assert headers["user-agent"] == "me"
-    assert headers["x-braze-sender-version"] == rules.SENDER_VERSION
+    assert headers["x-braze-sender-version"] == SENDER_VERSION
 
 
 @pytest.mark.parametrize(

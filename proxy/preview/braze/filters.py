@@ -1,4 +1,4 @@
-"""The filters: those of Liquid itself, as Ruby has them, and Braze's own.
+"""The filters: those of Liquid itself, as Ruby has them, and Braze's own; and how much one rendering may use.
 
 python-liquid's own are not used: nearly each of them refuses values, or prints them, in another way than Ruby's.
 Values arrive as `ruby.plain` leaves them; a variable that is not set is None.
@@ -13,11 +13,18 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from inspect import signature
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
+from liquid.exceptions import FilterError, LiquidError
+from liquid.token import Token
+
 from proxy.preview.braze import ruby
+from proxy.preview.braze.empties import JOINING, Placeholder
+from proxy.preview.braze.markup import BoundReachedError
 from proxy.preview.braze.ruby import Now, flat, in_zone, integer, plain, read_date, strftime, text
 
 Filter = Callable[..., object]
@@ -411,3 +418,101 @@ _BRAZES: Mapping[str, Filter] = {
 
 FILTERS = tuple(sorted({*STANDARD, *_BRAZES, "date", "time_zone"}))
 """The names of all of them."""
+
+# ---- What one rendering may use
+
+# The library bounds output, variables and nested loops. It does not add up loops that follow each other, and it lets
+# one filter make a gigabyte out of a kilobyte; both are counted here.
+LOOP_ITERATIONS = 20_000
+FILTER_CALLS = 20_000
+FILTER_TEXT_CHARACTERS = 262_144
+FILTER_ITEMS = 10_000
+FILTER_NUMBER_BITS = 4_096
+FILTER_WORK = 4_000_000
+FILTER_INPUT = 8_000_000
+
+
+@dataclass(slots=True)
+class Allowance:
+    """Counts down what is left for one rendering; raises `BoundReachedError` when nothing is."""
+
+    iterations: int = LOOP_ITERATIONS
+    filter_calls: int = FILTER_CALLS
+    filter_input: int = FILTER_INPUT
+
+    def spend_iterations(self, count: int) -> None:
+        """Take ``count`` turns of a loop from what is left."""
+        self.iterations -= count
+        if self.iterations < 0:
+            raise BoundReachedError(f"more than {LOOP_ITERATIONS} turns of loops", token=None)
+
+    def guarded(self, name: str, function: Filter, token: Token | None) -> Filter:
+        """Return the filter with its inputs measured first, its failures as Liquid errors, and placeholders kept."""
+
+        def guard(*given: object, **named: object) -> object:
+            values = tuple(map(ruby.plain, given))
+            self.filter_calls -= 1
+            if self.filter_calls < 0:
+                raise BoundReachedError(f"more than {FILTER_CALLS} filters applied", token=token)
+            if any(map(_too_large, (*values, *named.values()))) or _work(name, values) > FILTER_WORK:
+                raise BoundReachedError(f"the filter '{name}' is given too much to work on", token=token)
+            self.filter_input -= sum(map(_size, values))
+            if self.filter_input < 0:
+                raise BoundReachedError("the filters together are given too much to work on", token=token)
+            placeholder = next((value for value in values if isinstance(value, Placeholder)), None)
+            if placeholder is not None and name not in JOINING:
+                return placeholder
+            try:
+                return function(*values, **named)
+            except LiquidError:
+                raise
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
+                fits = _takes(function, values, named)
+                because = f"can't use that value: {err}" if fits else "is given too few or too many values"
+                raise FilterError(f"the filter '{name}' {because}", token=token) from err
+
+        return guard
+
+
+def _takes(function: Filter, values: tuple[object, ...], named: Mapping[str, object]) -> bool:
+    try:
+        signature(function).bind(*values, **named)
+    except TypeError:
+        return False
+    return True
+
+
+def _too_large(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) > FILTER_TEXT_CHARACTERS
+    if isinstance(value, int):
+        return value.bit_length() > FILTER_NUMBER_BITS
+    if isinstance(value, range):
+        # len() of a range can overflow, so its ends are compared.
+        return value.stop - value.start > FILTER_ITEMS
+    if isinstance(value, (list, tuple, Mapping)):
+        return len(value) > FILTER_ITEMS
+    return False
+
+
+def _size(value: object) -> int:
+    """Return a rough size of what a filter reads; an item of a list takes as long as some twenty characters."""
+    if isinstance(value, str):
+        return len(value)
+    return 20 * len(value) if isinstance(value, (list, tuple, Mapping)) else 0
+
+
+def _work(name: str, values: tuple[object, ...]) -> int:
+    """Return a rough size of what a filter would produce or compare; only those that multiply have one."""
+    match name, values:
+        case "replace", (str() as text, str() as old, str() as new):
+            return text.count(old) * len(new)
+        case "join", (list() as items, str() as between):
+            return len(items) * len(between)
+        case "uniq", (list() as items, *_):
+            return len(items) ** 2
+        case "strip_html", (str() as text,):
+            # The parser looks again from each unfinished tag.
+            return len(text) ** 2 // 100
+        case _:
+            return 0
