@@ -76,7 +76,7 @@ def _run(host: str, port: int, root: Path, folder: Path, running: contextlib.Exi
     settings = {name for name, _, _ in documented()}
     environment = {name: value for name, value in os.environ.items() if name not in settings}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), environment.get("PYTHONPATH"))))
-    sandbox = _start(["proxy.sandbox", "--port", "0"], environment, folder, running, subprocess.PIPE)
+    sandbox = _start(["proxy.sandbox.server", "--port", "0"], environment, folder, running, subprocess.PIPE)
     listening = re.search(r"http://\S+", sandbox.stdout.readline() if sandbox.stdout else "")
     if not listening:
         raise click.ClickException("the sandbox did not start")

@@ -194,7 +194,7 @@ class RunningSandbox(Process):
     api_secret = API_SECRET
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "proxy.sandbox", "--port", "0"]
+        command = [sys.executable, "-m", "proxy.sandbox.server", "--port", "0"]
         super().__init__(command, os.environ, r"Sandbox listening on (http://\S+)/v1$")
         self.api_url = f"{self.url}/v1"
         WATCH.stand_in(self.url)

@@ -23,9 +23,8 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, Unauthorized
 
 from proxy.sandbox import API_KEY, API_SECRET
-from proxy.sandbox.faults import Kind, Wire, answer_by, json_answer, refusal
-from proxy.sandbox.shop import STAR_WORDS, named_for
-from proxy.sandbox.state import BusinessUnit, Products, State, matching, newest_first, ordered
+from proxy.sandbox.shops import STAR_WORDS, BusinessUnit, Products, matching, named_for, newest_first, ordered
+from proxy.sandbox.state import Kind, State, Wire, answer_by, json_answer, refusal
 
 T = TypeVar("T")
 

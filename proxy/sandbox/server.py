@@ -1,4 +1,4 @@
-"""Puts the sandbox together and serves it: ``flask --app wsgi sandbox`` or ``python -m proxy.sandbox``.
+"""Puts the sandbox together and serves it: ``flask --app wsgi sandbox`` or ``python -m proxy.sandbox.server``.
 
 Beside Trustpilot's calls there is a control plane under ``/_sandbox/``: what has been called, how to answer, what to
 sell. It has no credentials and never misbehaves. Products belong to the first business unit, or to the one named by
@@ -24,12 +24,24 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.endpoints import documented_calls
-from proxy.sandbox.faults import Behaviour, Behaviours, ConnectionOverError, Kind, Mode, Shape, json_answer, refusal
-from proxy.sandbox.state import CHANGES, BusinessUnit, Limit, Lists, Order, State
+from proxy.sandbox.shops import CHANGES, BusinessUnit, Order
+from proxy.sandbox.state import (
+    Behaviour,
+    Behaviours,
+    ConnectionOverError,
+    Kind,
+    Limit,
+    Lists,
+    Mode,
+    Shape,
+    State,
+    json_answer,
+    refusal,
+)
 
 
 def create_sandbox() -> Flask:
-    """Return the stand-in as a WSGI application, to be served by :func:`proxy.sandbox.server.serve`.
+    """Return the stand-in as a WSGI application, to be served by `serve`.
 
     Its documented calls need the connection that server puts into the WSGI environment; the control plane does not.
     """
@@ -297,3 +309,7 @@ def _overview(state: State) -> dict[str, object]:
         "limit": {"calls": state.limit.calls, "seconds": state.limit.seconds} if state.limit else None,
         "control": {rule.replace(" ", " /_sandbox"): what for rule, (what, _) in _CONTROLS.items()},
     }
+
+
+if __name__ == "__main__":
+    sandbox()

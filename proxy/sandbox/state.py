@@ -1,295 +1,342 @@
-"""What the sandbox knows while it runs: shops with their products, calls made, tokens, invitations, faults."""
+"""What the sandbox is told and knows while it runs: how to answer and what that does on the wire, calls, tokens.
+
+``slow``, ``drip``, ``drip_headers``, ``reset_midway``, ``reset_after``, ``wrong_shape`` and ``truncated`` spoil an
+answer on its way out: the call has been processed, an invitation is stored. ``fail``, ``rate_limit``, ``hang``,
+``reset``, ``garbage``, ``html``, ``huge`` and ``redirect`` happen instead of processing it. Either way the whole
+request has been read first.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
-import random
 import secrets
+import socket
+import struct
 import time
-from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from hashlib import sha256
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any, Self
+
+import gevent
+from flask import Response
+from gevent.socket import wait_read
+from werkzeug.exceptions import HTTPException
 
 from proxy.sandbox import BUSINESS_UNIT, SECOND_BUSINESS_UNIT
-from proxy.sandbox.faults import Behaviours, Kind, Wire
-from proxy.sandbox.shop import (
+from proxy.sandbox.shops import (
     NEWEST,
-    compose,
-    generated,
-    generated_ratings,
+    BusinessUnit,
+    Order,
+    Products,
     imported_products,
     sample_products,
     second_products,
     service_reviews,
-    usual_ratings,
     written_at,
 )
 
-RATINGS: Mapping[str, int] = {"oneStar": 1, "twoStars": 2, "threeStars": 3, "fourStars": 4, "fiveStars": 5}
-"""Trustpilot's names in ``numberOfReviews``."""
 
-_Item = TypeVar("_Item")
-_UNDATED = datetime.min.replace(tzinfo=UTC)
+class Kind(StrEnum):
+    """The documented calls there are."""
+
+    REVIEWS = "reviews"
+    SUMMARY = "summary"
+    BATCH_SUMMARIES = "batch_summaries"
+    TOKEN = "token"  # noqa: S105  # a kind of call
+    INVITATIONS = "invitations"
+    IMPORTED_REVIEWS = "imported_reviews"
+    IMPORTED_SUMMARY = "imported_summary"
+    BUSINESS_UNIT = "business_unit"
+    SERVICE_REVIEWS = "service_reviews"
+    DELETED_REVIEWS = "deleted_reviews"
+    DELETED_CONSUMERS = "deleted_consumers"
+    STAR_IMAGES = "star_images"
+    STAR_STRING = "star_string"
+    FEED = "feed"
+    SHOP_SUMMARIES = "shop_summaries"
+    PRODUCTS = "products"
+    PRODUCT_LINKS = "product_links"
+    SERVICE_LINKS = "service_links"
 
 
-class Order(StrEnum):
-    """How a list comes, of which Trustpilot documents no order."""
+class Mode(StrEnum):
+    """The ways to answer. This module says what each does on the wire."""
 
-    NEWEST = "newest"
-    OLDEST = "oldest"
-    SHUFFLED = "shuffled"
+    OK = "ok"
+    SLOW = "slow"
+    FAIL = "fail"
+    RATE_LIMIT = "rate_limit"
+    HANG = "hang"
+    DRIP = "drip"
+    DRIP_HEADERS = "drip_headers"
+    RESET = "reset"
+    RESET_MIDWAY = "reset_midway"
+    RESET_AFTER = "reset_after"
+    GARBAGE = "garbage"
+    HTML = "html"
+    WRONG_SHAPE = "wrong_shape"
+    HUGE = "huge"
+    REDIRECT = "redirect"
+    TRUNCATED = "truncated"
 
 
-@dataclass(frozen=True, slots=True)
-class _Generated:
-    """A product whose reviews are composed when they are read."""
+class Shape(StrEnum):
+    """What ``wrong_shape`` turns a right answer into."""
 
-    sku: str
-    count: int
+    LIST = "list"
+    NULL = "null"
+    TEXT = "text"
+    NULL_MEMBERS = "null_members"
+    TEXT_MEMBERS = "text_members"
+    OBJECT_MEMBERS = "object_members"
+    NOT_A_NUMBER = "not_a_number"
+    DEEP = "deep"
 
 
-class Products:
-    """SKUs and their raw reviews: any JSON at all, since a stand-in must be able to hand out malformed ones.
+_USUAL: Mapping[Mode, Mapping[str, Any]] = {
+    Mode.SLOW: {"seconds": 3.0},
+    Mode.HANG: {"seconds": 60.0},
+    Mode.DRIP: {"seconds": 0.05},
+    Mode.DRIP_HEADERS: {"seconds": 0.05},
+    Mode.FAIL: {"status": 500},
+    Mode.RATE_LIMIT: {"status": 429, "retry_after": 30},
+    Mode.REDIRECT: {"status": 302},
+}
 
-    Reviews are served newest first by ``createdAt``; those of one moment stay in the order given, those without
-    a readable date come last.
+
+@dataclass(slots=True, kw_only=True)
+class Behaviour:
+    """One instruction.
+
+    ``kinds``, ``business_units`` and ``skus`` narrow it to some calls, None meaning all; a call without a SKU (token,
+    invitations) is never meant by ``skus``, and a batch is meant when one of its SKUs is. ``times`` counts down to
+    0, None meaning for ever. ``seconds`` is the delay of ``slow``, the longest ``hang``, the pause between two bytes
+    of a drip. ``retry_after`` goes into the header of that name as it is.
     """
 
-    def __init__(self, sample: Mapping[str, list[object]]) -> None:
-        self._reviews: dict[str, list[object] | _Generated] = dict(sample)
-        self._order: list[tuple[float, str, int]] | None = None
+    mode: Mode
+    kinds: Collection[str] | None = None
+    business_units: Collection[str] | None = None
+    skus: Collection[str] | None = None
+    times: int | None = None
+    seconds: float = 0.0
+    status: int = 200
+    retry_after: int | str | None = None
+    shape: Shape = Shape.OBJECT_MEMBERS
 
-    def __contains__(self, sku: str) -> bool:
-        return sku in self._reviews
+    @classmethod
+    def of(cls, members: Mapping[str, Any]) -> Self:
+        """Return the behaviour that these members describe; ``mode`` is one of them, the others have defaults."""
+        return cls(**{**_USUAL.get(members["mode"], {}), **members})
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._reviews)
-
-    def reviews_of(self, *skus: str) -> Sequence[object]:
-        """Return the reviews of SKUs as one list, newest first; none for a SKU nobody sells.
-
-        A review that several of the SKUs have is in it once.
-        """
-        lists = [self._listed(sku) for sku in dict.fromkeys(skus)]
-        return lists[0] if len(lists) == 1 else newest_first(once_each(review for one in lists for review in one))
-
-    def _listed(self, sku: str) -> Sequence[object]:
-        reviews = self._reviews.get(sku, [])
-        return reviews if isinstance(reviews, list) else generated(reviews.sku, reviews.count)
-
-    def summary_of(self, *skus: str) -> dict[str, object]:
-        """Return the summary of all reviews of the SKUs, each counted once."""
-        reviews = self._reviews.get(skus[0], [])
-        if len(skus) == 1 and isinstance(reviews, _Generated):
-            return summary(generated_ratings(reviews.sku, reviews.count))
-        return summary(map(_rating, self.reviews_of(*skus)))
-
-    def put(self, sku: str, reviews: Iterable[object]) -> None:
-        """Set the reviews of a SKU, given in any order."""
-        listed = newest_first(reviews)
-        if self._order is not None:
-            for position in _positions(sku, self._listed(sku)):
-                del self._order[bisect_left(self._order, position)]
-            for position in _positions(sku, listed):
-                insort(self._order, position)
-        self._reviews[sku] = listed
-
-    def generate(self, products: int, reviews: int, prefix: str = "SKU-") -> list[str]:
-        """Add ``products`` of so many believable reviews each; return their SKUs, ``{prefix}1`` onwards."""
-        skus = [f"{prefix}{number}" for number in range(1, products + 1)]
-        self._reviews.update({sku: _Generated(sku, reviews) for sku in skus})
-        self._order = None
-        return skus
-
-    def sizes(self) -> dict[str, int]:
-        return {sku: len(found) if isinstance(found, list) else found.count for sku, found in self._reviews.items()}
-
-    def all_reviews(
-        self, language: str | None, sku: str | None, order: Order, start: int, stop: int
-    ) -> list[tuple[str, object]]:
-        """Return a part of the list of all reviews, or one SKU's, each with its SKU. Composes no more than that."""
-        if self._order is None:
-            self._order = sorted(position for sku in self for position in _positions(sku, self._listed(sku)))
-        found: Sequence[tuple[float, str, int]] = self._order
-        if sku is not None:
-            found = [position for position in found if position[1] == sku]
-        if language is not None:
-            found = [
-                position for position in found if matching([self._listed(position[1])[position[2]]], (), language)
-            ]
-        return [(sku, self._listed(sku)[position]) for _, sku, position in ordered(found, order)[start:stop]]
+    def means(self, kind: Kind, unit: str | None, skus: Collection[str]) -> bool:
+        """Tell whether a call is to be answered this way."""
+        if self.times == 0 or (self.kinds is not None and kind not in self.kinds):
+            return False
+        if self.business_units is not None and unit not in self.business_units:
+            return False
+        return self.skus is None or not set(self.skus).isdisjoint(skus)
 
 
-def _positions(sku: str, reviews: Iterable[object]) -> Iterator[tuple[float, str, int]]:
-    return ((-_moment(review).timestamp(), sku, position) for position, review in enumerate(reviews))
+class Behaviours(list[Behaviour]):
+    """The instructions in force; the first that means a call answers it, and ``ok`` is what is left."""
+
+    def next_for(self, kind: Kind, unit: str | None, skus: Collection[str]) -> Behaviour:
+        """Return how to answer a call, using up one of its ``times``."""
+        for behaviour in self:
+            if behaviour.means(kind, unit, skus):
+                if behaviour.times is not None:
+                    behaviour.times -= 1
+                return behaviour
+        return Behaviour(mode=Mode.OK)
 
 
-def newest_first(reviews: Iterable[object]) -> list[object]:
-    """Return reviews by ``createdAt``, newest first and stable, those without a readable one last."""
-    return sorted(reviews, key=_moment, reverse=True)
+def json_answer(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return ``payload`` as a response. Lone surrogates and NaN pass, since the data has them on purpose."""
+    body = json.dumps(payload, separators=(",", ":"))
+    return Response(body, status, headers, content_type="application/json")
 
 
-def ordered(newest: Sequence[_Item], order: Order) -> Sequence[_Item]:
-    """Return what comes newest first in another order; shuffled alike each time."""
-    if order is Order.SHUFFLED:
-        return random.Random(1).sample(newest, len(newest))  # noqa: S311  # sample data
-    return newest[::-1] if order is Order.OLDEST else newest
+def refusal(error: HTTPException) -> Response:
+    """Return ``{"message": …}`` for an error, and the headers HTTP wants with it, such as ``Allow``."""
+    own = {name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")}
+    return json_answer({"message": error.description}, error.code or 500, own)
 
 
-def once_each(reviews: Iterable[object]) -> Iterator[object]:
-    """Yield the reviews, those with an id that has come before left out."""
-    seen: set[object] = set()
-    for review in reviews:
-        name = review.get("id") if isinstance(review, dict) else None
-        if not isinstance(name, str) or name not in seen:
-            yield review
-        if isinstance(name, str):
-            seen.add(name)
+# SO_LINGER on with no time: closing throws unsent data away and sends RST instead of FIN.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-def matching(reviews: Sequence[object], stars: Collection[int], language: str | None) -> Sequence[object]:
-    """Return the reviews a call's filters let through, in their order; an empty ``stars`` lets all pass."""
-    if not stars and language is None:
-        return reviews
-    return [
-        review
-        for review in reviews
-        if isinstance(review, dict)
-        and (not stars or _rating(review) in stars)
-        and (language is None or review.get("language") == language)
-    ]
+class ConnectionOverError(Exception):
+    """Everything this connection will ever carry has been sent; raised while a response is iterated."""
 
 
-def summary(ratings: Iterable[int]) -> dict[str, object]:
-    """Return ``{"starsAverage", "numberOfReviews": {"total", "oneStar", …}}``.
+class Wire:
+    """One caller's connection. ``waiting`` has those that are kept waiting."""
 
-    Only ratings from 1 to 5 count. The average has one decimal, halves rounded up, and is 0.0 without reviews.
-    """
-    counted = [rating for rating in ratings if rating]
-    total = len(counted)
-    # In whole numbers, since 4.25 is as much 4.2 as 4.3 to a float.
-    average = (20 * sum(counted) + total) // (2 * total) / 10 if total else 0.0
-    counts = {name: counted.count(rating) for name, rating in RATINGS.items()}
-    return {"starsAverage": average, "numberOfReviews": {"total": total, **counts}}
+    def __init__(self, connection: socket.socket, waiting: set[Wire]) -> None:
+        self._connection = connection
+        self._waiting = waiting
 
-
-def _rating(review: object) -> int:
-    stars = review.get("stars") if isinstance(review, dict) else None
-    return stars if type(stars) is int and 1 <= stars <= 5 else 0
-
-
-def _moment(review: object) -> datetime:
-    created = review.get("createdAt") if isinstance(review, dict) else None
-    if not isinstance(created, str):
-        return _UNDATED
-    try:
-        moment = datetime.fromisoformat(created)
-    except ValueError:
-        return _UNDATED
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _identifiers(review: object) -> dict[str, object]:
-    written = review if isinstance(review, dict) else {}
-    consumer = written.get("consumer")
-    return {"reviewId": written.get("id"), "consumerId": consumer.get("id") if isinstance(consumer, dict) else None}
-
-
-@dataclass
-class BusinessUnit:
-    """One shop. ``details``: what was set of a product besides its reviews, by SKU."""
-
-    name: str
-    products: Products = field(default_factory=lambda: Products({}))
-    imported: Products = field(default_factory=lambda: Products({}))
-    service_reviews: list[object] = field(default_factory=list)
-    details: dict[str, Mapping[str, str]] = field(default_factory=dict)
-
-    def profile(self) -> dict[str, object]:
-        """Return the shop itself, but for its id, as Trustpilot shows it."""
-        summed: Any = summary(map(_rating, self.service_reviews))
-        average = summed["starsAverage"]
-        return {
-            "displayName": self.name,
-            "name": {"identifying": self.domain, "referring": [self.domain]},
-            "score": {"trustScore": average, "stars": int(average * 2 + 0.5) / 2},
-            "numberOfReviews": summed["numberOfReviews"],
-        }
-
-    @property
-    def domain(self) -> str:
-        return f"{self.name.lower().replace(' ', '-')}.example"
-
-    def product(self, sku: str) -> dict[str, str]:
-        """Return ``id``, ``sku``, ``name`` and ``productUrl`` of a product, sold or not."""
-        made = {
-            "id": sha256(sku.encode(errors="surrogatepass")).hexdigest()[:24],
-            "sku": sku,
-            "name": sku.replace("-", " ").capitalize(),
-            "productUrl": f"https://{self.domain}/products/{quote(sku, safe='', errors='replace')}",
-        }
-        return {**made, **self.details.get(sku, {})}
-
-    def skus_at(self, url: str) -> list[str]:
-        """Return the SKUs of a product's page: its variants."""
-        return [sku for sku in self.products if self.product(sku)["productUrl"] == url]
-
-    def arrive(self, reviews: int, now: Callable[[], datetime]) -> None:
-        """Let so many new reviews be written, of any products."""
-        chance = random.Random(str(now()))  # noqa: S311  # sample data
-        for sku in chance.choices(list(self.products), k=reviews):
-            self.change(chance, ("added",), now(), sku)
-
-    def delete(self, name: str, identifier: str) -> int:
-        """Take a review (``reviewId``), or all of a consumer (``consumerId``), away; return how many there were."""
-        deleted = 0
-        for products in (self.products, self.imported):
-            for sku in products:
-                reviews = products.reviews_of(sku)
-                kept = [review for review in reviews if _identifiers(review)[name] != identifier]
-                if len(kept) < len(reviews):
-                    products.put(sku, kept)
-                    deleted += len(reviews) - len(kept)
-        return deleted
-
-    def change(self, chance: random.Random, kinds: Sequence[str], moment: datetime, sku: str) -> dict[str, str]:
-        """Change one review of a product in one of these ways; a product without reviews gets one.
-
-        Return ``{"what", "sku", "id"}``.
-        """
-        reviews = list(self.products.reviews_of(sku))
-        positions = [
-            position for position, review in enumerate(reviews) if isinstance(review, dict) and review.get("id")
-        ]
-        what = chance.choice(kinds) if positions else "added"
-        if what == "added":
-            reviews = [
-                *compose(chance, languages=("en", "fr"), ratings=usual_ratings(chance, 1), newest=moment),
-                *reviews,
-            ]
-            position = 0
+    def wait(self, seconds: float) -> bool:
+        """Wait; False as soon as the caller has hung up or :meth:`drop` was called."""
+        self._waiting.add(self)
+        until = time.monotonic() + seconds
+        try:
+            wait_read(self._connection.fileno(), timeout=seconds)
+            here = self._connection.recv(1, socket.MSG_PEEK) != b""
+            if here:
+                # The caller is sending its next request already; it waits its turn as long as this one does.
+                gevent.sleep(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            return True
+        except ConnectionError:
+            return False
         else:
-            position = chance.choice(positions)
-        chosen: Any = reviews[position]
-        if what in ("deleted", "hidden"):
-            del reviews[position]
-        elif what != "added":
-            comment = {"comment": f"Thank you, {chance.getrandbits(16)} times!", "createdAt": written_at(moment)}
-            edited = {"content": f"I have changed my mind {chance.getrandbits(16)} times."}
-            reviews[position] = chosen | (edited if what == "edited" else {"firstCompanyComment": comment})
-        self.products.put(sku, reviews)
-        return {"what": what, "sku": sku, "id": chosen["id"]}
+            return here
+        finally:
+            self._waiting.discard(self)
+
+    def send(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def reset_on_close(self) -> None:
+        """Make the end of this connection a TCP reset."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+    def drop(self) -> None:
+        """End the connection from outside, waking whoever waits on it."""
+        # A caller that left a moment ago has done it already.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
 
-CHANGES = ("added", "edited", "answered", "deleted", "hidden")
-"""What can happen to a review. Who hides one is the shop or a moderator: Trustpilot tells nobody."""
+HUGE_BYTES = 30_000_000
+_NESTING = 100_000
+_REASONS = {400: "Bad Request", 401: "Invalid API key", 403: "Forbidden", 404: "Not Found", 429: "Too Many Requests"}
+_MAINTENANCE = "<!doctype html>\n<html><head><title>Maintenance</title></head><body>Back soon</body></html>\n"
 
+
+def answer_by(behaviour: Behaviour, process: Callable[[], Response], wire: Wire) -> Response:
+    """Return the response to a call, which may end the connection while it is being sent.
+
+    ``process`` does what the call asks for and returns the right answer.
+    """
+    match behaviour.mode:
+        case Mode.FAIL | Mode.RATE_LIMIT:
+            headers = {} if behaviour.retry_after is None else {"Retry-After": str(behaviour.retry_after)}
+            reason = _REASONS.get(behaviour.status, "Internal Server Error")
+            return json_answer({"message": reason}, behaviour.status, headers)
+        case Mode.HANG:
+            wire.wait(behaviour.seconds)
+            return _over()
+        case Mode.RESET:
+            return _over(wire.reset_on_close)
+        case Mode.GARBAGE:
+            return Response(bytes(range(256)) * 16, content_type="application/json")
+        case Mode.HTML:
+            return Response(_MAINTENANCE, content_type="text/html; charset=utf-8")
+        case Mode.HUGE:
+            return Response(_huge_page(), content_type="application/json")
+        case Mode.REDIRECT:
+            # To a place that exists and answers 200 with an object: who follows does not notice by an error.
+            return json_answer({"message": "Moved"}, behaviour.status, {"Location": "/_sandbox/"})
+        case _:
+            return _spoilt(process(), behaviour, wire)
+
+
+def _spoilt(right: Response, behaviour: Behaviour, wire: Wire) -> Response:
+    body = right.get_data()
+    match behaviour.mode:
+        case Mode.SLOW:
+            return right if wire.wait(behaviour.seconds) else _over()
+        case Mode.DRIP:
+            right.response = _one_by_one(body, behaviour.seconds, wire)
+            right.content_length = len(body)
+        case Mode.DRIP_HEADERS:
+            return _over(lambda: _drip(_head(right), body, behaviour.seconds, wire))
+        case Mode.RESET_MIDWAY:
+            return _over(lambda: _break_off(_head(right) + body[: len(body) // 2], wire))
+        case Mode.RESET_AFTER:
+            return _over(wire.reset_on_close)
+        case Mode.TRUNCATED:
+            return _over(lambda: wire.send(_head(right) + body[: len(body) // 2]))
+        case Mode.WRONG_SHAPE:
+            right.set_data(_reshaped(json.loads(body or b"{}"), behaviour.shape))
+    return right
+
+
+def _one_by_one(data: bytes, pause: float, wire: Wire) -> Iterator[bytes]:
+    for number in range(len(data)):
+        yield data[number : number + 1]
+        if not wire.wait(pause):
+            raise ConnectionOverError
+
+
+def _drip(head: bytes, body: bytes, pause: float, wire: Wire) -> None:
+    for byte in _one_by_one(head, pause, wire):
+        wire.send(byte)
+    wire.send(body)
+
+
+def _break_off(half: bytes, wire: Wire) -> None:
+    wire.send(half)
+    # A moment for the half to be read: a reset makes some systems forget what has arrived.
+    gevent.sleep(0.05)
+    wire.reset_on_close()
+
+
+def _reshaped(right: Mapping[str, object], shape: Shape) -> str:
+    if shape == Shape.DEEP:
+        members = (f"{json.dumps(name)}: {'[' * _NESTING}{']' * _NESTING}" for name in right)
+        return "{" + ", ".join(members) + "}"
+    lost: dict[Shape, object] = {
+        Shape.LIST: [right],
+        Shape.NULL: None,
+        Shape.TEXT: "all is well",
+        Shape.NULL_MEMBERS: dict.fromkeys(right),
+        Shape.TEXT_MEMBERS: dict.fromkeys(right, "all is well"),
+        Shape.OBJECT_MEMBERS: {name: {"0": value} for name, value in right.items()},
+        Shape.NOT_A_NUMBER: dict.fromkeys(right, float("nan")),
+    }
+    return json.dumps(lost[shape])
+
+
+def _huge_page() -> Iterator[bytes]:
+    review = json.dumps({"id": "huge", "stars": 5, "content": "So much to say. " * 4000}).encode()
+    yield b'{"links": [], "productReviews": [' + review
+    for _ in range(HUGE_BYTES // len(review)):
+        yield b", " + review
+    yield b"]}"
+
+
+def _head(response: Response) -> bytes:
+    response.content_length = len(response.get_data())
+    response.headers["Connection"] = "close"
+    return f"HTTP/1.1 {response.status}\r\n{response.headers}".encode("latin-1")
+
+
+def _over(last: Callable[[], object] | None = None) -> Response:
+    """Return a response that does one last thing to the connection instead of answering, and then closes it.
+
+    It happens while the response is iterated, beyond Flask, where a caller that has left is nothing unusual.
+    """
+
+    def ending() -> Iterator[bytes]:
+        yield from ()
+        if last is not None:
+            last()
+        raise ConnectionOverError
+
+    return Response(ending())
+
+
+# ---- What has been called, and what the sandbox knows
 
 TOKEN_SECONDS = 360_000
 """About 100 hours, which is what Trustpilot's tokens last."""

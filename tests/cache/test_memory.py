@@ -80,7 +80,7 @@ _FILL = """
 import gc, json, random, resource, time
 from proxy.cache import Cache, Fetched, Group, Key, Lifetimes, MemoryBackend, Tiered
 from proxy.clock import Deadline
-from proxy.sandbox.shop import compose, usual_ratings
+from proxy.sandbox.shops import compose, usual_ratings
 from proxy.trustpilot.client import read_reviews
 
 def resident():

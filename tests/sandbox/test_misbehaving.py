@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.sandbox.faults import HUGE_BYTES
+from proxy.sandbox.state import HUGE_BYTES
 from tests.running import RunningSandbox
 from tests.sandbox.callers import (
     REVIEWS_PATH,

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import requests
 
-from proxy.sandbox.shop import compose, usual_ratings
+from proxy.sandbox.shops import compose, usual_ratings
 from tests.load import percentile
 from tests.running import SECRET, UNIT, RunningSandbox
 from tools.bench.asking import LATE_SECONDS, Got, Render, rendered

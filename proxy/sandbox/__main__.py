@@ -1,5 +1,0 @@
-"""``python -m proxy.sandbox``."""
-
-from proxy.sandbox.server import sandbox
-
-sandbox()
