@@ -13,13 +13,12 @@ from flask import Flask, Response, request
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 
-from proxy.api import admin
+from proxy.api import NO_SNIFFING, Application, admin
 from proxy.api.errors import register_problems
 from proxy.api.invitations import handing_out, inviting
 from proxy.api.openapi import describing
 from proxy.api.pages import home_page, status_page
 from proxy.api.reads import Reads, batch_reading, read_endpoints
-from proxy.api.responses import NO_SNIFFING, Application
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline

@@ -15,11 +15,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from proxy.api import parameters
+from proxy.api import RIGHT_FOR, parameters
 from proxy.api.openapi import described
 from proxy.api.pages import EXAMPLES, fields_of, takes
 from proxy.api.parameters import ListParameter, Parameter
-from proxy.api.routes import RIGHT_FOR
 from proxy.settings import Settings, documented
 
 Json = dict[str, Any]

@@ -7,10 +7,9 @@ import re
 
 from flask import Blueprint, Response, abort, jsonify, request
 
-from proxy.api import parameters
+from proxy.api import STARTED, parameters
 from proxy.api.errors import problem
 from proxy.api.parameters import BadParameter, Query
-from proxy.api.responses import STARTED
 from proxy.api.schemas import Link, Token
 from proxy.clock import Deadline, Now
 from proxy.invitations import BadInvitation, Invitations, Outcome

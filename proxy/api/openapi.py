@@ -16,10 +16,7 @@ import click
 from flask import Blueprint, Response, current_app, jsonify
 from flask.cli import with_appcontext
 
-from proxy.api import parameters as p
-from proxy.api.pages import register_docs
-from proxy.api.parameters import ListParameter, Parameter
-from proxy.api.routes import (
+from proxy.api import (
     DROP_IN_BATCH_SUMMARIES,
     DROP_IN_BUSINESS_UNIT,
     DROP_IN_IMPORTED,
@@ -32,6 +29,9 @@ from proxy.api.routes import (
     SECRET_IN_QUERY,
     TOKEN,
 )
+from proxy.api import parameters as p
+from proxy.api.pages import register_docs
+from proxy.api.parameters import ListParameter, Parameter
 from proxy.api.schemas import SCHEMAS
 from proxy.invitations.validation import UNRENDERED
 from proxy.settings import Settings

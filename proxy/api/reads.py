@@ -11,11 +11,7 @@ import msgspec
 from flask import Blueprint, Request, Response, abort, request
 from msgspec import Raw, Struct
 
-from proxy.api import parameters
-from proxy.api.errors import problem_of
-from proxy.api.parameters import BadParameter, Query, check_sku
-from proxy.api.responses import NO_SNIFFING, SOURCES, STARTED, Sources
-from proxy.api.routes import (
+from proxy.api import (
     DROP_IN_BATCH_SUMMARIES,
     DROP_IN_BUSINESS_UNIT,
     DROP_IN_IMPORTED,
@@ -23,8 +19,15 @@ from proxy.api.routes import (
     DROP_IN_REVIEWS,
     DROP_IN_SERVICE_REVIEWS,
     DROP_IN_SUMMARY,
+    NO_SNIFFING,
+    SOURCES,
+    STARTED,
+    Sources,
+    parameters,
     route_of,
 )
+from proxy.api.errors import problem_of
+from proxy.api.parameters import BadParameter, Query, check_sku
 from proxy.cache import Freshness, State
 from proxy.clock import Deadline, Now
 from proxy.reviews import Answer, ProductReviews, Selection, Unavailable, View

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from random import getrandbits
 from typing import TYPE_CHECKING
 
-from proxy.api.responses import STARTED, Application, Headers, PrebuiltResponse
-from proxy.api.routes import route_of
+from proxy.api import STARTED, Application, Headers, PrebuiltResponse, route_of
 from proxy.clock import CAUSE
 from proxy.events import CallEnded, Happened, Report, RequestFinished
 

@@ -17,9 +17,15 @@ from flask import Response
 from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import NotFound
 
+from proxy.api import (
+    DROP_IN_BATCH_SUMMARIES,
+    RIGHT_FOR,
+    SECRET_IN_QUERY,
+    Application,
+    PrebuiltResponse,
+    route_of,
+)
 from proxy.api.errors import problem
-from proxy.api.responses import Application, PrebuiltResponse
-from proxy.api.routes import DROP_IN_BATCH_SUMMARIES, RIGHT_FOR, SECRET_IN_QUERY, route_of
 from proxy.settings import Credential, Network, Settings
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from proxy.api.responses import (
+from proxy.api import (
     SOURCES,
     STARTED,
     TAKES_PREBUILT,

@@ -23,7 +23,7 @@ from gunicorn import SERVER, util
 from gunicorn.http.wsgi import base_environ
 from gunicorn_h1c import IncompleteError, ParseError, parse_request
 
-from proxy.api.responses import TAKES_PREBUILT, Application, PrebuiltResponse
+from proxy.api import TAKES_PREBUILT, Application, PrebuiltResponse
 from proxy.clock import Now
 from proxy.middleware.response_cache import Collected, written
 

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from proxy.api.routes import RIGHT_FOR
+from proxy.api import RIGHT_FOR
 from proxy.cache import Tiered
 from proxy.clock import Now
 from proxy.events import (

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from proxy import create_app
-from proxy.api import parameters
+from proxy.api import SECRET_IN_QUERY, parameters, route_of
 from proxy.api.openapi import collection, described
 from proxy.api.parameters import BadParameter, ListParameter, Parameter, Query
-from proxy.api.routes import SECRET_IN_QUERY, route_of
 from proxy.settings import Credential, Settings
 
 SETTINGS = Settings(

@@ -7,7 +7,7 @@ from flask import Flask, request_started
 from flask.testing import FlaskClient
 
 from proxy import create_app
-from proxy.api.routes import DROP_IN_BATCH_SUMMARIES, RIGHT_FOR
+from proxy.api import DROP_IN_BATCH_SUMMARIES, RIGHT_FOR
 from proxy.settings import Settings
 from tests.running import SECRET, UNIT, RunningSandbox, proxy_environment
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from proxy.api.routes import DROP_IN_REVIEWS, DROP_IN_SUMMARY
+from proxy.api import DROP_IN_REVIEWS, DROP_IN_SUMMARY
 from proxy.middleware.response_cache import RequestKey
 from tests.exposition import value
 from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox

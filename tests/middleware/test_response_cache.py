@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from proxy.api.responses import SOURCES, TAKES_PREBUILT, Application, PrebuiltResponse, Sources
+from proxy.api import SOURCES, TAKES_PREBUILT, Application, PrebuiltResponse, Sources
 from proxy.cache import Freshness, State
 from proxy.clock import Now
 from proxy.events import unheard

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from proxy.api.routes import RIGHT_FOR
+from proxy.api import RIGHT_FOR
 from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
 
 RIGHTS = ("read", "invite", "hook", "admin")

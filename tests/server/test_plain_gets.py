@@ -16,7 +16,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.http.wsgi import create
 
-from proxy.api.responses import TAKES_PREBUILT
+from proxy.api import TAKES_PREBUILT
 from proxy.server.plain_gets import PlainGets, limits
 
 if TYPE_CHECKING:

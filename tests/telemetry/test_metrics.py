@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pytest
 import requests
 
-from proxy.api.routes import PLAIN, route_of
+from proxy.api import PLAIN, route_of
 from proxy.events import CallNotMade, Happened, RedisFailed
 from proxy.telemetry.metrics import Metrics
 from proxy.trustpilot.circuit_breaker import RUN

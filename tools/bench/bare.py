@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.workers.ggevent import GeventWorker
 
-from proxy.api.responses import PrebuiltResponse
+from proxy.api import PrebuiltResponse
 from proxy.server.worker import Worker
 
 if TYPE_CHECKING:
