@@ -13,12 +13,12 @@ from flask import Flask, Response, request
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 
-from proxy.api import NO_SNIFFING, Application, admin
+from proxy.api import NO_SNIFFING, Application
 from proxy.api.errors import register_problems
-from proxy.api.invitations import handing_out, inviting
 from proxy.api.openapi import describing
-from proxy.api.pages import home_page, status_page
+from proxy.api.pages import health, home_page, metrics_text, status_page
 from proxy.api.reads import Reads, batch_reading, read_endpoints
+from proxy.api.writes import handing_out, inviting, updating
 from proxy.cache import Backend, Cache, Group, Lifetimes, MemoryBackend, Tiered
 from proxy.cache.backend import Window
 from proxy.cache.sqlite import Offload, SqliteBackend, inline
@@ -120,14 +120,14 @@ def wire(settings: Settings) -> Flask:
     refusal = refusing(settings)
     app.before_request(lambda: refusal(request.environ))
     register_problems(app)
-    app.register_blueprint(admin.health(proxy.store, proxy.quota, proxy.breaker, proxy.sync, is_draining))
+    app.register_blueprint(health(proxy.store, proxy.quota, proxy.breaker, proxy.sync, is_draining))
     app.register_blueprint(home_page(settings))
     app.register_blueprint(describing(settings))
     endpoints = read_endpoints(proxy.reviews, settings, time.time)
     reads = Reads(app.wsgi_app, endpoints, refusal, settings.deadline_seconds)
     app.register_blueprint(reads.for_flask())
     app.register_blueprint(batch_reading(proxy.reviews, settings, time.time))
-    app.register_blueprint(admin.updates(Updates(proxy.cache), settings))
+    app.register_blueprint(updating(Updates(proxy.cache), settings))
     if settings.preview:
         # These need the extra `preview`, which settings has checked.
         from proxy.preview.page import KnownProducts, preview_page
@@ -169,7 +169,7 @@ def _watch(app: Flask, reads: Reads, proxy: Proxy, metrics: Metrics, events: Eve
         metrics.set_gauges(proxy.store, proxy.quota, shops)
 
     proxy.services.append(Every(GAUGE_SECONDS, set_gauges, spawn))
-    app.register_blueprint(admin.metrics(metrics.text, set_gauges))
+    app.register_blueprint(metrics_text(metrics.text, set_gauges))
     settings = proxy.settings
     # The response cache sits behind what refuses callers for anything but their credential, and in front of Flask.
     layers: Application = SecretFromQuery(_response_cache(app, reads, proxy))

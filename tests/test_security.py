@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.api.invitations import LARGEST_BODY_BYTES
+from proxy.api.writes import LARGEST_BODY_BYTES
 from proxy.app import MEBIBYTE
 from proxy.cli import check, demo, sandbox
 from proxy.server.plain_gets import REQUEST_SECONDS

@@ -1,4 +1,7 @@
-"""Pages for people: ``/`` says what this is, ``/docs`` is the document to read, ``/status`` what goes on now.
+"""What a person or a machine sees of the proxy itself, besides what it is for.
+
+``/`` says what this is, ``/docs`` is the document to read, ``/status`` what goes on now; ``/healthz`` and ``/readyz``
+are for load balancers, ``/metrics`` for Prometheus.
 
 ``/docs`` shows each address with a command, an answer and what is in it. ``/status`` is JSON too, and a page that a
 person can read at night.
@@ -19,19 +22,21 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, render_template, request
+from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request
 
-from proxy.api.admin import plan_shown
-from proxy.api.schemas import SCHEMAS
+from proxy.api.errors import problem
+from proxy.api.schemas import SCHEMAS, Alive, Plan, Readiness
 from proxy.cache import BackendDown, Tiered
 from proxy.cache.backend import Use
 from proxy.settings import Settings
 from proxy.sync.feed import ShopState
 from proxy.sync.service import Sync
 from proxy.telemetry.metrics import MINUTES, MOST_ERRORS, Snapshot, Workers
-from proxy.trustpilot.quota import Quota
+from proxy.trustpilot.circuit_breaker import CircuitBreaker
+from proxy.trustpilot.quota import PlanUse, Quota
 
 Json = dict[str, Any]
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def wants_page() -> bool:
@@ -380,3 +385,62 @@ def span(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}s"
     return "1 second" if seconds < 1.5 else f"{seconds:.0f} seconds"
+
+
+def health(
+    store: Tiered, quota: Quota, breaker: CircuitBreaker, sync: Sync | None, is_draining: Callable[[], bool]
+) -> Blueprint:
+    """Return the two endpoints that are open to everyone. ``is_draining``: the proxy was told to stop.
+
+    ``/healthz``: the process answers. ``/readyz``: it is configured and its store can be reached.
+    """
+    endpoints = Blueprint("health", __name__)
+
+    @endpoints.get("/healthz")
+    def alive() -> Response:
+        return jsonify(Alive(status="alive"))
+
+    @endpoints.get("/readyz")
+    def ready() -> Response:
+        if is_draining():
+            return problem(503, "the proxy is stopping; it finishes what is under way")
+        if not store.backend.is_reachable():
+            return problem(503, "the store can't be reached; answers come from this worker's memory meanwhile")
+        found: Readiness = {
+            "status": "ready",
+            "trustpilot": "paused" if breaker.is_open else "calling",
+            "calls": {use.window.name: {"used": use.used, "limit": use.window.calls} for use in quota.uses()},
+            "plan": plan_shown(quota.plan_use()),
+            "fresh_seconds": round(store.lifetimes.fresh_now),
+            "sync": sync.counts() if sync else None,
+        }
+        return jsonify(found)
+
+    return endpoints
+
+
+def plan_shown(use: PlanUse | None) -> Plan | None:
+    """Return how much of the year's calls is used, ``None`` where they are unlimited."""
+    return (
+        None
+        if use is None
+        else Plan(
+            limit=use.limit,
+            used=use.used,
+            today=use.today,
+            share_of_today=use.share,
+            days_until_used_up=use.days_until_used_up,
+        )
+    )
+
+
+def metrics_text(text: Callable[[], bytes], sample: Callable[[], None]) -> Blueprint:
+    """Return what Prometheus collects; ``text`` makes its body, once ``sample`` has set the gauges."""
+    endpoints = Blueprint("metrics", __name__)
+
+    @endpoints.get("/metrics")
+    def shown() -> Response:
+        sample()
+        return Response(text(), content_type=METRICS_TYPE, headers={"Cache-Control": "no-store"})
+
+    return endpoints

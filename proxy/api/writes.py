@@ -1,4 +1,4 @@
-"""The invitation endpoints: relay an invitation once, hand out links, and the token where that is wanted."""
+"""What is posted: invitations, links and the token, and what brings the cache up to date."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from flask import Blueprint, Response, abort, jsonify, request
 from proxy.api import STARTED, parameters
 from proxy.api.errors import problem
 from proxy.api.parameters import BadParameter, Query
-from proxy.api.schemas import Link, Token
+from proxy.api.schemas import Applied, Link, Purged, Token
 from proxy.clock import Deadline, Now
 from proxy.invitations import BadInvitation, Invitations, Outcome
 from proxy.invitations.validation import is_unrendered, read_link_request, read_object
+from proxy.reviews import Updates
+from proxy.reviews.models import products_query
 from proxy.settings import Settings
+from proxy.trustpilot.changes import read_events
+from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.token import PATH, Tokens
 
 LARGEST_BODY_BYTES = 256 * 1024
@@ -160,3 +164,30 @@ def _idempotency_key() -> str | None:
     if not re.fullmatch(rf"[\x20-\x7e]{{1,{_LONGEST_KEY}}}", key):
         raise BadParameter("Idempotency-Key", None, takes)
     return key.strip()
+
+
+def updating(changes: Updates, settings: Settings) -> Blueprint:
+    """Return the endpoints. Both need a credential: Trustpilot's webhook shows one in its URL or a header."""
+    endpoints = Blueprint("updates", __name__)
+    units = settings.business_units
+
+    @endpoints.post("/v1/cache/purge")
+    def purge() -> Response:
+        selection = parameters.selection(Query.parse(request.query_string), units)
+        request.get_data()  # empty as a rule; a malformed one is refused before anything is forgotten
+        changes.purge(selection.business_unit, selection.skus)
+        return jsonify(Purged(purged=[products_query(sku)[1] for sku in selection.skus]))
+
+    @endpoints.post("/hooks/trustpilot")
+    def hook() -> Response:
+        unit = parameters.business_unit(Query.parse(request.query_string), units)
+        if not request.is_json:
+            abort(415)
+        try:
+            events, ignored = read_events(request.get_data())
+        except Malformed as error:
+            return problem(400, f"{error}; takes Trustpilot's webhook, an object with a list of events")
+        changes.apply(unit, events)
+        return jsonify(Applied(applied=len(events), ignored=ignored))
+
+    return endpoints
