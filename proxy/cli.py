@@ -26,7 +26,7 @@ from flask.cli import with_appcontext
 from proxy.api.openapi import print_collection as collection
 from proxy.cache import Entry, State
 from proxy.export import export
-from proxy.preview.command import preview
+from proxy.preview import preview
 from proxy.reviews.page_loader import product_name
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox

@@ -12,8 +12,7 @@ from urllib.parse import quote, unquote
 
 from proxy.api.parameters import BadParameter, Query, skus, view
 from proxy.preview.braze import Channel
-from proxy.preview.calls import CallTag, call_tags
-from proxy.preview.findings import Edit, applied
+from proxy.preview.findings import CallTag, Edit, applied, call_tags
 
 SOURCES = ("event", "attribute", "fixed")
 FALLBACKS = ("hide", "text", "abort")

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
 from proxy.preview.braze import CALL_FLAGS, CALL_OPTIONS
-from proxy.preview.calls import covered
-from proxy.preview.findings import MEANT, RULES, Draft, Markup, Rule, examined
+from proxy.preview.findings import MEANT, RULES, Draft, Markup, Rule, covered, examined
 
 _OPTION = re.compile(rf":\s*({'|'.join(sorted(CALL_OPTIONS, key=len, reverse=True))})\b")
 _OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qs, urlsplit
+from difflib import get_close_matches
+from typing import NamedTuple
+from urllib.parse import parse_qs, quote
 
-from proxy.preview.braze import CALL_WORDS, CallRecord, Channel, is_boundless, line_of
-from proxy.preview.findings import Edit, Finding, Markup, blanked, finding_of, markups, without_unread
+from proxy.preview.braze import CallRecord, Channel, is_boundless
+from proxy.preview.findings import (
+    MEANT,
+    CallTag,
+    Edit,
+    Finding,
+    Markup,
+    blanked,
+    call_tags,
+    covered,
+    finding_of,
+    markups,
+    on_line,
+    without_unread,
+)
 
 _SECRET_HEADER = re.compile(r"authorization|api[-_]?key|token|secret|password", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
@@ -28,141 +43,6 @@ _ALWAYS_NEW_NAMES = (
 OF_REVIEWS = ("/v1/reviews", "/v1/products", "/v1/business")
 IN_HTML = (*OF_REVIEWS, "/v1/summary")
 _MANY_CALLS = 3
-
-_OPTION = re.compile(r"(?<=\s):(\w+)(?:\s+|$)")
-_OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)
-
-
-def covered(text: str) -> str:
-    """Return ``text`` with its outputs covered by x, each character in its place."""
-    return _OUTPUT.sub(lambda match: "x" * len(match.group()), text)
-
-
-@dataclass(frozen=True)
-class CallTag:
-    """One call as written. ``options`` maps names without the colon to where they begin, end, and their value."""
-
-    line: int
-    start: int
-    end: int
-    url: str
-    url_at: int
-    options: Mapping[str, tuple[int, int, str]]
-
-    @property
-    def path(self) -> str:
-        """The path of the address, without Liquid in it; empty when it is no address."""
-        try:
-            return urlsplit(_OUTPUT.sub("x", self.url)).path
-        except ValueError:
-            return ""
-
-    @property
-    def variable(self) -> str:
-        """The variable that holds the answer."""
-        return self.options["save"][2] if "save" in self.options else "connected"
-
-    def value(self, name: str) -> str | None:
-        """Return what an option or a parameter of the address is given, Liquid and all."""
-        if name in self.options:
-            return self.options[name][2]
-        found = self._parameter(name)
-        return self.url[found.end(1) : found.end()] if found else None
-
-    def with_parameter(self, name: str, value: str) -> Edit:
-        """Return the edit that gives a parameter a value."""
-        if found := self._parameter(name):
-            return self.in_url((found.end(1), found.end()), value)
-        end = len(self.url)
-        return self.in_url((end, end), f"{'&' if '?' in self.url else '?'}{name}={value}")
-
-    def without_parameter(self, name: str) -> Edit:
-        """Return the edit that takes a parameter out; one that does nothing when it is not there."""
-        found = self._parameter(name)
-        if found is None:
-            return Edit(self.start, self.start, "")
-        is_first = found.group().startswith("?")
-        end = found.end() + (is_first and self.url.startswith("&", found.end()))
-        return self.in_url((found.start() + is_first, end), "")
-
-    def in_url(self, span: tuple[int, int], text: str) -> Edit:
-        """Return the edit of a place in the address."""
-        return Edit(self.url_at + span[0], self.url_at + span[1], text)
-
-    def renamed(self, name: str, right: str) -> Edit | None:
-        """Return the edit that calls a parameter otherwise, None where there is no such one."""
-        found = self._parameter(name)
-        return self.in_url((found.start() + 1, found.end(1) - 1), right) if found else None
-
-    def with_option(self, name: str, value: str) -> Edit:
-        """Return the edit that gives an option a value, at the end of the tag where it has none yet."""
-        if name in self.options:
-            start, end, _ = self.options[name]
-            return Edit(start, end, f":{name} {value}")
-        end = max([self.url_at + len(self.url), *(end for _, end, _ in self.options.values())])
-        return Edit(end, end, f" :{name} {value}")
-
-    def without_option(self, name: str) -> Edit:
-        """Return the edit that takes an option out; one that does nothing when it is not there."""
-        if name not in self.options:
-            return Edit(self.start, self.start, "")
-        start, end, _ = self.options[name]
-        return Edit(start - 1, end, "")
-
-    def outputs(self) -> Iterator[tuple[str, Markup]]:
-        """Yield each output of the address with the parameter it fills."""
-        for name, start, end in self._given():
-            for match in _OUTPUT.finditer(self.url, start, end):
-                inner = match.group()[2:-2] if "${" in match.group() else match.group()[2:].rstrip("}")
-                at = self.url_at + match.start()
-                yield name, Markup("", at, self.url_at + match.end(), inner, at + 2)
-
-    def parameters(self) -> list[tuple[str, str]]:
-        """Return the parameters of the address and their values as they are written, Liquid and all."""
-        return [(name, self.url[start:end]) for name, start, end in self._given()]
-
-    def _given(self) -> Iterator[tuple[str, int, int]]:
-        """Yield each parameter of the address, and where its value begins and ends there."""
-        for match in re.finditer(r"[?&]([\w-]+)=([^&#]*)", covered(self.url)):
-            yield match[1], match.start(2), match.end(2)
-
-    def _parameter(self, name: str) -> re.Match[str] | None:
-        return re.search(rf"([?&]{re.escape(name)}=)[^&#]*", covered(self.url))
-
-
-def call_tags(text: str) -> list[CallTag]:
-    """Return the calls of a template, in the order they are written."""
-    tags = []
-    for markup in markups(text):
-        if markup.name != "connected_content":
-            continue
-        text_of_tag = covered(markup.inner.rstrip("- \n\t"))
-        url = re.match(r"\s*(\S+)", text_of_tag)
-        if url is None:
-            continue
-        names = list(_OPTION.finditer(text_of_tag, url.end()))
-        options = {}
-        for number, match in enumerate(names):
-            end = names[number + 1].start() if number + 1 < len(names) else len(text_of_tag)
-            value = markup.inner[match.end() : end].strip()
-            if match[1] in CALL_WORDS:
-                value = value.split()[0] if value else ""
-            stop = match.end() + len(value) if value else match.start() + len(match.group().rstrip())
-            options[match[1]] = (markup.at + match.start(), markup.at + stop, value)
-        tags.append(
-            CallTag(
-                line_of(text, markup.start),
-                markup.start,
-                markup.end,
-                markup.inner[url.start(1) : url.end(1)],
-                markup.at + url.start(1),
-                options,
-            )
-        )
-    return tags
-
-
-# ---- What is wrong with them
 
 
 @dataclass(frozen=True)
@@ -390,3 +270,227 @@ def too_large(part: Part) -> Iterator[Finding]:
         if name == "limit" and tag.value("max_chars") is None:
             edit = Edit(edit.start, edit.end, f"{edit.text}&max_chars=240")
         yield part.finding("too-large", edit, at=tag.start, name=name, value=value)
+
+
+# ---- How a mistake that the rendering tells of is put right
+
+PARAMETERS = (
+    *("sku", "skus", "product_url", "stars", "language", "limit", "sort", "min_chars", "max_chars", "max_age_days"),
+    *("with_image", "min_reviews", "min_average", "fallback", "imported", "format", "display_locale", "locale"),
+    *("business_unit", "on_error", "style", "channel", "page", "perPage"),
+)
+_PATHS = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business", "/v1/fragment")
+_RANGES = {
+    "limit": (1, 20),
+    "min_chars": (0, 2000),
+    "max_chars": (20, 2000),
+    "max_age_days": (1, 3650),
+    "min_average": (1, 5),
+}
+_CHOICES = {
+    "sort": ("high|best|rating|star|desc", "highest", "newest"),
+    "format": ("te?xt|plain", "text", "html"),
+    "on_error": ("", "empty", ""),
+}
+_SKU = "{{event_properties.${item_sku} | url_param_escape}}"
+
+
+class _Fix(NamedTuple):
+    """How a mistake is put right: the fix's name, its edits, and what is said of it behind the mistake."""
+
+    label: str = ""
+    edits: Sequence[Edit] = ()
+    more: str = ""
+
+
+def fixed(kind: str, line: int, message: str, template: str, host: str) -> Finding:
+    """Return a mistake that the rendering tells of, with the edits that put it right where there are any."""
+    tag = next((tag for tag in call_tags(template) if tag.line == line), None)
+    if kind == "unescaped-text":
+        fix = _escaping(tag, message, template)
+    elif kind in ("compared", "whole-list"):
+        fix = _by_value(kind, line, message, template)
+    else:
+        fix = _of_call(kind, tag, message, template, host) if tag else _Fix()
+    return Finding(kind, line, f"{message}{fix.more}", fix.label, tuple(fix.edits))
+
+
+def _by_value(kind: str, line: int, message: str, template: str) -> _Fix:
+    """Return the edits for a value that is a list, a number or a yes where a text was expected."""
+    name = message.partition(" is ")[0]
+    for markup in on_line(template, line):
+        if kind == "whole-list" and markup.is_output and name in markup.inner:
+            return _Fix("Add | join: ', '", [markup.adding(" | join: ', '")])
+        sides = re.search(rf"({re.escape(name)}\}}*)(\s*)(==|!=)\s*((['\"])(.*?)\5)", markup.inner)
+        if kind == "compared" and sides:
+            if "is a list" in message:
+                written = "contains" if sides[2] else " contains"
+                return _Fix("Write contains", [markup.edit(sides.span(3), written)]) if sides[3] == "==" else _Fix()
+            is_no = sides[6].lower() in ("no", "false", "nein", "0")
+            right = ("false" if is_no else "true") if "true or false" in message else sides[6]
+            return _Fix(f"Write {right}", [markup.edit(sides.span(4), right)])
+    return _Fix()
+
+
+def _of_call(kind: str, tag: CallTag, message: str, template: str, host: str) -> _Fix:
+    match kind:
+        case "missing-save":
+            named = re.search(r"add :save (\w+)", message)
+            name = named[1] if named else "product"
+            return _Fix(f"Add :save {name}", [tag.with_option("save", name)])
+        case "ignored-parameters":
+            return _ignored(tag, message)
+        case "cache-age" if used := re.search(r"becomes (\d+)", message):
+            return _Fix("Write it", [tag.with_option("cache_max_age", used[1])], f" Write {used[1]}.")
+        case "abort-before-retry" | "retry-not-available":
+            return _Fix("Leave :retry out", [tag.without_option("retry")])
+        case "port" if port := re.search(r"(?<=\w):\d+(?=/|$)", tag.url):
+            return _Fix("Leave the port out", [tag.in_url(port.span(), "")], " Leave it out.")
+        case "not-json":
+            more = " Leave :save out to print it in place of the tag."
+            return _Fix("Leave :save out", [tag.without_option("save")], more)
+        case "url-characters":
+            return _escaped(tag)
+        case "empty-parameter":
+            return _stopped(tag, message, template)
+        case "not-sent":
+            return _moved(tag, message, host)
+        case "problem":
+            return _refused(tag, message)
+    return _Fix()
+
+
+def _ignored(tag: CallTag, message: str) -> _Fix:
+    edits, said = [], []
+    for name in (name.strip(" .") for name in message.rpartition(":")[2].split(",")):
+        nearest = get_close_matches(name.lower(), [p.lower() for p in PARAMETERS], 1, 0.6)
+        right = next((p for p in PARAMETERS if nearest and p.lower() == nearest[0]), "")
+        renamed = tag.renamed(name, right) if right and tag.value(right) is None else None
+        edits.append(renamed or tag.without_parameter(name))
+        said.append(f"{name} is {right}" if renamed else f"take {name} out")
+    return _Fix("Put it right", edits, f" Here {', '.join(said)}.")
+
+
+def _escaped(tag: CallTag) -> _Fix:
+    edits = [
+        output.adding(" | url_param_escape")
+        for _, output in tag.outputs()
+        if not re.search(r"\burl_(?:param_escape|encode|escape)\b", output.inner)
+    ]
+    for match in re.finditer(r"[^\w\-.~:/?#\[\]@!$&'()*+,;=%]+|[^\x00-\x7f]+", covered(tag.url)):
+        edits.append(tag.in_url(match.span(), quote(match.group())))
+    return _Fix("Escape it", edits)
+
+
+def _stopped(tag: CallTag, message: str, template: str) -> _Fix:
+    expression = re.search(r"arrives empty: (\{\{.*\}\}) rendered", message)
+    if expression is None:
+        return _Fix(more=" Write a SKU after it, such as TRUCK-01.")
+    value = expression[1][2:-2].split("|")[0].strip()
+    stop = f"{{% if {{{{{value}}}}} == blank %}}{{% abort_message('no SKU') %}}{{% endif %}}"
+    if stop in template:
+        return _Fix()
+    more = " Give it a value under Person and event, or send nothing without one."
+    return _Fix("Send nothing without one", [Edit(tag.start, tag.start, stop)], more)
+
+
+def _moved(tag: CallTag, message: str, host: str) -> _Fix:
+    if "is not its name" in message:
+        written = re.match(r"(?:https?:)?/*[^/?\s{]+", tag.url)
+        if written and "/v1/" in tag.url:
+            return _Fix(f"Write {host}", [tag.in_url(written.span(), host)], f" Write {host}.")
+    if "start with /v1/" in message and (path := re.match(r"https?://[^/?#]+(/[^?#{]*)?", tag.url)):
+        written_path = path[1] or ""
+        nearest = get_close_matches(f"/v1{written_path}".replace("/v1/v2", "/v1"), _PATHS, 1, 0.5)
+        if nearest:
+            edit = tag.in_url((path.end() - len(written_path), path.end()), nearest[0])
+            return _Fix(f"Write {nearest[0]}", [edit], f" Write {nearest[0]}.")
+    if "must start with http" in message:
+        return _Fix("Write the whole address", [tag.in_url((0, 0), f"{host}/" if "://" not in tag.url else "")])
+    if "only reads" in message and tag.path in _PATHS:
+        return _read(tag)
+    more = " Take the call out of the message; invitations have their own campaign."
+    return _Fix("Take the call out", [Edit(tag.start, tag.end, "")], more)
+
+
+def _read(tag: CallTag) -> _Fix:
+    edits = [tag.without_option("method"), tag.without_option("body")]
+    return _Fix("Leave :method out", edits, " Reviews are read with GET: leave :method out.")
+
+
+def _refused(tag: CallTag, message: str) -> _Fix:
+    status = re.search(r"the answer is (\d+)", message)
+    match status[1] if status else "":
+        case "401":
+            if tag.options.keys() & {"basic_auth", "auth_credentials"}:
+                return _Fix(more=" Look at the credential’s name and password in Braze.")
+            more = " Add :basic_auth and the name it is stored under in Braze."
+            return _Fix("Add :basic_auth reviews_proxy", [tag.with_option("basic_auth", "reviews_proxy")], more)
+        case "404":
+            nearest = get_close_matches(tag.path, _PATHS, 1, 0.4)
+            at = tag.url.find(tag.path)
+            if nearest and at >= 0 and nearest[0] != tag.path:
+                edit = tag.in_url((at, at + len(tag.path)), nearest[0])
+                return _Fix(f"Write {nearest[0]}", [edit], f" The nearest address is {nearest[0]}.")
+        case "405":
+            return _read(tag)
+        case "503" | "504" | "502" if tag.value("on_error") is None:
+            more = " With on_error=empty the message can show something else."
+            return _Fix("Add on_error=empty", [tag.with_parameter("on_error", "empty")], more)
+        case "400":
+            return _parameter(tag, message)
+    return _Fix()
+
+
+def _parameter(tag: CallTag, message: str) -> _Fix:
+    refusal = re.search(r"the answer is 400: (\w+)(?: is '([^']*)'…?)?: (.*)", message, re.DOTALL)
+    if refusal is None:
+        return _Fix()
+    name, value, takes = refusal[1], refusal[2] or "", refusal[3]
+    other = re.search(r"\((\w+) is another parameter\)", takes)
+    others = [other[1]] if other else []
+    if takes.startswith("required"):
+        alike = [name, "product_id", "id", "product"]
+        others += [given for given, _ in tag.parameters() if get_close_matches(given.lower(), alike, 1, 0.6)]
+    for given in others[:1]:
+        if renamed := tag.renamed(given, name):
+            return _Fix(f"Write {name}=", [renamed], f" Write {name}= for {given}=.")
+    if takes.startswith("required"):
+        return _Fix(f"Write {name}=", [tag.with_parameter(name, _SKU)], f" Write {name}={_SKU}.")
+    if tag.value(name) is None or "empty SKU" in takes or "unrendered" in takes:
+        return _Fix()
+    if right := _right_value(name, value):
+        return _Fix(f"Write {name}={right}", [tag.with_parameter(name, right)], f" Write {name}={right}.")
+    return _Fix(f"Take {name} out", [tag.without_parameter(name)], f" Write another value, or take {name} out.")
+
+
+def _right_value(name: str, value: str) -> str:
+    if name in _RANGES and (number := re.search(r"-?\d+", value)):
+        low, high = _RANGES[name]
+        return str(min(max(int(number[0]), low), high))
+    if name == "stars":
+        digits = re.findall(r"[1-5]", value)
+        if span := re.fullmatch(r"\s*([1-5])\s*(?:-|–|to|\.\.)\s*([1-5])\s*", value):
+            digits = [str(star) for star in range(int(span[1]), int(span[2]) + 1)]
+        elif re.search(r"[1-5]\s*\+|>=?\s*[1-5]", value) and digits:
+            digits = [str(star) for star in range(int(digits[0]), 6)]
+        return ",".join(dict.fromkeys(digits))
+    if name == "language":
+        words = re.findall(r"[a-z]+", value.lower())
+        return MEANT["languages"].get(words[0], words[0][:2] if len(words) > 1 else "") if words else ""
+    like, right, otherwise = _CHOICES.get(name, ("", "", ""))
+    return right if re.search(like, value.lower()) else otherwise
+
+
+def _escaping(tag: CallTag | None, message: str, template: str) -> _Fix:
+    if tag is not None and tag.value("format") == "text":
+        return _Fix("Leave format=text out", [tag.without_parameter("format")])
+    path = re.search(r"\{\{([^{}]+)\}\}", message)
+    whole = path[1] if path else ""
+    last = re.split(r"[.\[]", whole.strip().rstrip("]"))[-1]
+    edits = []
+    for markup in markups(template):
+        value = markup.inner.split("|")[0].strip(" -")
+        if markup.is_output and (value.endswith(f".{last}") or value == whole) and "escape" not in markup.inner:
+            edits.append(markup.adding(" | escape"))
+    return _Fix("Add | escape", edits)

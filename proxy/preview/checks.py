@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from difflib import get_close_matches
 from itertools import islice
+from typing import Any
 
-from proxy.preview.braze import Channel
+from proxy.preview.braze import Channel, Empty
 from proxy.preview.calls import IN_HTML, OF_REVIEWS, Part, calls_in_loop, examine_calls, query_of, too_large
-from proxy.preview.findings import MOST_FINDINGS, Edit, Finding, closing, finding_of, markups, without_unread
+from proxy.preview.findings import (
+    MOST_FINDINGS,
+    Edit,
+    Finding,
+    Markup,
+    call_tags,
+    closing,
+    finding_of,
+    found,
+    markups,
+    names_set,
+    on_line,
+    personal,
+    without_unread,
+)
 
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[0-9a-fA-F]+|[a-zA-Z]{2,8}\d?);")
 _HTML_TAG = re.compile(
@@ -358,3 +375,166 @@ def _costly_characters(part: Part) -> Iterator[Finding]:
         shown = " ".join(dict.fromkeys(match.group() for match in written))
         edits = [Edit(*match.span(), _PLAINER[match.group()]) for match in written]
         yield part.finding("costly-characters", *edits, shown=shown)
+
+
+# ---- What came up empty
+
+# Braze: Supported personalization tags.
+_ATTRIBUTES = (
+    *("braze_id", "city", "country", "date_of_birth", "dob", "email_address", "first_name", "gender", "language"),
+    *("last_name", "last_used_app_date", "most_recent_app_version", "most_recent_locale", "phone_number"),
+    *("random_bucket_number", "time_zone", "user_id"),
+)
+_PLACE = re.compile(r"^(?!.*is null).*(?:nothing is called|has no \w|is no list|is an object|is a list|is text or a)")
+_KIND = "came-up-empty"
+
+
+def examine_empties(
+    template: str, empties: Iterable[Empty], *, has_failed_calls: bool
+) -> tuple[list[Finding], list[dict[str, Any]]]:
+    """Part what came up empty into mistakes and, as JSON, what the message provides for.
+
+    After a call that failed its variable is empty, and all that reads it: the failure is told, not its consequences.
+    """
+    findings: list[Finding] = []
+    rest = []
+    own = names_set(template)
+    saved = {tag.variable for tag in call_tags(template)} if has_failed_calls else set()
+    for empty in empties:
+        is_known = _root(empty) in saved or "the preview doesn't know" in empty.message
+        finding = None if is_known else _finding(empty, template, own, findings)
+        if finding:
+            findings.append(finding)
+        else:
+            rest.append(asdict(empty))
+    lines = {finding.line for finding in findings}
+    findings += (finding for finding in _defaulted(template, own) if finding.line not in lines)
+    return findings, rest
+
+
+def _finding(empty: Empty, template: str, own: frozenset[str], before: list[Finding]) -> Finding | None:
+    """Return what is wrong about a place that met nothing; None where the message provides for it."""
+    is_nobodys = empty.message.startswith("nothing is called")
+    is_unknown = is_nobodys and _root(empty) not in own and not _asks_for_nothing(empty, template)
+    if empty.expected and not is_unknown:
+        return None
+    if nearest := empty.nearest or _attribute(empty.expression, own, template):
+        message = empty.message if empty.nearest else f"{empty.message.rstrip('.')}; did you mean {nearest}?"
+        return Finding(_KIND, empty.line, message, *_renamed(empty, nearest, template))
+    if empty.kind == "output":
+        return _hole(empty, template, own, before)
+    if is_unknown or (not is_nobodys and _PLACE.search(empty.message)):
+        return _nowhere(empty, template)
+    return None
+
+
+def _root(empty: Empty) -> str:
+    return re.split(r"[.\[$]", empty.expression)[0]
+
+
+def _defaulted(template: str, own: frozenset[str]) -> Iterator[Finding]:
+    """Tell of a plain name that is nobody's, where a default hides that it is always empty."""
+    for markup in markups(template):
+        before, bar, _ = markup.inner.partition("|")
+        name = before.strip(" -")
+        nearest = _attribute(name, own, template) if markup.is_output and bar else None
+        if nearest and re.search(r"\|\s*default\b", markup.inner):
+            at = markup.inner.index(name)
+            message = f"nothing is called {before.strip()}, so everybody gets the default; did you mean {nearest}?"
+            yield found(template, _KIND, message, markup.edit((at, at + len(name)), nearest), at=markup.start)
+
+
+def _hole(empty: Empty, template: str, own: frozenset[str], before: list[Finding]) -> Finding | None:
+    """Tell of an output that prints nothing and has no default."""
+    markup = _markup(empty, template)
+    if markup is None or not markup.is_output or re.search(r"\|\s*default\b", markup.code):
+        return None
+    hole = f"{empty.message.rstrip('.')}, and the message has a hole there"
+    if braced := re.fullmatch(r"(?:\w+\.)?\$\{([^{}]+)\}", empty.expression):
+        default = f"default: '{'there' if 'name' in braced[1] else '…'}'"
+        at = markup.inner.index("}", markup.inner.index("${")) + 1
+        message = f"{hole}. Say what stands in its place: | {default}."
+        return Finding(_KIND, empty.line, message, f"Write {default}", (markup.edit((at, at), f" | {default}"),))
+    if late := _set_later(empty, markup, template, before):
+        return late
+    name = empty.expression
+    if re.fullmatch(r"\w+", name) and empty.message.startswith("nothing is called") and name not in own:
+        right = f"event_properties.${{{name}}}"
+        at = markup.inner.index(name)
+        message = f"nothing is called {name}, and the message has a hole there: Braze’s values are written ${{…}}, "
+        message += f"custom_attribute.${{…}} or {right}."
+        return Finding(_KIND, empty.line, message, f"Write {right}", (markup.edit((at, at + len(name)), right),))
+    shown_if = f"{{% if {f'{{{{{name}}}}}' if '${' in name else name} != blank %}}"
+    message = f"{hole}. Show it only where there is one: "
+    message += f"{shown_if}{template[markup.start : markup.end]}{{% endif %}}."
+    edits = Edit(markup.start, markup.start, shown_if), Edit(markup.end, markup.end, "{% endif %}")
+    return Finding(_KIND, empty.line, message, "Show it only where there is one", edits)
+
+
+def _set_later(empty: Empty, markup: Markup, template: str, before: list[Finding]) -> Finding | None:
+    """Tell of an answer that is read before the call that brings it."""
+    root = _root(empty)
+    tag = next((tag for tag in call_tags(template) if tag.variable == root), None)
+    if tag is None or tag.start < markup.start:
+        return None
+    message = f"{root} is read before the call that saves it: put the call before it."
+    if any(one.message == message for one in before):
+        return Finding(_KIND, empty.line, message)
+    start = next((m.start for m in markups(template) if re.search(rf"\b{root}\b", m.inner)), markup.start)
+    edits = Edit(start, start, template[tag.start : tag.end]), Edit(tag.start, tag.end, "")
+    return Finding(_KIND, empty.line, message, "Move the call up", edits)
+
+
+def _nowhere(empty: Empty, template: str) -> Finding:
+    """Tell of a condition or a loop that reads what can't be there."""
+    markup = _markup(empty, template)
+    comes = "always" if markup and markup.name == "unless" else "never"
+    so = "nothing of this loop is shown" if empty.kind == "loop" else f"this {empty.kind} {comes} comes true"
+    saved = " and ".join(tag.variable for tag in call_tags(template))
+    hint = f"The answers are in {saved}." if saved else "Name what the template or Braze sets."
+    return Finding(_KIND, empty.line, f"{empty.message.rstrip('.')}, so {so}. {hint}")
+
+
+def _asks_for_nothing(empty: Empty, template: str) -> bool:
+    """Tell whether a condition compares with nothing, and so provides for a name that is nobody's."""
+    markup = _markup(empty, template)
+    compared = rf"(?<![\w.$]){re.escape(empty.expression)}\s*(?:==|!=|<>)\s*(?:nil|null|blank|empty)\b"
+    return empty.expected and markup is not None and bool(re.search(compared, markup.inner))
+
+
+def _attribute(expression: str, own: frozenset[str], template: str) -> str | None:
+    """Return how Braze writes what a plain word was meant to be."""
+    if braced := re.fullmatch(r"\$\{(\w+)\}", expression):
+        name = personal(braced[1])
+        if name == braced[1]:
+            name = next(iter(get_close_matches(name, _ATTRIBUTES, 1, 0.85)), name)
+        return f"${{{name}}}" if name != braced[1] and braced[1] not in _ATTRIBUTES else None
+    if not re.fullmatch(r"\w+", expression) or expression in own:
+        return None
+    for match in re.finditer(r"(?:\w+\.)?\$\{([^{}]+)\}", template):
+        if match[1].strip() == expression:
+            return match.group()
+    name = personal(expression)
+    return f"${{{name}}}" if name in _ATTRIBUTES else None
+
+
+def _renamed(empty: Empty, nearest: str, template: str) -> tuple[str, tuple[Edit, ...]]:
+    markup = _markup(empty, template)
+    start = markup.inner.find(empty.expression) if markup else -1
+    if markup is None or start < 0:
+        return "", ()
+    at = markup.at + start
+    braced = "${" in nearest and template[at - 2 : at] != "{{" and not markup.is_output
+    written = f"{{{{{nearest}}}}}" if braced else nearest
+    return f"Write {nearest}", (Edit(at, at + len(empty.expression), written),)
+
+
+def _markup(empty: Empty, template: str) -> Markup | None:
+    """Return the tag or output that an expression stands in."""
+    root, dot, rest = empty.expression.partition(".")
+    # A namespace that Braze has not is read with braces too.
+    braced = rf"|{re.escape(root)}\.\$\{{\s*{re.escape(rest)}\s*\}}" if dot and "$" not in empty.expression else ""
+    pattern = re.compile(rf"(?<![\w.$])(?:{re.escape(empty.expression)}{braced})(?![\w\[])")
+    of_kind = {"output": ("",), "loop": ("for", "tablerow"), "condition": ("if", "unless", "elsif", "case", "when")}
+    there = [markup for markup in on_line(template, empty.line) if pattern.search(markup.inner)]
+    return next((one for one in there if one.name in of_kind[empty.kind]), there[0] if there else None)

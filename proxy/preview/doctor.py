@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from urllib.parse import unquote
 
-from proxy.preview.braze import FILTERS, TemplateError, is_boundless, line_of
+from proxy.preview.braze import FILTERS, TemplateError, is_boundless
 from proxy.preview.call_doctor import examine_calls
 from proxy.preview.findings import (
     MEANT,
@@ -26,11 +26,12 @@ from proxy.preview.findings import (
     blanked,
     examined,
     markups,
+    on_line,
     personal,
     short,
     without_unread,
 )
-from proxy.preview.logic_doctor import examine_logic, numbers_first
+from proxy.preview.liquid_doctor import examine_liquid, numbers_first
 
 BLOCKS = ("if", "unless", "case", "for", "tablerow", "capture", "comment", "raw", "ifchanged", "translation")
 _TAGS = (
@@ -50,7 +51,7 @@ def examine(template: str) -> Draft:
     draft = Draft(template)
     if is_boundless(template):
         return draft
-    for look in (_characters, _braces, _names, _blocks, examine_logic, examine_calls):
+    for look in (_characters, _braces, _names, _blocks, examine_liquid, examine_calls):
         first = len(draft.findings)
         look(draft)
         draft.end_round(first)
@@ -96,7 +97,7 @@ def unreadable(error: TemplateError, template: str) -> Finding:
 
 def _at_fault(error: TemplateError, template: str) -> Markup | None:
     """Return the tag or output that can't be read."""
-    found = [m for m in markups(template) if line_of(template, m.start) <= error.line <= line_of(template, m.end)]
+    found = on_line(template, error.line)
     at = error.index
     return next((m for m in found if at is not None and m.start <= at < m.end), found[0] if found else None)
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from proxy.preview.braze import FILTERS, is_boundless, line_of
+from proxy.preview.braze import CALL_WORDS, FILTERS, is_boundless, line_of
 
 _ROUGH = re.compile(r"\{%-?\s*(?P<name>[\w-]*)(?P<tag>.*?)%\}|\{\{(?P<output>.*?)\}{2,}", re.DOTALL)
 _UNREAD = re.compile(
@@ -142,6 +143,11 @@ def _markups(text: str) -> Iterator[Markup]:
             yield Markup(match["name"], match.start(), match.end(), inner, match.start("tag"))
 
 
+def on_line(text: str, line: int) -> list[Markup]:
+    """Return the tags and outputs that stand on a line."""
+    return [one for one in markups(text) if line_of(text, one.start) <= line <= line_of(text, one.end)]
+
+
 def without_unread(text: str) -> str:
     """Return ``text`` with what Liquid does not read blanked out, each character in its place."""
     return blanked(text, (match.span() for match in _UNREAD.finditer(text)))
@@ -217,6 +223,20 @@ def applied(text: str, edits: Iterable[Edit]) -> str:
     for edit in reversed(chosen(edits)):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
+
+
+def distinct(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings by line, each said once, and one alone of those that mend the same place."""
+    kept: dict[tuple[int, str], Finding] = {}
+    mended: set[tuple[tuple[int, int], ...]] = set()
+    # What is worst about a place is told of it.
+    worst = ("secret", "personal-data")
+    for finding in sorted(findings, key=lambda finding: (finding.line, finding.kind not in worst)):
+        places = tuple((edit.start, edit.end) for edit in finding.edits)
+        if (finding.line, finding.message) not in kept and not (places and places in mended):
+            kept[finding.line, finding.message] = finding
+            mended.add(places)
+    return list(kept.values())
 
 
 class Rule(NamedTuple):
@@ -343,3 +363,138 @@ class Draft:
         for edit in reversed(edits):
             self._origins[edit.start : edit.end] = [self._origins[edit.start]] * len(edit.text)
         self.text = applied(self.text, edits)
+
+
+# ---- Calls as they are written
+
+_OPTION = re.compile(r"(?<=\s):(\w+)(?:\s+|$)")
+_OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)
+
+
+def covered(text: str) -> str:
+    """Return ``text`` with its outputs covered by x, each character in its place."""
+    return _OUTPUT.sub(lambda match: "x" * len(match.group()), text)
+
+
+@dataclass(frozen=True)
+class CallTag:
+    """One call as written. ``options`` maps names without the colon to where they begin, end, and their value."""
+
+    line: int
+    start: int
+    end: int
+    url: str
+    url_at: int
+    options: Mapping[str, tuple[int, int, str]]
+
+    @property
+    def path(self) -> str:
+        """The path of the address, without Liquid in it; empty when it is no address."""
+        try:
+            return urlsplit(_OUTPUT.sub("x", self.url)).path
+        except ValueError:
+            return ""
+
+    @property
+    def variable(self) -> str:
+        """The variable that holds the answer."""
+        return self.options["save"][2] if "save" in self.options else "connected"
+
+    def value(self, name: str) -> str | None:
+        """Return what an option or a parameter of the address is given, Liquid and all."""
+        if name in self.options:
+            return self.options[name][2]
+        found = self._parameter(name)
+        return self.url[found.end(1) : found.end()] if found else None
+
+    def with_parameter(self, name: str, value: str) -> Edit:
+        """Return the edit that gives a parameter a value."""
+        if found := self._parameter(name):
+            return self.in_url((found.end(1), found.end()), value)
+        end = len(self.url)
+        return self.in_url((end, end), f"{'&' if '?' in self.url else '?'}{name}={value}")
+
+    def without_parameter(self, name: str) -> Edit:
+        """Return the edit that takes a parameter out; one that does nothing when it is not there."""
+        found = self._parameter(name)
+        if found is None:
+            return Edit(self.start, self.start, "")
+        is_first = found.group().startswith("?")
+        end = found.end() + (is_first and self.url.startswith("&", found.end()))
+        return self.in_url((found.start() + is_first, end), "")
+
+    def in_url(self, span: tuple[int, int], text: str) -> Edit:
+        """Return the edit of a place in the address."""
+        return Edit(self.url_at + span[0], self.url_at + span[1], text)
+
+    def renamed(self, name: str, right: str) -> Edit | None:
+        """Return the edit that calls a parameter otherwise, None where there is no such one."""
+        found = self._parameter(name)
+        return self.in_url((found.start() + 1, found.end(1) - 1), right) if found else None
+
+    def with_option(self, name: str, value: str) -> Edit:
+        """Return the edit that gives an option a value, at the end of the tag where it has none yet."""
+        if name in self.options:
+            start, end, _ = self.options[name]
+            return Edit(start, end, f":{name} {value}")
+        end = max([self.url_at + len(self.url), *(end for _, end, _ in self.options.values())])
+        return Edit(end, end, f" :{name} {value}")
+
+    def without_option(self, name: str) -> Edit:
+        """Return the edit that takes an option out; one that does nothing when it is not there."""
+        if name not in self.options:
+            return Edit(self.start, self.start, "")
+        start, end, _ = self.options[name]
+        return Edit(start - 1, end, "")
+
+    def outputs(self) -> Iterator[tuple[str, Markup]]:
+        """Yield each output of the address with the parameter it fills."""
+        for name, start, end in self._given():
+            for match in _OUTPUT.finditer(self.url, start, end):
+                inner = match.group()[2:-2] if "${" in match.group() else match.group()[2:].rstrip("}")
+                at = self.url_at + match.start()
+                yield name, Markup("", at, self.url_at + match.end(), inner, at + 2)
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Return the parameters of the address and their values as they are written, Liquid and all."""
+        return [(name, self.url[start:end]) for name, start, end in self._given()]
+
+    def _given(self) -> Iterator[tuple[str, int, int]]:
+        """Yield each parameter of the address, and where its value begins and ends there."""
+        for match in re.finditer(r"[?&]([\w-]+)=([^&#]*)", covered(self.url)):
+            yield match[1], match.start(2), match.end(2)
+
+    def _parameter(self, name: str) -> re.Match[str] | None:
+        return re.search(rf"([?&]{re.escape(name)}=)[^&#]*", covered(self.url))
+
+
+def call_tags(text: str) -> list[CallTag]:
+    """Return the calls of a template, in the order they are written."""
+    tags = []
+    for markup in markups(text):
+        if markup.name != "connected_content":
+            continue
+        text_of_tag = covered(markup.inner.rstrip("- \n\t"))
+        url = re.match(r"\s*(\S+)", text_of_tag)
+        if url is None:
+            continue
+        names = list(_OPTION.finditer(text_of_tag, url.end()))
+        options = {}
+        for number, match in enumerate(names):
+            end = names[number + 1].start() if number + 1 < len(names) else len(text_of_tag)
+            value = markup.inner[match.end() : end].strip()
+            if match[1] in CALL_WORDS:
+                value = value.split()[0] if value else ""
+            stop = match.end() + len(value) if value else match.start() + len(match.group().rstrip())
+            options[match[1]] = (markup.at + match.start(), markup.at + stop, value)
+        tags.append(
+            CallTag(
+                line_of(text, markup.start),
+                markup.start,
+                markup.end,
+                markup.inner[url.start(1) : url.end(1)],
+                markup.at + url.start(1),
+                options,
+            )
+        )
+    return tags

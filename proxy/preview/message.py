@@ -25,9 +25,8 @@ from proxy.preview.braze import (
     render,
 )
 from proxy.preview.builder import HOST
-from proxy.preview.calls import Part, call_tags, examine_row, without_answer
-from proxy.preview.findings import MOST_FINDINGS, Draft, Edit, Finding, applied
-from proxy.preview.fixes import distinct, examine_empties, fixed
+from proxy.preview.calls import Part, examine_row, fixed, without_answer
+from proxy.preview.findings import MOST_FINDINGS, Draft, Edit, Finding, applied, call_tags, distinct
 from proxy.preview.people import RECIPIENTS, CannedTransport, Recipient, profile_of
 from proxy.settings import Credential
 
@@ -310,7 +309,7 @@ class _Room:
 
 def _unfilled(template: str, rendering: Rendering) -> tuple[list[Finding], list[dict[str, Any]]]:
     has_failed_calls = any(not call.succeeded for call in rendering.calls)
-    return examine_empties(template, rendering.empties, has_failed_calls=has_failed_calls)
+    return checks.examine_empties(template, rendering.empties, has_failed_calls=has_failed_calls)
 
 
 _PART_NAMES = {"title": "subject or title", "preheader": "preheader", "body": "body"}

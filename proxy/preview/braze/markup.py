@@ -306,9 +306,9 @@ def _looked_up(expression: str, start: int, source: str, *, in_tag: bool) -> str
 
 # Their meaning is that of Braze: Make a Connected Content call, Local Connected Content variables, Cache Connected
 # Content responses, and Use retry logic for Connected Content.
-FLAGS = ("retry", "no_cache", "rerender")
-WORDS = ("save", "method", "content_type", "basic_auth", "auth_credentials", "cache_max_age", "accept")
-OPTIONS = (*WORDS, "headers", "body", *FLAGS)
+CALL_FLAGS = ("retry", "no_cache", "rerender")
+CALL_WORDS = ("save", "method", "content_type", "basic_auth", "auth_credentials", "cache_max_age", "accept")
+CALL_OPTIONS = (*CALL_WORDS, "headers", "body", *CALL_FLAGS)
 
 _SPACE = re.compile(r"\s*")
 _OPTION = re.compile(r":(\w+)(?=\s|$)")
@@ -355,7 +355,7 @@ def parse_call(text: str) -> Call:
         if name in pieces or name in flags:
             raise CallSyntaxError(f":{name} is given twice", at)
         start = _skip_space(text, at + 1 + len(name))
-        if name in FLAGS:
+        if name in CALL_FLAGS:
             flags.add(name)
             at = start
             continue
@@ -380,19 +380,19 @@ def _option_name(text: str, at: int) -> str:
     if option is None:
         found = text[at : word_end(text, at)]
         raise CallSyntaxError(f"expected an option such as :save, found {found}", at)
-    if option[1] not in OPTIONS:
-        known = ", ".join(f":{name}" for name in OPTIONS)
+    if option[1] not in CALL_OPTIONS:
+        known = ", ".join(f":{name}" for name in CALL_OPTIONS)
         raise CallSyntaxError(f"there is no option :{option[1]}; the options are {known}", at)
     return option[1]
 
 
 def _is_option(text: str, at: int) -> bool:
     option = _OPTION.match(text, at)
-    return option is not None and option[1] in OPTIONS
+    return option is not None and option[1] in CALL_OPTIONS
 
 
 def _value_end(text: str, start: int, name: str) -> int:
-    if name in WORDS:
+    if name in CALL_WORDS:
         return word_end(text, start)
     if text[start : start + 1] in {"{", "["} and text[start : start + 2] != "{{":
         return json_end(text, start)
