@@ -140,6 +140,26 @@ def test_a_bad_idempotency_key_is_a_400(
     assert sandbox.calls() == {}
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"null", "the body takes a JSON object"),
+        (b'{"consumerEmail": ada@example.com}', "the body is not JSON, from line 1, column 19"),
+        (b'{"consumerEmail": "ada"}', "consumerEmail: not an e-mail address; takes an e-mail address such as"),
+    ],
+)
+def test_a_body_that_would_be_refused_is_told_what_is_wrong_without_its_values_and_costs_no_call(
+    sandbox: RunningSandbox, inviter: RunningProxy, body: bytes, detail: str
+) -> None:
+    headers = {"X-Api-Key": SECRET, "Content-Type": "application/json"}
+    answer = requests.post(f"{inviter.url}/v1/invitations", data=body, headers=headers, timeout=20)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    assert answer.json()["detail"].startswith(detail)
+    assert answer.json()["found"] is False
+    assert "ada" not in answer.text
+    assert sandbox.calls() == {}
+
+
 WRONG = [
     ({"mode": "fail", "status": 500}, 503, "Trustpilot answered 500"),
     ({"mode": "fail", "status": 503, "retry_after": 7}, 503, "Trustpilot answered 503"),
