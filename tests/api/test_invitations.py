@@ -6,7 +6,6 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -83,26 +82,6 @@ def test_the_same_order_sent_again_is_answered_alike_and_not_sent(
     assert [answer.status_code for answer in (first, again, drop_in)] == [202, 202, 202]
     assert again.headers["Idempotency-Replayed"] == drop_in.headers["Idempotency-Replayed"] == "true"
     assert len(sandbox.invitations()) == 1
-
-
-def test_another_order_customer_or_business_unit_is_another_invitation(
-    sandbox: RunningSandbox, inviter: RunningProxy
-) -> None:
-    body = order()
-    invite(inviter, body)
-    invite(inviter, {**body, "referenceNumber": "another"})
-    invite(inviter, {**body, "consumerEmail": "another@example.com"})
-    invite(inviter, body, f"/v1/invitations?business_unit={SECOND}")
-    assert len(sandbox.invitations()) == 4
-
-
-@pytest.mark.parametrize("reference", [None, "", " "])
-def test_without_a_reference_number_each_delivery_is_sent(
-    sandbox: RunningSandbox, inviter: RunningProxy, reference: str | None
-) -> None:
-    body = order(referenceNumber=reference)
-    assert [invite(inviter, body).status_code for _ in range(2)] == [202, 202]
-    assert len(sandbox.invitations()) == 2
 
 
 def test_an_idempotency_key_tells_without_a_reference_number(sandbox: RunningSandbox, inviter: RunningProxy) -> None:
@@ -225,9 +204,7 @@ def test_the_token_is_fetched_once_and_renewed_after_a_401(sandbox: RunningSandb
     assert sandbox.calls() == {"token": 2, "invitations": 5}
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "status"), [("fail", 503), ("hang", 503), ("reset", 503), ("html", 503), ("rate_limit", 429)]
-)
+@pytest.mark.parametrize(("behaviour", "status"), [("fail", 503), ("hang", 503), ("rate_limit", 429)])
 def test_without_a_token_nothing_is_sent_and_braze_retries(
     sandbox: RunningSandbox, behaviour: str, status: int
 ) -> None:
@@ -264,30 +241,6 @@ def test_a_trustpilot_that_refuses_connections_is_a_503(sandbox: RunningSandbox)
             assert invite(proxy, order()).status_code == 503
 
 
-def test_deliveries_at_the_same_moment_are_sent_once_and_answered_alike(
-    sandbox: RunningSandbox, inviter: RunningProxy
-) -> None:
-    sandbox.behave("slow", kinds=["invitations"], seconds=0.2)
-    body = order()
-    with ThreadPoolExecutor(8) as callers:
-        answers = list(callers.map(lambda _: invite(inviter, body), range(8)))
-    assert [answer.status_code for answer in answers] == [202] * 8
-    assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 7
-    assert len(sandbox.invitations()) == 1
-
-
-def test_deliveries_at_the_same_moment_share_a_failure_too(sandbox: RunningSandbox, inviter: RunningProxy) -> None:
-    sandbox.behave("hang", kinds=["invitations"], times=1)
-    body = order()
-    with ThreadPoolExecutor(8) as callers:
-        answers = list(callers.map(lambda _: invite(inviter, body), range(8)))
-    told = [answer.status_code for answer in answers]
-    # One that came only after the failure is sent, and those after it are answered like it.
-    assert set(told) <= {202, 504}
-    assert told.count(504) >= 2
-    assert len(sandbox.invitations()) == (202 in told)
-
-
 def test_without_a_secret_invitations_are_not_set_up(sandbox: RunningSandbox) -> None:
     with served_here(sandbox, TRUSTPILOT_API_SECRET="") as proxy:
         answer = invite(proxy, order())
@@ -302,15 +255,11 @@ def test_anonymous_callers_may_not_invite(sandbox: RunningSandbox) -> None:
     assert sandbox.calls() == {}
 
 
-@pytest.mark.parametrize(
-    ("content_type", "status"), [("text/plain", 415), ("application/x-www-form-urlencoded", 415), (None, 415)]
-)
-def test_another_content_type_is_a_415(
-    sandbox: RunningSandbox, inviter: RunningProxy, content_type: str | None, status: int
-) -> None:
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_another_content_type_is_a_415(inviter: RunningProxy, content_type: str | None) -> None:
     headers = {"X-Api-Key": SECRET} | ({"Content-Type": content_type} if content_type else {})
     answer = requests.post(f"{inviter.url}/v1/invitations", data=b"{}", headers=headers, timeout=20)
-    assert answer.status_code == status
+    assert answer.status_code == 415
     assert "application/json" in answer.json()["detail"]
 
 

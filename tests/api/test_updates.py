@@ -11,15 +11,25 @@ import requests
 from tests.running import SECRET, UNIT, RunningProxy, RunningRedis, RunningSandbox
 
 
+@pytest.fixture(scope="module")
+def started_proxies(started_sandbox: RunningSandbox) -> Iterator[dict[str, RunningProxy]]:
+    started_sandbox.reset()
+    with (
+        RunningRedis() as redis,
+        RunningProxy(started_sandbox) as alone,
+        RunningProxy(started_sandbox, CACHE_URL=redis.patient_url, WEB_CONCURRENCY="1") as shared,
+    ):
+        yield {"memory": alone, "redis": shared}
+
+
 @pytest.fixture(params=["memory", "redis"])
-def proxy(request: pytest.FixtureRequest, sandbox: RunningSandbox) -> Iterator[RunningProxy]:
-    if request.param == "memory":
-        with RunningProxy(sandbox) as proxy:
-            yield proxy
-        return
-    server: RunningRedis = request.getfixturevalue("redis_server")
-    with RunningProxy(sandbox, CACHE_URL=server.url, WEB_CONCURRENCY="1") as proxy:
-        yield proxy
+def proxy(
+    request: pytest.FixtureRequest, sandbox: RunningSandbox, started_proxies: dict[str, RunningProxy]
+) -> RunningProxy:
+    """A proxy that holds nothing of the products of this file."""
+    proxy = started_proxies[request.param]
+    assert _post(proxy, "/v1/cache/purge?sku=LAMP,OTHER,NEW-00,MUG-01,BLENDER-450").status_code == 200
+    return proxy
 
 
 def _review(name: str, stars: int, day: int, content: str = "Good") -> dict[str, Any]:
@@ -233,6 +243,9 @@ def test_of_a_product_with_more_than_a_page_the_next_read_is_right_and_the_rest_
     answer = proxy.get("/v1/reviews", sku="BLENDER-450", limit=1)
     assert answer.json()["reviews"][0]["id"] == second
     assert answer.headers["X-Cache"] == "stale"
+    # Or the refresh would be counted in the next test.
+    while proxy.get("/v1/reviews", sku="BLENDER-450", limit=1).headers["X-Cache"] == "stale":
+        assert sandbox.calls()["reviews"] <= 2
 
 
 def test_events_about_products_that_are_not_held_change_nothing(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
@@ -265,9 +278,8 @@ def test_a_purge_names_the_address_it_was_given(shared_proxy: RunningProxy) -> N
     assert answer.json() == {"purged": ["https://shop.example/lamp"]}
 
 
-@pytest.mark.parametrize("anonymous", ["false", "true"])
-def test_nobody_changes_what_is_held_without_a_credential(sandbox: RunningSandbox, anonymous: str) -> None:
-    with RunningProxy(sandbox, PROXY_ALLOW_ANONYMOUS=anonymous) as proxy:
+def test_anonymous_callers_change_nothing_of_what_is_held(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox, PROXY_ALLOW_ANONYMOUS="true") as proxy:
         for path in ("/v1/cache/purge?sku=A", "/hooks/trustpilot"):
             assert requests.post(proxy.url + path, json={"events": []}, timeout=20).status_code == 401
 

@@ -60,7 +60,12 @@ def test_what_is_given_is_read(changed: dict[str, Any], wanted: LinkRequest) -> 
     [
         ({"email": None}, "email: required; takes an e-mail address"),
         ({"email": 5}, "email: not text; takes an e-mail address"),
-        ({"email": " "}, f"email: empty; {EMPTY}; takes an e-mail address"),
+        *(({"email": empty}, f"email: empty; {EMPTY}; takes an e-mail address") for empty in ("", " ")),
+        ({"email": "{{${email_address}}}"}, "email: unrendered Liquid; takes an e-mail address"),
+        (
+            {"email": "ada news@example.com"},
+            "email: not an e-mail address; takes an e-mail address such as name@example.com",
+        ),
         ({"name": None}, f"name: required; {NAME}"),
         ({"name": 5}, f"name: not text; {NAME}"),
         ({"name": " \x00"}, f"name: empty; {EMPTY}; {NAME}"),
@@ -69,10 +74,15 @@ def test_what_is_given_is_read(changed: dict[str, Any], wanted: LinkRequest) -> 
         ({"reference": None}, f"reference: required; {NUMBER}"),
         ({"reference": True}, f"reference: not text; {NUMBER}"),
         ({"reference": 1.5}, f"reference: not text; {NUMBER}"),
+        ({"reference": "${order}"}, f"reference: unrendered Liquid; {NUMBER}"),
+        ({"reference": "x" * 501}, f"reference: too long; {NUMBER} of at most 500 characters"),
         ({"sku": 5}, "sku: not text; takes one SKU, or up to 20 as a list or comma-separated"),
         ({"sku": []}, "sku: not text; takes one SKU, or up to 20 as a list or comma-separated"),
         ({"sku": ["A", None]}, "sku: not text; takes one SKU, or up to 20 as a list or comma-separated"),
-        ({"sku": "A,"}, f"sku: an empty SKU; {EMPTY}; leave it out for a link to review the shop"),
+        *(
+            ({"sku": empty}, f"sku: an empty SKU; {EMPTY}; leave it out for a link to review the shop")
+            for empty in ("", "A,", "A,,B")
+        ),
         ({"sku": "A,{{b}}"}, "sku: unrendered Liquid; takes one SKU, or up to 20 as a list or comma-separated"),
         ({"sku": ",".join(map(str, range(21)))}, SKUS),
         ({"sku": ["A", "x" * 201]}, SKUS),
@@ -80,8 +90,7 @@ def test_what_is_given_is_read(changed: dict[str, Any], wanted: LinkRequest) -> 
         ({"locale": "english"}, LOCALE),
         ({"locale": "en-US-x"}, LOCALE),
         ({"locale": 5}, LOCALE),
-        ({"redirect_url": "ftp://shop.example/"}, ADDRESS),
-        ({"redirect_url": "https://a b"}, ADDRESS),
+        *(({"redirect_url": odd}, ADDRESS) for odd in ("ftp://shop.example/", "javascript:alert(1)", "https://a b")),
         ({"redirect_url": ["https://shop.example/"]}, ADDRESS),
     ],
 )

@@ -18,8 +18,6 @@ EMPTY = "the Liquid variable rendered to nothing"
 NUMBER = "takes text, such as an order number"
 PRODUCTS = "productReviewInvitation.products"
 SKUS = "productReviewInvitation.productSkus"
-NEITHER = {"products": None, "productSkus": None}
-LIQUID = ("{{sku}}", "${sku}")
 TIME = "preferredSendTime: takes a time in UTC such as 2026-01-31T09:00:00"
 ORDER = (
     "productReviewInvitation.preferredSendTime: earlier than serviceReviewInvitation.preferredSendTime; "
@@ -56,60 +54,59 @@ NO_ADDRESSES = [
     f"{'j' * 65}@shop.example",
     f"jane@{'a' * 247}.io",
 ]
-MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"consumerEmail": None}, f"consumerEmail: required; {TAKES}"),
-    *(({"consumerEmail": odd}, f"consumerEmail: not text; {TAKES}") for odd in (5, ["jane@shop.example"])),
-    *(({"consumerEmail": empty}, f"consumerEmail: empty; {EMPTY}; {TAKES}") for empty in ("", " ")),
-    ({"consumerEmail": "{{${email_address}}}"}, f"consumerEmail: unrendered Liquid; {TAKES}"),
-    *(
-        ({"consumerEmail": wrong}, f"consumerEmail: not an e-mail address; {TAKES} such as name@example.com")
-        for wrong in NO_ADDRESSES
-    ),
-    *(({"referenceNumber": odd}, f"referenceNumber: {NUMBER}") for odd in (True, 1.5, {})),
-    *(
-        ({"referenceNumber": liquid}, f"referenceNumber: unrendered Liquid; {NUMBER}")
-        for liquid in ("${id}", "{{order}}")
-    ),
-    (
-        {"serviceReviewInvitation": None},
-        "serviceReviewInvitation or productReviewInvitation: required; an invitation takes at least one of them",
-    ),
-    ({"serviceReviewInvitation": []}, "serviceReviewInvitation: takes a JSON object"),
-    ({"productReviewInvitation": "yes"}, "productReviewInvitation: takes a JSON object"),
-    *((product(**none), f"{PRODUCTS}, {SKUS}: neither is given; takes one of them") for none in ({}, NEITHER)),
-    *(
-        (product(products=some, productSkus=["A"]), f"{PRODUCTS}, {SKUS}: both are given; takes one of them")
-        for some in ([{}], [])
-    ),
-    *(
-        (product(products=odd), f"{PRODUCTS}: takes a list of objects, at least one")
-        for odd in ([], {}, ["A"], [{}, "A"])
-    ),
-    *(
-        (product(productSkus=odd), f"{SKUS}: takes a list of SKUs as text, at least one")
-        for odd in ([], "A", ["A", 1])
-    ),
-    (product(productSkus=["A", " "]), f"{SKUS}: an empty SKU; {EMPTY}"),
-    *((product(productSkus=["A", liquid]), f"{SKUS}: unrendered Liquid; takes a list of SKUs") for liquid in LIQUID),
-    *(
-        ({"serviceReviewInvitation": {"preferredSendTime": odd}}, f"serviceReviewInvitation.{TIME}")
-        for odd in (5, "")
-    ),
-    *((product(productSkus=["A"], preferredSendTime=odd), f"productReviewInvitation.{TIME}") for odd in (7, "")),
-    *(
-        (product(productSkus=["A"], preferredSendTime=earlier), ORDER)
-        for earlier in (
-            "2026-01-01T08:59:59",
-            "2026-01-01T08:59:59Z",
-            "2026-01-01T09:30:00+01:00",
-            "01/01/2026 08:00:00",
-        )
-    ),
-]
+NO_ADDRESS = f"consumerEmail: not an e-mail address; {TAKES} such as name@example.com"
+NEITHER = "serviceReviewInvitation or productReviewInvitation: required; an invitation takes at least one of them"
+MISTAKES: dict[str, list[dict[str, Any]]] = {
+    f"consumerEmail: required; {TAKES}": [{"consumerEmail": None}],
+    f"consumerEmail: not text; {TAKES}": [{"consumerEmail": 5}, {"consumerEmail": ["jane@shop.example"]}],
+    f"consumerEmail: empty; {EMPTY}; {TAKES}": [{"consumerEmail": ""}, {"consumerEmail": " "}],
+    f"consumerEmail: unrendered Liquid; {TAKES}": [{"consumerEmail": "{{${email_address}}}"}],
+    NO_ADDRESS: [{"consumerEmail": wrong} for wrong in NO_ADDRESSES],
+    f"referenceNumber: {NUMBER}": [{"referenceNumber": True}, {"referenceNumber": 1.5}, {"referenceNumber": {}}],
+    f"referenceNumber: unrendered Liquid; {NUMBER}": [{"referenceNumber": "${id}"}, {"referenceNumber": "{{id}}"}],
+    NEITHER: [{"serviceReviewInvitation": None}],
+    "serviceReviewInvitation: takes a JSON object": [{"serviceReviewInvitation": []}],
+    "productReviewInvitation: takes a JSON object": [{"productReviewInvitation": "yes"}],
+    f"{PRODUCTS}, {SKUS}: neither is given; takes one of them": [product(), product(products=None, productSkus=None)],
+    f"{PRODUCTS}, {SKUS}: both are given; takes one of them": [
+        product(products=[{}], productSkus=["A"]),
+        product(products=[], productSkus=["A"]),
+    ],
+    f"{PRODUCTS}: takes a list of objects, at least one": [
+        product(products=[]),
+        product(products={}),
+        product(products=["A"]),
+        product(products=[{}, "A"]),
+    ],
+    f"{SKUS}: takes a list of SKUs as text, at least one": [
+        product(productSkus=[]),
+        product(productSkus="A"),
+        product(productSkus=["A", 1]),
+    ],
+    f"{SKUS}: an empty SKU; {EMPTY}": [product(productSkus=["A", " "])],
+    f"{SKUS}: unrendered Liquid; takes a list of SKUs": [
+        product(productSkus=["A", "{{sku}}"]),
+        product(productSkus=["${sku}"]),
+    ],
+    f"serviceReviewInvitation.{TIME}": [
+        {"serviceReviewInvitation": {"preferredSendTime": 5}},
+        {"serviceReviewInvitation": {"preferredSendTime": ""}},
+    ],
+    f"productReviewInvitation.{TIME}": [
+        product(productSkus=["A"], preferredSendTime=7),
+        product(productSkus=["A"], preferredSendTime=""),
+    ],
+    ORDER: [
+        product(productSkus=["A"], preferredSendTime="2026-01-01T08:59:59"),
+        product(productSkus=["A"], preferredSendTime="2026-01-01T08:59:59Z"),
+        product(productSkus=["A"], preferredSendTime="2026-01-01T09:30:00+01:00"),
+        product(productSkus=["A"], preferredSendTime="01/01/2026 08:00:00"),
+    ],
+}
 
 
-@pytest.mark.parametrize(("changed", "said"), MISTAKES, ids=str)
-def test_a_mistake_is_told_with_its_field_and_what_it_takes(changed: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("said", "changed"), [(said, each) for said, all_ in MISTAKES.items() for each in all_])
+def test_a_mistake_is_told_with_its_field_and_what_it_takes(said: str, changed: dict[str, Any]) -> None:
     with pytest.raises(BadInvitation) as error:
         read_invitation(json.dumps(invitation(**changed)).encode())
     assert str(error.value) == said

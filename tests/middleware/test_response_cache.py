@@ -288,6 +288,19 @@ def test_the_age_of_a_repeated_stale_answer_goes_on() -> None:
     assert app.asked == 1
 
 
+def test_the_age_of_a_repeated_fresh_answer_goes_on_and_what_is_left_of_its_freshness_goes_down() -> None:
+    app, clock = App(), Clock()
+    app.now = clock
+    wsgi = response_cache(app, now=clock)
+    ask(wsgi)
+    for clock.now, age, left in ((1000.0, "0", 100), (1060.5, "60", 39), (1099.9, "99", 0)):
+        _, headers, body = ask(wsgi)
+        assert (body, headers["X-Cache"], headers["Age"]) == (b"1", "hit", age)
+        assert headers["Cache-Control"] == f"private, max-age={left}"
+    clock.now = 1100.0
+    assert ask(wsgi)[2] == b"2"
+
+
 def test_a_stale_answer_is_not_repeated_once_its_copy_is_gone() -> None:
     app, clock = stale_app()
     app.gone_at = 1000.3

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from itertools import combinations
 from typing import Any
 from urllib.parse import quote
-
-import pytest
 
 from proxy.api.parameters import DISPLAY_LOCALE, Query, selection, view
 from proxy.cache import Lifetimes
 from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews
-from proxy.reviews.view import display_in, languages
+from proxy.reviews.view import display_in
 from tests.reviews.model import NOW
 from tests.reviews.trustpilot import AllAssets, FullLists, NoAssets, counts, in_memory, many, reads, review, select
 
@@ -51,14 +48,6 @@ def test_a_german_block_has_german_numbers_dates_and_sentences() -> None:
     assert block["disclosure"] == "Wir zeigen unsere 4- und 5-Sterne-Bewertungen, die besten zuerst"
     stars = proxy.summary(select("A"), display_in("de"), Deadline.after(10)).body
     assert stars.items() >= summary.items()
-
-
-def test_a_rating_of_4_7_is_four_and_a_half_stars_everywhere() -> None:
-    stars = [5] * 7 + [4] * 3
-    block = asked(reads(FullLists({"A": [review(f"r{n}", n, stars=s) for n, s in enumerate(stars)]})), "sku=A")
-    summary = block["summary"]
-    shown = [summary[name] for name in ("average", "stars", "stars_icons", "stars_alt")]
-    assert shown == [4.7, 4.5, "★★★★½", "4.5 out of 5 stars"]
 
 
 def test_each_average_has_the_stars_icons_alt_and_picture_that_trustpilot_rounds_it_to() -> None:
@@ -103,19 +92,6 @@ def test_with_nothing_to_show_nothing_is_said_of_it() -> None:
     assert (texts, summary["average"], summary["stars"], summary["stars_image"]) == (["", "", ""], None, None, None)
     failed = proxy.empty_block(select("A"), "down")
     assert failed.keys() == block.keys() | {"error"}
-
-
-@pytest.mark.parametrize("language", languages())
-def test_every_choice_of_stars_and_order_is_disclosed_in_the_language_asked_for(language: str) -> None:
-    proxy = reads(FullLists({"A": [review(f"r{n}", n, stars=n % 5 + 1) for n in range(10)]}))
-    for size in range(1, 6):
-        for stars in combinations(range(1, 6), size):
-            for sort in ("newest", "highest"):
-                query = f"sku=A&limit=20&stars={','.join(map(str, stars))}&sort={sort}&display_locale={language}"
-                block = asked(proxy, query)
-                assert {shown["stars"] for shown in block["reviews"]} == set(stars)
-                named = {int(sign) for sign in block["disclosure"] if sign.isdecimal()}
-                assert named == (set() if size == 5 else set(stars))
 
 
 def test_a_display_locale_costs_no_call_and_is_never_wrong() -> None:
