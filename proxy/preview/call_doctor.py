@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from typing import Any
 
 from proxy.preview.braze import CALL_FLAGS, CALL_OPTIONS
 from proxy.preview.findings import MEANT, RULES, Draft, Markup, Rule, covered, examined
@@ -41,21 +42,20 @@ class _Call:
         """Note everything that is wrong."""
         words = [match.span() for match in re.finditer(r"\S+", self._covered.rstrip(" -"))]
         if not words or self._covered.startswith(tuple(f":{option}" for option in CALL_OPTIONS), words[0][0]):
-            message = f"connected_content has no address: write one first, such as {_EXAMPLE}."
-            self._note("address", message, (0, 0, f" {_EXAMPLE} "), fix="Write an address")
+            self._note("address/none", (0, 0, f" {_EXAMPLE} "), plain=_EXAMPLE)
             return
         words = self._address(words)
         self._options(words)
         for name in ("headers", "body"):
             self._json(name)
 
-    def _note(self, kind: str, message: str, *edits: tuple[int, int, str], fix: str = "", at: int = 0) -> None:
+    def _note(self, sentence: str, /, *edits: tuple[int, int, str], at: int = 0, **words: Any) -> None:
         """Note a finding at its first edit, or at ``at``; the places are those in the tag's text."""
         made = [self._markup.edit((start, end), text) for start, end, text in edits]
-        self._draft.note(kind, message, *made, fix=fix, at=self._markup.at + at if at else None)
+        self._draft.note(sentence, *made, at=self._markup.at + at if at else None, **words)
 
-    def _apart(self, message: str, at: int) -> None:
-        self._note("option", f"{message}: put a space between them.", (at, at, " "), fix="Put a space there")
+    def _apart(self, found: str, other: str, at: int) -> None:
+        self._note("option/against-another", (at, at, " "), found=found, other=other)
 
     def _word(self, word: tuple[int, int]) -> str:
         return self._text[slice(*word)]
@@ -67,14 +67,12 @@ class _Call:
         start, end = words[0]
         if self._covered[start:end].lower() == "content" and len(words) > 1:
             # {% connected content … %}, whose first word has been put right already
-            edit = start, words[1][0], ""
-            self._note("address", "connected_content is one word.", edit, fix="Take it out")
+            self._note("address/one-word", (start, words[1][0], ""))
             words = words[1:]
             start, end = words[0]
         if glued := _OPTION.search(self._covered, start + 8, end):
             at = glued.start()
-            message = f":{glued[1]} stands against the address: put a space before it."
-            self._note("option", message, (at, at, " "), fix="Put a space there")
+            self._note("option/against-address", (at, at, " "), option=glued[1])
             words = [(start, at), (at, end), *words[1:]]
             end = at
         after = 1
@@ -82,14 +80,12 @@ class _Call:
             gap = (words[after - 1][1], words[after][0])
             here, there = self._covered[gap[0] - 1], self._covered[gap[1]]
             between = "" if here in "=&?/," or there in "&?/,=" else "%20"
-            message = "The address has a space in it, and ends there for Braze: close it up, or write %20."
-            self._note("address", message, (*gap, between), fix="Close it up")
+            self._note("address/space", (*gap, between))
             after += 1
         url = self._text[start:end]
         if url[0] in "'\"":
             last = end - 1 if url[-1] in "'\"" and len(url) > 1 else end
-            message = "The address stands in quotes, and Braze takes them for a part of it: leave them out."
-            self._note("address", message, (start, start + 1, ""), (last, end, ""), fix="Take the quotes off")
+            self._note("address/quotes", (start, start + 1, ""), (last, end, ""))
         address = self._markup.part(start, end)
         self._draft.apply("address", [*RULES["address"], _STARS], address, url, each=True)
         self._marks(start, self._covered[start:end])
@@ -99,14 +95,11 @@ class _Call:
         """Look at what parts the parameters of the address."""
         marks = [start + match.start() for match in re.finditer(r"\?", url)]
         if len(marks) > 1:
-            message = "The address has more than one ?: the second and later ones are &."
-            self._note("address", message, *((mark, mark + 1, "&") for mark in marks[1:]))
+            self._note("address/marks", *((mark, mark + 1, "&") for mark in marks[1:]))
         elif not marks and (ampersand := url.find("&")) > 0:
-            edit = start + ampersand, start + ampersand + 1, "?"
-            self._note("address", "The address has parameters but no ?: the first & is a ?.", edit)
+            self._note("address/no-mark", (start + ampersand, start + ampersand + 1, "?"))
         for match in re.finditer(r"&&+", url):
-            edit = start + match.start(), start + match.end(), "&"
-            self._note("address", "Two & stand where one belongs.", edit, fix="Write one &")
+            self._note("address/two-marks", (start + match.start(), start + match.end(), "&"))
 
     # ---- The options
 
@@ -122,12 +115,10 @@ class _Call:
             text = self._covered[start:end]
             at += 1
             if text in (",", ";"):
-                message = f"Options are parted by spaces, not by {text}."
-                self._note("option", message, (start, end, ""), fix="Take it out")
+                self._note("option/parted", (start, end, ""), found=text)
                 continue
             if text == ":" and at < len(words):
-                message = f"The colon stands before the name without a space: :{self._word(words[at])}."
-                self._note("option", message, (start + 1, words[at][0], ""), fix="Close it up", at=start)
+                self._note("option/colon", (start + 1, words[at][0], ""), at=start, option=self._word(words[at]))
                 start, end = words[at]
                 text = f":{self._covered[start:end]}"
                 start -= 1
@@ -137,17 +128,13 @@ class _Call:
                 before = words[at - 3 : at - 1]
                 if len(before) == 2 and self._word(before[0]) == ":save" and self._word(before[1]) == "as":
                     edits = (*before[1], ""), (before[1][1], start, "")
-                    message = f":save takes the name alone: write :save {plain}."
-                    self._note("option", message, *edits, fix=f"Write :save {plain}", at=start)
+                    self._note("option/save-as", *edits, at=start, plain=plain)
                     continue
                 if plain not in CALL_OPTIONS:
-                    message = f"{self._text[start:end][:40]} belongs to no option: take it out, or write "
-                    message += "the option’s name before it."
-                    self._note("option", message, (start, end, ""), fix="Take it out")
+                    self._note("option/none", (start, end, ""), found=self._text[start:end][:40])
                     continue
-                message = f"The name of an option begins with a colon: write :{plain}."
                 text = f":{plain}"
-                self._note("option", message, (start, end, text))
+                self._note("option/no-colon", (start, end, text))
             name, extra = self._name(text, start, end)
             if not name:
                 while at < len(words) and not self._is_option(words[at]):
@@ -156,8 +143,7 @@ class _Call:
             if name in given:
                 has_value = at < len(words) and not self._is_option(words[at]) and name not in CALL_FLAGS
                 last = words[at][1] if has_value else end
-                message = f":{name} is given twice: take one out."
-                self._note("option", message, (start, last, ""), fix="Take it out")
+                self._note("option/twice", (start, last, ""), option=name)
             given.add(name)
             at = self._value(name, words, at, (start, end), has_value=bool(extra))
 
@@ -165,8 +151,7 @@ class _Call:
         """Return the option that is and what is written against its name."""
         match = re.match(r":([\w-]+)([,;]?$|.*)", text, re.DOTALL)
         if match is None:
-            message = f"{self._text[start:end]} is no option: take it out."
-            self._note("option", message, (start, end, ""), fix="Take it out")
+            self._note("option/unreadable", (start, end, ""), found=self._text[start:end])
             return "", ""
         word, rest = match[1], match[2]
         plain = word.lower().replace("-", "_")
@@ -179,26 +164,24 @@ class _Call:
         elif plain in MEANT["options"]:
             name = MEANT["options"][plain]
         elif glued and (not nearest or nearest[0] == glued) and len(plain) - len(glued) > 1:
-            self._apart(f"The value stands against :{glued}", start + 1 + len(glued))
+            self._apart("The value", f":{glued}", start + 1 + len(glued))
             return glued, word[len(glued) :]
         elif nearest:
             name = nearest[0]
         else:
             known = ", ".join(f":{option}" for option in CALL_OPTIONS if option != "accept")
             following = re.compile(r"\s:|\s*$").search(self._covered, end)
-            edit = start, following.start() if following else end, ""
-            message = f"Braze has no option :{word}; it has {known}. Take it out."
-            self._note("option", message, edit, fix="Take it out")
+            self._note(
+                "option/unknown", (start, following.start() if following else end, ""), found=word, known=known
+            )
             return "", ""
         if name != word:
-            message = f"Braze has no option :{word}; it is :{name}."
-            self._note("option", message, (start + 1, name_end, name), fix=f"Write :{name}")
+            self._note("option/misnamed", (start + 1, name_end, name), found=word)
         if rest and rest[0] in "=:,;" and not rest.startswith(":x"):
             edit = name_end, name_end + 1, " " if rest[1:] else ""
-            message = f"A space alone stands after :{name}, not {rest[0]}."
-            self._note("option", message, edit, fix="Write a space")
+            self._note("option/space", edit, option=name, found=rest[0])
         elif rest.startswith(":"):
-            self._apart(f"{rest} stands against :{name}", name_end)
+            self._apart(rest, f":{name}", name_end)
         return name, rest.lstrip("=:,;")
 
     def _value(
@@ -206,26 +189,21 @@ class _Call:
     ) -> int:
         """Look at the value of an option; return the word after it."""
         if at < len(words) and self._covered[slice(*words[at])] in ("=", ":") and not has_value:
-            edit = option[1], words[at][1], ""
-            message = f"A space alone stands after :{name}."
-            self._note("option", message, edit, fix="Take it out", at=words[at][0])
+            self._note("option/sign", (option[1], words[at][1], ""), at=words[at][0], option=name)
             at += 1
         if name in CALL_FLAGS:
             while at < len(words) and not self._is_option(words[at]):
-                leave = f"eave {self._word(words[at])} out"
                 edit = words[at - 1][1], words[at][1], ""
-                message = f":{name} takes no value: l{leave}."
-                self._note("option", message, edit, fix=f"L{leave}", at=words[at][0])
+                self._note("option/no-value", edit, at=words[at][0], option=name, found=self._word(words[at]))
                 at += 1
             return at
         if has_value:
             return at
         if at >= len(words) or self._is_option(words[at]):
             if example := _EXAMPLES.get(name):
-                message = f":{name} needs a value after it, such as :{name} {example}."
-                self._note("option", message, (option[1], option[1], f" {example}"), fix=f"Write :{name} {example}")
+                self._note("option/value-such-as", (option[1], option[1], f" {example}"), option=name)
             elif name != "cache_max_age":  # Braze: without a number, the usual five minutes
-                self._note("option", f":{name} needs a value after it.", (*option, ""), fix="Take it out")
+                self._note("option/value", (*option, ""), option=name)
             return at
         if name not in ("headers", "body"):
             self._check_word(name, *words[at])
@@ -238,7 +216,7 @@ class _Call:
     def _check_word(self, name: str, start: int, end: int) -> None:
         value = self._text[start:end]
         if glued := _OPTION.search(self._covered, start, end):
-            self._apart(f":{glued[1]} stands against {value[: glued.start() - start]}", glued.start())
+            self._apart(f":{glued[1]}", value[: glued.start() - start], glued.start())
             return
         right = value.strip(",;").strip("'\"").strip(",;=")
         if name == "save":
@@ -252,8 +230,7 @@ class _Call:
             right = "get"
         if right != value:
             takes = _TAKES.get(name, "a name without quotes")
-            message = f":{name} takes {takes}, not {value[:60]}: write :{name} {right}."
-            self._note("option", message, (start, end, right), fix=f"Write :{name} {right}")
+            self._note("option/takes", (start, end, right), option=name, takes=takes, found=value[:60])
 
     # ---- JSON
 
@@ -267,13 +244,12 @@ class _Call:
         reason = "" if name == "body" and raw[:1] not in ("{", "[", "'") else _reason(raw)
         if not reason:
             return
-        message = f":{name} is not JSON: {reason}."
         right = _mended(raw)
         if right is None:
-            self._note("json", f'{message} Write it like {{"X-Name": "value"}}.', at=start)
+            self._note("json/like", at=start, option=name, reason=reason)
         else:
             shown = right if len(right) <= 80 else f"{right[:80]}…"
-            self._note("json", f"{message} Write {shown}", (start, start + len(raw), right), fix="Write it as JSON")
+            self._note("json", (start, start + len(raw), right), option=name, reason=reason, plain=shown)
 
 
 _TAKES = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, quote
 
-from proxy.preview.braze import CallRecord, Channel, is_boundless
+from proxy.api import parameters
+from proxy.preview.braze import CallRecord, Channel, Mistake, MistakeKind, is_boundless
 from proxy.preview.findings import (
     MEANT,
     CallTag,
@@ -68,7 +69,7 @@ class Part:
         """Return the addresses that ``tag`` called."""
         return [call.url for call in self.calls if call.line == tag.line]
 
-    def finding(self, sentence: str, /, *edits: Edit, at: int | None = None, **words: object) -> Finding:
+    def finding(self, sentence: str, /, *edits: Edit, at: int | None = None, **words: Any) -> Finding:
         """Return a finding in this part; see `proxy.preview.findings.finding_of`."""
         return finding_of(self.template, sentence, *edits, at=at, **words)
 
@@ -157,7 +158,7 @@ def examine_calls(part: Part) -> Iterator[Finding]:
         if before and not re.search(rf"\b{tag.variable}\b", part.template[before.end : tag.start]):
             edit = tag.with_option("save", other)
             yield part.finding(
-                "overwritten", edit, at=tag.start, variable=tag.variable, line=before.line, other=other
+                "overwritten", edit, at=tag.start, variable=tag.variable, before=before.line, other=other
             )
         saved[tag.variable] = tag
 
@@ -274,19 +275,13 @@ def too_large(part: Part) -> Iterator[Finding]:
 
 # ---- How a mistake that the rendering tells of is put right
 
-PARAMETERS = (
-    *("sku", "skus", "product_url", "stars", "language", "limit", "sort", "min_chars", "max_chars", "max_age_days"),
-    *("with_image", "min_reviews", "min_average", "fallback", "imported", "format", "display_locale", "locale"),
-    *("business_unit", "on_error", "style", "channel", "page", "perPage"),
-)
 _PATHS = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business", "/v1/fragment")
-_RANGES = {
-    "limit": (1, 20),
-    "min_chars": (0, 2000),
-    "max_chars": (20, 2000),
-    "max_age_days": (1, 3650),
-    "min_average": (1, 5),
-}
+_PARAMETERS = {
+    one.name.lower(): one.name
+    for one in (*vars(parameters).values(), *parameters.VIEW.values(), parameters.of_imported(default=False))
+    if isinstance(one, (parameters.Parameter, parameters.ListParameter))
+    and one is not parameters.TRUSTPILOTS_PRODUCT_URL
+} | {"business_unit": "business_unit"}
 _CHOICES = {
     "sort": ("high|best|rating|star|desc", "highest", "newest"),
     "format": ("te?xt|plain", "text", "html"),
@@ -294,84 +289,80 @@ _CHOICES = {
 }
 _SKU = "{{event_properties.${item_sku} | url_param_escape}}"
 
-
-class _Fix(NamedTuple):
-    """How a mistake is put right: the fix's name, its edits, and what is said of it behind the mistake."""
-
-    label: str = ""
-    edits: Sequence[Edit] = ()
-    more: str = ""
+_Cure = tuple[str, Sequence[Edit], Mapping[str, Any]]
+"""Which sentence of the mistake's kind tells how it is put right, the edits, and what else the sentence names."""
 
 
-def fixed(kind: str, line: int, message: str, template: str, host: str) -> Finding:
+def fixed(mistake: Mistake, template: str, host: str) -> Finding:
     """Return a mistake that the rendering tells of, with the edits that put it right where there are any."""
-    tag = next((tag for tag in call_tags(template) if tag.line == line), None)
-    if kind == "unescaped-text":
-        fix = _escaping(tag, message, template)
-    elif kind in ("compared", "whole-list"):
-        fix = _by_value(kind, line, message, template)
+    tag = next((tag for tag in call_tags(template) if tag.line == mistake.line), None)
+    if mistake.kind in (MistakeKind.COMPARED, MistakeKind.WHOLE_LIST):
+        cure = _by_value(mistake, template)
+    elif mistake.kind == MistakeKind.UNESCAPED_TEXT:
+        cure = _escaping(tag, mistake.names, template)
     else:
-        fix = _of_call(kind, tag, message, template, host) if tag else _Fix()
-    return Finding(kind, line, f"{message}{fix.more}", fix.label, tuple(fix.edits))
+        cure = _of_call(mistake, tag, template, host) if tag else None
+    if cure is None:
+        return Finding(mistake.kind, mistake.line, mistake.message)
+    which, edits, words = cure
+    sentence = f"{mistake.kind}/{which}"
+    return finding_of(template, sentence, *edits, line=mistake.line, message=mistake.message, **words)
 
 
-def _by_value(kind: str, line: int, message: str, template: str) -> _Fix:
+def _by_value(mistake: Mistake, template: str) -> _Cure | None:
     """Return the edits for a value that is a list, a number or a yes where a text was expected."""
-    name = message.partition(" is ")[0]
-    for markup in on_line(template, line):
-        if kind == "whole-list" and markup.is_output and name in markup.inner:
-            return _Fix("Add | join: ', '", [markup.adding(" | join: ', '")])
-        sides = re.search(rf"({re.escape(name)}\}}*)(\s*)(==|!=)\s*((['\"])(.*?)\5)", markup.inner)
-        if kind == "compared" and sides:
-            if "is a list" in message:
+    for markup in on_line(template, mistake.line):
+        if mistake.kind == MistakeKind.WHOLE_LIST and markup.is_output and mistake.names in markup.inner:
+            return "join", [markup.adding(" | join: ', '")], {}
+        sides = re.search(rf"({re.escape(mistake.names)}\}}*)(\s*)(==|!=)\s*((['\"])(.*?)\5)", markup.inner)
+        if mistake.kind == MistakeKind.COMPARED and sides:
+            if "is a list" in mistake.message:
                 written = "contains" if sides[2] else " contains"
-                return _Fix("Write contains", [markup.edit(sides.span(3), written)]) if sides[3] == "==" else _Fix()
+                return ("contains", [markup.edit(sides.span(3), written)], {}) if sides[3] == "==" else None
             is_no = sides[6].lower() in ("no", "false", "nein", "0")
-            right = ("false" if is_no else "true") if "true or false" in message else sides[6]
-            return _Fix(f"Write {right}", [markup.edit(sides.span(4), right)])
-    return _Fix()
+            right = ("false" if is_no else "true") if "true or false" in mistake.message else sides[6]
+            return "value", [markup.edit(sides.span(4), right)], {}
+    return None
 
 
-def _of_call(kind: str, tag: CallTag, message: str, template: str, host: str) -> _Fix:
-    match kind:
-        case "missing-save":
-            named = re.search(r"add :save (\w+)", message)
-            name = named[1] if named else "product"
-            return _Fix(f"Add :save {name}", [tag.with_option("save", name)])
-        case "ignored-parameters":
-            return _ignored(tag, message)
-        case "cache-age" if used := re.search(r"becomes (\d+)", message):
-            return _Fix("Write it", [tag.with_option("cache_max_age", used[1])], f" Write {used[1]}.")
-        case "abort-before-retry" | "retry-not-available":
-            return _Fix("Leave :retry out", [tag.without_option("retry")])
-        case "port" if port := re.search(r"(?<=\w):\d+(?=/|$)", tag.url):
-            return _Fix("Leave the port out", [tag.in_url(port.span(), "")], " Leave it out.")
-        case "not-json":
-            more = " Leave :save out to print it in place of the tag."
-            return _Fix("Leave :save out", [tag.without_option("save")], more)
-        case "url-characters":
+def _of_call(mistake: Mistake, tag: CallTag, template: str, host: str) -> _Cure | None:
+    match mistake.kind:
+        case MistakeKind.MISSING_SAVE:
+            name = mistake.names or "product"
+            return "save", [tag.with_option("save", name)], {"name": name}
+        case MistakeKind.IGNORED_PARAMETERS:
+            return _ignored(tag, mistake.names.split(", "))
+        case MistakeKind.CACHE_AGE:
+            return "used", [tag.with_option("cache_max_age", mistake.names)], {"used": mistake.names}
+        case MistakeKind.ABORT_BEFORE_RETRY | MistakeKind.RETRY_NOT_AVAILABLE:
+            return "leave-out", [tag.without_option("retry")], {}
+        case MistakeKind.PORT if port := re.search(r"(?<=\w):\d+(?=/|$)", tag.url):
+            return "leave-out", [tag.in_url(port.span(), "")], {}
+        case MistakeKind.NOT_JSON:
+            return "leave-out", [tag.without_option("save")], {}
+        case MistakeKind.URL_CHARACTERS:
             return _escaped(tag)
-        case "empty-parameter":
-            return _stopped(tag, message, template)
-        case "not-sent":
-            return _moved(tag, message, host)
-        case "problem":
-            return _refused(tag, message)
-    return _Fix()
+        case MistakeKind.EMPTY_PARAMETER:
+            return _stopped(tag, mistake.names, template)
+        case MistakeKind.NOT_SENT:
+            return _moved(tag, mistake.message, host)
+        case MistakeKind.PROBLEM:
+            return _refused(tag, mistake)
+    return None
 
 
-def _ignored(tag: CallTag, message: str) -> _Fix:
+def _ignored(tag: CallTag, names: Iterable[str]) -> _Cure:
     edits, said = [], []
-    for name in (name.strip(" .") for name in message.rpartition(":")[2].split(",")):
-        nearest = get_close_matches(name.lower(), [p.lower() for p in PARAMETERS], 1, 0.6)
-        right = next((p for p in PARAMETERS if nearest and p.lower() == nearest[0]), "")
+    for name in names:
+        nearest = get_close_matches(name.lower(), _PARAMETERS, 1, 0.6)
+        right = _PARAMETERS[nearest[0]] if nearest else ""
         renamed = tag.renamed(name, right) if right and tag.value(right) is None else None
         edits.append(renamed or tag.without_parameter(name))
         said.append(f"{name} is {right}" if renamed else f"take {name} out")
-    return _Fix("Put it right", edits, f" Here {', '.join(said)}.")
+    return "right", edits, {"said": ", ".join(said)}
 
 
-def _escaped(tag: CallTag) -> _Fix:
+def _escaped(tag: CallTag) -> _Cure:
     edits = [
         output.adding(" | url_param_escape")
         for _, output in tag.outputs()
@@ -379,73 +370,62 @@ def _escaped(tag: CallTag) -> _Fix:
     ]
     for match in re.finditer(r"[^\w\-.~:/?#\[\]@!$&'()*+,;=%]+|[^\x00-\x7f]+", covered(tag.url)):
         edits.append(tag.in_url(match.span(), quote(match.group())))
-    return _Fix("Escape it", edits)
+    return "escape", edits, {}
 
 
-def _stopped(tag: CallTag, message: str, template: str) -> _Fix:
-    expression = re.search(r"arrives empty: (\{\{.*\}\}) rendered", message)
-    if expression is None:
-        return _Fix(more=" Write a SKU after it, such as TRUCK-01.")
-    value = expression[1][2:-2].split("|")[0].strip()
+def _stopped(tag: CallTag, expression: str, template: str) -> _Cure | None:
+    if not expression:
+        return "sku", (), {}
+    value = expression[2:-2].split("|")[0].strip()
     stop = f"{{% if {{{{{value}}}}} == blank %}}{{% abort_message('no SKU') %}}{{% endif %}}"
-    if stop in template:
-        return _Fix()
-    more = " Give it a value under Person and event, or send nothing without one."
-    return _Fix("Send nothing without one", [Edit(tag.start, tag.start, stop)], more)
+    return None if stop in template else ("stop", [Edit(tag.start, tag.start, stop)], {})
 
 
-def _moved(tag: CallTag, message: str, host: str) -> _Fix:
+def _moved(tag: CallTag, message: str, host: str) -> _Cure:
     if "is not its name" in message:
         written = re.match(r"(?:https?:)?/*[^/?\s{]+", tag.url)
         if written and "/v1/" in tag.url:
-            return _Fix(f"Write {host}", [tag.in_url(written.span(), host)], f" Write {host}.")
+            return "there", [tag.in_url(written.span(), host)], {}
     if "start with /v1/" in message and (path := re.match(r"https?://[^/?#]+(/[^?#{]*)?", tag.url)):
         written_path = path[1] or ""
         nearest = get_close_matches(f"/v1{written_path}".replace("/v1/v2", "/v1"), _PATHS, 1, 0.5)
         if nearest:
-            edit = tag.in_url((path.end() - len(written_path), path.end()), nearest[0])
-            return _Fix(f"Write {nearest[0]}", [edit], f" Write {nearest[0]}.")
+            return "there", [tag.in_url((path.end() - len(written_path), path.end()), nearest[0])], {}
     if "must start with http" in message:
-        return _Fix("Write the whole address", [tag.in_url((0, 0), f"{host}/" if "://" not in tag.url else "")])
+        return "whole", [tag.in_url((0, 0), f"{host}/" if "://" not in tag.url else "")], {}
     if "only reads" in message and tag.path in _PATHS:
         return _read(tag)
-    more = " Take the call out of the message; invitations have their own campaign."
-    return _Fix("Take the call out", [Edit(tag.start, tag.end, "")], more)
+    return "take-out", [Edit(tag.start, tag.end, "")], {}
 
 
-def _read(tag: CallTag) -> _Fix:
-    edits = [tag.without_option("method"), tag.without_option("body")]
-    return _Fix("Leave :method out", edits, " Reviews are read with GET: leave :method out.")
+def _read(tag: CallTag) -> _Cure:
+    return "read", [tag.without_option("method"), tag.without_option("body")], {}
 
 
-def _refused(tag: CallTag, message: str) -> _Fix:
-    status = re.search(r"the answer is (\d+)", message)
-    match status[1] if status else "":
+def _refused(tag: CallTag, mistake: Mistake) -> _Cure | None:
+    match mistake.names:
         case "401":
             if tag.options.keys() & {"basic_auth", "auth_credentials"}:
-                return _Fix(more=" Look at the credential’s name and password in Braze.")
-            more = " Add :basic_auth and the name it is stored under in Braze."
-            return _Fix("Add :basic_auth reviews_proxy", [tag.with_option("basic_auth", "reviews_proxy")], more)
+                return "credential", (), {}
+            return "no-credential", [tag.with_option("basic_auth", "reviews_proxy")], {}
         case "404":
             nearest = get_close_matches(tag.path, _PATHS, 1, 0.4)
             at = tag.url.find(tag.path)
             if nearest and at >= 0 and nearest[0] != tag.path:
-                edit = tag.in_url((at, at + len(tag.path)), nearest[0])
-                return _Fix(f"Write {nearest[0]}", [edit], f" The nearest address is {nearest[0]}.")
+                return "address", [tag.in_url((at, at + len(tag.path)), nearest[0])], {}
         case "405":
-            return _read(tag)
+            return _read(tag) if tag.path in _PATHS else ("take-out", [Edit(tag.start, tag.end, "")], {})
         case "503" | "504" | "502" if tag.value("on_error") is None:
-            more = " With on_error=empty the message can show something else."
-            return _Fix("Add on_error=empty", [tag.with_parameter("on_error", "empty")], more)
+            return "on-error", [tag.with_parameter("on_error", "empty")], {}
         case "400":
-            return _parameter(tag, message)
-    return _Fix()
+            return _parameter(tag, mistake.message)
+    return None
 
 
-def _parameter(tag: CallTag, message: str) -> _Fix:
+def _parameter(tag: CallTag, message: str) -> _Cure | None:
     refusal = re.search(r"the answer is 400: (\w+)(?: is '([^']*)'…?)?: (.*)", message, re.DOTALL)
     if refusal is None:
-        return _Fix()
+        return None
     name, value, takes = refusal[1], refusal[2] or "", refusal[3]
     other = re.search(r"\((\w+) is another parameter\)", takes)
     others = [other[1]] if other else []
@@ -454,20 +434,21 @@ def _parameter(tag: CallTag, message: str) -> _Fix:
         others += [given for given, _ in tag.parameters() if get_close_matches(given.lower(), alike, 1, 0.6)]
     for given in others[:1]:
         if renamed := tag.renamed(given, name):
-            return _Fix(f"Write {name}=", [renamed], f" Write {name}= for {given}=.")
+            return "renamed", [renamed], {"given": given}
     if takes.startswith("required"):
-        return _Fix(f"Write {name}=", [tag.with_parameter(name, _SKU)], f" Write {name}={_SKU}.")
+        return "value", [tag.with_parameter(name, _SKU)], {"name": name, "value": _SKU, "fix": f"{name}="}
     if tag.value(name) is None or "empty SKU" in takes or "unrendered" in takes:
-        return _Fix()
-    if right := _right_value(name, value):
-        return _Fix(f"Write {name}={right}", [tag.with_parameter(name, right)], f" Write {name}={right}.")
-    return _Fix(f"Take {name} out", [tag.without_parameter(name)], f" Write another value, or take {name} out.")
+        return None
+    if right := _right_value(name, value, takes):
+        words = {"name": name, "value": right, "fix": f"{name}={right}"}
+        return "value", [tag.with_parameter(name, right)], words
+    return "other-value", [tag.without_parameter(name)], {"name": name}
 
 
-def _right_value(name: str, value: str) -> str:
-    if name in _RANGES and (number := re.search(r"-?\d+", value)):
-        low, high = _RANGES[name]
-        return str(min(max(int(number[0]), low), high))
+def _right_value(name: str, value: str, takes: str) -> str:
+    bounds = re.search(r"number from (\d+) to (\d+)", takes)
+    if bounds and (number := re.search(r"-?\d+", value)):
+        return str(min(max(int(number[0]), int(bounds[1])), int(bounds[2])))
     if name == "stars":
         digits = re.findall(r"[1-5]", value)
         if span := re.fullmatch(r"\s*([1-5])\s*(?:-|–|to|\.\.)\s*([1-5])\s*", value):
@@ -482,15 +463,13 @@ def _right_value(name: str, value: str) -> str:
     return right if re.search(like, value.lower()) else otherwise
 
 
-def _escaping(tag: CallTag | None, message: str, template: str) -> _Fix:
+def _escaping(tag: CallTag | None, variable: str, template: str) -> _Cure:
     if tag is not None and tag.value("format") == "text":
-        return _Fix("Leave format=text out", [tag.without_parameter("format")])
-    path = re.search(r"\{\{([^{}]+)\}\}", message)
-    whole = path[1] if path else ""
-    last = re.split(r"[.\[]", whole.strip().rstrip("]"))[-1]
+        return "format", [tag.without_parameter("format")], {}
+    last = re.split(r"[.\[]", variable.rstrip("]"))[-1]
     edits = []
     for markup in markups(template):
         value = markup.inner.split("|")[0].strip(" -")
-        if markup.is_output and (value.endswith(f".{last}") or value == whole) and "escape" not in markup.inner:
+        if markup.is_output and (value.endswith(f".{last}") or value == variable) and "escape" not in markup.inner:
             edits.append(markup.adding(" | escape"))
-    return _Fix("Add | escape", edits)
+    return "escape", edits, {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -20,7 +20,6 @@ from proxy.preview.findings import (
     call_tags,
     closing,
     finding_of,
-    found,
     markups,
     names_set,
     on_line,
@@ -386,7 +385,6 @@ _ATTRIBUTES = (
     *("random_bucket_number", "time_zone", "user_id"),
 )
 _PLACE = re.compile(r"^(?!.*is null).*(?:nothing is called|has no \w|is no list|is an object|is a list|is text or a)")
-_KIND = "came-up-empty"
 
 
 def examine_empties(
@@ -414,17 +412,20 @@ def examine_empties(
 
 def _finding(empty: Empty, template: str, own: frozenset[str], before: list[Finding]) -> Finding | None:
     """Return what is wrong about a place that met nothing; None where the message provides for it."""
+    because = empty.message.partition("; did you mean ")[0].rstrip(".")
     is_nobodys = empty.message.startswith("nothing is called")
     is_unknown = is_nobodys and _root(empty) not in own and not _asks_for_nothing(empty, template)
     if empty.expected and not is_unknown:
         return None
     if nearest := empty.nearest or _attribute(empty.expression, own, template):
-        message = empty.message if empty.nearest else f"{empty.message.rstrip('.')}; did you mean {nearest}?"
-        return Finding(_KIND, empty.line, message, *_renamed(empty, nearest, template))
+        edits = _renamed(empty, nearest, template)
+        return finding_of(
+            template, "came-up-empty/nearest", *edits, line=empty.line, because=because, nearest=nearest
+        )
     if empty.kind == "output":
-        return _hole(empty, template, own, before)
+        return _hole(empty, because, template, own, before)
     if is_unknown or (not is_nobodys and _PLACE.search(empty.message)):
-        return _nowhere(empty, template)
+        return _nowhere(empty, because, template)
     return None
 
 
@@ -440,35 +441,31 @@ def _defaulted(template: str, own: frozenset[str]) -> Iterator[Finding]:
         nearest = _attribute(name, own, template) if markup.is_output and bar else None
         if nearest and re.search(r"\|\s*default\b", markup.inner):
             at = markup.inner.index(name)
-            message = f"nothing is called {before.strip()}, so everybody gets the default; did you mean {nearest}?"
-            yield found(template, _KIND, message, markup.edit((at, at + len(name)), nearest), at=markup.start)
+            edit = markup.edit((at, at + len(name)), nearest)
+            yield finding_of(template, "came-up-empty/default", edit, at=markup.start, found=before.strip())
 
 
-def _hole(empty: Empty, template: str, own: frozenset[str], before: list[Finding]) -> Finding | None:
+def _hole(empty: Empty, because: str, template: str, own: frozenset[str], before: list[Finding]) -> Finding | None:
     """Tell of an output that prints nothing and has no default."""
     markup = _markup(empty, template)
     if markup is None or not markup.is_output or re.search(r"\|\s*default\b", markup.code):
         return None
-    hole = f"{empty.message.rstrip('.')}, and the message has a hole there"
     if braced := re.fullmatch(r"(?:\w+\.)?\$\{([^{}]+)\}", empty.expression):
         default = f"default: '{'there' if 'name' in braced[1] else '…'}'"
         at = markup.inner.index("}", markup.inner.index("${")) + 1
-        message = f"{hole}. Say what stands in its place: | {default}."
-        return Finding(_KIND, empty.line, message, f"Write {default}", (markup.edit((at, at), f" | {default}"),))
+        edit = markup.edit((at, at), f" | {default}")
+        return finding_of(template, "came-up-empty/no-default", edit, line=empty.line, because=because, plain=default)
     if late := _set_later(empty, markup, template, before):
         return late
     name = empty.expression
     if re.fullmatch(r"\w+", name) and empty.message.startswith("nothing is called") and name not in own:
-        right = f"event_properties.${{{name}}}"
         at = markup.inner.index(name)
-        message = f"nothing is called {name}, and the message has a hole there: Braze’s values are written ${{…}}, "
-        message += f"custom_attribute.${{…}} or {right}."
-        return Finding(_KIND, empty.line, message, f"Write {right}", (markup.edit((at, at + len(name)), right),))
+        edit = markup.edit((at, at + len(name)), f"event_properties.${{{name}}}")
+        return finding_of(template, "came-up-empty/no-braces", edit, line=empty.line, found=name)
     shown_if = f"{{% if {f'{{{{{name}}}}}' if '${' in name else name} != blank %}}"
-    message = f"{hole}. Show it only where there is one: "
-    message += f"{shown_if}{template[markup.start : markup.end]}{{% endif %}}."
+    written = f"{shown_if}{template[markup.start : markup.end]}{{% endif %}}"
     edits = Edit(markup.start, markup.start, shown_if), Edit(markup.end, markup.end, "{% endif %}")
-    return Finding(_KIND, empty.line, message, "Show it only where there is one", edits)
+    return finding_of(template, "came-up-empty/always-shown", *edits, line=empty.line, because=because, plain=written)
 
 
 def _set_later(empty: Empty, markup: Markup, template: str, before: list[Finding]) -> Finding | None:
@@ -477,22 +474,21 @@ def _set_later(empty: Empty, markup: Markup, template: str, before: list[Finding
     tag = next((tag for tag in call_tags(template) if tag.variable == root), None)
     if tag is None or tag.start < markup.start:
         return None
-    message = f"{root} is read before the call that saves it: put the call before it."
-    if any(one.message == message for one in before):
-        return Finding(_KIND, empty.line, message)
     start = next((m.start for m in markups(template) if re.search(rf"\b{root}\b", m.inner)), markup.start)
     edits = Edit(start, start, template[tag.start : tag.end]), Edit(tag.start, tag.end, "")
-    return Finding(_KIND, empty.line, message, "Move the call up", edits)
+    finding = finding_of(template, "came-up-empty/set-later", *edits, line=empty.line, variable=root)
+    is_moved_already = any(one.message == finding.message for one in before)
+    return replace(finding, edits=()) if is_moved_already else finding
 
 
-def _nowhere(empty: Empty, template: str) -> Finding:
+def _nowhere(empty: Empty, because: str, template: str) -> Finding:
     """Tell of a condition or a loop that reads what can't be there."""
     markup = _markup(empty, template)
     comes = "always" if markup and markup.name == "unless" else "never"
     so = "nothing of this loop is shown" if empty.kind == "loop" else f"this {empty.kind} {comes} comes true"
     saved = " and ".join(tag.variable for tag in call_tags(template))
     hint = f"The answers are in {saved}." if saved else "Name what the template or Braze sets."
-    return Finding(_KIND, empty.line, f"{empty.message.rstrip('.')}, so {so}. {hint}")
+    return finding_of(template, "came-up-empty/nowhere", line=empty.line, because=because, so=so, hint=hint)
 
 
 def _asks_for_nothing(empty: Empty, template: str) -> bool:
@@ -518,15 +514,14 @@ def _attribute(expression: str, own: frozenset[str], template: str) -> str | Non
     return f"${{{name}}}" if name in _ATTRIBUTES else None
 
 
-def _renamed(empty: Empty, nearest: str, template: str) -> tuple[str, tuple[Edit, ...]]:
+def _renamed(empty: Empty, nearest: str, template: str) -> tuple[Edit, ...]:
     markup = _markup(empty, template)
     start = markup.inner.find(empty.expression) if markup else -1
     if markup is None or start < 0:
-        return "", ()
+        return ()
     at = markup.at + start
     braced = "${" in nearest and template[at - 2 : at] != "{{" and not markup.is_output
-    written = f"{{{{{nearest}}}}}" if braced else nearest
-    return f"Write {nearest}", (Edit(at, at + len(empty.expression), written),)
+    return (Edit(at, at + len(empty.expression), f"{{{{{nearest}}}}}" if braced else nearest),)
 
 
 def _markup(empty: Empty, template: str) -> Markup | None:

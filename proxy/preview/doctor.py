@@ -162,8 +162,7 @@ def _characters(draft: Draft) -> None:
         edits = [Edit(*match.span(), _ascii(match)) for match in strange]
         shown = " ".join(dict.fromkeys(match.group() for match in strange))
         plain = " ".join(dict.fromkeys(edit.text for edit in edits))
-        message = f"{shown} looks like a character of Liquid and is none: write {plain}."
-        draft.note("invisible-character", message, *edits, fix="Write plain characters")
+        draft.note("invisible-character", *edits, found=shown, plain=plain)
     for markup in examined(text):
         whole = Markup("", markup.start, markup.end, text[markup.start : markup.end], markup.start)
         # The text of a call holds quotes of other kinds too, and nothing in it is a text to be printed.
@@ -232,8 +231,8 @@ def _braces(draft: Draft) -> None:
     _filters_outside(draft, text, done)
     for markup in markups(text):
         if markup.name and text.startswith("}", markup.end):
-            message = f"One }} too many stands behind {short(text[markup.start : markup.end])}: take it out."
-            draft.note("braces", message, Edit(markup.end, markup.end + 1, ""), fix="Take it out")
+            edit = Edit(markup.end, markup.end + 1, "")
+            draft.note("braces/too-many", edit, found=short(text[markup.start : markup.end]))
     look(RULES["outside"], outside)
     look(_ELSEWHERES, outside, "foreign-placeholder")
 
@@ -249,8 +248,7 @@ def _filters_outside(draft: Draft, text: str, done: list[tuple[int, int]]) -> No
         if other := re.search(r"\{\{\s*([^{}]*\$\{[^{}]*\})\s*\}\}", piped):
             before = Edit(markup.start, markup.start, f"{{% assign other = {other[1]} %}}")
             edits = [before, markup.adding(f" {piped.replace(other.group(), 'other')}"), edits[1]]
-        message = f"A filter stands within the braces, and customers would read {piped}: move it in."
-        draft.note("braces", message, *edits, fix="Move it into the braces", at=markup.start)
+        draft.note("braces/filter-outside", *edits, at=markup.start, found=piped)
         done.append((markup.end, match.end()))
 
 
@@ -278,17 +276,17 @@ def _unclosed(draft: Draft, text: str, done: list[tuple[int, int]]) -> None:
         if closed:
             begin, end = start + 2 + closed.start(), start + 2 + closed.end()
             written = f"{text[start:begin]}{' ' if text[begin - 1].isalnum() else ''}{wanted}"
-            wrong_one = closed.group().strip()
-            message = f"{short(text[start:end])} is closed by {wrong_one}, not by {wanted}: write {short(written)}"
+            which, by = "braces/closed-wrongly", closed.group().strip()
         else:
             whole = text[start : start + 2 + len(text[start + 2 : limit].rstrip())]
             complete = _COMPLETE.match(whole)
             end = start + len(complete.group().rstrip() if complete else whole)
             close = "" if text[start:end].endswith("}") and not is_tag else " "
             written = f"{text[start:end]}{close}{wanted}"
-            message = f"{short(text[start:end])} is never closed: write {wanted} at its end."
+            which, by = "braces/open", ""
         done.append((start, end))
-        draft.note("braces", message, Edit(start, end, written), fix=f"Write {short(written)}")
+        edit, found = Edit(start, end, written), short(text[start:end])
+        draft.note(which, edit, found=found, wanted=wanted, by=by, plain=short(written))
         at = end
 
 
@@ -317,8 +315,6 @@ def _limit(text: str, start: int, *, is_tag: bool) -> int:
 
 # ---- The names of tags
 
-_PRINTS = "{{% %}} does something, {{{{ }}}} prints: write {plain}."
-
 
 def _names(draft: Draft) -> None:
     text = draft.text
@@ -332,13 +328,12 @@ def _names(draft: Draft) -> None:
             tag = None if re.match(r"\s*(?:#(?!\{)|/|\^)", inner) else _TAG_IN_OUTPUT.fullmatch(inner)
             if tag:
                 written = f"{{% {tag[1].strip()} %}}"
-                shown, outer = short(written), short(text[markup.start : markup.end])
-                message = f"{{{{ }}}} prints, {{% %}} does something: write {shown} for {outer}"
-                draft.note("braces", message, markup.whole(written), fix=f"Write {shown}")
+                outer = short(text[markup.start : markup.end])
+                draft.note("braces/prints-a-tag", markup.whole(written), found=outer, plain=short(written))
             continue
         if name not in _TAGS and re.match(r"\s*[.\[]|\s*\|", inner):
             written = f"{{{{ {name}{inner.rstrip()} }}}}"
-            draft.note("braces", _PRINTS.format(plain=written), markup.whole(written))
+            draft.note("braces/prints", markup.whole(written))
             continue
         start = text.index(name, markup.start)
         right, end = _right_name(name, inner, start)
@@ -346,13 +341,11 @@ def _names(draft: Draft) -> None:
         if not right and rest and name.startswith(("end", "else")) and name in _TAGS:
             at = inner.index(rest)
             if name == "else" and re.search(r"[=<>]|contains", rest):
-                draft.note("tag-name", f"else has no condition: write elsif {rest}.", Edit(start, end, "elsif"))
+                draft.note("tag-name/else", Edit(start, end, "elsif"), condition=rest)
             else:
-                message = f"{name} stands alone in its tag: take {rest} out."
-                edit = markup.edit((at, at + len(rest)), "")
-                draft.note("tag-name", message, edit, fix=f"Take {rest} out", at=start)
+                draft.note("tag-name/alone", markup.edit((at, at + len(rest)), ""), at=start, tag=name, found=rest)
         elif right and right != text[start:end]:
-            draft.note("tag-name", f"Braze has no tag {text[start:end]}; it is {right}.", Edit(start, end, right))
+            draft.note("tag-name", Edit(start, end, right), found=text[start:end])
 
 
 def _right_name(name: str, inner: str, start: int) -> tuple[str, int]:
@@ -379,9 +372,7 @@ def _blocks(draft: Draft) -> None:
     opened: list[tuple[str, int, int]] = []
 
     def missing(name: str, start: int, at: int) -> None:
-        tag = f"{{% {name} %}}"
-        message = f"The {tag} of this line is never closed: write {{% end{name} %}} where it should end."
-        draft.note("block", message, Edit(at, at, f"{{% end{name} %}}"), at=start)
+        draft.note("block/open", Edit(at, at, f"{{% end{name} %}}"), at=start, tag=name)
 
     for markup in markups(text):
         name = markup.name.lower()
@@ -399,11 +390,8 @@ def _blocks(draft: Draft) -> None:
             opened.pop()
         elif opened:
             block, _, _ = opened.pop()
-            written = f"{{% end{block} %}}"
-            message = f"{shown} closes nothing here; the open tag is {block}: write {written}."
-            draft.note("block", message, markup.whole(written))
+            draft.note("block/other", markup.whole(f"{{% end{block} %}}"), found=shown, tag=block)
         else:
-            message = f"{shown} closes nothing: no tag is open. Take it out."
-            draft.note("block", message, markup.whole(""), fix="Take it out")
+            draft.note("block/nothing-open", markup.whole(""), found=shown)
     for name, start, _ in reversed(opened):
         missing(name, start, len(text))

@@ -194,19 +194,18 @@ def blanked(text: str, spans: Iterable[tuple[int, int]]) -> str:
     return text
 
 
-def found(text: str, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> Finding:
-    """Return a finding in ``text``.
+def finding_of(
+    text: str, sentence: str, /, *edits: Edit, at: int | None = None, line: int = 0, **words: Any
+) -> Finding:
+    """Return a finding in ``text`` as a sentence of findings.toml tells it with these ``words``.
 
-    It stands at its first edit unless ``at`` says where, and its fix is to write that unless ``fix`` names it.
+    It stands at its first edit unless ``at`` or ``line`` says where. ``plain`` is what that edit writes unless it is
+    given, and to write it is the fix unless the sentence names another.
     """
-    line = line_of(text, edits[0].start if at is None else at)
-    return Finding(kind, line, message, fix or (f"Write {edits[0].text}" if edits else ""), edits)
-
-
-def finding_of(text: str, sentence: str, /, *edits: Edit, at: int | None = None, **words: object) -> Finding:
-    """Return a finding in ``text`` as a sentence of findings.toml tells it; see `found`."""
     kind, message, fix = SENTENCES[sentence]
-    return found(text, kind, message.format(**words), *edits, fix=fix.format(**words), at=at)
+    words = {"plain": edits[0].text if edits else "", **words}
+    line = line or line_of(text, edits[0].start if at is None else at)
+    return Finding(kind, line, message.format(**words), fix.format(**words) if edits else "", edits)
 
 
 def chosen(edits: Iterable[Edit]) -> list[Edit]:
@@ -273,9 +272,9 @@ RULES: Mapping[str, list[Rule]] = {
     for name, rows in _DATA["rules"].items()
 }
 """The rules that need no more than their text."""
-SENTENCES = {
-    name: (name.partition("/")[0], " ".join(message.split()), fix)
-    for name, (message, fix) in _DATA["sentences"].items()
+SENTENCES: Mapping[str, tuple[str, str, str]] = {
+    name: (name.partition("/")[0], " ".join(message.split()), *(fix or ["Write {plain}"]))
+    for name, (message, *fix) in _DATA["sentences"].items()
 }
 """The kind, the message and the name of the fix of what is told by name."""
 MEANT: Mapping[str, Mapping[str, str]] = {
@@ -298,11 +297,13 @@ class Draft:
         self.findings: list[Finding] = []
         self._origins = list(range(len(written) + 1))
 
-    def note(self, kind: str, message: str, *edits: Edit, fix: str = "", at: int | None = None) -> None:
-        """Record a finding, as `found` makes it; its edits are made when the round ends."""
+    def note(self, sentence: str, /, *edits: Edit, at: int | None = None, **words: Any) -> None:
+        """Record a finding, as `finding_of` makes it; its edits are made when the round ends."""
+        self._record(finding_of(self.text, sentence, *edits, at=at, **words), edits[0].start if at is None else at)
+
+    def _record(self, finding: Finding, at: int) -> None:
         if len(self.findings) < MOST_FINDINGS:
-            line = self.line(edits[0].start if at is None else at)
-            self.findings.append(replace(found(self.text, kind, message, *edits, fix=fix, at=at), line=line))
+            self.findings.append(replace(finding, line=self.line(at)))
 
     def apply(
         self,
@@ -339,7 +340,7 @@ class Draft:
                 words["where"] = short(self.text[markup.start : markup.end])
                 edits = [markup.edit(*one) for one in some]
                 fix = rule.fix.format(**words) or f"Write {words['short']}"
-                self.note(kind, rule.message.format(**words), *edits, fix=fix)
+                self._record(Finding(kind, 0, rule.message.format(**words), fix, tuple(edits)), edits[0].start)
         return spans
 
     def line(self, index: int) -> int:

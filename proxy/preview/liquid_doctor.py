@@ -59,15 +59,12 @@ def examine_liquid(draft: Draft) -> None:
 
 # ---- Conditions
 
-_NO_BRACKETS = "Conditions take no brackets in Liquid: "
-
 
 def _condition(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     if not markup.value:
         name = min(known, default="product")
-        message = f"{markup.name} has no condition: write one, such as {{% {markup.name} {name}.found %}}."
         edit = markup.edit((0, 0), f" {name}.found ")
-        draft.note("condition", message, edit, fix="Write a condition", at=markup.start)
+        draft.note("condition/none", edit, at=markup.start, tag=markup.name, name=name)
     elif not _quotes(draft, markup) and not _not_contains(draft, markup):
         draft.apply("condition", RULES["conditions"], markup)
         draft.apply("condition", RULES["literals"], markup, markup.inner)
@@ -84,20 +81,15 @@ def _not_contains(draft: Draft, markup: Markup) -> bool:
     match = re.search(r"\s+(?:not\s+contains?|!\s*contains?|does(?:n't| not)\s+contain)\s+", markup.code)
     if match is None:
         return False
-    message = f"Liquid has no {match.group().strip()}: write {{% unless … contains … %}}."
+    found = match.group().strip()
     is_alone = markup.name == "if" and not re.search(r"\s(?:and|or)\s", markup.code)
     end = closing(draft.text, markup) if is_alone else None
     if end is None:
-        message += " In a tag of its own, within this one."
-        draft.note("condition", message, at=markup.at + match.start())
+        draft.note("condition/not-contains-within", at=markup.at + match.start(), found=found)
         return True
     name, close = draft.text.index("if", markup.start), draft.text.index("endif", end.start)
-    edits = (
-        Edit(name, name + 2, "unless"),
-        markup.edit(match.span(), " contains "),
-        Edit(close, close + 5, "endunless"),
-    )
-    draft.note("condition", message, *edits, fix="Write unless", at=markup.start)
+    edits = Edit(name, name + 2, "unless"), markup.edit(match.span(), " contains ")
+    draft.note("condition/not-contains", *edits, Edit(close, close + 5, "endunless"), at=markup.start, found=found)
     return True
 
 
@@ -106,14 +98,12 @@ def _negation(draft: Draft, markup: Markup) -> None:
     for match in re.finditer(pattern, markup.code):
         operand, rest = (markup.inner[slice(*match.span(group))] if match[group] else "" for group in (1, 2))
         if "contains" in rest:
-            message = "Liquid has no not, and contains can't be turned round: use {% unless … contains … %}."
-            draft.note("condition", message, at=markup.at + match.start())
+            draft.note("condition/contains-turned-round", at=markup.at + match.start())
             continue
         nothing = "!= true" if re.search(r"\.(found|truncated)$", operand) else "== blank"
         written = operand + rest.replace("==", "!=") if rest else f"{operand} {nothing}"
         negated = match.group().split(operand)[0].strip()
-        message = f"Liquid has no {negated} to negate with: write {written}, or use unless."
-        draft.note("condition", message, markup.edit(match.span(), written))
+        draft.note("condition/not", markup.edit(match.span(), written), found=negated)
 
 
 def _brackets(draft: Draft, markup: Markup) -> None:
@@ -125,17 +115,11 @@ def _brackets(draft: Draft, markup: Markup) -> None:
     call = re.search(rf"\.(?:includes|contains|include)\(\s*({OPERAND})\s*\)", markup.inner)
     inside = code.strip(" -")
     if inside.startswith("(") and inside.endswith(")") and inside.count("(") == 1:
-        message = f"{_NO_BRACKETS}leave them out."
-        draft.note("condition", message, off[0], off[-1], fix="Take the brackets off")
+        draft.note("condition/brackets", off[0], off[-1])
     elif call:
-        message = f"Liquid calls nothing with brackets: write contains {call[1]}."
-        draft.note("condition", message, markup.edit(call.span(), f" contains {call[1]}"), fix="Write contains")
+        draft.note("condition/called", markup.edit(call.span(), f" contains {call[1]}"), value=call[1])
     else:
-        message = (
-            f"{_NO_BRACKETS}they are read from right to left; put one {{% if %}} into another where that matters."
-        )
-        at = markup.at + code.index("(")
-        draft.note("condition", message, *off, fix="Take the brackets off", at=at)
+        draft.note("condition/brackets-within", *off, at=markup.at + code.index("("))
 
 
 def _filters_in_condition(draft: Draft, markup: Markup) -> None:
@@ -152,8 +136,7 @@ def _filters_in_condition(draft: Draft, markup: Markup) -> None:
     at = _opening(draft.text, markup)
     if edits and at is not None:
         edits.insert(0, Edit(at, at, "".join(before)))
-    message = f"A condition takes no filters: assign the value first{said} and compare that."
-    draft.note("condition", message, *edits, fix="Assign it first", at=markup.start)
+    draft.note("condition/filters", *edits, at=markup.start, first=said)
 
 
 def numbers_first(template: str, markup: Markup) -> tuple[str, tuple[Edit, ...]]:
@@ -196,26 +179,18 @@ def _loop(draft: Draft, markup: Markup) -> None:
     for rule in RULES["loops"]:
         if match := re.fullmatch(rule.pattern, stripped):
             right = match.expand(str(rule.written))
-            edit = markup.edit(inside, f" {right}")
-            draft.note(
-                "loop", f"A loop is written {{% for {right} %}}.", edit, fix=f"Write for {right}", at=markup.start
-            )
+            draft.note("loop", markup.edit(inside, f" {right}"), at=markup.start, plain=right)
             return
     late = re.search(r"(?:limit|offset)\s*:.*?(\s+reversed\b)", code)
     if late and (listed := re.match(r"\s*[\w-]+\s+in\s+\S+", code)):
         edits = markup.edit((listed.end(), listed.end()), " reversed"), markup.edit(late.span(1), "")
-        message = "reversed stands right behind the list, and is overlooked here: move it there."
-        draft.note("loop", message, *edits, fix="Move reversed", at=markup.at + late.start(1))
+        draft.note("loop/reversed", *edits, at=markup.at + late.start(1))
     draft.apply("loop", RULES["colons"], markup)
     piped = re.fullmatch(r"([\w-]+)\s+in\s+([^|]+\|.+)", stripped)
     if piped and "|" in code:
         before = f"{{% assign looped_{markup.start} = {piped[2].strip()} %}}"
-        message = f"A loop takes no filters: assign the list first, {before}, and loop over that."
-        edits = (
-            Edit(markup.start, markup.start, before),
-            markup.edit(inside, f" {piped[1]} in looped_{markup.start}"),
-        )
-        draft.note("loop", message, *edits, fix="Assign it first")
+        over = markup.edit(inside, f" {piped[1]} in looped_{markup.start}")
+        draft.note("loop/filters", Edit(markup.start, markup.start, before), over)
 
 
 _SPACED = Rule(
@@ -245,24 +220,24 @@ def _made(draft: Draft, markup: Markup) -> bool:
     if items := re.fullmatch(r"\[(.*)\]", value, re.DOTALL):
         texts = ",".join(item.strip().strip("'\"") for item in items[1].split(","))
         written = f"{{% assign {name} = '{texts}' | split: ',' %}}"
-        said = "Liquid makes a list out of a text"
+        which = "list"
     elif re.match(r'\{\s*"', value) and "'" not in value:
         written = f"{{% assign {name} = '{value}' | json_parse %}}"
-        said = "Liquid makes an object out of a text"
+        which = "object"
     elif yes := re.fullmatch(r"(.+?)\s+if\s+(.+?)(?:\s+else\s+(.+))?", value):
         other = f"{{% else %}}{{% assign {name} = {yes[3]} %}}" if yes[3] else ""
         written = f"{{% if {yes[2]} %}}{{% assign {name} = {yes[1]} %}}{other}{{% endif %}}"
-        said = "assign takes no condition"
+        which = "condition"
     elif "|" not in code and re.search(r"(?<![-=])(?:[=!<>]=|[<>])|\scontains\s", code):
         chosen = f"{{% assign {name} = true %}}{{% else %}}{{% assign {name} = false %}}"
         written = f"{{% if {value} %}}{chosen}{{% endif %}}"
-        said = "assign compares nothing"
+        which = "compared"
     elif parts := re.fullmatch(rf"({OPERAND})\s+\.\s+({OPERAND})", value):
         written = f"{{% assign {name} = {parts[1]} | append: {parts[2]} %}}"
-        said = "Liquid joins texts with a filter"
+        which = "joined"
     else:
         return False
-    draft.note("assignment", f"{said}: write {written}.", markup.whole(written), fix="Write it so")
+    draft.note(f"assignment/{which}", markup.whole(written))
     return True
 
 
@@ -274,13 +249,12 @@ def _quotes(draft: Draft, markup: Markup) -> bool:
     inner = markup.inner
     if inside := re.search(r"'([^'\"|]*\w)'(\w[^'\"|]*)'", inner):
         written = f'"{inside[1]}\'{inside[2]}"'
-        message = f"The apostrophe ends the text too early: write {written}."
-        draft.note("quotes", message, markup.edit(inside.span(), written), fix="Write double quotes")
+        draft.note("quotes/apostrophe", markup.edit(inside.span(), written))
         return True
     mixed = re.search(r"(['\"])([^'\"|]*)(['\"])(?=\s*-?$)", inner)
     if mixed and mixed[1] != mixed[3] and inner.count("'") == inner.count('"') == 1:
-        message = f"A text opened with {mixed[1]} is closed with {mixed[3]}: write {mixed[1]}{mixed[2]}{mixed[1]}."
-        draft.note("quotes", message, markup.edit(mixed.span(3), mixed[1]), fix=f"Write {mixed[1]} at both ends")
+        edit = markup.edit(mixed.span(3), mixed[1])
+        draft.note("quotes/mixed", edit, quote=mixed[1], other=mixed[3], text=mixed[2])
         return True
     rest = re.sub(r"'[^']*'|\"[^\"]*\"", "", inner)
     quote = next((quote for quote in "'\"" if quote in rest), None)
@@ -295,8 +269,7 @@ def _quotes(draft: Draft, markup: Markup) -> bool:
         span = start, start
     else:
         span = end, end
-    message = f"A text opened with {quote} is not closed: write {quote} at both ends."
-    draft.note("quotes", message, markup.edit(span, quote), fix=f"Write the missing {quote}")
+    draft.note("quotes/open", markup.edit(span, quote))
     return True
 
 
@@ -306,21 +279,18 @@ def _quotes(draft: Draft, markup: Markup) -> bool:
 def _output(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     """Look at an output; ``known`` is what the template sets itself."""
     if not markup.value:
-        message = "{{ }} has nothing in it: take it out, or write what to print."
-        draft.note("output", message, markup.whole(""), fix="Take it out")
+        draft.note("output/nothing", markup.whole(""))
         return
     ternary = re.fullmatch(rf"\s*(.+?)\s*\?\s*({OPERAND})\s*:\s*({OPERAND})\s*", markup.inner, re.DOTALL)
     if ternary and "?" in markup.code:
         yes, no = (value[1:-1] if value[0] in "'\"" else f"{{{{ {value} }}}}" for value in ternary.group(2, 3))
         written = f"{{% if {ternary[1]} %}}{yes}{{% else %}}{no}{{% endif %}}"
-        message = f"Liquid has no ? and :, write {written}."
-        draft.note("output", message, markup.whole(written), fix="Write it with if")
+        draft.note("output/choice", markup.whole(written))
         return
     words = re.fullmatch(r"\s*([A-Za-z]+(?: [A-Za-z]+)+)\s*(\|.*)?-?", markup.inner, re.DOTALL)
     if words and not set(words[1].split()[1:]) & {*FILTERS, "or", "and", "contains"}:
         name = f"${{{words[1].lower().replace(' ', '_')}}}"
-        message = f"{words[1]} has a space, and no braces of its own: write {name}."
-        draft.note("name", message, markup.edit(words.span(1), name), at=markup.start)
+        draft.note("name/space", markup.edit(words.span(1), name), at=markup.start, found=words[1])
         return
     _value(draft, markup, known)
 
@@ -332,17 +302,16 @@ def _value(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     inner, code = markup.inner, markup.code
     either = re.search(rf"\s*(?:\|\|(?!\s*\w+\s*:)|\?\?|(?<=\s)or(?=\s))\s*({OPERAND})\s*$", inner)
     if either and re.search(r"\|\||\?\?|\sor\s", code) and "default" not in code:
-        written = f" | default: {either[1]}"
-        message = f"{{{{ }}}} takes no {either.group().split()[0]}: write{written}."
-        draft.note("output", message, markup.edit(either.span(), written), fix="Write default")
+        edit = markup.edit(either.span(), f" | default: {either[1]}")
+        draft.note("output/or", edit, found=either.group().split()[0])
         return
     draft.apply("filter", RULES["pipes"], markup)
     if sums := re.fullmatch(rf"\s*({OPERAND})\s*([+*/%]|(?<=\s)-(?=\s))\s*({OPERAND})\s*(\|.*)?", inner, re.DOTALL):
         is_text = re.search("['\"]", sums[1] + sums[3])
         name = "append" if sums[2] == "+" and is_text else _ARITHMETIC[sums[2]]
         written = f" {sums[1]} | {name}: {sums[3]} {sums[4] or ''}"
-        message = f"Liquid does not reckon with {sums[2]}: write{written.rstrip()}."
-        draft.note("output", message, markup.edit((0, len(inner)), written), fix=f"Write {name}")
+        edit = markup.edit((0, len(inner)), written)
+        draft.note("output/sum", edit, sign=sums[2], plain=written.rstrip(), filter=name)
         return
     _filters(draft, markup, known)
     _names(draft, markup, known)
@@ -355,8 +324,7 @@ def _filters(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     unpiped = re.match(r"\s*\S+\s+(\w+)\s*(?::|$)", pieces[0].group())
     if unpiped and _right_filter(unpiped[1]):
         start = pieces[0].start() + unpiped.start(1)
-        message = f"A filter stands after a |: write | {unpiped[1]}."
-        draft.note("filter", message, markup.edit((start, start), "| "), fix="Write the |")
+        draft.note("filter/pipe", markup.edit((start, start), "| "), filter=unpiped[1])
         return
     for piece in pieces[1:]:
         named = re.match(r"\s*([A-Za-z_][\w-]*)\s*", piece.group())
@@ -368,11 +336,11 @@ def _filters(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
             hint = f"the nearest is {nearest[0]}" if nearest else "Braze’s page “Filters” lists them"
             edit = markup.edit((piece.start() - 1, piece.end()), " ")
             at = markup.at + piece.start() + named.start(1)
-            draft.note("filter", f"Braze has no filter {name}; {hint}.", edit, fix="Take it out", at=at)
+            draft.note("filter/unknown", edit, at=at, found=name, hint=hint)
             continue
         start, end = (piece.start() + index for index in named.span(1))
         if right != name:
-            draft.note("filter", f"Braze has no filter {name}; it is {right}.", markup.edit((start, end), right))
+            draft.note("filter/misnamed", markup.edit((start, end), right), found=name)
         _argument(draft, markup, right, end, (piece.start() + named.end(), piece.end()), known)
 
 
@@ -402,29 +370,23 @@ def _argument(
     if rest[:1] in ("=", "("):
         right = written[1:].strip().removesuffix(")") if rest[0] == "(" else written[1:].strip()
         right = f": {right} " if right else " "
-        message = f"What a filter takes stands after a colon: write {name}{right.rstrip()}."
-        draft.note("filter", message, markup.edit((start, end), right), fix="Write the colon")
+        draft.note("filter/colon", markup.edit((start, end), right), plain=f"{name}{right.rstrip()}")
     elif re.match(r"['\"\d]", rest):
-        message = f"What a filter takes stands after a colon: write {name}: {written.strip()}."
-        draft.note("filter", message, markup.edit((start, begin), ": "), fix="Write the colon")
+        draft.note("filter/colon", markup.edit((start, begin), ": "), plain=f"{name}: {written.strip()}")
     elif name == "date" and _date_format(draft, markup, span):
         return
     elif name in _TAKES and is_empty:
-        right = f"{name}: {_TAKES[name]}"
-        needs = "says nothing to print instead" if name == "default" else "needs a value"
         edit = markup.edit((start, end), f": {_TAKES[name]} ")
-        draft.note("filter", f"{name} {needs}: write {right}.", edit, fix=f"Write {right}")
+        which = "filter/default" if name == "default" else "filter/value"
+        draft.note(which, edit, filter=name, plain=f"{name}: {_TAKES[name]}")
     else:
         bare = re.fullmatch(r":\s*([A-Za-z][A-Za-z ]*?)\s*-?", rest)
         if name == "default" and bare and bare[1] not in known and bare[1] not in _KNOWN:
-            message = f"{bare[1]} without quotes is the name of a variable that nothing sets: write '{bare[1]}'."
             value = begin + bare.start(1), begin + bare.end(1)
-            draft.note("filter", message, markup.edit(value, f"'{bare[1]}'"), fix="Write it in quotes")
+            draft.note("filter/bare", markup.edit(value, f"'{bare[1]}'"), found=bare[1])
         filled = re.sub(r"(['\"])\s*\1", lambda m: m[1] + "x" * (len(m.group()) - 2) + m[1], rest)
         if gap := re.search(r"(?<=['\"])\s+(?=['\"])", filled):
-            edit = markup.edit((begin + gap.start(), begin + gap.end()), ", ")
-            message = "A comma stands between what a filter takes: write one."
-            draft.note("filter", message, edit, fix="Write the comma")
+            draft.note("filter/comma", markup.edit((begin + gap.start(), begin + gap.end()), ", "))
 
 
 _DATE_WORDS = {
@@ -440,19 +402,16 @@ def _date_format(draft: Draft, markup: Markup, span: tuple[int, int]) -> bool:
     quoted = re.fullmatch(r"\s*:\s*(['\"])(.*)\1\s*-?", written, re.DOTALL)
     layout = quoted[2] if quoted else ""
     if bare:
-        right = f"'{bare[1]}'"
-        message = f"The format stands in quotes: write {right}."
+        which, right = "format-bare", f"'{bare[1]}'"
     elif "%" not in layout and re.search(r"yy|dd|mm", layout, re.IGNORECASE):
         parts = re.compile(r"y{4}|y{2}|m{1,4}|d{1,4}|h{2}", re.IGNORECASE)
-        right = parts.sub(lambda m: _DATE_WORDS[m.group().lower()], layout)
-        message = f"Customers would read {layout} as it stands; Liquid writes a date’s parts with %: write {right}."
+        which, right = "format", parts.sub(lambda m: _DATE_WORDS[m.group().lower()], layout)
     elif "%M" in layout and not re.search(r"%-?[HIklsTRrXc]", layout):
-        right = layout.replace("%M", "%m")
-        message = f"%M is the minute, not the month: write {right}."
+        which, right = "minute", layout.replace("%M", "%m")
     else:
         return False
     start, end = bare.span(1) if bare else quoted.span(2) if quoted else (0, 0)
-    draft.note("filter", message, markup.edit((span[0] + start, span[0] + end), right))
+    draft.note(f"filter/{which}", markup.edit((span[0] + start, span[0] + end), right), found=layout)
     return True
 
 
@@ -491,15 +450,14 @@ def _names(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
     for match in re.finditer(braced, markup.inner):
         if match[1] not in known and code[match.start()].strip():
             right = f"{match[1]}.${{{match[2] or match[3] or match[4]}}}"
-            message = f"Braze reads {match.group()} with a dollar and braces: write {right}."
-            draft.note("name", message, markup.edit(match.span(), right))
+            draft.note("name/braces", markup.edit(match.span(), right), found=match.group())
     for match in re.finditer(r"(?<![\w.$])(\w+(?:\.\w+)*)\.(?=\$\{)", code):
         name = match[1]
         if name.split(".")[0] in known or name in MEANT["namespaces"] or name in _BRACED:
             continue
         nearest = get_close_matches(name.lower().replace(".", "_"), _BRACED, 1, 0.7)
         if right := nearest[0] if nearest else "event_properties" if "propert" in name.lower() else "":
-            draft.note("name", f"Braze has no {name}: write {right}.${{…}}.", markup.edit(match.span(1), right))
+            draft.note("name/unlike", markup.edit(match.span(1), right), found=name)
     for match in re.finditer(r"(?<![\w.$])(\w+)\.(?:(?=\$\{)|(\w+))", code):
         name, value = match[1], match[2]
         if name in known or name not in MEANT["namespaces"]:
@@ -509,5 +467,4 @@ def _names(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
             written = shown = f"{right}.${{{value}}}" if right else f"${{{personal(value)}}}"
         else:
             written, shown = (f"{right}.", f"{right}.${{…}}") if right else ("", "${…} alone")
-        edit = markup.edit(match.span(), written)
-        draft.note("name", f"Braze has no {name}: write {shown}.", edit, fix=f"Write {shown}")
+        draft.note("name/namespace", markup.edit(match.span(), written), found=name, plain=shown)

@@ -26,7 +26,7 @@ from proxy.preview.braze import (
 )
 from proxy.preview.builder import HOST
 from proxy.preview.calls import Part, examine_row, fixed, without_answer
-from proxy.preview.findings import MOST_FINDINGS, Draft, Edit, Finding, applied, call_tags, distinct
+from proxy.preview.findings import MOST_FINDINGS, Draft, Edit, Finding, applied, call_tags, distinct, finding_of
 from proxy.preview.people import RECIPIENTS, CannedTransport, Recipient, profile_of
 from proxy.settings import Credential
 
@@ -188,7 +188,7 @@ class _Room:
         return [Finding(one.kind, draft.line_of_line(one.line), one.message) for one in sure]
 
     def _of_rendering(self, part: str, template: str, rendering: Rendering, before: list[Finding]) -> list[Finding]:
-        found = [fixed(one.kind, one.line, one.message, template, self.host) for one in rendering.mistakes]
+        found = [fixed(one, template, self.host) for one in rendering.mistakes]
         found += checks.examine(self._part(part, template, rendering))
         found += _unfilled(template, rendering)[0]
         # The doctor's word for a call goes further than what came of it.
@@ -211,9 +211,7 @@ class _Room:
         for name, finding in examine_row(parts):
             looked[name].findings.append(finding)
         if "title" in rendered and not rendered["title"].output.strip():
-            message = "Nothing is left of the subject or title: every part of it rendered to nothing. "
-            message += "Write words that always stand."
-            looked["title"].findings.append(Finding("blank-title", 1, message))
+            looked["title"].findings.append(finding_of("", "blank-title", at=0))
         self._across_parts(looked)
         for one in people:
             for part, findings in one["_findings"].items():
@@ -230,10 +228,14 @@ class _Room:
                 others = [other.template for other in looked.values() if other is not one]
                 calls = ((text, tag) for text in others for tag in call_tags(text) if tag.variable == root[1])
                 for text, tag in islice(calls, 1):
-                    message = f"{tag.variable} is set in another part of the message, and each part is rendered by "
-                    message += f"itself: make the call in the {_PART_NAMES[name]} too."
-                    edits = (Edit(0, 0, text[tag.start : tag.end]),)
-                    one.findings[at] = Finding(finding.kind, finding.line, message, "Make the call here too", edits)
+                    one.findings[at] = finding_of(
+                        one.template,
+                        "came-up-empty/other-part",
+                        Edit(0, 0, text[tag.start : tag.end]),
+                        line=finding.line,
+                        variable=tag.variable,
+                        part=_PART_NAMES[name],
+                    )
 
     def recipient(self, recipient: Recipient) -> dict[str, Any]:
         """Return what one of the five gets, as JSON."""

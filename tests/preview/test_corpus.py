@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy.preview import findings
 from proxy.preview.message import Preview
 from tests.running import RunningSandbox
 
@@ -52,6 +55,15 @@ def test_mistakes_are_told_with_what_to_write(mistakes: Seen) -> None:
 def test_a_button_mends_nearly_all_of_them(mistakes: Seen) -> None:
     unmended = [entry["name"] for entry, result in mistakes if not any(one["fix"] for one in result.mistakes)]
     assert len(unmended) <= len(mistakes) * 0.05, unmended
+
+
+def test_each_sentence_is_told_somewhere_and_what_is_told_has_one() -> None:
+    code = "".join(file.read_text() for file in Path(findings.__file__).parent.glob("*.py"))
+    kinds = {name.partition("/")[0] for name in findings.SENTENCES}
+    named = {name for name in re.findall(r'"([\w-]+/[\w-]+)"', code) if name.partition("/")[0] in kinds}
+    assert named - findings.SENTENCES.keys() == set()
+    whole_or_end = ((name, name.rpartition("/")[2]) for name in findings.SENTENCES)
+    assert [name for name, end in whole_or_end if f'"{name}"' not in code and f'"{end}"' not in code] == []
 
 
 def test_what_is_told_has_no_words_of_the_liquid_library(mistakes: Seen) -> None:

@@ -439,7 +439,7 @@ def _mistake(marked: _Text) -> Mistake:
         message = f"{name} holds {found[0]} and stands in the e-mail's HTML unescaped: {cure}."
     else:
         message = f"{name} is plain text in the e-mail's HTML; a review with < or & would break it: {cure}."
-    return Mistake(MistakeKind.UNESCAPED_TEXT, marked.call.asked.line, message)
+    return Mistake(MistakeKind.UNESCAPED_TEXT, marked.call.asked.line, message, marked.variable)
 
 
 def _is_markup(url: str) -> bool:

@@ -237,7 +237,7 @@ class Comparison(Expression):
             case _:
                 return
         line = line_of(self.token.source, self.token.start_index)
-        braze(context).mistakes.append(Mistake(MistakeKind.COMPARED, line, f"{said}."))
+        braze(context).mistakes.append(Mistake(MistakeKind.COMPARED, line, f"{said}.", name))
 
     def children(self) -> list[Expression]:
         return [self.left, self.right]
@@ -304,7 +304,7 @@ class BrazeOutputNode(OutputNode):
                 name = shown(_names(self.expression.left, context))
                 message = f"{name} is a list, and its items are printed with nothing between: add | join: ', '."
                 line = line_of(self.token.source, self.token.start_index)
-                braze(context).mistakes.append(Mistake(MistakeKind.WHOLE_LIST, line, message))
+                braze(context).mistakes.append(Mistake(MistakeKind.WHOLE_LIST, line, message, name))
         return buffer.write(text)
 
     def _note(self, context: BrazeContext, path: Path, filters: list[Filtering], text: str) -> None:

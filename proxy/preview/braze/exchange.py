@@ -162,11 +162,15 @@ class MistakeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake: its kind, the line of the tag it is about (from 1), and a sentence or two."""
+    """One mistake: its kind, the line of the tag it is about (from 1), and a sentence or two.
+
+    ``names`` is the part of the template that the sentence names, or what is to stand there: a variable, parameters.
+    """
 
     kind: MistakeKind
     line: int
     message: str
+    names: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,29 +230,28 @@ class Inserted:
     verdict: Verdict | None
 
 
-Notes = Iterator[tuple[MistakeKind, str]]
-
-
-def _of_request(asked: CallRequest, ready: Outgoing) -> Notes:
+def _of_request(asked: CallRequest, ready: Outgoing) -> Iterator[Mistake]:
     """Tell what is wrong with a call that is about to be made."""
     if ready.unescaped:
         # Braze: Make a Connected Content call, "Adding variables".
         shown = ", ".join("a space" if c.isspace() else c for c in ready.unescaped)
         message = f"the URL holds {shown}, not allowed in URLs: pass the variable through | url_param_escape. "
-        yield MistakeKind.URL_CHARACTERS, f"{message}It was escaped here; what Braze does with it is not documented."
+        message += "It was escaped here; what Braze does with it is not documented."
+        yield Mistake(MistakeKind.URL_CHARACTERS, asked.line, message)
     port = urlsplit(ready.request.url).port
     if port is not None and port not in _PORTS:
         message = f"Braze calls ports 80 and 443 only; port {port} works in this preview but not in Braze."
-        yield MistakeKind.PORT, message
-    for name, because in _empty_parameters(asked.written_url, ready.request.url):
-        yield MistakeKind.EMPTY_PARAMETER, f"{name}= arrives empty: {because}."
+        yield Mistake(MistakeKind.PORT, asked.line, message)
+    for name, because, expression in _empty_parameters(asked.written_url, ready.request.url):
+        yield Mistake(MistakeKind.EMPTY_PARAMETER, asked.line, f"{name}= arrives empty: {because}.", expression)
     age = asked.cache_max_age
     if age is not None and (used := clamped_cache_seconds(age)) != age:
-        yield MistakeKind.CACHE_AGE, f":cache_max_age {age} becomes {used}: Braze caches for 5 minutes to 4 hours."
+        message = f":cache_max_age {age} becomes {used}: Braze caches for 5 minutes to 4 hours."
+        yield Mistake(MistakeKind.CACHE_AGE, asked.line, message, str(used))
 
 
-def _empty_parameters(written: str, rendered: str) -> Iterator[tuple[str, str]]:
-    """Yield the parameters of the URL that arrive empty because their variable rendered to nothing, and why."""
+def _empty_parameters(written: str, rendered: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the parameters of the URL that arrive empty, why, and the output that rendered to nothing."""
     filled = {match[1]: match.end() for match in _FILLED_PARAMETER.finditer(written)}
     for part in dict.fromkeys(urlsplit(rendered).query.split("&")):
         name, equals, value = part.partition("=")
@@ -256,28 +259,30 @@ def _empty_parameters(written: str, rendered: str) -> Iterator[tuple[str, str]]:
             continue
         if name in filled:
             expression = written[filled[name] : output_end(written, filled[name])]
-            yield name, f"{expression} rendered to nothing; the person or the event has no such value"
+            because = f"{expression} rendered to nothing; the person or the event has no such value"
+            yield name, because, expression
         elif name in _SKU_NAMES:
-            yield name, "the URL gives it no value"
+            yield name, "the URL gives it no value", ""
 
 
-def _of_answer(asked: CallRequest, answer: Response, verdict: Verdict, wanted: Wanted) -> Notes:
+def _of_answer(asked: CallRequest, answer: Response, verdict: Verdict, wanted: Wanted) -> Iterator[Mistake]:
     """Tell what the answer itself says is wrong, and what can't be done with it."""
     if ignored := answer.header("X-Ignored-Parameters"):
         message = f"the proxy does not know these parameters and ignored them: {ignored}."
-        yield MistakeKind.IGNORED_PARAMETERS, message
+        yield Mistake(MistakeKind.IGNORED_PARAMETERS, asked.line, message, ignored)
     if (answer.header("Content-Type") or "").partition(";")[0].strip().lower() == _PROBLEM:
-        yield MistakeKind.PROBLEM, _problem_detail(answer)
+        yield Mistake(MistakeKind.PROBLEM, asked.line, _problem_detail(answer), str(answer.status))
     if verdict.is_json and asked.save is None and not wanted.connected:
         # Nothing in the template can reach it.
         hint = "add :save and a name, or read it as {{connected}}"
         if wanted.unset:
             names = " or ".join(wanted.unset)
             hint = f"the template reads {names}, which nothing sets: add :save {wanted.unset[0]}"
-        yield MistakeKind.MISSING_SAVE, f"the answer is JSON but the tag has no :save; {hint}."
+        message = f"the answer is JSON but the tag has no :save; {hint}."
+        yield Mistake(MistakeKind.MISSING_SAVE, asked.line, message, wanted.unset[0] if wanted.unset else "")
     elif verdict.value is not None and not verdict.is_json:
         message = f":save {asked.save} keeps the answer as plain text, because it is not JSON."
-        yield MistakeKind.NOT_JSON, message
+        yield Mistake(MistakeKind.NOT_JSON, asked.line, message)
 
 
 def _problem_detail(answer: Response) -> str:
@@ -286,7 +291,8 @@ def _problem_detail(answer: Response) -> str:
     except (ValueError, RecursionError):
         return f"the answer is {answer.status} and calls itself a problem, but can't be read."
     detail = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else None
-    return f"the answer is {answer.status}: {detail}" if detail else f"the answer is {answer.status}."
+    said = f"the answer is {answer.status}: {detail}" if detail else f"the answer is {answer.status}"
+    return said if said.endswith((".", "!", "?", "…")) else f"{said}."
 
 
 @dataclass(kw_only=True)
@@ -351,8 +357,8 @@ class Exchange:
         """Record what can only be seen in the finished message."""
         self._mistakes += mistakes
 
-    def _note(self, line: int, *notes: tuple[MistakeKind, str]) -> None:
-        self._mistakes += (Mistake(kind, line, message) for kind, message in notes)
+    def _note(self, kind: MistakeKind, line: int, message: str) -> None:
+        self._mistakes.append(Mistake(kind, line, message))
 
     def note_abort(self) -> None:
         """Record that the template aborted although ``:retry`` would have tried again.
@@ -361,7 +367,7 @@ class Exchange:
         """
         for index in self._to_retry:
             message = "abort_message was reached first, so Braze never uses :retry; leave one of them out."
-            self._note(self._calls[index].line, (MistakeKind.ABORT_BEFORE_RETRY, message))
+            self._note(MistakeKind.ABORT_BEFORE_RETRY, self._calls[index].line, message)
 
     def call(self, asked: CallRequest) -> Verdict:
         """Make one call, from the cache where Braze would, and return what becomes of it.
@@ -375,22 +381,21 @@ class Exchange:
         if asked.retry and self.channel is not None and not self.channel.retries:
             # Braze: Use retry logic for Connected Content.
             message = ":retry does nothing here: Braze has no retries for in-app messages. Leave it out."
-            self._note(asked.line, (MistakeKind.RETRY_NOT_AVAILABLE, message))
+            self._note(MistakeKind.RETRY_NOT_AVAILABLE, asked.line, message)
             asked = replace(asked, retry=False)
         try:
             ready = outgoing(asked, self.credentials)
         except NotSentError as err:
             return self._not_sent(asked, str(err))
         request = ready.request
-        self._note(asked.line, *_of_request(asked, ready))
+        self.note_mistakes(_of_request(asked, ready))
         position = (len(self._calls), Question(request.method, request.url, request.body))
         result = self._settled.get(position)
         if result is None:
             result = self._result(asked, request, position)
         self._record(asked, ready, result, self._attempts.get(position, 0))
         if result.refused:
-            message = self._redaction.text(result.verdict.outcome)
-            self._note(asked.line, (MistakeKind.NOT_SENT, f"{message}."))
+            self._note(MistakeKind.NOT_SENT, asked.line, f"{result.verdict.outcome}.")
         self._inserted.append(Inserted(asked, request.url, result.verdict))
         return result.verdict
 
@@ -446,7 +451,7 @@ class Exchange:
         self._calls.append(record)
 
     def _with_answer(self, record: CallRecord, asked: CallRequest, answer: Response, verdict: Verdict) -> CallRecord:
-        self._note(asked.line, *_of_answer(asked, answer, verdict, self.wanted))
+        self.note_mistakes(_of_answer(asked, answer, verdict, self.wanted))
         body = self._redaction.text(answer.body.decode("utf-8-sig", errors="replace"))
         seconds = cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         return replace(
@@ -476,5 +481,5 @@ class Exchange:
             )
         )
         self._inserted.append(Inserted(asked, asked.url, None))
-        self._note(asked.line, (MistakeKind.NOT_SENT, f"the call is not sent: {reason}."))
+        self._note(MistakeKind.NOT_SENT, asked.line, f"the call is not sent: {reason}.")
         return verdict

@@ -85,8 +85,8 @@ def test_parameters_the_proxy_ignored_are_named(world: World) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (json.dumps({"title": "Bad Request", "detail": "sku is empty"}), "the answer is 400: sku is empty"),
-        (json.dumps({"title": "Bad Request"}), "the answer is 400: Bad Request"),
+        (json.dumps({"title": "Bad Request", "detail": "sku is empty"}), "the answer is 400: sku is empty."),
+        (json.dumps({"title": "Bad Request"}), "the answer is 400: Bad Request."),
         ("[]", "the answer is 400."),
         ("not json", "the answer is 400 and calls itself a problem, but can't be read."),
     ],
