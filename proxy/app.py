@@ -38,12 +38,12 @@ from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
+from proxy.trustpilot import NotFound, Rejected
 from proxy.trustpilot.brand_assets import EVERY_SECONDS as ASSETS_SECONDS
 from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
 from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, CircuitBreaker
 from proxy.trustpilot.client import Calls, Trustpilot, probe
-from proxy.trustpilot.errors import NotFound, Rejected
 from proxy.trustpilot.invitations import InvitationApi
 from proxy.trustpilot.quota import Plan, Quota
 from proxy.trustpilot.token import Grant, Tokens

@@ -35,8 +35,8 @@ from proxy.settings import Settings, SettingsError, documented
 from proxy.sync.feed import is_newest_first
 from proxy.sync.service import Sync
 from proxy.terminal import bar, end_if_stopped, shared_store, stopped_by_signals
+from proxy.trustpilot import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.changes import read_feed
-from proxy.trustpilot.errors import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.token import Grant, Token
 from proxy.trustpilot.transport import Transport
 from proxy.warming import warm

@@ -30,7 +30,7 @@ from proxy.reviews.models import Source
 from proxy.reviews.search import MISSING, Missing
 from proxy.settings import Settings
 from proxy.terminal import bar, chosen_unit, end_if_stopped, shared_store, stopped_by_signals
-from proxy.trustpilot.errors import Busy, Paused, QuotaUsedUp
+from proxy.trustpilot import Busy, Paused, QuotaUsedUp
 
 _MOST_FAILURES_SHOWN = 20
 _THROUGH_INSTEAD = (

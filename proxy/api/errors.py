@@ -17,8 +17,7 @@ from proxy.cache import BackendDown
 from proxy.clock import CAUSE
 from proxy.invitations import BadInvitation, InvitationUnderWay, KeyReused, LinkLate, RecordsDown
 from proxy.reviews import Unavailable
-from proxy.trustpilot import TrustpilotError
-from proxy.trustpilot.errors import OutcomeUnknown, RateLimited, Refused
+from proxy.trustpilot import OutcomeUnknown, RateLimited, Refused, TrustpilotError
 
 _log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from proxy.invitations.validation import is_unrendered, read_link_request, read_
 from proxy.reviews import Updates
 from proxy.reviews.models import products_query
 from proxy.settings import Settings
+from proxy.trustpilot import Malformed
 from proxy.trustpilot.changes import read_events
-from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.token import PATH, Tokens
 
 LARGEST_BODY_BYTES = 256 * 1024

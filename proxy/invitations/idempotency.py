@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
-from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
+from proxy.trustpilot import Failing, OutcomeUnknown, TrustpilotError
 
 REMEMBERED_SECONDS = 86_400.0
 FAILURE_SECONDS = 60.0
@@ -153,7 +153,7 @@ class Idempotency:
 
         ``harmless``: what a process that died may have sent is sent again once it can't be under way any more.
         Raises :class:`KeyReused`, :class:`InvitationUnderWay` at the deadline, a
-        :class:`~proxy.trustpilot.errors.TrustpilotError`, and, before anything is sent, :class:`RecordsDown`.
+        :class:`~proxy.trustpilot.TrustpilotError`, and, before anything is sent, :class:`RecordsDown`.
         """
         if fingerprint.key is None:
             return Outcome(send(), replayed=False)

@@ -19,7 +19,7 @@ from proxy.invitations.idempotency import (
     fingerprint,
 )
 from proxy.invitations.validation import LinkRequest, read_invitation
-from proxy.trustpilot.errors import TimedOut
+from proxy.trustpilot import TimedOut
 
 _WAITING_SECONDS = 1.0
 """How much longer than a whole sending a delivery waits for another one of the same invitation."""
@@ -30,7 +30,7 @@ class LinkLate(Exception):
 
 
 class InvitationCalls(Protocol):
-    """Trustpilot's calls; each raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
+    """Trustpilot's calls; each raises :class:`~proxy.trustpilot.TrustpilotError`."""
 
     def invite(self, business_unit: str, body: bytes, deadline: Deadline) -> Verdict:
         """Return Trustpilot's verdict."""
@@ -57,7 +57,7 @@ class Invitations:
         """Send the invitation in ``body`` as it is, unless it was sent already.
 
         Raises :class:`~proxy.invitations.validation.BadInvitation`, what :meth:`Idempotency.send` raises, and
-        :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        :class:`~proxy.trustpilot.TrustpilotError`.
         """
         invitation = read_invitation(body)
         which = invitation_fingerprint(business_unit, invitation, idempotency_key, self.secret.encode())
@@ -72,7 +72,7 @@ class Invitations:
         """Return the link in an accepted verdict, or Trustpilot's refusal without the address.
 
         The same again within 24 hours is answered with the same link. Raises :class:`LinkLate`,
-        :class:`RecordsDown` and :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        :class:`RecordsDown` and :class:`~proxy.trustpilot.TrustpilotError`.
         """
         # Not the name: Braze may render it anew, and it is for Trustpilot's page only.
         about = [business_unit, wanted.email.lower(), *wanted.skus, wanted.locale or "", wanted.redirect_url or ""]

@@ -21,7 +21,7 @@ from proxy.cache.cache import PATIENCE, Fetch, Patience
 from proxy.clock import Deadline, Priority
 from proxy.reviews.models import SHOP, Page, Shop, Source, products_query
 from proxy.reviews.view import NOTHING, Filter, Summary
-from proxy.trustpilot.errors import Malformed, NotFound
+from proxy.trustpilot import Malformed, NotFound
 
 
 class Upstream(Protocol):

@@ -195,7 +195,7 @@ class FeedReader:
     def read(self, business_unit: str, state: ShopState) -> ShopState:
         """Read until what was read last, and return the state after it.
 
-        Raises :class:`OutOfOrder`, :class:`~proxy.trustpilot.errors.TrustpilotError`, or
+        Raises :class:`OutOfOrder`, :class:`~proxy.trustpilot.TrustpilotError`, or
         :class:`~proxy.cache.BackendDown` when others may not know of what came; the state is then as it was.
         """
         began_at, met_before = self.now(), frozenset(state.newest)

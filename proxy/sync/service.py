@@ -19,7 +19,7 @@ from proxy.reviews import Updates
 from proxy.sync.feed import FeedReader, OutOfOrder, Shops, ShopState
 from proxy.sync.planner import COMPARE_SECONDS
 from proxy.sync.whole_shop import Backfill, Comparison
-from proxy.trustpilot.errors import NotFound, QuotaUsedUp, Rejected, TrustpilotError
+from proxy.trustpilot import NotFound, QuotaUsedUp, Rejected, TrustpilotError
 
 _DELETIONS_SECONDS = 3600.0
 _OVERLAP_SECONDS = 86_400.0
@@ -68,7 +68,7 @@ class Deletions:
     def remove(self) -> None:
         """Remove what was deleted since the last look.
 
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError` or :class:`~proxy.cache.BackendDown`.
+        Raises :class:`~proxy.trustpilot.TrustpilotError` or :class:`~proxy.cache.BackendDown`.
         """
         at, last = self.now(), self._last()
         since = (last or at - _FIRST_SECONDS) - _OVERLAP_SECONDS

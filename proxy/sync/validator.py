@@ -29,7 +29,7 @@ from proxy.reviews.page_loader import (
     shop_and_sku,
 )
 from proxy.reviews.view import NOTHING, Summary, stars_of
-from proxy.trustpilot.errors import Malformed, NotFound, Rejected, TrustpilotError
+from proxy.trustpilot import Malformed, NotFound, Rejected, TrustpilotError
 
 COUNTS = "counts"
 """The part of a product that says what its summary was when its pages were fetched: it may never equal the page."""

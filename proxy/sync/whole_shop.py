@@ -79,7 +79,7 @@ class Comparison:
     def compare(self, business_unit: str, state: ShopState) -> ShopState:
         """Have fetched what is cached of products whose counts are others; return the state to save.
 
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError` or :class:`~proxy.cache.BackendDown`.
+        Raises :class:`~proxy.trustpilot.TrustpilotError` or :class:`~proxy.cache.BackendDown`.
         """
         before, is_first = self._counted_before(business_unit)
         counted = array("Q")
@@ -187,7 +187,7 @@ class Backfill:
     def step(self, business_unit: str, state: ShopState, is_stopped: Callable[[], bool]) -> ShopState:
         """Read on for a while, or until it is stopped; return the state to save.
 
-        Raises :class:`OutOfOrder`, :class:`~proxy.trustpilot.errors.TrustpilotError` or
+        Raises :class:`OutOfOrder`, :class:`~proxy.trustpilot.TrustpilotError` or
         :class:`~proxy.cache.BackendDown`; what was read before that counts.
         """
         until = self.now() + STEP_SECONDS

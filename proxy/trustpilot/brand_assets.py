@@ -17,9 +17,7 @@ import msgspec
 from proxy.cache import Backend, BackendDown
 from proxy.clock import Now, Priority
 from proxy.reviews.view import BrandAssets, KnownAsset, KnownAssets
-from proxy.trustpilot.client import Calls
-from proxy.trustpilot.decode import read_object
-from proxy.trustpilot.errors import (
+from proxy.trustpilot import (
     Busy,
     Malformed,
     NotFound,
@@ -30,6 +28,8 @@ from proxy.trustpilot.errors import (
     TrustpilotError,
     error_of,
 )
+from proxy.trustpilot.client import Calls
+from proxy.trustpilot.decode import read_object
 
 EVERY_SECONDS = 1.0
 QUIET_SECONDS = 3.0
@@ -174,7 +174,7 @@ class AssetCalls:
     def stars_image(self, stars: float) -> str | None:
         """Return the address of the picture, ``None`` for one that can't be shown.
 
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        Raises :class:`~proxy.trustpilot.TrustpilotError`.
         """
         return self._get(f"/resources/images/stars/{stars:g}", _read_stars_image)
 

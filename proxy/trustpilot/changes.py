@@ -14,10 +14,10 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from proxy.clock import Deadline, Priority
 from proxy.reviews.models import PER_PAGE, UNDATED, Consumer, FeedItem, Review, ReviewEvent, Text
 from proxy.reviews.view import Summary
+from proxy.trustpilot import Malformed, NoAccess, Refused, Response
 from proxy.trustpilot.circuit_breaker import Call
 from proxy.trustpilot.client import Calls, counts_of
 from proxy.trustpilot.decode import REFUSED, fitting, read_list, read_object, value_of
-from proxy.trustpilot.errors import Malformed, NoAccess, Refused, Response
 from proxy.trustpilot.token import Token, Tokens
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class ShopCalls:
     def feed(self, business_unit: str, page: int, priority: Priority) -> tuple[list[FeedItem], int]:
         """Return page ``page`` (from 1) of all reviews of the shop, and how many it held: 100, or it is the last.
 
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`; :class:`NoAccess` when that shop may not be read.
+        Raises :class:`~proxy.trustpilot.TrustpilotError`; :class:`NoAccess` when that shop may not be read.
         """
         query = urlencode({"page": page, "perPage": PER_PAGE})
         return self._get(business_unit, "feed", f"reviews?{query}", read_feed, priority)

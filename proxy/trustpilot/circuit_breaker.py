@@ -26,7 +26,7 @@ from msgspec import Struct
 from proxy.cache.cache import PATIENCE, Patience
 from proxy.clock import AWAITED, Deadline, Now, Priority
 from proxy.events import BreakerTurned, Report, unheard
-from proxy.trustpilot.errors import (
+from proxy.trustpilot import (
     Busy,
     NotFound,
     Paused,

@@ -17,9 +17,7 @@ from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallNotMade, Report, ReviewsDropped, unheard
 from proxy.reviews.models import PER_PAGE, SHOP, Page, Review, ServiceReview, Shop, Source, products_query
 from proxy.reviews.view import STAR_WORDS, Filter, Summary
-from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
-from proxy.trustpilot.decode import REFUSED, fitting, read_list, read_object
-from proxy.trustpilot.errors import (
+from proxy.trustpilot import (
     Busy,
     Malformed,
     NotFound,
@@ -29,6 +27,8 @@ from proxy.trustpilot.errors import (
     TrustpilotError,
     error_of,
 )
+from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
+from proxy.trustpilot.decode import REFUSED, fitting, read_list, read_object
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.transport import Transport
 
@@ -71,7 +71,7 @@ class Calls:
     ) -> T:
         """Make ``call`` if it may be made, and return what ``read`` makes of its answer.
 
-        ``free``: it costs nothing of the plan. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        ``free``: it costs nothing of the plan. Raises :class:`~proxy.trustpilot.TrustpilotError`.
         """
 
         def answer(deadline: Deadline) -> T:
@@ -148,7 +148,7 @@ class Trustpilot:
     ) -> Page:
         """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
 
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. A 404 is logged and raised as :class:`NotFound`: a
+        Raises :class:`~proxy.trustpilot.TrustpilotError`. A 404 is logged and raised as :class:`NotFound`: a
         product without reviews, or a wrong business unit.
         """
         of_shop = sku == SHOP

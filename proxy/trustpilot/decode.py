@@ -13,7 +13,7 @@ import msgspec
 from msgspec import inspect as types
 
 from proxy.reviews.models import LONGEST_LIST, LONGEST_TEXT
-from proxy.trustpilot.errors import Malformed
+from proxy.trustpilot import Malformed
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 from proxy.clock import Deadline
 from proxy.invitations.idempotency import Verdict
-from proxy.trustpilot.client import Calls
-from proxy.trustpilot.errors import (
+from proxy.trustpilot import (
     Malformed,
     NotFound,
     OutcomeUnknown,
@@ -23,6 +22,7 @@ from proxy.trustpilot.errors import (
     TrustpilotError,
     error_of,
 )
+from proxy.trustpilot.client import Calls
 from proxy.trustpilot.token import Token, Tokens
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class InvitationApi:
         """Send ``body`` as it is; after a 401, once more with a new token.
 
         Raises :class:`OutcomeUnknown` when Trustpilot may have taken the invitation, and another
-        :class:`~proxy.trustpilot.errors.TrustpilotError` when it has not.
+        :class:`~proxy.trustpilot.TrustpilotError` when it has not.
         """
         url = f"{self._invitations}{quote(business_unit, safe='')}/email-invitations"
 
@@ -65,7 +65,7 @@ class InvitationApi:
     def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
         """Ask for a link to review products, or the shop itself. The body of an accepted verdict is the bare link.
 
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`. Whether Trustpilot made a link that never came here
+        Raises :class:`~proxy.trustpilot.TrustpilotError`. Whether Trustpilot made a link that never came here
         matters to nobody, so no outcome is unknown.
         """
         base = self._products if of_products else self._invitations

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from proxy.cache.backend import DAY_SECONDS, FOR_GOOD_SECONDS, Backend, BackendDown, Use, Window
 from proxy.cache.memory import CallLog
 from proxy.clock import Now, Priority
-from proxy.trustpilot.errors import QuotaUsedUp
+from proxy.trustpilot import QuotaUsedUp
 
 BACKGROUND_SHARE = 0.8
 """Of a window, for refreshing what can still be served stale. The rest is for products that are not cached."""

@@ -22,8 +22,8 @@ from msgspec import Struct
 from proxy.cache import DeadlinePassed, Group, Key
 from proxy.cache.backend import Backend, BackendDown
 from proxy.clock import Deadline, Now
+from proxy.trustpilot import Malformed, Refused, Response, TimedOut, error_of
 from proxy.trustpilot.client import Calls
-from proxy.trustpilot.errors import Malformed, Refused, Response, TimedOut, error_of
 from proxy.trustpilot.transport import Transport
 
 PATH = "/oauth/oauth-business-users-for-applications/accesstoken"
@@ -94,7 +94,7 @@ class Tokens:
         self._key = f"token:{hashlib.sha256(self.account.encode()).hexdigest()[:16]}"
 
     def token(self, deadline: Deadline) -> Token:
-        """Return a token. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
+        """Return a token. Raises :class:`~proxy.trustpilot.TrustpilotError`."""
         current = self._current
         if current is not None and current.is_fresh(self.now()):
             return current
@@ -119,7 +119,7 @@ class Tokens:
     def replace(self, refused: Token, deadline: Deadline) -> Token:
         """Return another token than ``refused``: the one that others have fetched meanwhile, or a new one.
 
-        Raises :class:`~proxy.trustpilot.errors.TrustpilotError`.
+        Raises :class:`~proxy.trustpilot.TrustpilotError`.
         """
         if self._distrusted is not None:
             distrusted, until = self._distrusted
@@ -194,7 +194,7 @@ class Grant:
         self._now = now
 
     def fetch(self) -> Token:
-        """Return a new token. Raises :class:`~proxy.trustpilot.errors.TrustpilotError`."""
+        """Return a new token. Raises :class:`~proxy.trustpilot.TrustpilotError`."""
         asked_at = self._now()
         response = self._calls.send("POST", self._url, headers=self._headers, data=b"grant_type=client_credentials")
         # RFC 6749, 5.2: wrong client credentials are a 401, or a 400.

@@ -35,7 +35,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from proxy.clock import Deadline
 from proxy.events import CallEnded, CallStarted, Report, unheard
-from proxy.trustpilot.errors import Malformed, Response, TimedOut, TrustpilotError, Unreachable
+from proxy.trustpilot import Malformed, Response, TimedOut, TrustpilotError, Unreachable
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A page of 100 long reviews with photos is well below 1 MB; more than this is not a page of reviews."""

@@ -33,7 +33,7 @@ from proxy.cache.redis import RedisBackend
 from proxy.cache.sqlite import SqliteBackend
 from proxy.clock import Deadline, Priority, spawn
 from proxy.redis_link import PATIENCE_SECONDS, REST_SECONDS, RedisLink
-from proxy.trustpilot.errors import Failing
+from proxy.trustpilot import Failing
 from tests.running import RunningRedis
 
 KEY = Key("unit/TRUCK-01", "page")

@@ -13,9 +13,9 @@ from proxy.clock import Deadline, Priority
 from proxy.reviews import Updates
 from proxy.reviews.models import Page, read_review
 from proxy.reviews.page_loader import is_newest_page, product_name
+from proxy.trustpilot import Malformed
 from proxy.trustpilot.changes import read_events
 from proxy.trustpilot.client import read_reviews
-from proxy.trustpilot.errors import Malformed
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, REVIEWS, TEXT, damaged, mostly, written
 from tests.reviews.trustpilot import in_memory

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from proxy.api.schemas import SCHEMAS
 from proxy.reviews.models import Page, Review, Source, read_review
 from proxy.reviews.view import Summary, View, product_block
+from proxy.trustpilot import Malformed
 from proxy.trustpilot.client import read_batch_summaries, read_reviews
-from proxy.trustpilot.errors import Malformed
 from proxy.trustpilot.token import LONGEST_SECONDS, read_token
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, NUMBERS, REVIEWS, TEXT, damaged, mostly, written

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.trustpilot.errors import LONGEST_RETRY_AFTER_SECONDS, retry_after_seconds
+from proxy.trustpilot import LONGEST_RETRY_AFTER_SECONDS, retry_after_seconds
 from tests.fuzz.effort import fuzzed
 
 DATES = st.builds(

@@ -24,7 +24,7 @@ from proxy.invitations.idempotency import (
 )
 from proxy.invitations.service import invitation_fingerprint
 from proxy.redis_link import RedisLink
-from proxy.trustpilot.errors import Failing, OutcomeUnknown, TrustpilotError
+from proxy.trustpilot import Failing, OutcomeUnknown, TrustpilotError
 from tests.running import RunningRedis
 
 ACCEPTED = Verdict(202, b'{"id": 1}')

@@ -15,7 +15,7 @@ from proxy.clock import Deadline, spawn
 from proxy.invitations import BadInvitation, Idempotency, Invitations, LinkLate, Outcome, RecordsDown
 from proxy.invitations.idempotency import Verdict
 from proxy.invitations.validation import LinkRequest, read_link_request
-from proxy.trustpilot.errors import Failing, TimedOut
+from proxy.trustpilot import Failing, TimedOut
 
 GIVEN: dict[str, Any] = {"email": "ada@example.com", "name": "Ada", "reference": "o-1"}
 ADA = LinkRequest("ada@example.com", "Ada", "o-1")

@@ -13,7 +13,7 @@ from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed, page_loader
 from proxy.reviews.view import ENGLISH
 from proxy.terminal import bar
-from proxy.trustpilot.errors import Malformed, Unreachable
+from proxy.trustpilot import Malformed, Unreachable
 from proxy.warming import IntoStore, Warming
 from tests.reviews.trustpilot import (
     AllAssets,

@@ -13,6 +13,7 @@ from proxy.reviews import ProductReviews, Selection
 from proxy.reviews.answers import Block
 from proxy.reviews.models import SHOP, Page, Shop, Source
 from proxy.reviews.view import STAR_WORDS, BrandAssets, Filter, Summary
+from proxy.trustpilot import Malformed, Unreachable
 from proxy.trustpilot.client import (
     read_batch_summaries,
     read_business_unit,
@@ -20,7 +21,6 @@ from proxy.trustpilot.client import (
     read_service_reviews,
     read_summary,
 )
-from proxy.trustpilot.errors import Malformed, Unreachable
 
 
 class FullLists:

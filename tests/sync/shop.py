@@ -22,9 +22,9 @@ from proxy.sync.feed import FeedCall, FeedReader, Shops
 from proxy.sync.service import Deletions, Sync
 from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
+from proxy.trustpilot import Malformed, Rejected, TrustpilotError
 from proxy.trustpilot.changes import read_feed, read_shop_summaries
 from proxy.trustpilot.client import read_batch_summaries, read_reviews
-from proxy.trustpilot.errors import Malformed, Rejected, TrustpilotError
 from tests.reviews.trustpilot import NoAssets
 
 UNIT = "u"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.clock import Priority
-from proxy.trustpilot.errors import Rejected
+from proxy.trustpilot import Rejected
 from tests.sync.shop import FRESH, UNIT, Heart
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.trustpilot.errors import NoAccess
+from proxy.trustpilot import NoAccess
 from tests.exposition import value, values
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 from tests.sync.shop import FRESH, Heart

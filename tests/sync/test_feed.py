@@ -8,7 +8,7 @@ import pytest
 
 from proxy.cache import State
 from proxy.clock import Priority
-from proxy.trustpilot.errors import Failing, NoAccess
+from proxy.trustpilot import Failing, NoAccess
 from tests.running import RunningProxy, RunningSandbox
 from tests.sync.shop import FRESH, UNIT, Heart
 from tests.sync.test_validator import shop_of, wait_until

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.cache import State
 from proxy.sync.validator import MOST_RIDES
-from proxy.trustpilot.errors import Failing, QuotaUsedUp, TrustpilotError
+from proxy.trustpilot import Failing, QuotaUsedUp, TrustpilotError
 from tests.running import RunningProxy, RunningSandbox
 from tests.sync.shop import FRESH, MISSING, STALE, Heart
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from proxy.clock import Priority
+from proxy.trustpilot import Busy, Failing, NotFound
 from proxy.trustpilot.brand_assets import AssetCalls
 from proxy.trustpilot.circuit_breaker import RUN, Call
-from proxy.trustpilot.errors import Busy, Failing, NotFound
 from tests.trustpilot.upstream import Attempt, Upstream, Walk
 
 

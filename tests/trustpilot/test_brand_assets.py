@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from proxy.cache import MemoryBackend
+from proxy.trustpilot import Busy, NotFound, TrustpilotError, Unreachable
 from proxy.trustpilot.brand_assets import (
     ABSENT_SECONDS,
     FAILED_SECONDS,
@@ -15,7 +16,6 @@ from proxy.trustpilot.brand_assets import (
     RETRY_SECONDS,
     KeptAssets,
 )
-from proxy.trustpilot.errors import Busy, NotFound, TrustpilotError, Unreachable
 
 
 class Calls:

@@ -11,8 +11,8 @@ import pytest
 
 from proxy.cache.cache import PATIENCE, Patience
 from proxy.clock import Deadline, Priority
+from proxy.trustpilot import Busy
 from proxy.trustpilot.circuit_breaker import REFRESHES_AT_ONCE, Bulkhead
-from proxy.trustpilot.errors import Busy
 
 AT_ONCE = Deadline.after(0)
 FOREGROUND, BACKGROUND = Priority.FOREGROUND, Priority.BACKGROUND

@@ -5,6 +5,17 @@ from itertools import count
 import pytest
 
 from proxy.events import BreakerTurned
+from proxy.trustpilot import (
+    Busy,
+    Failing,
+    Malformed,
+    Paused,
+    QuotaUsedUp,
+    RateLimited,
+    Refused,
+    TrustpilotError,
+    TurnedAway,
+)
 from proxy.trustpilot.circuit_breaker import (
     INTERVAL_SECONDS,
     LONGEST_CALL_SECONDS,
@@ -15,17 +26,6 @@ from proxy.trustpilot.circuit_breaker import (
     Call,
     CircuitBreaker,
     Pause,
-)
-from proxy.trustpilot.errors import (
-    Busy,
-    Failing,
-    Malformed,
-    Paused,
-    QuotaUsedUp,
-    RateLimited,
-    Refused,
-    TrustpilotError,
-    TurnedAway,
 )
 from tests.trustpilot.upstream import Attempt
 

@@ -13,9 +13,9 @@ from proxy.clock import Deadline, Priority
 from proxy.events import AnswerMalformed, CallEnded, CallNotMade, CallStarted, ReviewsDropped
 from proxy.reviews.models import SHOP, Page, at_url
 from proxy.reviews.view import Filter
+from proxy.trustpilot import Busy, Failing, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, Response
 from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Call
-from proxy.trustpilot.errors import Busy, Failing, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, Response
 from proxy.trustpilot.invitations import InvitationApi
 from tests.running import UNIT, RunningSandbox
 from tests.trustpilot.upstream import Attempt, Upstream, Walk

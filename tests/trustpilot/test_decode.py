@@ -22,6 +22,7 @@ from proxy.reviews.models import (
     read_service_review,
 )
 from proxy.reviews.view import Summary
+from proxy.trustpilot import Malformed
 from proxy.trustpilot.changes import read_deletions, read_events, read_feed, read_shop_summaries
 from proxy.trustpilot.client import (
     read_batch_summaries,
@@ -31,7 +32,6 @@ from proxy.trustpilot.client import (
     read_summary,
 )
 from proxy.trustpilot.decode import read_object
-from proxy.trustpilot.errors import Malformed
 
 REVIEW: dict[str, Any] = {
     "id": "r1",

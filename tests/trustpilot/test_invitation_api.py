@@ -9,7 +9,7 @@ import pytest
 
 from proxy.clock import Deadline
 from proxy.invitations.idempotency import Verdict
-from proxy.trustpilot.errors import (
+from proxy.trustpilot import (
     Failing,
     Malformed,
     OutcomeUnknown,

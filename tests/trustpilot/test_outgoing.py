@@ -16,7 +16,7 @@ from certifi import where
 
 from proxy.clock import Deadline
 from proxy.events import CallEnded, CallStarted
-from proxy.trustpilot.errors import Malformed, TimedOut, TrustpilotError, Unreachable
+from proxy.trustpilot import Malformed, TimedOut, TrustpilotError, Unreachable
 from proxy.trustpilot.transport import (
     KINDS,
     MAX_BODY_BYTES,

@@ -11,9 +11,9 @@ from functools import partial
 import pytest
 
 from proxy.clock import Every, Priority
+from proxy.trustpilot import Failing, TrustpilotError
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, QUIET_SECONDS, RUN, Call
 from proxy.trustpilot.client import probe
-from proxy.trustpilot.errors import Failing, TrustpilotError
 from tests.running import UNIT, RunningSandbox
 from tests.trustpilot.upstream import Attempt, Upstream, Walk
 

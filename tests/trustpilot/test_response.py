@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from proxy.trustpilot.errors import (
+from proxy.trustpilot import (
     Failing,
     NotFound,
     RateLimited,

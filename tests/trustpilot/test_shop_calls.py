@@ -9,8 +9,8 @@ import pytest
 
 from proxy.clock import Priority
 from proxy.reviews.view import Summary
+from proxy.trustpilot import NoAccess, TurnedAway
 from proxy.trustpilot.changes import NO_ACCESS, DeletionCalls, ShopCalls
-from proxy.trustpilot.errors import NoAccess, TurnedAway
 from tests.trustpilot.upstream import Upstream, Walk
 
 _SUMMARY = {"sku": "A", "starsAverage": 4.5, "numberOfReviews": {"total": 2, "fourStars": 1, "fiveStars": 1}}

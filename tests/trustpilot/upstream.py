@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 from proxy.cache import Group, MemoryBackend
 from proxy.cache.backend import Window
 from proxy.clock import Priority, spawn
+from proxy.trustpilot import QuotaUsedUp, TrustpilotError
 from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.client import Calls, Trustpilot
-from proxy.trustpilot.errors import QuotaUsedUp, TrustpilotError
 from proxy.trustpilot.quota import Quota
 from proxy.trustpilot.token import Grant, Tokens
 from proxy.trustpilot.transport import Transport

@@ -19,9 +19,9 @@ from proxy.reviews.models import PER_PAGE, FeedItem, Page
 from proxy.reviews.page_loader import WHOLE, PageLoader, SummaryBatches
 from proxy.reviews.view import Summary
 from proxy.sync.planner import Planner
+from proxy.trustpilot import Malformed, QuotaUsedUp
 from proxy.trustpilot.changes import read_feed
 from proxy.trustpilot.client import read_batch_summaries
-from proxy.trustpilot.errors import Malformed, QuotaUsedUp
 from proxy.trustpilot.quota import Plan, Quota
 from tests.sync.shop import FRESH, STALE, UNIT, Clock, Heart, Shop
 from tools.bench.report import Line
