@@ -10,7 +10,7 @@ from gevent import monkey
 # Before proxy brings in urllib3: ssl must not be imported unpatched.
 monkey.patch_all()
 
-from proxy.server.lifecycle import drain_on_sigterm, reload_settings, warnings  # noqa: E402  # after the patch, see above
+from proxy.server import drain_on_sigterm, reload_settings, warnings  # noqa: E402  # after the patch, see above
 from proxy.settings import SettingsError  # noqa: E402  # as above
 from proxy.telemetry import prometheus_multiproc  # noqa: E402  # as above
 from proxy.telemetry.logging import log_config  # noqa: E402  # after the patch, see above

@@ -8,7 +8,7 @@ import click
 from flask.cli import NoAppException
 
 from proxy import create_app
-from proxy.server.lifecycle import current_settings
+from proxy.server import current_settings
 from proxy.settings import SettingsError
 
 

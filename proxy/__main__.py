@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from proxy.server.lifecycle import reload_settings
+from proxy.server import reload_settings
 from proxy.settings import SettingsError
 
 

@@ -29,7 +29,7 @@ from proxy.middleware import ResponseCache, ResponseStore
 from proxy.middleware.access_log import AccessLog, write_lines
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
 from proxy.reviews import ProductReviews, Updates
-from proxy.server.lifecycle import is_draining
+from proxy.server import is_draining
 from proxy.settings import Settings
 from proxy.sync.feed import FeedReader, Shops
 from proxy.sync.planner import EVERY_SECONDS, Demand, Planner

@@ -30,7 +30,7 @@ from proxy.preview import preview
 from proxy.reviews.page_loader import product_name
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
-from proxy.server.lifecycle import with_file
+from proxy.server import with_file
 from proxy.settings import Settings, SettingsError, documented
 from proxy.sync.feed import is_newest_first
 from proxy.sync.service import Sync

@@ -200,7 +200,7 @@ def _become(program: Program, arguments: Sequence[str], environment: dict[str, s
     os.environ.update(environment)
     os.chdir(folder)
     # Memory that a master shares with its workers, made when this is imported.
-    reload(sys.modules["proxy.server.lifecycle"])
+    reload(sys.modules["proxy.server"])
     return arguments
 
 

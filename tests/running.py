@@ -28,7 +28,7 @@ from werkzeug.serving import make_server
 
 from proxy import create_app
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT, SECOND_BUSINESS_UNIT
-from proxy.server.lifecycle import with_file
+from proxy.server import with_file
 from proxy.settings import Settings
 from tests import forking
 from tests.forking import Forked

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from proxy.server.lifecycle import with_file
+from proxy.server import with_file
 from proxy.settings import Settings, SettingsError, deprecated_names, documented, doubtful_rights, unknown_names
 from tests.running import Process, RunningProxy, RunningSandbox, proxy_environment
 from tools.reference import EXAMPLE, PAGES, example, with_generated
@@ -276,7 +276,7 @@ ODD = {
 def _flasks_settings(folder: Path, environment: dict[str, str]) -> dict[str, str]:
     """Return what flask's command line, which reads ``.env`` by itself, hands to the proxy."""
     (folder / "shows.py").write_text(
-        "import click, json, os, flask\nfrom proxy.server.lifecycle import with_file\n"
+        "import click, json, os, flask\nfrom proxy.server import with_file\n"
         "app = flask.Flask('x')\n@app.cli.command()\ndef show(): click.echo(json.dumps(with_file(os.environ)))\n"
     )
     command = [sys.executable, "-m", "flask", "--app", "shows", "show"]

@@ -34,7 +34,7 @@ ALLOWED = {
     ("api/schemas.py", "notices"): "a key of /status",
     ("cache/cache.py", "forget"): "the Forget of Go's singleflight",
     ("preview/braze/__init__.py", "frame"): "Python's frame of a call",
-    ("server/lifecycle.py", "frame"): "the same, as Python gives it to a signal's handler",
+    ("server/__init__.py", "frame"): "the same, as Python gives it to a signal's handler",
     ("server/worker.py", "frame"): "the same",
 }
 

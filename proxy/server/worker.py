@@ -24,7 +24,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from proxy.events import Events, RequestFinished
 from proxy.middleware.access_log import new_request_id
-from proxy.server.lifecycle import is_draining
+from proxy.server import is_draining
 from proxy.server.plain_gets import REQUEST_SECONDS, Handover, PlainGets
 
 TURN_SECONDS = 0.5

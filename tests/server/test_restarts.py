@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from proxy.server.lifecycle import with_file
+from proxy.server import with_file
 from proxy.settings import SettingsError
 from tests.exposition import values
 from tests.load import Callers
