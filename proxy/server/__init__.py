@@ -1,4 +1,4 @@
-"""How the proxy runs under gunicorn: its settings at the start and at SIGHUP, its stop, and (in the modules) its worker.
+"""How the proxy runs under gunicorn: its settings at the start and at SIGHUP, its stop; and its worker, beside this.
 
 Settings come from the environment, and from ``.env`` or the file ``PROXY_ENV_FILE`` names. This is the only reader of
 those files, so that gunicorn, flask and make start with the same settings. A running process can't be given another

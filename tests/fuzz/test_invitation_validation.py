@@ -9,9 +9,8 @@ from typing import Any
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from proxy.invitations import BadInvitation
+from proxy.invitations import BadInvitation, invitation_fingerprint, without_address
 from proxy.invitations.idempotency import Verdict
-from proxy.invitations.service import invitation_fingerprint, without_address
 from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, read_invitation
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, MOMENTS, TEXT, damaged, mostly, written

@@ -13,6 +13,7 @@ from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.redis import RedisBackend
 from proxy.clock import Deadline, spawn
+from proxy.invitations import invitation_fingerprint
 from proxy.invitations.idempotency import (
     Fingerprint,
     Idempotency,
@@ -22,7 +23,6 @@ from proxy.invitations.idempotency import (
     RecordsDown,
     Verdict,
 )
-from proxy.invitations.service import invitation_fingerprint
 from proxy.redis_link import RedisLink
 from proxy.trustpilot import Failing, OutcomeUnknown, TrustpilotError
 from tests.running import RunningRedis
