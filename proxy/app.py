@@ -31,9 +31,8 @@ from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
 from proxy.reviews import ProductReviews, Updates
 from proxy.server import is_draining
 from proxy.settings import Settings
+from proxy.sync import PACE_SECONDS, Deletions, Demand, Planner, Sync
 from proxy.sync.feed import FeedReader, Shops
-from proxy.sync.planner import EVERY_SECONDS, Demand, Planner
-from proxy.sync.service import Deletions, Sync
 from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.telemetry import prometheus_multiproc
@@ -308,7 +307,7 @@ def build(settings: Settings, report: Report = unheard, evicted: Callable[[], No
         [
             Every(ASSETS_SECONDS, assets.tick, spawn),
             prober,
-            Every(EVERY_SECONDS, planner.tick, spawn),
+            Every(PACE_SECONDS, planner.tick, spawn),
             *([sync] if sync else []),
         ],
     )

@@ -32,8 +32,8 @@ from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
 from proxy.sandbox.server import sandbox
 from proxy.server import with_file
 from proxy.settings import Settings, SettingsError, documented
+from proxy.sync import Sync
 from proxy.sync.feed import is_newest_first
-from proxy.sync.service import Sync
 from proxy.terminal import bar, end_if_stopped, shared_store, stopped_by_signals
 from proxy.trustpilot import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.changes import read_feed

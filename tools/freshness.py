@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxy.cache import Lifetimes, MemoryBackend
-from proxy.sync.planner import Planner
+from proxy.sync import Planner
 from proxy.trustpilot.quota import YEAR_DAYS, PlanUse
 
 PAGE = Path(__file__).parents[1] / "docs/freshness.md"

@@ -29,8 +29,8 @@ from proxy.api.schemas import SCHEMAS, Alive, Plan, Readiness
 from proxy.cache import BackendDown, Tiered
 from proxy.cache.backend import Use
 from proxy.settings import Settings
+from proxy.sync import Sync
 from proxy.sync.feed import ShopState
-from proxy.sync.service import Sync
 from proxy.telemetry.metrics import MINUTES, MOST_ERRORS, Snapshot, Workers
 from proxy.trustpilot.circuit_breaker import CircuitBreaker
 from proxy.trustpilot.quota import PlanUse, Quota

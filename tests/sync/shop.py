@@ -18,8 +18,8 @@ from proxy.reviews.models import FeedItem, Page, Review, Source, read_review
 from proxy.reviews.models import Shop as BusinessUnit
 from proxy.reviews.page_loader import is_page, page_of
 from proxy.reviews.view import Filter, Summary
+from proxy.sync import Deletions, Sync
 from proxy.sync.feed import FeedCall, FeedReader, Shops
-from proxy.sync.service import Deletions, Sync
 from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.trustpilot import Malformed, Rejected, TrustpilotError

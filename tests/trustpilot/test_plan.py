@@ -11,7 +11,7 @@ from proxy.cache.backend import DAY_SECONDS, Backend, BackendDown, Window
 from proxy.cache.redis import RedisBackend
 from proxy.clock import Priority, spawn
 from proxy.redis_link import RedisLink
-from proxy.sync.planner import Demand, Planner
+from proxy.sync import Demand, Planner
 from proxy.trustpilot import QuotaUsedUp
 from proxy.trustpilot.quota import Plan, PlanUse, Quota
 from tests.running import RunningRedis

@@ -18,7 +18,7 @@ from proxy.clock import Priority
 from proxy.reviews.models import PER_PAGE, FeedItem, Page
 from proxy.reviews.page_loader import WHOLE, PageLoader, SummaryBatches
 from proxy.reviews.view import Summary
-from proxy.sync.planner import Planner
+from proxy.sync import Planner
 from proxy.trustpilot import Malformed, QuotaUsedUp
 from proxy.trustpilot.changes import read_feed
 from proxy.trustpilot.client import read_batch_summaries
