@@ -34,6 +34,9 @@ LONGEST_TEXT = 500
 UNRENDERED = r"\{\{|\}\}|\{%|\$\{"
 """A regular expression for what is left of Liquid that nobody rendered."""
 
+is_unrendered = re.compile(UNRENDERED).search
+"""Finds something of Liquid that is left in a value, if there is any."""
+
 _RENDERED_TO_NOTHING = "the Liquid variable rendered to nothing"
 
 
@@ -158,11 +161,6 @@ def _check_order(times: list[datetime | None]) -> None:
             "productReviewInvitation.preferredSendTime: earlier than serviceReviewInvitation.preferredSendTime; "
             "the service invitation comes first"
         )
-
-
-def is_unrendered(value: str) -> bool:
-    """Tell whether something of Liquid is left in ``value``."""
-    return re.search(UNRENDERED, value) is not None
 
 
 @dataclass(frozen=True)
