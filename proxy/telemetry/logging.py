@@ -18,6 +18,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
+from gevent.monkey import get_original
 
 _IN_ADDRESS = r"[^\s\x00-\x1f\x7f-\x9f\ufeff@<>(),;:\"\[\]\\]"
 _ADDRESS = re.compile(rf"(?<!{_IN_ADDRESS}){_IN_ADDRESS}+(?:@|%40){_IN_ADDRESS}+")
@@ -26,6 +27,12 @@ begins where a word begins, or a long word would be searched anew from each of i
 
 _PIECE = select.PIPE_BUF
 """Bytes that a pipe takes in one piece, whoever else writes into it (POSIX, write): several workers share one."""
+
+_PATIENCE_MS = 250
+"""How long whoever reads a full pipe is waited for. One who reads no more would hold up every answer."""
+
+_Poll = get_original("select", "poll")
+"""It asks the system. gevent's own would have others go on in the middle of a line."""
 
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary words, and hides nothing."""
@@ -128,6 +135,8 @@ class Columns(logging.Formatter):
 class LineHandler(logging.Handler):
     """Writes lines in the order they come, each in one piece. Never waits for another writer, and never raises.
 
+    Who reads them is waited for a moment, once: until all is read again, lines are lost and answers are not late.
+
     Lines that can't be written are lost, and the next line that can be is preceded by their number. The lines of one
     record are written together: each write wakes whoever reads the log, which costs more than making the line.
     """
@@ -172,12 +181,20 @@ class LineHandler(logging.Handler):
             for count, piece in _pieces([*notice, *lines]):
                 rest = piece
                 while rest:
-                    rest = rest[os.write(self._descriptor, rest) :]
+                    self._await_room()
+                    rest = rest[os.write(self._descriptor, rest[:_PIECE]) :]
                 written += count
                 self._lost = 0
         except OSError:
             # There is no other place to tell it; it is told here as soon as that goes again.
             self._lost += len(lines) - max(written, 0)
+
+    def _await_room(self) -> None:
+        """Raise ``BlockingIOError`` where nobody reads."""
+        room = _Poll()
+        room.register(self._descriptor, select.POLLOUT)
+        if not room.poll(0 if self._lost else _PATIENCE_MS):
+            raise BlockingIOError
 
     def _lost_notice(self) -> str:
         message = "%d lines before this one could not be written"

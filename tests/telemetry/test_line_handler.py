@@ -107,6 +107,24 @@ def test_lines_that_can_not_be_written_cost_nobody_an_answer_and_are_told_of_lat
     ]
 
 
+def test_nobody_waits_for_a_reader_that_reads_no_more(pipe: Pipe) -> None:
+    logged, came = 1000, []
+
+    def log() -> None:
+        for number in range(logged):
+            pipe.log(f"{number:0300}")
+
+    writer = threading.Thread(target=log, daemon=True)
+    writer.start()
+    writer.join(20)
+    assert not writer.is_alive()
+    while lines := pipe.came():
+        came += lines
+    pipe.log("after")
+    assert came == [f"{number:0300}" for number in range(len(came))]
+    assert pipe.came() == [f"{logged - len(came)} lines before this one could not be written", "after"]
+
+
 _WRITER = """
 import logging, sys
 from proxy.telemetry.logging import LineHandler
