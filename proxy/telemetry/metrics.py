@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 from bisect import bisect_left
@@ -22,7 +23,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy.api import RIGHT_FOR
@@ -45,7 +47,7 @@ from proxy.events import (
     ReviewsDropped,
     Validated,
 )
-from proxy.telemetry.prometheus_multiproc import locked
+from proxy.telemetry.prometheus_multiproc import locked, reserve
 from proxy.trustpilot.quota import YEAR_DAYS, Quota
 from proxy.trustpilot.transport import KINDS
 
@@ -56,9 +58,49 @@ AGES = (60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 57_600, 86_400)
 
 _INVITATIONS = frozenset({"/v1/invitations", "/v1/private/business-units/{bu}/email-invitations"})
 _STATUSES = (400, 401, 403, 500, 502, 503, 504)
+_log = logging.getLogger(__name__)
 _OUTCOMES = ("200", "401", "403", "429", "500", "503", "timedout", "unreachable")
 _Mode = Literal["livemostrecent", "livesum", "livemax"]
 GAUGE_SECONDS = 5.0
+
+
+_FIRST_BYTES = 1 << 16
+_LONGEST_ENTRY = 4096
+"""Bytes: more than a metric's name, what it says and its labels take."""
+
+
+class _Counts(MmapedDict):
+    """A worker's file of counts, of which nothing is written that is not on the disk already.
+
+    Where the disk is full the worker counts on in its own memory, which no scrape sees.
+    """
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:  # noqa: FBT001, FBT002  # the library's
+        name = _with_room(filename, _FIRST_BYTES)
+        if name != filename:
+            Path(filename).unlink(missing_ok=True)  # a scrape can't read an empty one
+        super().__init__(name, read_mode)  # type: ignore[no-untyped-call]  # the library's
+
+    def _init_value(self, key: str) -> None:
+        if self._used + _LONGEST_ENTRY > self._capacity:
+            name = _with_room(self._fname, 2 * self._capacity)
+            if name != self._fname:
+                Path(name).write_bytes(self._m)
+                super().__init__(name)  # type: ignore[no-untyped-call]  # as above
+        super()._init_value(key)  # type: ignore[no-untyped-call]  # as above
+
+
+def _with_room(file: str, size: int) -> str:
+    """Return ``file``, which takes ``size`` bytes from now on, or one in memory where the disk is full."""
+    try:
+        reserve(Path(file), size)
+    except OSError as error:
+        _log.warning("this worker's counts are not in /metrics: %s", error.strerror)
+        return f"/dev/fd/{os.memfd_create('counts')}"
+    return file
+
+
+values.MmapedDict = _Counts  # type: ignore[attr-defined]  # what the library makes for each worker
 
 
 class _Observed(Histogram):
@@ -234,8 +276,8 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
         everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]  # the library's
         with locked(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])):
+            MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]  # the library's
             return generate_latest(everyone)
 
     def _requests_finished(self, events: Sequence[RequestFinished]) -> None:

@@ -6,6 +6,7 @@ A lock keeps a scrape from reading the workers' files while those of an ended wo
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_log = logging.getLogger(__name__)
 
 
 def prepare() -> None:
@@ -23,6 +25,8 @@ def prepare() -> None:
     inherited = "GUNICORN_PID" in os.environ and _VARIABLE in os.environ
     if not (inherited or _made):
         os.environ[_VARIABLE] = tempfile.mkdtemp(prefix="ccproxy-metrics-")
+    # Whatever tidies up temporary files may have taken it away: no worker begins without.
+    Path(os.environ[_VARIABLE]).mkdir(mode=0o700, parents=True, exist_ok=True)
     _made.append(True)
 
 
@@ -44,10 +48,22 @@ def forget_worker(pid: int) -> None:
     from prometheus_client import multiprocess  # not above: the directory has to be there first
 
     shared_by_all = Path(os.environ[_VARIABLE])
-    with locked(shared_by_all, fcntl.LOCK_EX):
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library's
-        for kind in _KINDS:
-            _fold(shared_by_all / f"{kind}_{pid}.db", shared_by_all / f"{kind}_ended.db")
+    try:
+        with locked(shared_by_all, fcntl.LOCK_EX):
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library's
+            for kind in _KINDS:
+                _fold(shared_by_all / f"{kind}_{pid}.db", shared_by_all / f"{kind}_ended.db")
+    except Exception as error:  # noqa: BLE001  # the master would end for it, and all workers with it
+        _log.warning("what an ended worker counted is not added to the others' counts: %s", type(error).__name__)
+
+
+def reserve(file: Path, size: int) -> None:
+    """Have ``file`` take ``size`` bytes of the disk. Raises ``OSError`` where it is full.
+
+    The system ends a process that writes to a page of a mapped file for which the disk has no room (SIGBUS).
+    """
+    with file.open("ab") as end:
+        end.write(bytes(max(0, size - end.tell())))
 
 
 def _fold(ended: Path, total: Path) -> None:
@@ -57,14 +73,17 @@ def _fold(ended: Path, total: Path) -> None:
     if not ended.exists():
         return
     values: dict[str, float] = defaultdict(float)
+    size = 0
     for file in (total, ended):
         if file.exists():
+            size += file.stat().st_size
             read: Any = MmapedDict.read_all_values_from_file  # the library has no types
             for key, value, *_ in read(file):
                 values[key] += value
     # Made beside and put in place at once: a stop in the middle must not leave half of what was counted.
     new = total.with_suffix(".new")
     new.unlink(missing_ok=True)
+    reserve(new, size)
     written: Any = MmapedDict(str(new))  # type: ignore[no-untyped-call]  # the library's
     for key, value in values.items():
         written.write_value(key, value, 0.0)
@@ -87,6 +106,7 @@ _made: list[bool] = []
 @contextmanager
 def locked(folder: Path, how: int = fcntl.LOCK_SH) -> Iterator[None]:
     """Hold ``folder`` with others who only read; ``fcntl.LOCK_EX``: alone, to move counts between its files."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # The system's lock: it ends with a process that is killed.
     with (folder / "lock").open("a") as file:
         fcntl.flock(file, how)

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -429,6 +430,22 @@ def test_a_full_disk_is_served_from_memory_sends_nothing_twice_and_ends_by_itsel
     assert len(lines) == 2, lines
     assert "can't be used, going on without it: the disk is full" in lines[0]
     assert "can be used again" in lines[1]
+
+
+def test_a_full_disk_ends_no_worker_whose_counts_for_metrics_lie_on_it(
+    sandbox: RunningSandbox, small_disk: tuple[Path, Filling]
+) -> None:
+    disk, full = small_disk
+    with RunningProxy(sandbox, TMPDIR=str(disk), WEB_CONCURRENCY="1") as proxy:
+        assert proxy.get("/v1/reviews", sku="LAMP-01").status_code == 200
+        [worker] = proxy.workers()
+        with full(disk, worker):
+            # A series that is counted for the first time, then a worker that begins.
+            assert proxy.get("/healthz").status_code == 200
+            os.kill(worker, signal.SIGKILL)
+            assert proxy.get("/v1/reviews", sku="LAMP-01").status_code == 200
+            assert proxy.get("/metrics").status_code == 200
+        assert len(proxy.workers()) == 2
 
 
 def test_a_start_in_a_folder_that_can_not_be_opened_says_so_in_one_line(path: Path) -> None:

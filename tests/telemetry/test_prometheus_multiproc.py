@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -66,3 +67,15 @@ def test_reloads_leave_no_files_and_lose_no_count(sandbox: RunningSandbox) -> No
         # The system forgets a process a moment before gunicorn has seen to its files.
         _await(lambda: _ended(folder, running) == ["counter_ended.db", "histogram_ended.db"])
         assert not list(folder.glob("*.new"))
+
+
+def test_a_folder_that_somebody_tidied_away_ends_no_worker_and_not_the_master(sandbox: RunningSandbox) -> None:
+    with RunningProxy(sandbox) as proxy:
+        for number in (signal.SIGKILL, signal.SIGHUP):
+            assert proxy.get("/healthz").status_code == 200
+            [*before, old] = proxy.workers()
+            shutil.rmtree(_folder(proxy))
+            assert proxy.get("/metrics").status_code == 200
+            os.kill(old if number == signal.SIGKILL else proxy.pid, number)
+            _replaced(proxy, old, len(before) + 2)
+            assert value(proxy, "ccproxy_requests_total", route="/v1/reviews", status="400", cache="none") == 0
