@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from proxy.api import RIGHT_FOR
 from tests.deploy.shipped import DEPLOY, alerts, dashboard, dashboard_expressions, matches, rules, selectors
 from tests.deploy.test_alerts import promtool
 from tests.exposition import values
@@ -63,3 +64,15 @@ def test_every_series_of_dashboard_and_alerts_is_there_before_anything_happened(
     wanted = {selector for text in expressions for selector in selectors(text) if selector.startswith("ccproxy_")}
     assert len(wanted) > 20
     assert [one for one in wanted if not any(matches(one, name, labels) for name, labels in shown)] == []
+
+
+def test_whoever_looks_at_how_long_reads_take_looks_at_all_reads() -> None:
+    reads = [route for route, right in RIGHT_FOR.items() if right == "read" and route.startswith("/v1/")]
+    expressions = [*(rule["expr"] for rule in rules()), *dashboard_expressions()]
+    timed = [one for text in expressions for one in selectors(text) if one.startswith("ccproxy_request_seconds_")]
+    assert len(timed) >= 6
+    for selector in timed:
+        labels = {"le": "1.5"}
+        missed = [r for r in reads if not matches(selector, selector.partition("{")[0], {"route": r, **labels})]
+        assert missed == [], selector
+        assert not matches(selector, selector.partition("{")[0], {"route": "/v1/invitations", **labels})

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+from proxy.cache.sqlite_file import MachineClock
 from tests.deploy.shipped import DEPLOY, ROOT
 from tests.running import SECRET, Process
 
@@ -48,6 +49,12 @@ def test_it_has_few_rights() -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", str(UNIT)]
     rated = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert rated.returncode == 0, rated.stdout
+
+
+def test_it_leaves_the_store_the_clock_of_the_machine() -> None:
+    # Of these /proc has nothing but processes, and the store would go by the clock on the wall.
+    assert told().get("ProcSubset", ["all"]) == ["all"]
+    assert MachineClock.of_this_machine().boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def test_a_stop_waits_longer_than_the_proxy_takes() -> None:
