@@ -193,10 +193,14 @@ Waiting for one raises :class:`DeadlinePassed`, what the fetch raised, or :class
 
 
 class Updated(Struct, frozen=True):
-    """What to cache in place of an entry. ``refresh``: serve it as stale, so that the next read has it fetched."""
+    """What to cache in place of an entry. ``refresh``: serve it as stale, so that the next read has it fetched.
+
+    ``found``: it holds something now, and lasts as long as what does, although the entry may have held nothing.
+    """
 
     value: bytes
     refresh: bool
+    found: bool = False
 
 
 class Parts(NamedTuple):
@@ -296,7 +300,7 @@ class Cache:
             updated = change(part, self._cached(entry, self._lifetimes.state(entry, self._now())))
             if updated is None:
                 return None
-            kept = replace(entry, value=updated.value)
+            kept = replace(entry, value=updated.value, found=entry.found or updated.found)
             return self._outdated(kept) if updated.refresh else kept
 
         self._store.update(product, updated)

@@ -171,7 +171,7 @@ class Updates:
             if not is_newest_page(part):
                 return None
             page, refresh = _applied(page_of(cached), changes)
-            return Updated(page.encode(), refresh=refresh)
+            return Updated(page.encode(), refresh=refresh, found=bool(page.index))
 
         self._cache.update(product, change)
 
@@ -184,7 +184,7 @@ def _add(changes: dict[str, ReviewEvent | None], event: ReviewEvent) -> None:
 def _joined(before: ReviewEvent | None, event: ReviewEvent) -> ReviewEvent:
     if before is None:
         return event
-    review = _merged(before.review, event.review)
+    review = _merged(before.review, event)
     return msgspec.structs.replace(event, review=review, whole=before.whole or event.whole)
 
 
@@ -198,7 +198,7 @@ def _applied(page: Page, changes: _Changes) -> tuple[Page, bool]:
         if event is None:
             continue
         before = read_review(known[name]) if name in known else None
-        updated = _item(_merged(before, event.review) if before else event.review, whole=event.whole)
+        updated = _item(_merged(before, event) if before else event.review, whole=event.whole)
         # What an event leaves out, such as the language, would be missing where that is asked for.
         refresh = refresh or not event.whole or updated is None
         if updated is None and before is not None:
@@ -231,11 +231,18 @@ def _item(review: Review, *, whole: bool) -> Item | None:
         return None
 
 
-def _merged(known: Review, event: Review) -> Review:
-    review = _overlaid(known, event)
-    if known.consumer and event.consumer:
-        review.consumer = _overlaid(known.consumer, event.consumer)
+def _merged(known: Review, event: ReviewEvent) -> Review:
+    review = _overlaid(known, event.review)
+    if known.consumer and event.review.consumer:
+        review.consumer = _overlaid(known.consumer, event.review.consumer)
+    if event.whole:
+        # A reply or a photo that was taken back is null.
+        taken_back = {name: None for name in _TAKEN_BACK if getattr(event.review, name) is None}
+        review = msgspec.structs.replace(review, **taken_back)
     return review
+
+
+_TAKEN_BACK = ("first_company_comment", "attachments", "attribute_ratings")
 
 
 def _overlaid(below: S, above: S) -> S:

@@ -10,7 +10,7 @@ import pytest
 from proxy.cache import Cached, Fetched, Key, Lifetimes, State
 from proxy.clock import Deadline, Priority
 from proxy.reviews import Updates
-from proxy.reviews.models import Consumer, Page, Review, ReviewEvent, read_review
+from proxy.reviews.models import Attachment, Comment, Consumer, Page, Review, ReviewEvent, read_review
 from proxy.reviews.page_loader import product_name
 from tests.reviews.trustpilot import in_memory
 
@@ -22,7 +22,8 @@ class CountingCache:
     """A cache, and which products were changed in it."""
 
     def __init__(self) -> None:
-        self.cache = in_memory(LIFETIMES, time.time, lambda job: job(), max_bytes=10**8)
+        self.ahead = 0.0
+        self.cache = in_memory(LIFETIMES, lambda: time.time() + self.ahead, lambda job: job(), max_bytes=10**8)
         self.updated: list[str] = []
         self.cache._store.when_changed.append(self.updated.append)
 
@@ -49,7 +50,7 @@ def _put(counting: CountingCache, sku: str, *reviews: Review) -> None:
     page = Page.of(reviews, complete=True)
 
     def fetch(*, priority: Priority) -> Fetched:
-        return Fetched(page.encode(), found=True)
+        return Fetched(page.encode(), found=bool(reviews))
 
     counting.cache.get_or_fetch(_key(sku), fetch).wait(Deadline.after(1))
 
@@ -139,3 +140,28 @@ def test_a_known_review_that_an_event_does_not_say_all_of_is_shown_changed_and_f
     [review] = _reviews(counting, "A")
     assert (review.content, review.stars, review.language) == ("Broke after a week", 5, "en")
     assert counting.get("A").freshness.state is (State.HIT if whole else State.STALE)
+
+
+def test_what_an_event_that_says_all_of_a_review_has_as_null_is_gone() -> None:
+    counting = CountingCache()
+    answered = _review("old", 1)
+    answered.first_company_comment = Comment("We mended it")
+    answered.attachments = [Attachment("photo")]
+    _put(counting, "A", answered)
+    _put(counting, "B", answered)
+    said = _review("old", 1)
+    said.first_company_comment, said.attachments, said.attribute_ratings = None, None, []
+    _updates(counting, lambda: None).apply(UNIT, [_event("A", said), _event("B", said, whole=False)])
+    [[of_a], [of_b]] = [_reviews(counting, sku) for sku in "AB"]
+    assert (of_a.first_company_comment, of_a.attachments) == (None, None)
+    assert (of_b.first_company_comment, of_b.attachments) == (Comment("We mended it"), [Attachment("photo")])
+
+
+def test_a_first_review_that_an_event_brings_is_cached_for_as_long_as_any() -> None:
+    counting = CountingCache()
+    _put(counting, "A")
+    _updates(counting, lambda: None).apply(UNIT, [_event("A", _review("first", 1))])
+    counting.ahead = LIFETIMES.missing + 1
+    assert counting.get("A").freshness.state is State.HIT
+    counting.ahead = LIFETIMES.fresh + 1
+    assert counting.get("A").freshness.state is State.STALE
