@@ -294,7 +294,7 @@ def filters(query: Query) -> tuple[frozenset[int], frozenset[str]]:
 def paging(query: Query) -> tuple[int, int]:
     """Read ``page`` and ``perPage`` of the drop-in URL; together they reach the newest 1,000 reviews."""
     page, per_page = query.one(PAGE), query.one(PER_PAGE)
-    if page * per_page > FURTHEST:
+    if (page - 1) * per_page >= FURTHEST:
         raise BadParameter("page", str(page), f"reaches too far; the newest {FURTHEST} reviews can be paged through")
     return page, per_page
 

@@ -238,7 +238,7 @@ def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dic
         page, per_page = parameters.paging(asked.query)
         view = View(stars=stars, languages=languages, min_chars=0)
         shown, more, freshness = reviews.trustpilot_reviews(selection, view, page, per_page, asked.deadline)
-        links = _next_page(asked, page) if more else []
+        links = _next_page(asked, page) if more and page * per_page < parameters.FURTHEST else []
         return drop_in(asked, selection, {name: list(map(shape, shown)), "links": links}, freshness)
 
     def trustpilot_summary(asked: Read, source: Source) -> Reply:

@@ -113,6 +113,17 @@ def test_a_full_page_of_one_star_reviews_does_not_hide_the_five_stars(
     assert proxy.get("/v1/reviews", sku="BLENDER-450", stars=5, limit=1).headers["X-Cache"] == "hit"
 
 
+def test_the_newest_1000_reviews_can_be_paged_through_and_no_link_leads_further(
+    sandbox: RunningSandbox, proxy: RunningProxy
+) -> None:
+    [sku] = sandbox.generate(1, 1020, "LONG-")
+    path = f"/v1/product-reviews/business-units/{UNIT}/reviews"
+    for page, shown, links in ((33, 30, 1), (34, 10, 0)):
+        body = proxy.get(path, sku=sku, perPage=30, page=page).json()
+        assert (len(body["productReviews"]), len(body["links"])) == (shown, links)
+    assert proxy.get(path, sku=sku, perPage=30, page=35).status_code == 400
+
+
 def test_hostile_text_is_inert_as_html_and_readable_as_text(shared_proxy: RunningProxy) -> None:
     html = shared_proxy.get("/v1/reviews", sku="HOSTILE-01", limit=20).json()["reviews"]
     assert not [review for review in html if set(review["content"] + review["author"]) & set("<>\"'{}")]

@@ -5,6 +5,7 @@ A few in every ``make test``; ``make exact`` asks thousands, of shops drawn anew
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import time
@@ -246,7 +247,7 @@ class Asking:
         per_page = self._chance.choice([7, 50, 100])
         stars = self._chance.choice([{}, {"stars": "4,5"}, {"stars": "1"}])
         listed: list[str] = []
-        for page in range(1, 1000 // per_page + 1):
+        for page in itertools.count(1):
             params = {**which, **stars, "perPage": per_page, "page": page}
             body = self._get(f"{_DROP_IN}/{'imported-' if imported else ''}reviews", params)
             listed += [review["id"] for review in body["productReviews"]]
@@ -256,7 +257,7 @@ class Asking:
         matching = expected_ids(lists, {**stars, "limit": 10**6, "min_chars": 0})
         moments = {review["id"]: review["createdAt"] for review in _once(lists)}
         assert [moments[name] for name in listed] == [moments[name] for name in matching][: len(listed)]
-        assert len(set(listed)) == len(listed) >= min(len(matching), 1000 // per_page * per_page)
+        assert len(set(listed)) == len(listed) >= min(len(matching), 1000)
 
     def _trustpilots_summary(self) -> None:
         which, skus = self._which()
