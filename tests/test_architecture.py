@@ -62,3 +62,13 @@ def test_the_heart_and_brazes_liquid_need_neither_flask_nor_requests(room: str) 
 
 def test_all_walks_are_there() -> None:
     assert list(WALKS) == ["A hit", "A miss", "A refresh", "A webhook", "An invitation"]
+
+
+def test_a_hit_and_a_miss_pass_few_files() -> None:
+    """A miss passed 36 files and 170 hops once, and nobody could hold that in mind."""
+    done = subprocess.run([sys.executable, "-m", "tools.walks"], capture_output=True, text=True, check=True)
+    counted = re.findall(r"^(\w+): (\d+) files, (\d+) hops", done.stdout, re.MULTILINE)
+    walked = {name: (int(files), int(hops)) for name, files, hops in counted}
+    assert walked["hit"][0] <= 8
+    assert walked["miss"][0] <= 20
+    assert walked["miss"][1] <= 85
