@@ -19,9 +19,10 @@ READS = sorted(
 )
 
 
-@pytest.fixture
-def app(sandbox: RunningSandbox) -> Flask:
-    return create_app(Settings.from_environment(proxy_environment(sandbox, CACHE_URL="memory://")))
+@pytest.fixture(scope="module")
+def app(started_sandbox: RunningSandbox) -> Flask:
+    started_sandbox.reset()
+    return create_app(Settings.from_environment(proxy_environment(started_sandbox)))
 
 
 def _both(client: FlaskClient, path: str, headers: dict[str, str]) -> list[tuple[int, dict[str, str]]]:
@@ -76,12 +77,14 @@ def test_a_get_does_not_pass_flask(app: Flask) -> None:
     assert passed == ["request"]
 
 
-def test_a_bug_is_answered_and_logged_with_the_answers_id(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_is_answered_and_logged_with_the_answers_id(
+    app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def mistake(*_: object) -> None:
         raise ZeroDivisionError
 
-    app.extensions["proxy"].reviews.block = mistake
-    answer = app.test_client().get("/v1/reviews?sku=TRUCK-01", headers={"X-Api-Key": SECRET, "X-Request-Id": "it"})
+    monkeypatch.setattr(app.extensions["proxy"].reviews, "block", mistake)
+    answer = app.test_client().get("/v1/reviews?sku=NEVER-ASKED", headers={"X-Api-Key": SECRET, "X-Request-Id": "it"})
     assert answer.status_code == 500
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert [record.getMessage() for record in caplog.records if record.exc_info] == ["bug while answering request it"]

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import pytest
 import requests
 
 from tests.deploy.shipped import DEPLOY, INSTALLATION, OPERATING, ROOT
-from tests.load import Callers
 from tests.running import SECRET, Process, RunningProxy, RunningSandbox
 
 COMMANDS = re.findall(r"^    (?! )(.+)$", INSTALLATION + OPERATING, re.MULTILINE)
@@ -87,34 +85,32 @@ def started(configuration: Path, pid: Path) -> Iterator[Process]:
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_a_reload_and_a_handover_by_its_lines_lose_no_answer(configuration: Path, tmp_path: Path, steps: int) -> None:
+def test_a_reload_and_a_handover_by_its_lines_bring_new_workers(
+    configuration: Path, tmp_path: Path, steps: int
+) -> None:
+    # That no answer is lost meanwhile: tests/server/test_restarts.py.
     pid = tmp_path / "proxy.pid"
     block = re.findall(r"^    (kill -USR2 .*\n    sleep 5\n    kill -TERM .*)$", OPERATING, re.MULTILINE)
     [script] = block if steps == 3 else [line for line in SIGNALS if "-HUP" in line]
-    # Three seconds are enough here.
-    script = script.replace("/run/ccproxy.pid", str(pid)).replace("sleep 5", "sleep 3")
+    # Two seconds are enough here.
+    script = script.replace("/run/ccproxy.pid", str(pid)).replace("sleep 5", "sleep 2")
     with started(configuration, pid) as proxy:
         first = pid.read_text()
-
-        def operate() -> None:
-            done = sh(script)
-            assert done.returncode == 0, done.stderr
-            until = time.monotonic() + 20
-            while any(Path(f"/proc/{worker}").exists() for worker in old):
-                assert time.monotonic() < until, "the old workers did not end"
-                time.sleep(0.1)
-
-        with Callers(10) as many:
-            many.steadily(50, 1, lambda _: f"{proxy.url}/readyz")
-            old = proxy.workers()
-            answers = many.during(operate, 50, lambda _: f"{proxy.url}/v1/reviews?sku=MUG-01")
+        assert requests.get(f"{proxy.url}/readyz", timeout=20).status_code == 200
+        old = proxy.workers()
+        done = sh(script)
+        assert done.returncode == 0, done.stderr
+        until = time.monotonic() + 20
+        while any(Path(f"/proc/{worker}").exists() for worker in old):
+            assert time.monotonic() < until, "the old workers did not end"
+            time.sleep(0.1)
+        assert requests.get(f"{proxy.url}/readyz", timeout=20).status_code == 200
         if steps == 3:
             assert proxy.wait_for_first_master() == 0
             until = time.monotonic() + 10
             while not pid.exists() or pid.read_text() == first:
                 assert time.monotonic() < until, "the new master did not take the pid file over"
                 time.sleep(0.1)
-    assert Counter(answer.status for answer in answers) == {200: len(answers)}
     assert len(proxy.workers()) == 2 * len(old)
 
 

@@ -18,9 +18,10 @@ INVITATIONS = f"/v1/private/business-units/{UNIT}/email-invitations"
 WRITING = ["/v1/cache/purge?sku=A", "/hooks/trustpilot", "/v1/invitations", INVITATIONS, TOKEN, "/preview/tag"]
 
 
-@pytest.fixture
-def anonymous(sandbox: RunningSandbox) -> Iterator[RunningProxy]:
-    with RunningProxy(sandbox, PROXY_ALLOW_ANONYMOUS="true", PREVIEW="true") as proxy:
+@pytest.fixture(scope="module")
+def anonymous(started_sandbox: RunningSandbox) -> Iterator[RunningProxy]:
+    started_sandbox.reset()
+    with RunningProxy(started_sandbox, PROXY_ALLOW_ANONYMOUS="true", PREVIEW="true") as proxy:
         yield proxy
 
 

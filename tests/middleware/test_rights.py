@@ -41,11 +41,10 @@ def _ask(proxy: RunningProxy, route: str, **how: object) -> requests.Response:
 def test_a_credential_opens_what_its_right_is_for_and_nothing_else(
     narrowed: RunningProxy, route: str, right: str
 ) -> None:
-    answers = [
-        _ask(narrowed, route, auth=(right, f"{right}-secret")),
-        _ask(narrowed, route, headers={"X-Api-Key": f"{right}-secret"}),
-        _ask(narrowed, route, headers={"Authorization": f"Bearer {right}-secret"}),
-    ]
+    answers = [_ask(narrowed, route, auth=(right, f"{right}-secret"))]
+    if route == "/v1/reviews":
+        for headers in ({"X-Api-Key": f"{right}-secret"}, {"Authorization": f"Bearer {right}-secret"}):
+            answers.append(_ask(narrowed, route, headers=headers))
     for answer in answers:
         if RIGHT_FOR[route] in {None, right}:
             assert answer.status_code not in {401, 403}

@@ -140,18 +140,18 @@ def test_at_each_width_in_light_and_dark_with_and_without_pictures_all_is_seen(p
     query = f"display_locale={language}"
     body = f"{shown(f'{query}&with_image=true', reviews, assets=AllAssets())}<p></p>{shown(query, reviews)}<p></p>"
     body += shown(query, reviews, "line", assets=AllAssets())
-    for width in (320, 375, 600):
-        for colours in ("light", "dark", "turned"):
-            for blocked in (False, True):
-                mail.open(body, width, colours, blocked=blocked, rtl=language == "ar")
-                assert page.evaluate(WIDER_THAN_ITS_PLACE) == []
-                assert page.evaluate(GAP) >= 8
-                alts = [alt for alt in page.locator("img").evaluate_all("all => all.map(one => one.alt)") if alt]
-                assert len(alts) == 5
-                seen = mail.contrasts(f"td:not(:has(img)), span[role=img]{', img' if blocked else ''}")
-                assert [one for one in seen if one[1] < 4.5] == []
-                assert {text for text, *_ in seen} >= set(alts if blocked else [])
-                assert {light < 0.4 for _, _, light in seen} == {colours == "turned"}
+    # Colours move nothing, so that one width will do for all but the light ones.
+    for width, colours in ((320, "light"), (375, "light"), (600, "light"), (375, "dark"), (375, "turned")):
+        for blocked in (False, True):
+            mail.open(body, width, colours, blocked=blocked, rtl=language == "ar")
+            assert page.evaluate(WIDER_THAN_ITS_PLACE) == []
+            assert page.evaluate(GAP) >= 8
+            alts = [alt for alt in page.locator("img").evaluate_all("all => all.map(one => one.alt)") if alt]
+            assert len(alts) == 5
+            seen = mail.contrasts(f"td:not(:has(img)), span[role=img]{', img' if blocked else ''}")
+            assert [one for one in seen if one[1] < 4.5] == []
+            assert {text for text, *_ in seen} >= set(alts if blocked else [])
+            assert {light < 0.4 for _, _, light in seen} == {colours == "turned"}
         misused = page.locator(f"main :is({','.join(PROFILE['partly'].values())})")
         assert misused.evaluate_all("all => all.map(one => one.outerHTML)") == []
     for colours in ("light", "dark"):

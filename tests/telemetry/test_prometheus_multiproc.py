@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.exposition import value
 from tests.running import RunningProxy, RunningSandbox
 
-RELOADS = 5
+RELOADS = 3
 
 
 def _folder(proxy: RunningProxy) -> Path:
