@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
-from proxy.preview.braze import Channel, Empty
+from proxy.preview.braze import Channel, Empty, Rendering
 from proxy.preview.calls import IN_HTML, OF_REVIEWS, Part, calls_in_loop, examine_calls, query_of, too_large
 from proxy.preview.findings import (
     MOST_FINDINGS,
@@ -387,9 +387,7 @@ _ATTRIBUTES = (
 _PLACE = re.compile(r"^(?!.*is null).*(?:nothing is called|has no \w|is no list|is an object|is a list|is text or a)")
 
 
-def examine_empties(
-    template: str, empties: Iterable[Empty], *, has_failed_calls: bool
-) -> tuple[list[Finding], list[dict[str, Any]]]:
+def examine_empties(template: str, rendering: Rendering) -> tuple[list[Finding], list[dict[str, Any]]]:
     """Part what came up empty into mistakes and, as JSON, what the message provides for.
 
     After a call that failed its variable is empty, and all that reads it: the failure is told, not its consequences.
@@ -397,8 +395,9 @@ def examine_empties(
     findings: list[Finding] = []
     rest = []
     own = names_set(template)
+    has_failed_calls = any(not call.succeeded for call in rendering.calls)
     saved = {tag.variable for tag in call_tags(template)} if has_failed_calls else set()
-    for empty in empties:
+    for empty in rendering.empties:
         is_known = _root(empty) in saved or "the preview doesn't know" in empty.message
         finding = None if is_known else _finding(empty, template, own, findings)
         if finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from proxy.preview import checks, doctor
 from proxy.preview.braze import (
     BasicCredential,
+    CallRecord,
     Channel,
     Credentials,
     MemoryAnswers,
@@ -106,6 +107,11 @@ class _Looked:
     empty: list[dict[str, Any]] = field(default_factory=list)
     repaired: str = ""
 
+    @property
+    def calls(self) -> Sequence[CallRecord]:
+        """The calls that it made."""
+        return self.rendering.calls if self.rendering else ()
+
 
 def preview(message: Message, transport: Transport, caller: Credential, host: str = HOST) -> Preview:
     """Render ``message``; whatever stored credential a tag names, ``caller``'s own is shown in its place.
@@ -123,12 +129,11 @@ def preview(message: Message, transport: Transport, caller: Credential, host: st
     people = [room.recipient(recipient) for recipient in RECIPIENTS]
     state, reason = _outcome(message.channel, looked)
     if state == "ready":
-        room.look_at_all(looked, people)
+        room.look_at_all(looked, [findings for _, findings in people])
     elif state == "blank" and not looked["body"].findings:
         looked["body"].findings.append(checks.blank(message.body))
     mistakes = {part: distinct(one.findings) for part, one in looked.items()}
     found = [finding.shown(part) for part, findings in mistakes.items() for finding in findings]
-    rendered = {part: one.rendering for part, one in looked.items() if one.rendering}
     repaired = {}
     for part, one in looked.items():
         edits = [edit for finding in mistakes[part] for edit in finding.edits]
@@ -137,14 +142,12 @@ def preview(message: Message, transport: Transport, caller: Credential, host: st
         state,
         "red" if state != "ready" else "yellow" if found else "green",
         reason,
-        rendered["title"].output if "title" in rendered else "",
-        rendered["preheader"].output if "preheader" in rendered else "",
-        rendered["body"].output if "body" in rendered and state != "aborted" else "",
-        [{"part": part, **asdict(call)} for part, one in rendered.items() for call in one.calls],
-        found,
-        [{"part": part, **empty} for part, one in looked.items() for empty in one.empty],
-        {part: text for part, text in repaired.items() if text != looked[part].template},
-        [{name: value for name, value in one.items() if not name.startswith("_")} for one in people],
+        **_outputs(looked),
+        calls=[{"part": part, **asdict(call)} for part, one in looked.items() for call in one.calls],
+        mistakes=found,
+        empty=[{"part": part, **empty} for part, one in looked.items() for empty in one.empty],
+        repaired={part: text for part, text in repaired.items() if text != looked[part].template},
+        people=[shown for shown, _ in people],
     )
 
 
@@ -172,25 +175,27 @@ class _Room:
             elif draft.text != template:
                 looked.findings += self._behind(part, draft)
         else:
-            looked.findings += self._of_rendering(part, template, looked.rendering, looked.findings)
-            _, looked.empty = _unfilled(template, looked.rendering)
+            found, looked.empty = self._of_rendering(part, template, looked.rendering, looked.findings)
+            looked.findings += found
         return looked
 
     def _behind(self, part: str, draft: Draft) -> list[Finding]:
         """Return what is still wrong once the mistakes that hide it are mended; it can be mended after them."""
         try:
             rendering = self._render(part, draft.text, self.message.profile, self.transport, self.cache)
-            found = self._of_rendering(part, draft.text, rendering, [])
+            found, _ = self._of_rendering(part, draft.text, rendering, [])
         except TemplateError as error:
             found = [doctor.unreadable(error, draft.text)]
         # Once it can be read more may be empty than is sure now; a nearest name is sure.
         sure = [one for one in found if one.kind != "came-up-empty" or one.edits]
         return [Finding(one.kind, draft.line_of_line(one.line), one.message) for one in sure]
 
-    def _of_rendering(self, part: str, template: str, rendering: Rendering, before: list[Finding]) -> list[Finding]:
+    def _of_rendering(
+        self, part: str, template: str, rendering: Rendering, before: list[Finding]
+    ) -> tuple[list[Finding], list[dict[str, Any]]]:
+        unfilled, rest = checks.examine_empties(template, rendering)
         found = [fixed(one, template, self.host) for one in rendering.mistakes]
-        found += checks.examine(self._part(part, template, rendering))
-        found += _unfilled(template, rendering)[0]
+        found += [*checks.examine(self._part(part, template, rendering)), *unfilled]
         # The doctor's word for a call goes further than what came of it.
         known = {(one.line, one.kind) for one in before}
         known |= {(one.line, "url-characters") for one in before if one.kind == "address"}
@@ -198,13 +203,13 @@ class _Room:
         named = {one.line for one in found if one.kind == "secret"}
         # Where a stored credential takes a secret's place, the refusal needs no second one.
         found = [replace(one, edits=()) if one.kind == "problem" and one.line in named else one for one in found]
-        return [one for one in found if (one.line, one.kind) not in known]
+        return [one for one in found if (one.line, one.kind) not in known], rest
 
     def _part(self, part: str, template: str, rendering: Rendering) -> Part:
         is_html = part == "body" and self.message.channel.is_html
         return Part(template, rendering.output, rendering.calls, self.message.channel, is_html)
 
-    def look_at_all(self, looked: dict[str, _Looked], people: list[dict[str, Any]]) -> None:
+    def look_at_all(self, looked: dict[str, _Looked], of_people: Iterable[dict[str, list[Finding]]]) -> None:
         """Look at what only the parts together, or the five people, bring to light."""
         rendered = {name: one.rendering for name, one in looked.items() if one.rendering}
         parts = [(name, self._part(name, looked[name].template, one)) for name, one in rendered.items()]
@@ -213,8 +218,8 @@ class _Room:
         if "title" in rendered and not rendered["title"].output.strip():
             looked["title"].findings.append(finding_of("", "blank-title", at=0))
         self._across_parts(looked)
-        for one in people:
-            for part, findings in one["_findings"].items():
+        for one in of_people:
+            for part, findings in one.items():
                 known = {(finding.line, finding.kind) for finding in looked[part].findings}
                 looked[part].findings += [f for f in findings if (f.line, f.kind) not in known]
 
@@ -237,8 +242,8 @@ class _Room:
                         part=_PART_NAMES[name],
                     )
 
-    def recipient(self, recipient: Recipient) -> dict[str, Any]:
-        """Return what one of the five gets, as JSON."""
+    def recipient(self, recipient: Recipient) -> tuple[dict[str, Any], dict[str, list[Finding]]]:
+        """Return what one of the five gets, as JSON, and what that brings to light of each part of the message."""
         parts = _parts(self.message)
         given = profile_of(recipient, self.message.profile, list(parts.values()))
         transport, cache = CannedTransport(recipient.answer), MemoryAnswers(time.monotonic)
@@ -252,14 +257,13 @@ class _Room:
                 continue
             if one.rendering.aborted is not None:
                 break
-            found, rest = _unfilled(template, one.rendering)
+            found, rest = checks.examine_empties(template, one.rendering)
             whole = self._part(part, template, one.rendering)
             one.findings = [*(islice(checks.links(whole), MOST_FINDINGS) if whole.is_html else ()), *found]
             if recipient.answer == "down" and any(empty["kind"] == "output" for empty in rest):
                 one.findings += without_answer(template, one.rendering.calls)
         state, reason = _outcome(self.message.channel, looked)
-        shown_parts = dict.fromkeys(("title", "preheader", "body"), "")
-        shown_parts |= {part: one.rendering.output for part, one in looked.items() if one.rendering}
+        outputs = _outputs(looked)
         notes = {part: one.findings for part, one in looked.items()}
         shown = {
             "name": recipient.name,
@@ -268,10 +272,11 @@ class _Room:
             "state": state,
             "verdict": "yellow" if state == "ready" and any(notes.values()) else _VERDICTS.get(state, "red"),
             "reason": reason or next((finding.message for found in notes.values() for finding in found), ""),
-            **shown_parts,
-            "_findings": {part: self._of_all(recipient, found) for part, found in notes.items()},
+            **outputs,
         }
-        return shown | ({"frame": in_frame(shown_parts["body"])} if self.message.channel.is_html else {})
+        if self.message.channel.is_html:
+            shown["frame"] = in_frame(outputs["body"])
+        return shown, {part: self._of_all(recipient, found) for part, found in notes.items()}
 
     def _of_all(self, recipient: Recipient, findings: list[Finding]) -> list[Finding]:
         """Return what one of the five would see that is the message's own mistake."""
@@ -281,10 +286,8 @@ class _Room:
         for one in findings:
             is_own, message = True, one.message.replace("is not set for this person", "is not set for everybody")
             if one.kind == "came-up-empty" and recipient.is_known:
-                is_own, message = (
-                    bool(one.edits) and recipient.answer != "full",
-                    f"For “{recipient.label}”: {message}",
-                )
+                is_own = bool(one.edits) and recipient.answer != "full"
+                message = f"For “{recipient.label}”: {message}"
             elif one.kind == "came-up-empty":
                 is_own = "for this person" in one.message and not re.match(everybody, one.message)
             if is_own:
@@ -309,11 +312,6 @@ class _Room:
         )
 
 
-def _unfilled(template: str, rendering: Rendering) -> tuple[list[Finding], list[dict[str, Any]]]:
-    has_failed_calls = any(not call.succeeded for call in rendering.calls)
-    return checks.examine_empties(template, rendering.empties, has_failed_calls=has_failed_calls)
-
-
 _PART_NAMES = {"title": "subject or title", "preheader": "preheader", "body": "body"}
 _VERDICTS = {"ready": "green", "aborted": "yellow"}
 
@@ -323,6 +321,12 @@ def in_frame(body: str) -> str:
     return _EMAIL_HEAD + body
 
 
+def _outputs(looked: Mapping[str, _Looked]) -> dict[str, str]:
+    """Return what the title, the preheader and the body became; empty where a message has none."""
+    became = {part: one.rendering.output for part, one in looked.items() if one.rendering}
+    return dict.fromkeys(("title", "preheader", "body"), "") | became
+
+
 def _outcome(channel: Channel, looked: Mapping[str, _Looked]) -> tuple[str, str]:
     """Return the state of a message, and why it is not ready."""
     for one in looked.values():
@@ -330,8 +334,11 @@ def _outcome(channel: Channel, looked: Mapping[str, _Looked]) -> tuple[str, str]
             return "broken", one.unreadable
         if one.rendering.aborted is not None:
             return "aborted", one.rendering.aborted
-    rendering = looked["body"].rendering
-    return _state(channel, rendering.output if rendering else "")
+    body = _outputs(looked)["body"]
+    seen = _UNSEEN.sub("", body) if channel.is_html and not _SEEN.search(body) else body
+    if seen.strip():
+        return "ready", ""
+    return "blank", "Nothing is left of the message: every part of it rendered to nothing."
 
 
 def _parts(message: Message) -> Mapping[str, str]:
@@ -348,13 +355,6 @@ def _credentials(template: str, caller: Credential) -> Credentials:
         "auth_credentials": TokenCredential({"X-Api-Key": caller.secret}),
     }
     return {name: own[option] for option, name in _NAMED.findall(template)}
-
-
-def _state(channel: Channel, body: str) -> tuple[str, str]:
-    seen = _UNSEEN.sub("", body) if channel.is_html and not _SEEN.search(body) else body
-    if seen.strip():
-        return "ready", ""
-    return "blank", "Nothing is left of the message: every part of it rendered to nothing."
 
 
 PROFILE_KINDS = tuple(field.name for field in fields(Profile))

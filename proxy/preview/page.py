@@ -230,8 +230,9 @@ def preview_page(
         texts = {name: _text(given, name) for name in ("body", "title", "preheader")}
         message = Message(_channel(given), **texts, profile=previewed)
         transport = InProcessTransport(app, (request.host,), spawn)
-        shown = preview(message, transport, known).shown(message.channel)
-        shown["builder"] = read(message.body, _host(), message.channel).shown()
+        host = _host()
+        shown = preview(message, transport, known, host).shown(message.channel)
+        shown["builder"] = read(message.body, host, message.channel).shown()
         shown["sharing"] = shareable(message, settings.secrets)
         return jsonify(shown)
 

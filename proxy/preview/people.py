@@ -22,7 +22,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
-from proxy.clock import TRIES_OUT
+from proxy.clock import TRIES_OUT, Spawn
 from proxy.middleware.callers import IN_PROCESS
 from proxy.preview.braze import BodyTooLargeError, NoAnswerInTimeError, Profile, RefusedError, Request, Response
 from proxy.reviews import models
@@ -252,8 +252,6 @@ PUBLIC_NAMES = ("reviews.example.com", "api.trustpilot.com", "invitations-api.tr
 _TOKEN = "/v1/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # an address
 _ALL_CALLS_SECONDS = 15.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-Spawn = Callable[[Callable[[], None]], None]
 
 
 @dataclass(frozen=True)

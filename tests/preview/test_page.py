@@ -9,6 +9,7 @@ import sys
 import pytest
 import requests
 
+from proxy.preview.builder import HOST
 from proxy.settings import Settings, SettingsError
 from tests.running import SECRET, RunningProxy
 from tests.test_settings import GOOD
@@ -107,6 +108,15 @@ def test_tags_name_the_address_the_page_was_called_by_where_braze_could_call_it(
         answer = requests.get(previewing.url + "/preview/ready", headers=KEY | {"Host": host}, timeout=5).json()
         assert answer["host"] == address
         assert all("/v1/" not in t["body"] or address in t["body"] for t in answer["templates"])
+
+
+def test_a_fix_names_that_address_too(previewing: Previewing) -> None:
+    tag = "{% connected_content https://old.example.org/v1/summary?sku=TRUCK-01 :basic_auth a :save r %}{{ r.total }}"
+    asked = {"body": tag, "channel": "sms"}
+    for host, address in {"reviews.shop.com": "https://reviews.shop.com", "localhost": HOST}.items():
+        url = previewing.url + "/preview/render"
+        answer = requests.post(url, json=asked, headers=KEY | {"Host": host}, timeout=5).json()
+        assert answer["mistakes"][0]["fix"]["label"] == f"Write {address}"
 
 
 START = "import sys; sys.modules['liquid'] = None; import wsgi"
