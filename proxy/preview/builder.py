@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
 from itertools import product
 from typing import Any
 from urllib.parse import quote, unquote
@@ -22,6 +24,7 @@ FILTERS = (
 )
 _DEFAULTS = {"limit": "3", "sort": "newest", "min_chars": "1", "with_image": "false", "min_reviews": "0"}
 _TAKES_NO_FILTERS = frozenset({"stars"})
+_BLOCKS = tomllib.loads((files(__package__) / "templates/blocks.toml").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -167,9 +170,8 @@ def _sku(choices: Choices) -> str:
 
 def _block(choices: Choices, variable: str) -> str:
     is_html = choices.channel.is_html
-    shown = (_HTML if is_html else _TEXT)[choices.kind]
-    disclosure = _DISCLOSURE[is_html] if choices.chooses else ""
-    shown = shown.replace(_DISCLOSED_HERE, disclosure)
+    blocks = _BLOCKS["html" if is_html else "text"]
+    shown = blocks[choices.kind].replace("<disclosure>", blocks["disclosure"] if choices.chooses else "")
     if choices.fallback == "abort":
         return f"{{% unless {variable}.found %}}{{% abort_message('no reviews') %}}{{% endunless %}}\n{shown}"
     # In a text message every line break is seen; in HTML none is.
@@ -179,47 +181,6 @@ def _block(choices: Choices, variable: str) -> str:
         lines += [f"{opened} else {closed}", f"<p>{html.escape(text)}</p>" if is_html else text]
     return "\n".join([*lines, f"{opened} endif {closed}"])
 
-
-_DISCLOSED_HERE = "<disclosure>"
-# By whether the message is HTML. Within a loop over products it is that product's.
-_DISCLOSURE = {
-    True: '\n<p style="margin:0 0 16px;color:#52606d;font-size:14px">{{ product.disclosure }}</p>',
-    False: " ({{ product.disclosure }})",
-}
-_STARS = (
-    '<p><span style="color:#a15c00">{{{{ {0}.stars_icons }}}}</span> '
-    "{{{{ {0}.average_text }}}} from {{{{ {0}.total }}}} reviews</p>"
-)
-_QUOTES = """\
-{{% for review in {0}.reviews %}}
-<blockquote style="margin:0 0 16px;padding:12px 16px;border-left:3px solid #0b6e4f;background:#f4f7f6">
-  <p style="margin:0 0 6px">{{{{ review.content }}}}</p>
-  <p style="margin:0;color:#52606d">{{{{ review.stars_icons }}}}\
-{{% if review.author != blank %}} {{{{ review.author }}}}{{% endif %}}</p>
-</blockquote>
-{{% endfor %}}<disclosure>"""
-_HTML = {
-    kind: f'<div style="font-family:Arial,sans-serif;line-height:1.5;color:#1f2933">\n{inside}\n</div>'
-    for kind, inside in {
-        "product": "{% if product.summary %}"
-        + _STARS.format("product.summary")
-        + "{% endif %}\n"
-        + _QUOTES.format("product"),
-        "products": "{% for product in cart.products %}{% if product.found %}\n<h3>{{ product.sku | escape }}</h3>\n"
-        + _QUOTES.format("product")
-        + "\n{% endif %}{% endfor %}",
-        "stars": _STARS.format("rating"),
-    }.items()
-}
-_AUTHOR = "{% if product.reviews[0].author != blank %} - {{ product.reviews[0].author }}{% endif %}"
-# Plain quotes and hyphens: the typographic ones would take an SMS out of GSM-7.
-_TEXT = {
-    "product": '"{{ product.reviews[0].content }}"' + _AUTHOR + "<disclosure>",
-    "products": "{%- for product in cart.products -%}{%- if product.found -%}\n"
-    '{{ product.sku }}: "{{ product.reviews[0].content }}"' + _AUTHOR + "<disclosure>\n"
-    "{% endif %}{%- endfor -%}",
-    "stars": "Rated {{ rating.average_text }} of 5 by {{ rating.total }} customers.",
-}
 
 HOST = "https://reviews.example.com"
 """Stands in the ready templates for the address Braze reaches this proxy by."""

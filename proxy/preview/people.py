@@ -6,12 +6,14 @@ import gzip
 import json
 import re
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from importlib.resources import files
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 from wsgiref.types import WSGIApplication
@@ -39,14 +41,8 @@ _NAMESPACED = re.compile(
     r"\b(custom_attribute|event_properties|api_trigger_properties|canvas_entry_properties|context)\.\$\{\s*([^{}]+?)\s*\}"
 )
 _FIELDS = {"custom_attribute": "custom_attributes", "context": "canvas_entry_properties"}
-_SAMPLES = {
-    "first_name": "Ann",
-    "last_name": "Larsson",
-    "email_address": "ann@example.com",
-    "city": "Malmö",
-    "country": "SE",
-    "language": "en",
-}
+_DATA = tomllib.loads((files(__package__) / "people.toml").read_text("utf-8"))
+_SAMPLES = _DATA["samples"]
 _PHOTO = Attachment(processed_files=[File(mime_type="image/jpeg", url="https://shop.example.com/photo.jpg")])
 _WHOLE = [
     Review(
@@ -60,14 +56,7 @@ _WHOLE = [
         attachments=[_PHOTO],
         first_company_comment=Comment(comment="Thank you, we’re glad you like it!"),
     )
-    for number, (text, author, stars) in enumerate(
-        (
-            ("Arrived in two days & fits perfectly, it’s just what we were looking for.", "Kevin Bob", 5),
-            ("Good value. The lid is a little stiff at first, but it gets better with use.", "Maja L.", 4),
-            ("Does what it says. I’d have liked a longer cable, that is all.", "Tom & Ida", 4),
-            ("It broke after a week, and the shop sent me a new one at once.", "Chris", 2),
-        )
-    )
+    for number, (stars, author, text) in enumerate(_DATA["reviews"])
 ]
 _NOTHING_MORE = {"created_at": None, "consumer": None, "language": None, "first_company_comment": None}
 _WITH_GAPS = [structs.replace(review, **_NOTHING_MORE, attribute_ratings=[], attachments=[]) for review in _WHOLE]
@@ -86,18 +75,7 @@ class Recipient:
     answer: str = "full"
 
 
-RECIPIENTS = (
-    Recipient("full", "All is there", "Every value is set, and there are reviews with replies."),
-    Recipient("nothing", "Nothing is set", "No attribute and no property is known.", is_known=False),
-    Recipient("no-reviews", "No reviews yet", "The product has not been reviewed.", answer="empty"),
-    Recipient(
-        "nulls",
-        "Gaps in reviews",
-        "No reply, picture, date or author; with min_chars=0 one review has stars alone.",
-        answer="nulls",
-    ),
-    Recipient("down", "Trustpilot is down", "The proxy has no copy and can’t fetch one.", answer="down"),
-)
+RECIPIENTS = tuple(Recipient(**one) for one in _DATA["people"])
 
 
 def profile_of(recipient: Recipient, given: Profile, templates: Sequence[str]) -> Profile:

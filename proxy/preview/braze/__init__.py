@@ -203,25 +203,28 @@ def render(
             sleep(float(2 ** (retry - 1)))
         exchange.begin_pass()
         context = message.context(exchange.call)
+        output, aborted = "", None
         try:
             output = message.rendered(context)
         except MessageAbortedError as abort:
             exchange.note_abort()
-            return Rendering("", abort.reason, exchange.calls, exchange.mistakes, context.empties.found)
+            aborted = abort.reason
+            break
         if not exchange.to_retry:
             exchange.note_mistakes(context.mistakes)
             if is_html:
                 exchange.note_mistakes(_unescaped(message, exchange.inserted))
-            return Rendering(
-                displayed(output, is_html=is_html),
-                None,
-                exchange.calls,
-                exchange.mistakes,
-                context.empties.found,
-                placeholders(output),
-            )
-    reason = exchange.abandon()
-    return Rendering("", reason, exchange.calls, exchange.mistakes, context.empties.found)
+            break
+    else:
+        output, aborted = "", exchange.abandon()
+    return Rendering(
+        displayed(output, is_html=is_html),
+        aborted,
+        tuple(exchange.calls),
+        exchange.mistakes,
+        context.empties.found,
+        placeholders(output),
+    )
 
 
 def parse(template: str) -> BoundTemplate:
@@ -288,17 +291,14 @@ def _unescaped(message: _Message, calls: Iterable[Inserted]) -> list[Mistake]:
         return []
 
 
-def _explained(error: LiquidError, source: str, *, line: int | None = None) -> TemplateError:
-    """Turn an error of the Liquid library into this room's type, keeping its words and finding its line.
-
-    ``line`` is used when the library does not know the place.
-    """
+def _explained(error: LiquidError, source: str) -> TemplateError:
+    """Turn an error of the Liquid library into this room's type, keeping its words and finding its line."""
     token, index = error.token, None
-    if token is not None and token.source and token.start_index >= 0:
-        line = line_of(source, token.start_index)
-        index = token.start_index if token.source == source else None
+    at = token.start_index if token is not None and token.source and token.start_index >= 0 else len(source)
+    if token is not None and token.start_index == at and token.source == source:
+        index = at
     kind = TemplateBoundError if isinstance(error, ResourceLimitError) else TemplateError
-    return kind(str(error.message), line or line_of(source, len(source)), index)
+    return kind(str(error.message), line_of(source, at), index)
 
 
 def _library_failure(error: Exception, source: str) -> TemplateError | None:
@@ -402,13 +402,10 @@ class MarkedAnswers:
     def mistakes(self, output: str) -> list[Mistake]:
         """Return one mistake for each call with text that stands in the marked ``output`` unescaped."""
         found: dict[int, Mistake] = {}
-        for marked in sorted(self._standing_in(output), key=lambda text: not _NEEDS_ESCAPING.search(text.text)):
+        standing = [self._texts[int(mark)] for mark in dict.fromkeys(_MARKED.findall(output))]
+        for marked in sorted(standing, key=lambda text: not _NEEDS_ESCAPING.search(text.text)):
             found.setdefault(id(marked.call), _mistake(marked))
         return sorted(found.values(), key=lambda mistake: mistake.line)
-
-    def _standing_in(self, output: str) -> Iterator[_Text]:
-        for mark in dict.fromkeys(_MARKED.findall(output)):
-            yield self._texts[int(mark)]
 
     def _marked(self, value: object, variable: str, call: Inserted) -> object:
         match value:

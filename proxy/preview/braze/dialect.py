@@ -8,19 +8,15 @@ from typing import Any, TextIO
 
 from liquid import BoundTemplate, Environment, RenderContext
 from liquid.ast import BlockNode, Node
-from liquid.builtin.expressions import BooleanExpression, FilteredExpression, LoopExpression, Path, StringLiteral
-from liquid.builtin.expressions.filtered import Filter as Filtering
-from liquid.builtin.expressions.logical import (
-    ContainsExpression,
-    EqExpression,
-    GeExpression,
-    GtExpression,
-    LeExpression,
-    LogicalAndExpression,
-    LogicalOrExpression,
-    LtExpression,
-    NeExpression,
+from liquid.builtin.expressions import (
+    BooleanExpression,
+    FilteredExpression,
+    LoopExpression,
+    Path,
+    StringLiteral,
+    logical,
 )
+from liquid.builtin.expressions.filtered import Filter as Filtering
 from liquid.builtin.expressions.primitive import Blank, Empty, Nil
 from liquid.builtin.output import OutputNode
 from liquid.builtin.tags.case_tag import CaseNode, MultiExpressionBlockNode, _AnyExpression
@@ -171,13 +167,13 @@ def braze(context: RenderContext) -> BrazeContext:
 
 
 _OPERATORS: Mapping[type[Expression], str] = {
-    EqExpression: "==",
-    NeExpression: "!=",
-    LtExpression: "<",
-    LeExpression: "<=",
-    GtExpression: ">",
-    GeExpression: ">=",
-    ContainsExpression: "contains",
+    logical.EqExpression: "==",
+    logical.NeExpression: "!=",
+    logical.LtExpression: "<",
+    logical.LeExpression: "<=",
+    logical.GtExpression: ">",
+    logical.GeExpression: ">=",
+    logical.ContainsExpression: "contains",
 }
 
 
@@ -277,7 +273,7 @@ def compared(expression: Expression) -> Expression:
     match expression:
         case BooleanExpression():
             return BooleanExpression(expression.token, compared(expression.expression))
-        case LogicalAndExpression() | LogicalOrExpression():
+        case logical.LogicalAndExpression() | logical.LogicalOrExpression():
             return type(expression)(expression.token, compared(expression.left), compared(expression.right))
         case _ if (operator := _OPERATORS.get(type(expression))) is not None:
             left, right = expression.children()

@@ -312,46 +312,32 @@ class Exchange:
     _redaction: Redaction = field(default_factory=Redaction)
     _settled: dict[tuple[int, Question], _Result] = field(default_factory=dict)
     _attempts: dict[tuple[int, Question], int] = field(default_factory=dict)
-    _calls: list[CallRecord] = field(default_factory=list)
     _mistakes: list[Mistake] = field(default_factory=list)
-    _to_retry: list[int] = field(default_factory=list)
-    _inserted: list[Inserted] = field(default_factory=list)
-
-    @property
-    def calls(self) -> tuple[CallRecord, ...]:
-        """The calls of this pass, in the order they were made."""
-        return tuple(self._calls)
+    # Of this pass, in the order they were made; to_retry are the places of those with :retry that failed.
+    calls: list[CallRecord] = field(default_factory=list)
+    inserted: list[Inserted] = field(default_factory=list)
+    to_retry: list[int] = field(default_factory=list)
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """The mistakes this pass brought to light, with secrets starred."""
         return tuple(replace(m, message=self._redaction.text(m.message)) for m in self._mistakes)
 
-    @property
-    def to_retry(self) -> bool:
-        """Whether a call with ``:retry`` failed in this pass."""
-        return bool(self._to_retry)
-
     def begin_pass(self) -> None:
         """Start over; what is settled stays settled."""
-        self._calls.clear()
+        self.calls.clear()
         self._mistakes.clear()
-        self._to_retry.clear()
-        self._inserted.clear()
+        self.to_retry.clear()
+        self.inserted.clear()
 
     def abandon(self) -> str:
         """Record that the retries are used up; return the reason the message is aborted with."""
         outcome = ""
-        for index in self._to_retry:
-            record = self._calls[index]
+        for index in self.to_retry:
+            record = self.calls[index]
             outcome = f"{record.outcome}; failed {record.attempts} times, so the message is aborted"
-            self._calls[index] = replace(record, outcome=outcome)
+            self.calls[index] = replace(record, outcome=outcome)
         return f"Connected Content: {outcome}"
-
-    @property
-    def inserted(self) -> tuple[Inserted, ...]:
-        """What came of each call of this pass, in the order they were made."""
-        return tuple(self._inserted)
 
     def note_mistakes(self, mistakes: Iterable[Mistake]) -> None:
         """Record what can only be seen in the finished message."""
@@ -365,9 +351,9 @@ class Exchange:
 
         Braze: Use retry logic for Connected Content, "Connected Content calls with abort and retry logic".
         """
-        for index in self._to_retry:
+        for index in self.to_retry:
             message = "abort_message was reached first, so Braze never uses :retry; leave one of them out."
-            self._note(MistakeKind.ABORT_BEFORE_RETRY, self._calls[index].line, message)
+            self._note(MistakeKind.ABORT_BEFORE_RETRY, self.calls[index].line, message)
 
     def call(self, asked: CallRequest) -> Verdict:
         """Make one call, from the cache where Braze would, and return what becomes of it.
@@ -376,7 +362,7 @@ class Exchange:
             BoundReachedError: the message has made too many calls.
 
         """
-        if len(self._calls) >= CALLS_PER_RENDER:
+        if len(self.calls) >= CALLS_PER_RENDER:
             raise BoundReachedError(f"more than {CALLS_PER_RENDER} calls in one message", token=None)
         if asked.retry and self.channel is not None and not self.channel.retries:
             # Braze: Use retry logic for Connected Content.
@@ -389,14 +375,14 @@ class Exchange:
             return self._not_sent(asked, str(err))
         request = ready.request
         self.note_mistakes(_of_request(asked, ready))
-        position = (len(self._calls), Question(request.method, request.url, request.body))
+        position = (len(self.calls), Question(request.method, request.url, request.body))
         result = self._settled.get(position)
         if result is None:
             result = self._result(asked, request, position)
         self._record(asked, ready, result, self._attempts.get(position, 0))
         if result.refused:
             self._note(MistakeKind.NOT_SENT, asked.line, f"{result.verdict.outcome}.")
-        self._inserted.append(Inserted(asked, request.url, result.verdict))
+        self.inserted.append(Inserted(asked, request.url, result.verdict))
         return result.verdict
 
     def _result(self, asked: CallRequest, request: Request, position: tuple[int, Question]) -> _Result:
@@ -430,7 +416,7 @@ class Exchange:
     def _record(self, asked: CallRequest, ready: Outgoing, result: _Result, attempts: int) -> None:
         request, verdict, answer = ready.request, result.verdict, result.answer
         if asked.retry and verdict.failed:
-            self._to_retry.append(len(self._calls))
+            self.to_retry.append(len(self.calls))
         # Request headers first: what is secret there is then starred in the URL, the body and the answer too.
         headers = self._redaction.headers(request.headers, ready.secret_headers)
         record = CallRecord(
@@ -448,7 +434,7 @@ class Exchange:
         )
         if answer is not None:
             record = self._with_answer(record, asked, answer, verdict)
-        self._calls.append(record)
+        self.calls.append(record)
 
     def _with_answer(self, record: CallRecord, asked: CallRequest, answer: Response, verdict: Verdict) -> CallRecord:
         self.note_mistakes(_of_answer(asked, answer, verdict, self.wanted))
@@ -470,7 +456,7 @@ class Exchange:
     def _not_sent(self, asked: CallRequest, reason: str) -> Verdict:
         verdict = Verdict(f"not sent, nothing is inserted: {reason}")
         headers = self._redaction.headers(asked.headers)
-        self._calls.append(
+        self.calls.append(
             CallRecord(
                 line=asked.line,
                 url=self._redaction.url(asked.url),
@@ -480,6 +466,6 @@ class Exchange:
                 outcome=verdict.outcome,
             )
         )
-        self._inserted.append(Inserted(asked, asked.url, None))
+        self.inserted.append(Inserted(asked, asked.url, None))
         self._note(MistakeKind.NOT_SENT, asked.line, f"the call is not sent: {reason}.")
         return verdict

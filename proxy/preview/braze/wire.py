@@ -365,16 +365,11 @@ def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
 def _body(asked: CallRequest) -> bytes | None:
     if asked.body is None:
         return None
-    if asked.content_type is not None and asked.content_type.partition(";")[0].strip().lower() == JSON:
-        return _as_json(asked.body).encode()
+    is_json = (asked.content_type or "").partition(";")[0].strip().lower() == JSON
+    if is_json and asked.body.lstrip()[:1] not in {"{", "["} and "=" in asked.body:
+        # Braze makes JSON of a form.
+        return json.dumps(dict(parse_qsl(asked.body, keep_blank_values=True)), ensure_ascii=False).encode()
     return asked.body.encode()
-
-
-def _as_json(body: str) -> str:
-    """Turn a form body into JSON, as Braze does for ``:content_type application/json``."""
-    if body.lstrip()[:1] in {"{", "["} or "=" not in body:
-        return body
-    return json.dumps(dict(parse_qsl(body, keep_blank_values=True)), ensure_ascii=False)
 
 
 def _basic(username: str, password: str) -> str:
