@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.preview.page import READY_TEMPLATES, ReadyTemplate
+from tests.running import RunningSandbox
 
 from .conftest import Previewing
 
@@ -58,3 +59,20 @@ def test_a_short_message_fits(previewing: Previewing, ready: ReadyTemplate) -> N
     length = shown(previewing, ready)["length"]
     assert length.get("segments", 1) == 1
     assert length.get("message", 0) <= 178
+
+
+@pytest.mark.parametrize("ready", READY_TEMPLATES, ids=lambda ready: ready.name)
+def test_who_shows_a_review_says_which_these_are_and_a_mail_leads_to_trustpilot(ready: ReadyTemplate) -> None:
+    text = ready.template()
+    if ".content }}" in text:
+        assert ".disclosure }}" in text
+        assert ("links.trustpilot" in text) is ready.channel.is_html
+
+
+@pytest.mark.parametrize("ready", READY_TEMPLATES, ids=lambda ready: ready.name)
+def test_nobody_is_told_to_be_the_first_where_others_were(
+    previewing: Previewing, sandbox: RunningSandbox, ready: ReadyTemplate
+) -> None:
+    bad = {"id": "bad", "createdAt": "2024-10-14T17:42:40Z", "stars": 2, "content": "Broke.", "language": "en"}
+    sandbox.put_product("BAD-01", [bad])
+    assert "first to review" not in shown(previewing, ready, with_sku(ready, "BAD-01"))["body"]
