@@ -1,8 +1,8 @@
 """``flask --app wsgi export``: copies of what is cached, as rows for a Braze catalog or a file for each product.
 
-Nothing is fetched, as an export of a whole shop must not cost a call for each product. Files are written whole or not
-at all, in the form that Braze's catalogs take ("Create a catalog"): a column ``id`` of letters, digits, hyphens and
-underscores; 5,000 characters a value; CSV files of at most 100 MB.
+Next to nothing is fetched, as an export of a whole shop must not cost a call for each product. Files are written
+whole or not at all, in the form that Braze's catalogs take ("Create a catalog"): a column ``id`` of letters, digits,
+hyphens and underscores; 5,000 characters a value; CSV files of at most 100 MB.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO
 from urllib.parse import quote
@@ -30,9 +31,10 @@ from proxy.api.parameters import BadParameter, Query
 from proxy.cache import Cache, Cached, Group, Key, Lookup, Tiered
 from proxy.cache.cache import Call, Fetch
 from proxy.clock import Deadline, Now, Spawn, spawn
-from proxy.reviews import ProductReviews, Selection, Unavailable, View
+from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed
 from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
+from proxy.reviews.search import MISSING
 from proxy.terminal import bar, chosen_unit, shared_store
 from proxy.trustpilot import TrustpilotError
 from proxy.warming import NoSuchColumn, read_skus
@@ -54,19 +56,27 @@ def export(
 ) -> None:
     """Write the cached products to TARGET: a CSV for a Braze catalog, or JSON lines where it ends in .jsonl.
 
-    Nothing is fetched: warm the products before, or let SYNC read the whole shop. What stood in TARGET stays
-    until the new one is whole.
+    Nothing is fetched but what was exported before and is gone: warm the products before, or let SYNC read the whole
+    shop. What stood in TARGET stays until the new one is whole.
     """
     with shared_store() as proxy:
         selection, view = _asked(proxy.settings, business_unit, query)
         cache = CopiesOnly(proxy.store, time.time, spawn)
         proxy.assets.load()
         reviews = proxy.reviews.through(cache)
+        seen = Seen(target / ".seen" if each else target.with_name(f"{target.name}.seen"), selection.business_unit)
         try:
             skus = read_skus(file) if file else cached_skus(cache, selection.business_unit)
+            gone = sorted(seen.before.keys() - skus) if file is None else []
+            without = _without_reviews(proxy.reviews, selection, gone[:_MOST_ASKED])
+            skus += gone
             found = _read_once(blocks(reviews, selection, skus, view), cache, selection.business_unit)
             found = bar(" SKUs", found, len(skus))
-            counts = _each(found, target) if each else _rows(found, view.limit, target, only_changed=only_changed)
+            if each:
+                counts = _each(found, target, seen)
+            else:
+                counts = _rows(found, view.limit, target, seen, only_changed=only_changed)
+            seen.save(without)
         except NoSuchColumn as error:
             raise click.UsageError(str(error)) from error
         except FileTooLarge:
@@ -77,6 +87,8 @@ def export(
         except OSError as error:
             raise click.ClickException(f"{target} can't be written: {error.strerror}") from error
     click.echo(", ".join(f"{counts[name]} {name}" for name in ("written", "unchanged", "not cached", "skipped")))
+    if counts["not cached"]:
+        click.echo("What was exported of products not cached stays as it was: warm them before the next.", err=True)
 
 
 def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Selection, View]:
@@ -96,13 +108,23 @@ def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Select
     return Selection(unit, (), selection.locale, selection.sources), view
 
 
+def _without_reviews(reviews: ProductReviews, selection: Selection, skus: Iterable[str]) -> list[str]:
+    """Fetch what was exported before and is not cached; return those that have no reviews any more."""
+    without = []
+    for sku in skus:
+        with suppress(*MISSING):
+            warmed, _ = reviews.warm_page(replace(selection, skus=(sku,)), Deadline.after(_PATIENCE_SECONDS))
+            without += [sku] * (warmed is Warmed.WITHOUT_REVIEWS)
+    return without
+
+
 def _read_once(found: Blocks, cache: CopiesOnly, business_unit: str) -> Blocks:
     for sku, block in found:
         yield sku, block
         cache.pass_over(product_name(business_unit, sku))
 
 
-def _each(found: Blocks, folder: Path) -> Counter[str]:
+def _each(found: Blocks, folder: Path, seen: Seen) -> Counter[str]:
     folder.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     for sku, block in found:
@@ -110,14 +132,14 @@ def _each(found: Blocks, folder: Path) -> Counter[str]:
         if block is None or name is None:
             counts["not cached" if block is None else "skipped"] += 1
             continue
+        seen.is_new(sku, block)
         written = write_changed(folder / name, msgspec.json.encode(block))
         counts["written" if written else "unchanged"] += 1
     return counts
 
 
-def _rows(found: Blocks, limit: int, target: Path, *, only_changed: bool) -> Counter[str]:
+def _rows(found: Blocks, limit: int, target: Path, seen: Seen, *, only_changed: bool) -> Counter[str]:
     counts: Counter[str] = Counter()
-    seen = Seen(target.with_name(f"{target.name}.seen"))
     with replaced(target) as file:
         rows = Rows(file, "jsonl" if target.suffix == ".jsonl" else "csv")
         for sku, block in found:
@@ -130,11 +152,13 @@ def _rows(found: Blocks, limit: int, target: Path, *, only_changed: bool) -> Cou
                 counts["written"] += 1
             else:
                 counts["unchanged"] += 1
-    seen.save()
     return counts
 
 
 _PATIENCE_SECONDS = 60
+_MOST_ASKED = 100
+"""Products exported before of which nothing is cached any more: most often their last review was deleted, and what
+was exported has to be taken back. Where more are gone, the store was lost or is too small."""
 
 
 class NotCached(TrustpilotError):
@@ -288,22 +312,27 @@ def write_changed(path: Path, data: bytes) -> bool:
 
 
 class Seen:
-    """What was exported before: a digest for each SKU, beside the file."""
+    """What was exported of a business unit before: a digest for each SKU, beside the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, business_unit: str) -> None:
         self._path = path
-        self._before: dict[str, str] = {}
+        self._units: dict[str, dict[str, str]] = {}
         # Without it, or where it is damaged, all counts as new.
-        with suppress(FileNotFoundError, UnicodeDecodeError, msgspec.DecodeError):
-            self._before = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        self._now: dict[str, str] = {}
+        with suppress(FileNotFoundError, NotADirectoryError, UnicodeDecodeError, msgspec.DecodeError):
+            self._units = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
+        self.before = self._units.get(business_unit, {})
+        self._now = self._units[business_unit] = {**self.before}
 
-    def is_new(self, sku: str, cells: dict[str, str | float | None]) -> bool:
+    def is_new(self, sku: str, cells: Mapping[str, object]) -> bool:
         """Note a row; tell whether it is another than before."""
         digest = hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:24]
         self._now[sku] = digest
-        return self._before.get(sku) != digest
+        return self.before.get(sku) != digest
 
-    def save(self) -> None:
-        with replaced(self._path) as file:
-            file.write(json.dumps({**self._before, **self._now}).encode())
+    def save(self, taken_back: Iterable[str]) -> None:
+        """Remember what was noted, but for what was ``taken_back``."""
+        for sku in taken_back:
+            self._now.pop(sku, None)
+        if self._now:
+            with replaced(self._path) as file:
+                file.write(json.dumps(self._units).encode())

@@ -121,6 +121,26 @@ def test_after_a_damaged_record_of_what_was_exported_all_counts_as_changed(
         assert "6 written" in export(sandbox, filled[0], str(tmp_path / "a.csv"), "--changed")
 
 
+@pytest.mark.parametrize("target", ["each", "catalog.jsonl"])
+def test_what_was_exported_is_taken_back_once_when_the_last_review_of_its_product_is_gone(
+    sandbox: RunningSandbox, tmp_path: Path, target: str
+) -> None:
+    url, each = f"sqlite:///{tmp_path}/cache.sqlite3", target == "each"
+    arguments = [str(tmp_path / target), "--each" if each else "--changed"]
+    flask(sandbox, "warm", "-", given="MUG-01\nLAMP-01", CACHE_URL=url)
+    assert "2 written" in export(sandbox, url, *arguments)
+    sandbox.put_product("MUG-01", [])
+    flask(sandbox, "cache", "clear", CACHE_URL=url)
+    assert "1 written, 1 unchanged, 0 not cached" in export(sandbox, url, *arguments)
+    shown = json.loads((tmp_path / target / "MUG-01.json" if each else tmp_path / target).read_bytes())
+    assert shown.get("review_1_text", shown.get("reviews", [])) in (None, [])
+    # Nothing of it is left to be taken back.
+    flask(sandbox, "cache", "clear", CACHE_URL=url)
+    before = sandbox.calls()["reviews"]
+    assert "0 written, 1 unchanged, 0 not cached" in export(sandbox, url, *arguments)
+    assert sandbox.calls()["reviews"] == before + 1
+
+
 def test_what_stood_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "catalog.csv"
     target.write_text("old")
