@@ -207,7 +207,6 @@ class Read:
     block: tuple[int, int] | None = None
 
     def shown(self) -> dict[str, Any]:
-        """Return it as JSON."""
         chosen = self.choices and {name: value for name, value in asdict(self.choices).items() if name != "host"}
         return {"choices": chosen, "because": self.because, "writes_block": self.block is not None}
 

@@ -9,14 +9,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from proxy.preview.braze import CALL_FLAGS, CALL_OPTIONS
-from proxy.preview.findings import MEANT, RULES, Draft, Markup, Rule, covered, examined
+from proxy.preview.findings import MEANT, RULES, TABLES, Draft, Markup, Rule, covered, examined
 
 _OPTION = re.compile(rf":\s*({'|'.join(sorted(CALL_OPTIONS, key=len, reverse=True))})\b")
 _OUTPUT = re.compile(r"\{\{.*?\}\}\}?", re.DOTALL)
 _UNITS = {60: "m min mins minutes", 3600: "h hour hours", 86400: "d day days"}
 _SECONDS = {unit: seconds for seconds, units in _UNITS.items() for unit in units.split()}
 _LONGEST = 14_400  # Braze: four hours
-_EXAMPLES = {"save": "product", "method": "get", "basic_auth": "reviews_proxy", "auth_credentials": "reviews_proxy"}
 _EXAMPLE = "https://reviews.example.com/v1/reviews?sku={{event_properties.${item_sku} | url_param_escape}}"
 
 
@@ -39,7 +38,6 @@ class _Call:
             self._covered = self._covered[:start] + "x" * (end - start) + self._covered[end:]
 
     def examine(self) -> None:
-        """Note everything that is wrong."""
         words = [match.span() for match in re.finditer(r"\S+", self._covered.rstrip(" -"))]
         if not words or self._covered.startswith(tuple(f":{option}" for option in CALL_OPTIONS), words[0][0]):
             self._note("address/none", (0, 0, f" {_EXAMPLE} "), plain=_EXAMPLE)
@@ -63,7 +61,6 @@ class _Call:
     # ---- The address
 
     def _address(self, words: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Look at the address and return the words after it."""
         start, end = words[0]
         if self._covered[start:end].lower() == "content" and len(words) > 1:
             # {% connected content … %}, whose first word has been put right already
@@ -187,7 +184,6 @@ class _Call:
     def _value(
         self, name: str, words: list[tuple[int, int]], at: int, option: tuple[int, int], *, has_value: bool
     ) -> int:
-        """Look at the value of an option; return the word after it."""
         if at < len(words) and self._covered[slice(*words[at])] in ("=", ":") and not has_value:
             self._note("option/sign", (option[1], words[at][1], ""), at=words[at][0], option=name)
             at += 1
@@ -200,7 +196,7 @@ class _Call:
         if has_value:
             return at
         if at >= len(words) or self._is_option(words[at]):
-            if example := _EXAMPLES.get(name):
+            if example := TABLES["option_examples"].get(name):
                 self._note("option/value-such-as", (option[1], option[1], f" {example}"), option=name)
             elif name != "cache_max_age":  # Braze: without a number, the usual five minutes
                 self._note("option/value", (*option, ""), option=name)
@@ -229,7 +225,7 @@ class _Call:
         elif name == "method" and "{{" not in right and right.lower() not in ("get", "post"):
             right = "get"
         if right != value:
-            takes = _TAKES.get(name, "a name without quotes")
+            takes = TABLES["option_takes"].get(name, "a name without quotes")
             self._note("option/takes", (start, end, right), option=name, takes=takes, found=value[:60])
 
     # ---- JSON
@@ -252,11 +248,6 @@ class _Call:
             self._note("json", (start, start + len(raw), right), option=name, reason=reason, plain=shown)
 
 
-_TAKES = {
-    "cache_max_age": "a number of seconds",
-    "save": "the name of a variable, of letters, digits and _",
-    "method": "get or post",
-}
 _STARS = Rule(
     r"(?<=[?&])stars(?:>=?|=>=?|=)\s*([1-4])(?:\+|(?<=>[1-4])|(?<=>=[1-4]))",
     lambda match: f"stars={','.join(str(star) for star in range(int(match[1]), 6))}",
@@ -278,16 +269,6 @@ def _json_spans(text: str) -> Iterator[tuple[int, int]]:
             yield match.end(), following.start() if following else len(text)
 
 
-_JSON_ERRORS = (
-    ("Expecting property name", "a name is not in double quotes"),
-    ("Expecting ',' delimiter", "a comma is missing between two values, or the closing brace at the end"),
-    ("Expecting ':' delimiter", "a colon is missing between a name and its value"),
-    ("Unterminated string", "a quote is not closed"),
-    ("Extra data", "something stands after its closing brace"),
-    ("", "a value is not in double quotes"),
-)
-
-
 def _reason(raw: str) -> str:
     """Say why a text is no JSON object, or nothing when it is one; Liquid in it counts as text."""
     text = re.sub(r"(?<=[:,\[])\s*\{\{.*?\}\}\}?", '"x"', raw)
@@ -301,7 +282,7 @@ def _reason(raw: str) -> str:
             return "a comma stands before the closing brace"
         if not text.startswith(("{", "[")):
             return "it does not begin with {"
-        return next((said for start, said in _JSON_ERRORS if error.msg.startswith(start)), "")
+        return next((said for start, said in TABLES["json_errors"] if error.msg.startswith(start)), "")
     except RecursionError:
         return "it is nested too deeply"
     return "" if isinstance(value, (dict, list)) else "it is no object in braces"

@@ -14,6 +14,7 @@ from proxy.api import parameters
 from proxy.preview.braze import CallRecord, Channel, Mistake, MistakeKind, is_boundless
 from proxy.preview.findings import (
     MEANT,
+    TABLES,
     CallTag,
     Edit,
     Finding,
@@ -38,9 +39,7 @@ _CREDENTIALS = {"basic_auth", "auth_credentials"}
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}", re.IGNORECASE)
 _PERSONAL = re.compile(r"\$\{(email_address|phone_number|email|phone)\}")
 _ALWAYS_NEW = re.compile(r"['\"]now['\"]|\brandom\b", re.IGNORECASE)
-_ALWAYS_NEW_NAMES = (
-    *("cache_id", "cachebuster", "cache_buster", "cb", "nocache", "rand", "random", "ts", "timestamp", "_"),
-)
+_ALWAYS_NEW_NAMES = TABLES["always_new"].split()
 OF_REVIEWS = ("/v1/reviews", "/v1/products", "/v1/business")
 IN_HTML = (*OF_REVIEWS, "/v1/summary")
 _MANY_CALLS = 3
@@ -58,7 +57,6 @@ class Part:
 
     @property
     def tags(self) -> list[CallTag]:
-        """The calls as written."""
         return call_tags(self.template)
 
     def literal(self) -> str:
@@ -66,7 +64,6 @@ class Part:
         return blanked(without_unread(self.template), ((one.start, one.end) for one in markups(self.template)))
 
     def rendered(self, tag: CallTag) -> list[str]:
-        """Return the addresses that ``tag`` called."""
         return [call.url for call in self.calls if call.line == tag.line]
 
     def finding(self, sentence: str, /, *edits: Edit, at: int | None = None, **words: Any) -> Finding:

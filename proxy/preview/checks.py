@@ -14,6 +14,7 @@ from proxy.preview.braze import Channel, Empty, Rendering
 from proxy.preview.calls import IN_HTML, OF_REVIEWS, Part, calls_in_loop, examine_calls, query_of, too_large
 from proxy.preview.findings import (
     MOST_FINDINGS,
+    TABLES,
     Edit,
     Finding,
     Markup,
@@ -50,14 +51,7 @@ _NOT_IN_MAIL = re.compile(r"<(script|iframe|object|embed|form|video|audio|canvas
 # What is never closed reaches to the end, as in a browser, and nothing is looked through again and again.
 UNREAD = r"<({})\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)"
 _UNREAD = re.compile(UNREAD.format("style|script"), re.IGNORECASE | re.DOTALL)
-_PLAINER = {
-    **dict.fromkeys("“”„", '"'),
-    **dict.fromkeys("‘’", "'"),
-    **dict.fromkeys("–—•", "-"),
-    "…": "...",
-    "\u00a0": " ",
-    "★": "*",
-}
+_PLAINER = {character: plain for plain, characters in TABLES["plainer"].items() for character in characters}
 
 
 def examine(part: Part) -> list[Finding]:
@@ -186,15 +180,6 @@ def _markdown(part: Part) -> Iterator[Finding]:
         yield part.finding("html-shown/markdown", *edits, shown=written[0].group(), plain=edits[0].text)
 
 
-_FIELDS = (
-    (r"\.reviews\[\d+\]", ".content"),
-    (r"\.reviews", "[0].content"),
-    (r"\.summary", ".average_text"),
-    (r"\.distribution", ".five_stars"),
-    (r"\.products", "[0].sku"),
-    (r"\.attributes", "[0].name"),
-    (r"\.links", ".trustpilot"),
-)
 _ANSWERS = {"/v1/summary": ".average_text", "/v1/products": ".products[0].sku"}
 
 
@@ -212,7 +197,7 @@ def _whole_objects(part: Part) -> Iterator[Finding]:
         elif value in loops and loops[value].split(".")[0] in {*paths, *loops}:
             field = ".content" if loops[value].endswith("reviews") else ".sku"
         elif re.split(r"[.\[]", value)[0] in {*paths, *loops}:
-            field = next((field for pattern, field in _FIELDS if re.search(rf"{pattern}$", value)), "")
+            field = next((field for pattern, field in TABLES["fields"] if re.search(rf"{pattern}$", value)), "")
         if field:
             yield part.finding("whole-object", markup.adding(field), at=markup.start, value=value, field=field)
 
@@ -378,12 +363,7 @@ def _costly_characters(part: Part) -> Iterator[Finding]:
 
 # ---- What came up empty
 
-# Braze: Supported personalization tags.
-_ATTRIBUTES = (
-    *("braze_id", "city", "country", "date_of_birth", "dob", "email_address", "first_name", "gender", "language"),
-    *("last_name", "last_used_app_date", "most_recent_app_version", "most_recent_locale", "phone_number"),
-    *("random_bucket_number", "time_zone", "user_id"),
-)
+_ATTRIBUTES = TABLES["attributes"].split()
 _PLACE = re.compile(r"^(?!.*is null).*(?:nothing is called|has no \w|is no list|is an object|is a list|is text or a)")
 
 

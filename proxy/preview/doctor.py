@@ -18,6 +18,7 @@ from proxy.preview.call_doctor import examine_calls
 from proxy.preview.findings import (
     MEANT,
     RULES,
+    TABLES,
     Draft,
     Edit,
     Finding,
@@ -96,7 +97,6 @@ def unreadable(error: TemplateError, template: str) -> Finding:
 
 
 def _at_fault(error: TemplateError, template: str) -> Markup | None:
-    """Return the tag or output that can't be read."""
     found = on_line(template, error.line)
     at = error.index
     return next((m for m in found if at is not None and m.start <= at < m.end), found[0] if found else None)
@@ -188,16 +188,6 @@ _COMPLETE = re.compile(
     rf"\{{\{{-?\s*{_VALUE}(?!\s*\||\w)|\{{%-?\s*(?:else|end\w+)\b"
     rf"|\{{%-?\s*(?:if|unless|elsif)\s+{_COMPARED}(?:\s+(?:and|or)\s+{_COMPARED})*(?!\s*\|)"
 )
-_TOOLS = (
-    (r"\*\|\s*([A-Za-z_]\w*)\s*\|\*", "Mailchimp"),
-    (r"%%\s*([A-Za-z_]\w*)\s*%%", "Salesforce"),
-    (r"<%=?\s*(?:recipient\.|profile\.)?(\w+)\s*%>", "another tool"),
-    (r"\[\[\s*([A-Za-z_]\w*)\s*\]\]", "another tool"),
-    (r"\{!\s*(?:\w+\.)?(\w+)\s*\}", "Salesforce"),
-    (r"(?<!%)%([A-Z][A-Z_]{3,})%(?!%)", "another tool"),
-    (r"\[((?:FIRST|LAST|FULL|CUSTOMER|PRODUCT)[ _]?NAME|(?:First|Last) ?[Nn]ame)\]", "another tool"),
-    (r"##\s*([A-Za-z_]\w*)\s*##", "another tool"),
-)
 _NOT_TEXT = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _TAG_WORDS = r"(?:if|elsif|unless|for|assign|capture|case|when|connected_content|abort_message)\b(?!\s*[.|\[])"
 _TAG_IN_OUTPUT = re.compile(rf"\s*({_TAG_WORDS}.+|else|end(?:if|for|unless|case|capture))\s*", re.DOTALL)
@@ -207,12 +197,11 @@ _ELSEWHERES = [
         lambda match: _printing(personal(re.sub(r"\W+", "_", match[1].strip()).lower())),
         f"{{found}} is how {tool} fills in a value; customers would read it as it stands: write {{plain}}.",
     )
-    for pattern, tool in _TOOLS
+    for pattern, tool in TABLES["tools"]
 ]
 
 
 def _printing(name: str) -> str:
-    """Return the output of an attribute."""
     return f"{{{{${{{name}}}}}}}"
 
 

@@ -79,7 +79,6 @@ class Markup:
 
     @property
     def is_output(self) -> bool:
-        """Whether it prints something; a tag does something."""
         return not self.name
 
     @property
@@ -93,7 +92,6 @@ class Markup:
         return without_quoted(self.inner)
 
     def edit(self, span: tuple[int, int], text: str) -> Edit:
-        """Return the edit of a place in ``inner``."""
         return Edit(self.at + span[0], self.at + span[1], text)
 
     def adding(self, text: str) -> Edit:
@@ -102,7 +100,6 @@ class Markup:
         return self.edit((end, end), text)
 
     def part(self, start: int, end: int) -> Markup:
-        """Return a part of ``inner`` as if it were all."""
         return Markup("", self.start, self.end, self.inner[start:end], self.at + start)
 
     def whole(self, text: str) -> Edit:
@@ -272,6 +269,7 @@ RULES: Mapping[str, list[Rule]] = {
     for name, rows in _DATA["rules"].items()
 }
 """The rules that need no more than their text."""
+TABLES: Mapping[str, Any] = _DATA["tables"]
 SENTENCES: Mapping[str, tuple[str, str, str]] = {
     name: (name.partition("/")[0], " ".join(message.split()), *(fix or ["Write {plain}"]))
     for name, (message, *fix) in _DATA["sentences"].items()
@@ -398,7 +396,6 @@ class CallTag:
 
     @property
     def variable(self) -> str:
-        """The variable that holds the answer."""
         return self.options["save"][2] if "save" in self.options else "connected"
 
     def value(self, name: str) -> str | None:
@@ -409,7 +406,6 @@ class CallTag:
         return self.url[found.end(1) : found.end()] if found else None
 
     def with_parameter(self, name: str, value: str) -> Edit:
-        """Return the edit that gives a parameter a value."""
         if found := self._parameter(name):
             return self.in_url((found.end(1), found.end()), value)
         end = len(self.url)
@@ -425,7 +421,6 @@ class CallTag:
         return self.in_url((found.start() + is_first, end), "")
 
     def in_url(self, span: tuple[int, int], text: str) -> Edit:
-        """Return the edit of a place in the address."""
         return Edit(self.url_at + span[0], self.url_at + span[1], text)
 
     def renamed(self, name: str, right: str) -> Edit | None:
@@ -449,7 +444,6 @@ class CallTag:
         return Edit(start - 1, end, "")
 
     def outputs(self) -> Iterator[tuple[str, Markup]]:
-        """Yield each output of the address with the parameter it fills."""
         for name, start, end in self._given():
             for match in _OUTPUT.finditer(self.url, start, end):
                 inner = match.group()[2:-2] if "${" in match.group() else match.group()[2:].rstrip("}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 
-from proxy.preview.braze import FILTERS
+from proxy.preview.braze import BRACED, FILTERS, NAMESPACES
 from proxy.preview.findings import (
     MEANT,
     OPERAND,
     RULES,
+    TABLES,
     Draft,
     Edit,
     Markup,
@@ -22,11 +24,7 @@ from proxy.preview.findings import (
     without_quoted,
 )
 
-_BRACED = (
-    *("event_properties", "custom_attribute", "api_trigger_properties", "canvas_entry_properties", "context"),
-    *("campaign", "canvas", "app", "card", "content_blocks", "targeted_device", "most_recently_used_device"),
-    *("sms", "subscribed_state", "whats_app"),
-)
+_BRACED = (*BRACED[1:], *NAMESPACES)
 _KNOWN = ("nil", "null", "true", "false", "blank", "empty", "forloop", "now", "today", "connected")
 _ARITHMETIC = {"+": "plus", "-": "minus", "*": "times", "/": "divided_by", "%": "modulo"}
 _CONDITIONS = ("if", "unless", "elsif")
@@ -277,7 +275,6 @@ def _quotes(draft: Draft, markup: Markup) -> bool:
 
 
 def _output(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
-    """Look at an output; ``known`` is what the template sets itself."""
     if not markup.value:
         draft.note("output/nothing", markup.whole(""))
         return
@@ -296,7 +293,6 @@ def _output(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
 
 
 def _value(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
-    """Look at a value and its filters."""
     if _quotes(draft, markup):
         return
     inner, code = markup.inner, markup.code
@@ -344,20 +340,7 @@ def _filters(draft: Draft, markup: Markup, known: frozenset[str]) -> None:
         _argument(draft, markup, right, end, (piece.start() + named.end(), piece.end()), known)
 
 
-_TAKES = {
-    "split": "','",
-    **dict.fromkeys(("plus", "minus", "times", "divided_by", "modulo", "at_least", "at_most"), "1"),
-    "append": "'!'",
-    "prepend": "'No. '",
-    "replace": "'a', 'b'",
-    "remove": "'x'",
-    "map": "'content'",
-    "slice": "0, 3",
-    "time_zone": "'Europe/London'",
-    "where": "'stars', 5",
-    "concat": "others",
-    "default": "'there'",
-}
+_TAKES: Mapping[str, str] = TABLES["filter_needs"]
 
 
 def _argument(

@@ -109,7 +109,6 @@ class _Looked:
 
     @property
     def calls(self) -> Sequence[CallRecord]:
-        """The calls that it made."""
         return self.rendering.calls if self.rendering else ()
 
 
@@ -328,7 +327,6 @@ def _outputs(looked: Mapping[str, _Looked]) -> dict[str, str]:
 
 
 def _outcome(channel: Channel, looked: Mapping[str, _Looked]) -> tuple[str, str]:
-    """Return the state of a message, and why it is not ready."""
     for one in looked.values():
         if one.rendering is None:
             return "broken", one.unreadable

@@ -241,13 +241,11 @@ def preview_page(
 
 @cache
 def _thumbnail(ready: ReadyTemplate) -> dict[str, Any]:
-    """Return how a template looks, from made-up answers."""
     return _looks(Message(ready.channel, ready.template(), ready.title, profile(dict(ready.data))))
 
 
 @cache
 def _own_thumbnail() -> dict[str, Any]:
-    """Return how the builder's own block looks."""
     built = build(Choices(Channel.EMAIL, HOST, sku="item_sku"))
     return _looks(
         Message(Channel.EMAIL, built.tag + built.block, profile=profile({"event_properties": {"item_sku": "A"}}))

@@ -115,7 +115,6 @@ class CannedTransport:
     answer: str
 
     def send(self, request: Request) -> Response:
-        """Answer ``request``; see `proxy.preview.braze.Transport`."""
         parts = urlsplit(request.url)
         if request.method != "GET" or not parts.path.startswith("/v1/"):
             raise RefusedError("not sent from a preview")
@@ -169,7 +168,6 @@ class CannedTransport:
         return None
 
     def shop_page(self, business_unit: str) -> str | None:
-        """Return the page of the shop, where it is known."""
         return "https://www.trustpilot.com/review/shop.example" if self.answer == "full" else None
 
     @property
@@ -248,7 +246,6 @@ class InProcessTransport:
     _failed: dict[str, Response] = field(default_factory=dict)
 
     def send(self, request: Request) -> Response:
-        """Answer ``request`` from the app; see `proxy.preview.braze.wire.Transport`."""
         parts = urlsplit(request.url)
         self._check_host(parts)
         _check_call(request.method, parts.path)

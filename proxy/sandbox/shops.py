@@ -466,7 +466,6 @@ class BusinessUnit:
         return {**made, **self.details.get(sku, {})}
 
     def skus_at(self, url: str) -> list[str]:
-        """Return the SKUs of a product's page: its variants."""
         return [sku for sku in self.products if self.product(sku)["productUrl"] == url]
 
     def arrive(self, reviews: int, now: Callable[[], datetime]) -> None:

@@ -135,7 +135,6 @@ class Behaviour:
         return cls(**{**_USUAL.get(members["mode"], {}), **members})
 
     def means(self, kind: Kind, unit: str | None, skus: Collection[str]) -> bool:
-        """Tell whether a call is to be answered this way."""
         if self.times == 0 or (self.kinds is not None and kind not in self.kinds):
             return False
         if self.business_units is not None and unit not in self.business_units:
@@ -206,7 +205,6 @@ class Wire:
         self._connection.sendall(data)
 
     def reset_on_close(self) -> None:
-        """Make the end of this connection a TCP reset."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def drop(self) -> None:
@@ -430,7 +428,6 @@ class Tokens:
         return self._expiry.get(token, 0.0) > self.clock()
 
     def revoke(self) -> None:
-        """Make every token handed out so far worthless."""
         self._expiry.clear()
 
 

@@ -20,7 +20,7 @@ from liquid.token import Token
 
 from proxy.preview.braze import dialect, empties
 from proxy.preview.braze.dialect import BrazeContext
-from proxy.preview.braze.empties import SAMPLES, Empty, displayed, placeholders
+from proxy.preview.braze.empties import BRACED, NAMESPACES, SAMPLES, Empty, displayed, placeholders
 from proxy.preview.braze.exchange import CallRecord, Exchange, Inserted, Mistake, MistakeKind, Verdict, Wanted
 from proxy.preview.braze.filters import FILTERS
 from proxy.preview.braze.markup import (
@@ -56,10 +56,12 @@ from proxy.preview.braze.wire import (
 )
 
 __all__ = [
+    "BRACED",
     "CALL_FLAGS",
     "CALL_OPTIONS",
     "CALL_WORDS",
     "FILTERS",
+    "NAMESPACES",
     "BasicCredential",
     "BodyTooLargeError",
     "CallRecord",
@@ -94,7 +96,6 @@ class BrazeEnvironment(Environment):
     local_namespace_limit = 4_194_304
 
     def tokenizer(self) -> Callable[[str], Iterator[Token]]:
-        """Return a lexer that reads ``${attributes}``."""
         return partial(tokenize, lexer=super().tokenizer())
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
@@ -252,7 +253,6 @@ class _Message:
     now: Now
 
     def context(self, call: Callable[[CallRequest], Verdict]) -> BrazeContext:
-        """Return the state of a new rendering."""
         samples = {name: self.profile.namespaces[name] for name in SAMPLES if name in self.profile.namespaces}
         return BrazeContext(self.parsed, self.profile.variables(), samples, call, self.now)
 

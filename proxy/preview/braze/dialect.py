@@ -249,7 +249,6 @@ class Presence(Expression):
         self.value = value
 
     def evaluate(self, context: RenderContext) -> object:
-        """Return the value, and note where it is nothing."""
         value = self.value.evaluate(context)
         _note_condition(context, self.value, value, expected=True)
         return value
@@ -286,7 +285,6 @@ class BrazeOutputNode(OutputNode):
     """``{{ … }}``, printed as Ruby prints."""
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Write the value's text, and note where there is none."""
         value = self.expression.evaluate(context)
         text = ruby.output(value)
         if isinstance(self.expression, FilteredExpression) and isinstance(self.expression.left, Path):
@@ -326,7 +324,6 @@ def _conditional(
 
 
 def _case(token: Token, expression: Expression, blocks: list[MultiExpressionBlockNode | BlockNode]) -> Node:
-    """Return a ``case`` with Ruby's equality."""
     for block in blocks:
         if isinstance(block, MultiExpressionBlockNode):
             block.expression = AnyOf(block.expression.token, expression, block.expression.expressions)
@@ -339,7 +336,6 @@ class AnyOf(_AnyExpression):
     __slots__ = ()
 
     def evaluate(self, context: RenderContext) -> list[bool]:
-        """Return for each value whether it is the one."""
         left = self.left.evaluate(context)
         _note_condition(context, self.left, left, expected=True)
         return [ruby.equal(left, right.evaluate(context)) for right in self.expressions]
@@ -397,7 +393,6 @@ def _looped(value: object) -> list[object] | range:
 
 
 def _for(token: Token, expression: LoopExpression, block: BlockNode, default: BlockNode | None = None) -> Node:
-    """Return a ``for`` over what Ruby loops over."""
     return ForNode(token, _loop(expression), block, default)
 
 
@@ -431,7 +426,6 @@ class BrazeCycleNode(CycleNode):
     """``{% cycle … %}``, printed as Ruby prints."""
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        """Write the next value's text."""
         values = [value.evaluate(context) for value in self.args]
         group = ruby.text(self.group.evaluate(context)) if self.group else ""
         at = context.cycle(group or str(list(map(str, self.args))), len(values))

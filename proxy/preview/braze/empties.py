@@ -6,8 +6,10 @@ A placeholder stands for what Braze puts into a message and a preview doesn't ha
 import difflib
 import html
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 
 from liquid.token import Token
 from liquid.undefined import Undefined
@@ -24,29 +26,9 @@ _GREY = "background:#e5e7eb;color:#374151;border-radius:3px;padding:0 4px"
 # Filters that put a text beside another; after any other a placeholder stays what it is.
 JOINING = frozenset({"append", "prepend"})
 
-# Read as ${name}, and set for everybody (Braze: Supported personalization tags; Custom email footer).
-_ATTRIBUTES = {
-    "braze_id": "the person's Braze ID",
-    "email_footer": "the workspace's e-mail footer",
-    "random_bucket_number": "the person's random bucket number",
-    "set_user_to_opted_in_url": "the link to opt in",
-    "set_user_to_subscribed_url": "the link to subscribe",
-    "set_user_to_unsubscribed_url": "the link to unsubscribe",
-    "unsubscribe_url": "the link to unsubscribe",
-}
-# Read as name.${key} (Braze: Supported personalization tags).
-NAMESPACES = {
-    "app": "the app",
-    "campaign": "the campaign",
-    "canvas": "the Canvas",
-    "card": "the Content Card",
-    "content_blocks": "the Content Blocks",
-    "most_recently_used_device": "the person's latest device",
-    "sms": "the person's SMS",
-    "subscribed_state": "the person's subscriptions",
-    "targeted_device": "the device that gets the message",
-    "whats_app": "the person's WhatsApp message",
-}
+_DATA = tomllib.loads((files(__package__) / "known.toml").read_text("utf-8"))
+_ATTRIBUTES: Mapping[str, str] = _DATA["attributes"]
+NAMESPACES: Mapping[str, str] = _DATA["namespaces"]
 # Sample data for tags; no variables by themselves. Each is keyed by what the tag names first.
 SAMPLES = frozenset({"catalog_items", "catalog_selection_items", "promotion", "shopping_cart"})
 
@@ -104,29 +86,10 @@ def placeholders(output: str) -> tuple[str, ...]:
 # ---- What came up empty
 
 # Read with ${name}; all others are looked into by a dot.
-BRACED = (
-    PROFILE,
-    "custom_attribute",
-    "event_properties",
-    "api_trigger_properties",
-    "context",
-    "canvas_entry_properties",
-)
+_SPACES = "custom_attribute event_properties api_trigger_properties context canvas_entry_properties"
+BRACED = (PROFILE, *_SPACES.split())
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
-# Words for the same thing: this proxy's, Trustpilot's, and what people write.
-_SYNONYMS = (
-    {"content", "text", "body", "comment", "review", "message"},
-    {"author", "name", "displayname", "consumer", "customer", "reviewer"},
-    {"stars", "rating", "score"},
-    {"average", "starsaverage", "averagerating", "rating", "score", "trustscore"},
-    {"index", "idx", "counter", "number", "position"},
-    {"total", "numberofreviews", "reviewcount", "count"},
-    {"date", "createdat", "datetext", "time"},
-    {"reviews", "productreviews", "review", "items"},
-    {"reply", "companyreply", "firstcompanycomment", "answer"},
-    {"image", "photo", "picture", "attachments", "img"},
-    {"products", "product", "items"},
-)
+_SYNONYMS = [frozenset(words.split()) for words in _DATA["synonyms"]]
 _DEPTH = 3
 _MOST = 200
 

@@ -101,7 +101,6 @@ def _without_answer(error: TransportError) -> Verdict:
 
 
 def _named(status: int) -> str:
-    """Return a status with its name, where it has one."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

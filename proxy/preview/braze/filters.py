@@ -441,7 +441,6 @@ class Allowance:
     filter_input: int = FILTER_INPUT
 
     def spend_iterations(self, count: int) -> None:
-        """Take ``count`` turns of a loop from what is left."""
         self.iterations -= count
         if self.iterations < 0:
             raise BoundReachedError(f"more than {LOOP_ITERATIONS} turns of loops", token=None)

@@ -155,9 +155,7 @@ _IN_EXPRESSION = re.compile(
     r"""'[^']*'|"[^"]*"|(?P<dot>\.)?\$\{(?P<name>[^{}|]*)(?P<filters>\|[^{}]*)?\}|(?<=\{\{)(?P<word>[\w.]+)\)\)|[{}]+"""
 )
 # Ruby reads of a condition's filters nothing: neither what they do nor what is compared behind them.
-_FILTERS = re.compile(
-    r"""(?P<kept>'[^']*'|"[^"]*"|\|\|)|\|(?:'[^']*'|"[^"]*"|(?!\b(?:and|or)\b)[^|])*""",
-)
+_FILTERS = re.compile(r"""(?P<kept>'[^']*'|"[^"]*"|\|\|)|\|(?:'[^']*'|"[^"]*"|(?!\b(?:and|or)\b)[^|])*""")
 # `empty` and `blank` given to a filter are nothing; the library does not read them there.
 _LITERAL = re.compile(r"""'[^']*'|"[^"]*"|(?P<before>[:,]\s*)(?:empty|blank)\b""")
 _WITH_LITERALS = ("if", "elsif", "unless", "case", "when")

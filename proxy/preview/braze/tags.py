@@ -21,14 +21,7 @@ from liquid.token import TOKEN_EXPRESSION, TOKEN_TAG, Token
 from proxy.preview.braze.dialect import BrazeContext, braze
 from proxy.preview.braze.empties import Placeholder, displayed
 from proxy.preview.braze.exchange import Mistake, MistakeKind
-from proxy.preview.braze.markup import (
-    CallSyntaxError,
-    NeverClosedError,
-    Written,
-    line_of,
-    parse_call,
-    word_end,
-)
+from proxy.preview.braze.markup import CallSyntaxError, NeverClosedError, Written, line_of, parse_call, word_end
 from proxy.preview.braze.wire import CACHE_DEFAULT_SECONDS, DEFAULT_VARIABLE, CallRequest
 
 
@@ -110,7 +103,6 @@ class BrazeNode(Node):
         return buffer.write(self.tag.rendered(self, braze(context)))
 
     def piece(self, name: str, context: BrazeContext) -> str | None:
-        """Return a piece with its Liquid rendered, None where it is not given."""
         return self.pieces[name].rendered(context) if name in self.pieces else None
 
     def arguments(self, context: BrazeContext) -> list[str]:

@@ -106,7 +106,6 @@ class Response:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Return the value of a header, whatever the case of its name, or None."""
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
 
