@@ -33,7 +33,7 @@ from proxy.sandbox.server import sandbox
 from proxy.server import with_file
 from proxy.settings import Settings, SettingsError, documented
 from proxy.sync import Sync
-from proxy.sync.feed import is_newest_first
+from proxy.sync.feed import dated, is_newest_first
 from proxy.terminal import bar, end_if_stopped, shared_store, stopped_by_signals
 from proxy.trustpilot import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.changes import read_feed
@@ -330,7 +330,7 @@ def _feed(settings: Settings, transport: Transport, unit: str, token: Token) -> 
         items, _ = read_feed(response.body)
     except TrustpilotError as error:
         return (works, f"{what}: {error}; {otherwise}")
-    if not is_newest_first(item.written for item in items):
+    if not is_newest_first(dated(items)):
         return (works, f"{what}: not newest first; {otherwise}")
     return (True, f"{what}: works, newest first: one call confirms all products")
 

@@ -23,7 +23,7 @@ from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
 from proxy.clock import Now, Priority
 from proxy.events import FeedRead, Report, unheard
 from proxy.reviews import Updates
-from proxy.reviews.models import PER_PAGE, FeedItem, ReviewEvent
+from proxy.reviews.models import PER_PAGE, UNDATED, FeedItem, ReviewEvent
 from proxy.reviews.page_loader import is_confirmable, shop_and_sku
 
 REMEMBERED = 100
@@ -206,9 +206,9 @@ class FeedReader:
             items, given = self.call(business_unit, number, Priority.FEED)
             # What came meanwhile pushes the end of a page onto the next.
             unseen = [item for item in items if item.review.id not in seen]
-            if not is_newest_first([last, *(item.written for item in unseen)]):
+            if not is_newest_first(written := [last, *dated(unseen)]):
                 raise OutOfOrder
-            last = unseen[-1].written if unseen else last
+            last = written[-1]
             seen = frozenset(item.review.id for item in items if item.review.id)
             read += unseen[: max(0, REMEMBERED - len(read))]
             if not state.since:
@@ -235,8 +235,13 @@ class FeedReader:
             started_at=state.started_at if met else began_at,
             confirmed_at=began_at,
             newest=tuple(item.review.id for item in read if item.review.id),
-            reached=min((item.written for item in read), default=0.0),
+            reached=min(dated(read), default=0.0),
         )
+
+
+def dated(items: Iterable[FeedItem]) -> list[float]:
+    """Return when each was written, of those that tell a date that can be read."""
+    return [item.written for item in items if item.written != UNDATED]
 
 
 def is_newest_first(written: Iterable[float]) -> bool:

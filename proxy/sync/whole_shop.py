@@ -35,7 +35,7 @@ from proxy.reviews.page_loader import (
     product_name,
 )
 from proxy.reviews.view import Summary
-from proxy.sync.feed import FeedCall, OutOfOrder, Shops, ShopState, digest, is_newest_first
+from proxy.sync.feed import FeedCall, OutOfOrder, Shops, ShopState, dated, digest, is_newest_first
 from proxy.sync.validator import COUNTS, Spans, counts_of, is_within
 from proxy.trustpilot.changes import SUMMARIES_PER_PAGE
 
@@ -209,7 +209,7 @@ class Backfill:
 
     def _read(self, business_unit: str, state: ShopState, progress: Progress) -> tuple[ShopState, Progress]:
         items, given = self.feed(business_unit, progress.page, Priority.BACKFILL)
-        written = [item.written for item in items]
+        written = dated(items)
         if not is_newest_first(written):
             raise OutOfOrder
         new = [item for item in items if item.written <= progress.last and item.review.id not in progress.tail]

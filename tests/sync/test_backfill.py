@@ -46,6 +46,17 @@ def test_then_no_product_is_cold_and_an_unknown_one_has_no_reviews_without_a_cal
     assert heart.ask("NEW") == ["The first"]
 
 
+def test_a_review_without_a_date_that_can_be_read_stops_nothing(tmp_path: Path) -> None:
+    heart, skus = shop_of(tmp_path, 50, 12)
+    of_the_middle = heart.shop.products[skus[0]][6]
+    of_the_middle["createdAt"] += " or so"
+    heart.sync.round()
+    assert heart.shops.load(UNIT).is_backfilled
+    heart.shop.calls.clear()
+    assert heart.ask(*skus[1:]) == [text for sku in skus[1:] for text in texts(heart, sku)]
+    assert heart.shop.calls == {}
+
+
 def test_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     heart, skus = shop_of(tmp_path, 40, 25)
     for page in (2, 5, 9):

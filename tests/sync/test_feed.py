@@ -10,7 +10,7 @@ from proxy.cache import State
 from proxy.clock import Priority
 from proxy.trustpilot import Failing, NoAccess
 from tests.running import RunningProxy, RunningSandbox
-from tests.sync.shop import FRESH, UNIT, Heart
+from tests.sync.shop import FRESH, UNIT, Heart, moment
 from tests.sync.test_validator import shop_of, wait_until
 
 HOUR = 3600.0
@@ -139,6 +139,16 @@ def test_a_feed_in_another_order_is_said_once_and_counts_take_its_place(caplog: 
     assert heart.shop.calls == {"feed": 1, "summaries": 3}
     assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
     assert "not newest first" in caplog.records[0].message
+
+
+def test_a_review_without_a_date_that_can_be_read_is_in_no_wrong_place() -> None:
+    heart, _ = fed()
+    heart.clock.now += FRESH
+    heart.shop.add("S4", createdAt=f"{moment(heart.clock.now)} or so")
+    heart.shop.add("S3", content="Newest")
+    heart.sync.round()
+    assert "Newest" in heart.ask("S3")
+    assert heart.shop.calls == {"feed": 1}
 
 
 def test_a_page_that_is_lost_is_noticed_where_the_last_review_was_on_it(caplog: pytest.LogCaptureFixture) -> None:
