@@ -48,11 +48,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _length(item: pytest.Item) -> int:
-    """Guess what a test takes, in fiftieths of a second: a browser, a start of a proxy, or next to nothing."""
+    """Guess what a test takes, in fiftieths of a second: a browser, a start of a proxy, or next to nothing.
+
+    A file whose tests take longer than they look says so, in ``SECONDS_EACH``.
+    """
     fixtures = {*getattr(item, "fixturenames", ())}
     if fixtures & {"browser", "page"}:
         return 150
-    return 1 if isinstance(item, pytest.Function) and _is_quick(item) else 20
+    if not isinstance(item, pytest.Function):
+        return 20
+    told: float = getattr(item.module, "SECONDS_EACH", 0.02 if _is_quick(item) else 0.4)
+    return int(50 * told)
 
 
 _STARTERS = {"RunningProxy", "RunningRedis", "Process", "subprocess", "Browser", "Page"}

@@ -20,6 +20,8 @@ import requests
 
 from tests.running import RunningRedis
 
+SECONDS_EACH = 5
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -13,6 +13,8 @@ from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, REFRESHES_AT_ONCE
 from tests.load import Callers, percentile
 from tests.running import PATIENT, RunningProxy, RunningRedis, RunningSandbox
 
+SECONDS_EACH = 6
+
 
 def _reviews(sku: str) -> str:
     return f"/v1/reviews?sku={sku}"

@@ -11,6 +11,8 @@ import requests
 
 from tests.running import RunningProxy, RunningSandbox
 
+SECONDS_EACH = 1.5
+
 # Slack for a busy machine: the promise is the deadline plus 0.2 s.
 DEADLINE = 1.0
 

@@ -13,6 +13,8 @@ import pytest
 from tests.running import SECRET, RunningProxy, RunningSandbox
 from tools.leaks import WATCH
 
+SECONDS_EACH = 7
+
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "0"))
 """Cases for each operation, set by ``make contract``; 0 is ``make test``."""
 CONFIG = Path(__file__).with_name("schemathesis.toml")

@@ -22,9 +22,11 @@ from tests.reviews.model import NOW, catalogues, expected_ids, floors, odd_catal
 from tests.reviews.trustpilot import FullLists, merged, reads
 from tests.running import RunningProxy, RunningSandbox
 
+SECONDS_EACH = 2
+
 CASES = int(os.environ.get("EXACT_CASES", "0"))
 exact = settings(
-    max_examples=CASES // 10 or 40,
+    max_examples=CASES // 10 or 80,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 _names = itertools.count()
@@ -119,7 +121,7 @@ def test_lists_in_no_order_with_equal_moments_and_reviews_that_come_twice_are_an
 
 def test_a_sample_is_exact_through_real_http(sandbox: RunningSandbox, proxy: RunningProxy) -> None:
     @given(st.tuples(catalogues()) | st.tuples(catalogues("a"), catalogues("b")), parameters, floors)
-    @settings(exact, database=None)
+    @settings(exact, max_examples=CASES // 10 or 40, database=None)
     def is_exact(lists: Sequence[list[dict[str, Any]]], params: dict[str, Any], floor: dict[str, Any]) -> None:
         params |= floor
         skus = [f"RANDOM-{next(_names)}" for _ in lists]

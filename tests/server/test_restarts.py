@@ -20,6 +20,8 @@ from tests.exposition import values
 from tests.load import Callers
 from tests.running import SECRET, ProxyFromScratch, RunningProxy, RunningSandbox
 
+SECONDS_EACH = 4
+
 RATE = 100
 
 

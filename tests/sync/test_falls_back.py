@@ -14,6 +14,8 @@ from tests.running import RunningProxy, RunningRedis, RunningSandbox
 from tests.sync.shop import FRESH, Heart
 from tests.sync.test_validator import wait_until
 
+SECONDS_EACH = 3
+
 
 def test_when_the_leader_is_killed_another_goes_on() -> None:
     heart = Heart(has_feed=True)

@@ -8,6 +8,8 @@ import pytest
 
 from tests.sync.shop import FRESH, STALE, Heart
 
+SECONDS_EACH = 3
+
 HOUR = 3600.0
 STEP = 240.0
 
