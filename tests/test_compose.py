@@ -25,14 +25,14 @@ def services(folder: Path, *files: str) -> dict[str, dict[str, Any]]:
     return configured
 
 
-@pytest.fixture
-def alone(tmp_path: Path) -> dict[str, dict[str, Any]]:
-    return services(tmp_path, "docker-compose.yml")
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return services(tmp_path_factory.mktemp("alone"), "docker-compose.yml")
 
 
-@pytest.fixture
-def with_redis(tmp_path: Path) -> dict[str, dict[str, Any]]:
-    return services(tmp_path, "docker-compose.yml", "docker-compose.redis.yml")
+@pytest.fixture(scope="module")
+def with_redis(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return services(tmp_path_factory.mktemp("redis"), "docker-compose.yml", "docker-compose.redis.yml")
 
 
 def test_compose_runs_one_proxy_with_its_file_on_a_volume(alone: dict[str, dict[str, Any]]) -> None:

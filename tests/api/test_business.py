@@ -114,13 +114,6 @@ def test_a_product_that_cannot_be_had_is_an_error_unless_that_is_to_count_as_not
     ]
 
 
-def test_service_reviews_that_cannot_be_had_leave_the_score(sandbox: RunningSandbox) -> None:
-    sandbox.behave("fail", kinds=["service_reviews"])
-    with served_here(sandbox) as proxy:
-        answer = get(proxy, "/v1/business").json()
-    assert (answer["found"], answer["count"], answer["reviews"]) == (True, 0, [])
-
-
 @pytest.mark.parametrize(
     ("path", "params"),
     [

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import requests
+from jsonschema import Draft202012Validator
 
 from proxy.api import RIGHT_FOR
+from proxy.api.schemas import SCHEMAS
 from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox
 
 RIGHTS = ("read", "invite", "hook", "admin")
@@ -15,6 +17,7 @@ PAIRS = ",".join([f"braze:{SECRET}", *(f"{right}:{right}-secret:{right}" for rig
 POSTS = {"/hooks/trustpilot", "/v1/cache/purge"}
 INVITING = {route for route, right in RIGHT_FOR.items() if right == "invite"}
 OPEN = {"/healthz", "/readyz"}
+PROBLEM = Draft202012Validator({"$ref": "#/components/schemas/Problem", "components": {"schemas": SCHEMAS}})
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +60,20 @@ def test_a_credential_opens_what_its_right_is_for_and_nothing_else(
 
 @pytest.mark.parametrize("route", RIGHT_FOR)
 def test_without_a_credential_nothing_opens_but_health(narrowed: RunningProxy, route: str) -> None:
-    assert (_ask(narrowed, route).status_code == 401) is (route not in OPEN)
+    refused = _ask(narrowed, route)
+    assert (refused.status_code == 401) is (route not in OPEN)
+    if route not in OPEN:
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert refused.headers["WWW-Authenticate"]
+        PROBLEM.validate(refused.json())
     assert _ask(narrowed, route, auth=("braze", SECRET)).status_code not in {401, 403}
+
+
+def test_every_address_says_that_it_may_want_a_credential(narrowed: RunningProxy) -> None:
+    document = _ask(narrowed, "/openapi.json", auth=("braze", SECRET)).json()
+    for operations in document["paths"].values():
+        for method in operations.keys() & {"get", "post"}:
+            assert {"401", "403"} <= operations[method]["responses"].keys()
 
 
 def test_rights_are_joined(narrowed: RunningProxy) -> None:
