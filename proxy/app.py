@@ -129,10 +129,10 @@ def wire(settings: Settings) -> Flask:
     app.register_blueprint(updating(Updates(proxy.cache), settings))
     if settings.preview:
         # These need the extra `preview`, which settings has checked.
-        from proxy.preview.page import KnownProducts, preview_page
+        from proxy.preview.page import known_products, preview_page
 
-        known = KnownProducts(proxy.store, proxy.reviews, settings.business_units[0], time.time, spawn)
-        app.register_blueprint(preview_page(app, settings, spawn, known.listed))
+        known = known_products(proxy.store, proxy.reviews, settings.business_units[0], time.time, spawn)
+        app.register_blueprint(preview_page(app, settings, spawn, known))
     sends = proxy.inviting
     app.register_blueprint(inviting(sends.invitations if sends else None, settings))
     if proxy.inviting and settings.token_endpoint:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from proxy.api.parameters import BadParameter, Query, skus, view
@@ -27,8 +27,7 @@ _TAKES_NO_FILTERS = frozenset({"stars"})
 _BLOCKS = tomllib.loads((files(__package__) / "templates/blocks.toml").read_text("utf-8"))
 
 
-@dataclass(frozen=True)
-class _Kind:
+class _Kind(NamedTuple):
     """What a tag asks for: its address, the parameter with the SKU, and the variable the answer goes to, if any."""
 
     path: str

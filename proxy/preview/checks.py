@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from difflib import get_close_matches
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -250,30 +251,26 @@ def _addresses(part: Part, literal: str) -> Iterator[Finding]:
         address, right = match[3], ""
         what = "picture" if match[1].lower() == "img" else "link"
         if re.match(r"[A-Za-z]:\\|file:|\\\\", address):
-            said = f"a {what} on your own computer, which nobody else sees: upload it, and write its https address"
+            which = "own-computer"
         elif slashes := re.match(r"(https?):(?!//)[/\\]*(?=\w)", address):
-            said, right = "short of a slash", f"{slashes[1]}://{address[slashes.end() :]}"
+            which, right = "slash", f"{slashes[1]}://{address[slashes.end() :]}"
         elif re.match(r"https?://\S*\s", address):
-            said, right = "an address with a space in it", re.sub(r"\s+", "%20", address)
+            which, right = "space", re.sub(r"\s+", "%20", address)
         elif re.match(r"[a-z][a-z0-9+.-]*:(?!\d)|[#\[]|//", address, re.IGNORECASE):
             continue
         elif (host := _HOST.match(address)) and not _FILE_NAME.search(host[0]):
-            said, right = "an address without https://, which leads nowhere from an e-mail", f"https://{address}"
+            which, right = "https", f"https://{address}"
         else:
-            said = "no whole address, and an e-mail belongs to no site: write https:// and the host before it"
+            which = "host"
         at = literal.find(address)
         edits = [Edit(at, at + len(address), right)] if right and at >= 0 else []
-        said += f": write {right}" if right else ""
-        yield part.finding("bad-address", *edits, at=at, what=what, address=address[:60], said=said)
+        yield part.finding(f"bad-address/{which}", *edits, at=at, what=what, address=address[:60], plain=right)
 
 
 def _empty(part: Part, tag: str, name: str) -> Iterator[Finding]:
-    what = (
-        "A picture has no address (an empty src), and shows as a broken one"
-        if tag == "img"
-        else "A link has no address (an empty href), and goes nowhere"
-    )
-    template = part.template
+    template, what = part.template, "A link has no address (an empty href), and goes nowhere"
+    if tag == "img":
+        what = "A picture has no address (an empty src), and shows as a broken one"
     if written := re.search(rf"<{tag}\b[^<>]*?\b{name}\s*=\s*(?:\"\s*\"|'\s*')", template, re.IGNORECASE):
         start, end = written.start(), (template.find(">", written.end()) + 1) or written.end()
         edits = (Edit(start, end, ""),) if tag == "img" else _unlinked(template, start)
@@ -311,31 +308,27 @@ def _html_in_text(part: Part) -> Iterator[Finding]:
         shown = pattern.search(part.output)
         if shown is None:
             continue
-        said = f"{where}, and customers would read"
+        finding = partial(part.finding, said=f"{where}, and customers would read", shown=shown.group())
         if written := list(pattern.finditer(literal)):
             edits = [Edit(*match.span(), _as_text(match.group())) for match in written]
-            yield part.finding("html-shown", *edits, said=said, shown=written[0].group())
+            yield finding("html-shown", *edits, shown=written[0].group())
             continue
         if fragments := [t for t in part.tags if t.path == "/v1/fragment" and t.value("channel") != "text"]:
             edits = [tag.with_parameter("channel", "text") for tag in fragments]
-            yield part.finding("html-shown/fragment", *edits, at=fragments[0].start, said=said)
+            yield finding("html-shown/fragment", *edits, at=fragments[0].start)
             return
         tags = [tag for tag in part.tags if tag.path in IN_HTML and tag.value("format") != "text"]
         escapes = list(re.finditer(r"\s*\|\s*(?:escape|escape_once|h)\b(?=\s*(?:\||-?\}\}))", part.template))
         if escapes and what == "entity":
-            yield part.finding(
-                "html-shown/escape", *(Edit(*match.span(), "") for match in escapes), said=said, shown=shown.group()
-            )
+            yield finding("html-shown/escape", *(Edit(*match.span(), "") for match in escapes))
         if tags and what == "entity":
             edits = [tag.with_parameter("format", "text") for tag in tags]
-            yield part.finding("html-shown/entity", *edits, at=tags[0].start, said=said, shown=shown.group())
+            yield finding("html-shown/entity", *edits, at=tags[0].start)
         elif not escapes:
             # HTML that came with a value, not with the template.
             outputs = [m for m in markups(part.template) if m.is_output and "strip_html" not in m.inner]
             edits = [output.adding(" | strip_html") for output in outputs]
-            yield part.finding(
-                "html-shown/value", *edits, at=outputs[0].start if outputs else 0, said=said, shown=shown.group()
-            )
+            yield finding("html-shown/value", *edits, at=outputs[0].start if outputs else 0)
 
 
 def _html_answers(part: Part) -> Iterator[Finding]:

@@ -39,20 +39,18 @@ class _Enough(Exception):
     """Ends a scan."""
 
 
-class KnownProducts:
-    """Lists products of one business unit with their stars, most reviewed first."""
+def known_products(
+    store: Tiered, reviews: ProductReviews, business_unit: str, now: Now, spawn: Spawn
+) -> Callable[[str], list[dict[str, Any]]]:
+    """Return what lists the ``sku``, ``average_text`` and ``total`` of some products, most reviewed first.
 
-    def __init__(self, store: Tiered, reviews: ProductReviews, business_unit: str, now: Now, spawn: Spawn) -> None:
-        self._cache = CopiesOnly(store, now, spawn)
-        self._reviews = reviews.through(self._cache)
-        self._selection = Selection(business_unit, ())
+    It never waits long. With a text it lists those whose SKU holds it: all that begin so are looked at first, as the
+    cache finds them by their beginning however many there are; then the others, as far as there is time.
+    """
+    copies, selection = CopiesOnly(store, now, spawn), Selection(business_unit, ())
+    reviews = reviews.through(copies)
 
-    def listed(self, like: str = "") -> list[dict[str, Any]]:
-        """Return the ``sku``, ``average_text`` and ``total`` of some products; never waits long.
-
-        With ``like`` of those whose SKU holds it: all that begin so are looked at first, as the cache finds them by
-        their beginning however many there are; then the others, as far as there is time.
-        """
+    def listed(like: str) -> list[dict[str, Any]]:
         skus: set[str] = set()
         until = time.monotonic() + _PATIENCE_SECONDS
         most = _MOST if not like else _MOST_LIKE
@@ -66,14 +64,15 @@ class KnownProducts:
 
         with suppress(BackendDown, _Enough):
             for beginning in dict.fromkeys((like, like.upper(), like.lower(), "")):
-                self._cache.scan(product_name(self._selection.business_unit, beginning), look)
+                copies.scan(product_name(business_unit, beginning), look)
         products: list[dict[str, Any]] = []
-        for sku, block in blocks(self._reviews, self._selection, sorted(skus), View(limit=1)):
-            summary = block and block["summary"]
-            if summary:
+        for sku, block in blocks(reviews, selection, sorted(skus), View(limit=1)):
+            if summary := block and block["summary"]:
                 stars, total = summary["average_text"], summary["total"]
                 products.append({"sku": sku, "average_text": stars, "total": total})
         return sorted(products, key=lambda one: (-one["total"], one["sku"]))
+
+    return listed
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def preview_page(
             asdict(one) | {"body": one.template().replace(HOST, host), "thumbnail": _thumbnail(one)}
             for one in READY_TEMPLATES
         ]
-        return jsonify(templates=templates, own=_own_thumbnail(), host=host, host_is_example=host == HOST)
+        return jsonify(templates=templates, own=_thumbnail(None), host=host, host_is_example=host == HOST)
 
     @page.get("/products")
     def known() -> Response:
@@ -240,23 +239,17 @@ def preview_page(
 
 
 @cache
-def _thumbnail(ready: ReadyTemplate) -> dict[str, Any]:
-    return _looks(Message(ready.channel, ready.template(), ready.title, profile(dict(ready.data))))
-
-
-@cache
-def _own_thumbnail() -> dict[str, Any]:
-    built = build(Choices(Channel.EMAIL, HOST, sku="item_sku"))
-    return _looks(
-        Message(Channel.EMAIL, built.tag + built.block, profile=profile({"event_properties": {"item_sku": "A"}}))
-    )
-
-
-def _looks(message: Message) -> dict[str, Any]:
+def _thumbnail(ready: ReadyTemplate | None) -> dict[str, Any]:
+    """Return how a template looks, from made-up answers; None is the builder's own block."""
+    if ready:
+        message = Message(ready.channel, ready.template(), ready.title, profile(dict(ready.data)))
+    else:
+        built = build(Choices(Channel.EMAIL, HOST, sku="item_sku"))
+        given = profile({"event_properties": {"item_sku": "A"}})
+        message = Message(Channel.EMAIL, built.tag + built.block, profile=given)
     full = preview(message, CannedTransport("full"), Credential("preview", "none"))
-    return {"title": full.title, "body": full.body} | (
-        {"frame": in_frame(full.body)} if message.channel.is_html else {}
-    )
+    shown = {"title": full.title, "body": full.body}
+    return shown | {"frame": in_frame(full.body)} if message.channel.is_html else shown
 
 
 def _json() -> dict[str, Any]:
@@ -292,13 +285,7 @@ def _channel(given: Mapping[str, Any]) -> Channel:
 def _host() -> str:
     """Return the address to write into tags: the one this page was called by, unless Braze could not call it."""
     name = request.host.rpartition(":")[0] or request.host
-    if name == "localhost" or _is_private(name) or request.host != name:
-        return HOST
-    return f"https://{request.host}"
-
-
-def _is_private(name: str) -> bool:
-    try:
-        return not ipaddress.ip_address(name.strip("[]")).is_global
-    except ValueError:
-        return False
+    with suppress(ValueError):
+        if not ipaddress.ip_address(name.strip("[]")).is_global:
+            return HOST
+    return HOST if name == "localhost" or request.host != name else f"https://{request.host}"

@@ -24,7 +24,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotFound, Unauthorize
 
 from proxy.sandbox import API_KEY, API_SECRET
 from proxy.sandbox.shops import STAR_WORDS, BusinessUnit, Products, matching, named_for, newest_first, ordered
-from proxy.sandbox.state import Kind, State, Wire, answer_by, json_answer, refusal
+from proxy.sandbox.state import State, Wire, answer_by, json_answer, next_behaviour, refusal
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ def _with_secret(_: State) -> None:
 class Call:
     """One documented call. ``process`` gets what its path names; ``authorize`` raises for who may not call."""
 
-    kind: Kind
+    kind: str
     rule: str
     process: Callable[..., Response]
     authorize: Callable[[State], None] = _with_key
@@ -63,7 +63,7 @@ class Call:
 def documented_calls(state: State) -> Blueprint:
     """Return the calls as a blueprint, with everything that can happen to them."""
     made = Blueprint("documented", __name__, url_prefix="/v1")
-    for call in (*_WITH_A_KEY, *_WITH_A_TOKEN):
+    for call in CALLS:
         made.add_url_rule(call.rule, call.kind, _view(state, call), methods=[call.method])
     return made
 
@@ -90,7 +90,7 @@ def _view(state: State, call: Call) -> Callable[..., Response]:
         with ExitStack() as on_failure:
             on_failure.callback(record.end, call.kind)
             response = _limited(state) or answer_by(
-                state.behaviours.next_for(call.kind, unit, skus), lambda: process(**path), wire
+                next_behaviour(state.behaviours, call.kind, unit, skus), lambda: process(**path), wire
             )
             response.call_on_close(on_failure.pop_all().close)
         return response
@@ -215,32 +215,6 @@ def _token(state: State) -> Response:
     return json_answer(state.tokens.issue())
 
 
-_PRODUCTS = "/product-reviews/business-units/<unit>"
-_TOKEN_RULE = "/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # an address
-_WITH_A_KEY = (
-    Call(Kind.REVIEWS, f"{_PRODUCTS}/reviews", lambda state, unit: _page_of_reviews(state, unit, unit.products)),
-    Call(Kind.SUMMARY, _PRODUCTS, lambda _, unit: _summary(unit, unit.products)),
-    Call(Kind.BATCH_SUMMARIES, f"{_PRODUCTS}/batch-summaries", _batch_summaries, method="POST"),
-    Call(
-        Kind.IMPORTED_REVIEWS,
-        f"{_PRODUCTS}/imported-reviews",
-        lambda state, unit: _page_of_reviews(state, unit, unit.imported),
-    ),
-    Call(
-        Kind.IMPORTED_SUMMARY,
-        f"{_PRODUCTS}/imported-reviews-summaries",
-        lambda _, unit: _summary(unit, unit.imported),
-    ),
-    Call(Kind.BUSINESS_UNIT, "/business-units/<unit>", _business_unit),
-    Call(Kind.SERVICE_REVIEWS, "/business-units/<unit>/reviews", _service_reviews),
-    Call(Kind.DELETED_REVIEWS, "/reviews/deletions", _deletions("reviewId", "reviews")),
-    Call(Kind.DELETED_CONSUMERS, "/consumers/deletions", _deletions("consumerId", "consumers")),
-    Call(Kind.STAR_IMAGES, "/resources/images/stars/<stars>", _star_images),
-    Call(Kind.STAR_STRING, "/resources/strings/stars/<stars>", _star_string),
-    Call(Kind.TOKEN, _TOKEN_RULE, _token, _with_secret, "POST"),
-)
-
-
 def _asked_stars() -> set[int]:
     return {_whole("stars", given, 1, 5) for given in request.args.getlist("stars")}
 
@@ -250,23 +224,16 @@ def _asked_page(
 ) -> tuple[Sequence[T], list[dict[str, str]]]:
     """Return the page of a list that was asked for, and a link to the next where there is one."""
     page, per_page = _asked_place(usual, most)
-    links = [_next_page(page)] if len(found) > page * per_page else []
+    query = request.args.copy()
+    query["page"] = str(page + 1)
+    href = f"{request.base_url}?{urlencode(list(query.items(multi=True)))}"
+    links = [{"href": href, "method": "GET", "rel": "next-page"}] if len(found) > page * per_page else []
     return found[(page - 1) * per_page : page * per_page], links
 
 
 def _asked_place(usual: int = _USUAL_PER_PAGE, most: int = _MOST_PER_PAGE) -> tuple[int, int]:
     page = _whole("page", request.args.get("page", "1"), 1, 10**6)
     return page, _whole("perPage", request.args.get("perPage", str(usual)), 1, most)
-
-
-def _next_page(page: int) -> dict[str, str]:
-    query = request.args.copy()
-    query["page"] = str(page + 1)
-    return {
-        "href": f"{request.base_url}?{urlencode(list(query.items(multi=True)))}",
-        "method": "GET",
-        "rel": "next-page",
-    }
 
 
 def _asked_object() -> dict[str, object]:
@@ -403,13 +370,32 @@ def _require(members: dict[str, object], *names: str) -> None:
             raise BadRequest(f"{name} takes text")
 
 
-_FEED = "/private/product-reviews/business-units/<unit>"
-_SHOP = "/private/business-units/<unit>"
-_WITH_A_TOKEN = (
-    Call(Kind.FEED, f"{_FEED}/reviews", _feed, _with_token),
-    Call(Kind.SHOP_SUMMARIES, f"{_FEED}/summaries", _shop_summaries, _with_token),
-    Call(Kind.PRODUCT_LINKS, f"{_FEED}/invitation-links", _product_link, _with_token, "POST"),
-    Call(Kind.PRODUCTS, f"{_SHOP}/products", _products, _with_token),
-    Call(Kind.SERVICE_LINKS, f"{_SHOP}/invitation-links", _service_link, _with_token, "POST"),
-    Call(Kind.INVITATIONS, f"{_SHOP}/email-invitations", _invitation, _with_token, "POST"),
+_PRODUCTS = "/product-reviews/business-units/<unit>"
+_UNIT = "/business-units/<unit>"
+_TOKEN_RULE = "/oauth/oauth-business-users-for-applications/accesstoken"  # noqa: S105  # an address
+CALLS = (
+    Call("reviews", f"{_PRODUCTS}/reviews", lambda state, unit: _page_of_reviews(state, unit, unit.products)),
+    Call("summary", _PRODUCTS, lambda _, unit: _summary(unit, unit.products)),
+    Call("batch_summaries", f"{_PRODUCTS}/batch-summaries", _batch_summaries, method="POST"),
+    Call("token", _TOKEN_RULE, _token, _with_secret, "POST"),
+    Call("invitations", f"/private{_UNIT}/email-invitations", _invitation, _with_token, "POST"),
+    Call(
+        "imported_reviews",
+        f"{_PRODUCTS}/imported-reviews",
+        lambda state, unit: _page_of_reviews(state, unit, unit.imported),
+    ),
+    Call(
+        "imported_summary", f"{_PRODUCTS}/imported-reviews-summaries", lambda _, unit: _summary(unit, unit.imported)
+    ),
+    Call("business_unit", _UNIT, _business_unit),
+    Call("service_reviews", f"{_UNIT}/reviews", _service_reviews),
+    Call("deleted_reviews", "/reviews/deletions", _deletions("reviewId", "reviews")),
+    Call("deleted_consumers", "/consumers/deletions", _deletions("consumerId", "consumers")),
+    Call("star_images", "/resources/images/stars/<stars>", _star_images),
+    Call("star_string", "/resources/strings/stars/<stars>", _star_string),
+    Call("feed", f"/private{_PRODUCTS}/reviews", _feed, _with_token),
+    Call("shop_summaries", f"/private{_PRODUCTS}/summaries", _shop_summaries, _with_token),
+    Call("products", f"/private{_UNIT}/products", _products, _with_token),
+    Call("product_links", f"/private{_PRODUCTS}/invitation-links", _product_link, _with_token, "POST"),
+    Call("service_links", f"/private{_UNIT}/invitation-links", _service_link, _with_token, "POST"),
 )

@@ -23,13 +23,11 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from proxy.sandbox import API_KEY, API_SECRET, BUSINESS_UNIT
-from proxy.sandbox.endpoints import documented_calls
+from proxy.sandbox.endpoints import CALLS, documented_calls
 from proxy.sandbox.shops import CHANGES, BusinessUnit, Order
 from proxy.sandbox.state import (
     Behaviour,
-    Behaviours,
     ConnectionOverError,
-    Kind,
     Limit,
     Lists,
     Mode,
@@ -124,9 +122,10 @@ def _fits_into_a_header(given: Any) -> bool:
 
 
 _SECONDS: _Takes = ("seconds, from 0 to 86400", lambda given: type(given) in (int, float) and 0 <= given <= 86_400)
+_KINDS = [call.kind for call in CALLS]
 _BEHAVIOUR: Mapping[str, _Takes] = {
     "mode": (f"one of {', '.join(Mode)}", lambda given: given in list(Mode)),
-    "kinds": (f"a list of {', '.join(Kind)}", lambda given: _texts(given) and set(given) <= set(Kind)),
+    "kinds": (f"a list of {', '.join(_KINDS)}", lambda given: _texts(given) and set(given) <= set(_KINDS)),
     "business_units": ("a list of business units", _texts),
     "skus": ("a list of SKUs", _texts),
     "times": _whole(1, 10**9),
@@ -189,7 +188,7 @@ def control_plane(state: State) -> Blueprint:
 def _behave(state: State) -> None:
     given = _given()
     each = given if isinstance(given, list) else [given]
-    state.behaviours = Behaviours([Behaviour.of(_members(one, _BEHAVIOUR, "mode")) for one in each])
+    state.behaviours = [Behaviour.of(_members(one, _BEHAVIOUR, "mode")) for one in each]
 
 
 def _limit(state: State) -> None:

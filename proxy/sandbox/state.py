@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -39,29 +39,6 @@ from proxy.sandbox.shops import (
     service_reviews,
     written_at,
 )
-
-
-class Kind(StrEnum):
-    """The documented calls there are."""
-
-    REVIEWS = "reviews"
-    SUMMARY = "summary"
-    BATCH_SUMMARIES = "batch_summaries"
-    TOKEN = "token"  # noqa: S105  # a kind of call
-    INVITATIONS = "invitations"
-    IMPORTED_REVIEWS = "imported_reviews"
-    IMPORTED_SUMMARY = "imported_summary"
-    BUSINESS_UNIT = "business_unit"
-    SERVICE_REVIEWS = "service_reviews"
-    DELETED_REVIEWS = "deleted_reviews"
-    DELETED_CONSUMERS = "deleted_consumers"
-    STAR_IMAGES = "star_images"
-    STAR_STRING = "star_string"
-    FEED = "feed"
-    SHOP_SUMMARIES = "shop_summaries"
-    PRODUCTS = "products"
-    PRODUCT_LINKS = "product_links"
-    SERVICE_LINKS = "service_links"
 
 
 class Mode(StrEnum):
@@ -134,7 +111,7 @@ class Behaviour:
         """Return the behaviour that these members describe; ``mode`` is one of them, the others have defaults."""
         return cls(**{**_USUAL.get(members["mode"], {}), **members})
 
-    def means(self, kind: Kind, unit: str | None, skus: Collection[str]) -> bool:
+    def means(self, kind: str, unit: str | None, skus: Collection[str]) -> bool:
         if self.times == 0 or (self.kinds is not None and kind not in self.kinds):
             return False
         if self.business_units is not None and unit not in self.business_units:
@@ -142,17 +119,14 @@ class Behaviour:
         return self.skus is None or not set(self.skus).isdisjoint(skus)
 
 
-class Behaviours(list[Behaviour]):
-    """The instructions in force; the first that means a call answers it, and ``ok`` is what is left."""
-
-    def next_for(self, kind: Kind, unit: str | None, skus: Collection[str]) -> Behaviour:
-        """Return how to answer a call, using up one of its ``times``."""
-        for behaviour in self:
-            if behaviour.means(kind, unit, skus):
-                if behaviour.times is not None:
-                    behaviour.times -= 1
-                return behaviour
-        return Behaviour(mode=Mode.OK)
+def next_behaviour(behaviours: Iterable[Behaviour], kind: str, unit: str | None, skus: Collection[str]) -> Behaviour:
+    """Return how to answer a call: the first that means it, using up one of its ``times``; ``ok`` is what is left."""
+    for behaviour in behaviours:
+        if behaviour.means(kind, unit, skus):
+            if behaviour.times is not None:
+                behaviour.times -= 1
+            return behaviour
+    return Behaviour(mode=Mode.OK)
 
 
 def json_answer(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -355,7 +329,7 @@ class CallRecord:
         self._most_at_once = 0
         self._calls: deque[dict[str, object]] = deque(maxlen=_KEPT)
 
-    def begin(self, kind: Kind, unit: str | None, skus: Collection[str], query: Mapping[str, list[str]]) -> None:
+    def begin(self, kind: str, unit: str | None, skus: Collection[str], query: Mapping[str, list[str]]) -> None:
         self.by_kind[kind] += 1
         self._under_way[kind] += 1
         self._most[kind] = max(self._most[kind], self._under_way[kind])
@@ -364,7 +338,7 @@ class CallRecord:
             {"at": time.time(), "kind": kind, "business_unit": unit, "skus": list(skus), "query": query}
         )
 
-    def end(self, kind: Kind) -> None:
+    def end(self, kind: str) -> None:
         self._under_way[kind] -= 1
 
     def written_up(self) -> dict[str, object]:
@@ -463,7 +437,7 @@ class State:
             first[0]: BusinessUnit("Toy Trucks", Products(first[1]), Products(self._imported), self._service_reviews),
             second[0]: BusinessUnit("Second Shop", Products(second[1])),
         }
-        self.behaviours = Behaviours()
+        self.behaviours: Sequence[Behaviour] = ()
         self.record = CallRecord()
         # Calls that nobody waits for are recorded apart: who counts reviews counts none of them.
         self.asides = CallRecord()

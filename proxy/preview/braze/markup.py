@@ -308,7 +308,6 @@ CALL_FLAGS = ("retry", "no_cache", "rerender")
 CALL_WORDS = ("save", "method", "content_type", "basic_auth", "auth_credentials", "cache_max_age", "accept")
 CALL_OPTIONS = (*CALL_WORDS, "headers", "body", *CALL_FLAGS)
 
-_SPACE = re.compile(r"\s*")
 _OPTION = re.compile(r":(\w+)(?=\s|$)")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
@@ -405,5 +404,4 @@ def _value_end(text: str, start: int, name: str) -> int:
 
 
 def _skip_space(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
-    return space.end() if space else at
+    return len(text) - len(text[at:].lstrip())

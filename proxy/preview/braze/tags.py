@@ -406,14 +406,4 @@ def _words(environment: Environment, written: Token) -> list[Fragment]:
     return words
 
 
-TAGS = (
-    AbortTag,
-    CatalogItemsTag,
-    CatalogSelectionItemsTag,
-    ConnectedContentTag,
-    MessageExtrasTag,
-    PromotionTag,
-    RenderTag,
-    ShoppingCartTag,
-    TranslationTag,
-)
+TAGS: Iterable[type[Tag]] = (*BrazeTag.__subclasses__(), TranslationTag)

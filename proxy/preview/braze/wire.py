@@ -9,12 +9,13 @@ proxy, a test's goes to memory or to a loopback server.
 import base64
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+
+from cachetools import TLRUCache
 
 # Braze: Make a Connected Content call, "Allowing for efficient performance".
 ANSWER_SECONDS = 2.0
@@ -164,26 +165,15 @@ class MemoryAnswers:
     """Keeps at most ``most`` answers, as Braze's cache does, for a while; the longest unused leaves first."""
 
     def __init__(self, clock: Callable[[], float], most: int = 32) -> None:
-        self._clock = clock
-        self._most = most
-        self._entries: OrderedDict[Question, tuple[float, Response]] = OrderedDict()
+        self._entries: TLRUCache[Question, tuple[Response, int]] = TLRUCache(
+            most, lambda _, entry, now: now + entry[1], clock
+        )
 
     def get(self, question: Question) -> Response | None:
-        entry = self._entries.get(question)
-        if entry is None:
-            return None
-        until, answer = entry
-        if self._clock() >= until:
-            del self._entries[question]
-            return None
-        self._entries.move_to_end(question)
-        return answer
+        return self._entries.get(question, (None,))[0]
 
     def put(self, question: Question, answer: Response, seconds: int) -> None:
-        self._entries[question] = (self._clock() + seconds, answer)
-        self._entries.move_to_end(question)
-        while len(self._entries) > self._most:
-            self._entries.popitem(last=False)
+        self._entries[question] = answer, seconds
 
 
 @dataclass(frozen=True, slots=True)
