@@ -51,6 +51,8 @@ from proxy.trustpilot.transport import Transport
 MEBIBYTE = 1024 * 1024
 
 _INVITING_PATIENCE_SECONDS = 2.0
+_LONGEST_INVITING_SECONDS = 25.0
+"""The server ends a request after 30, and nobody would know then whether its invitation was sent."""
 
 RESPONSE_CACHE_SHARE = 1 / 8
 """Of ``CACHE_MAX_MB``, for finished responses; the rest is for the copies they are made from."""
@@ -337,7 +339,7 @@ def _inviting(settings: Settings, backend: Backend, calls: Calls, report: Report
         invitations_url=settings.invitations_url,
         business_user=settings.business_user_id,
     )
-    seconds = settings.upstream_timeout_seconds
+    seconds = min(settings.upstream_timeout_seconds, _LONGEST_INVITING_SECONDS)
     idempotency = Idempotency(backend, time.sleep, claim_seconds=seconds + 5)
     return Inviting(
         tokens,

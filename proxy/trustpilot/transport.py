@@ -26,9 +26,10 @@ from urllib.request import (  # type: ignore[attr-defined]  # the types lack the
     proxy_bypass_environment,
 )
 
+import gevent
 import requests
 import urllib3
-from gevent.monkey import get_original
+from gevent.monkey import get_original, is_module_patched
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -401,8 +402,13 @@ class _Abortable:
         return not poll.poll(0)
 
     def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # mixed into urllib3's connections below
-        if (deadline := _current.deadline) is not None:
+        deadline, left = _current.deadline, None
+        if deadline is not None and is_module_patched("socket"):
+            left = max(0.0, deadline.at - time.monotonic())
+        # Before there is a socket to abort, its name is looked up, for which the system may take half a minute.
+        with gevent.Timeout(left, TimeoutError):
+            sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # mixed into urllib3's connections below
+        if deadline is not None:
             try:
                 deadline.opened(sock)
             except TimeoutError:

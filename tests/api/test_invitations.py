@@ -10,8 +10,20 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from proxy.app import build
+from proxy.server.plain_gets import REQUEST_SECONDS
+from proxy.settings import Settings
 from tests.api.inviting import invite, order
-from tests.running import SECRET, UNIT, RunningProxy, RunningSandbox, Served, served_here
+from tests.running import (
+    SECRET,
+    UNIT,
+    ProxyFromScratch,
+    RunningProxy,
+    RunningSandbox,
+    Served,
+    proxy_environment,
+    served_here,
+)
 
 DROP_IN = f"/v1/private/business-units/{UNIT}/email-invitations"
 SECOND = RunningSandbox.second_business_unit
@@ -284,3 +296,27 @@ def test_invitations_count_against_the_call_budget_and_are_not_sent_beyond_it(sa
         assert 1 <= int(answers[-1].headers["Retry-After"]) <= 300
         assert "budget of 3 calls per 5 minutes is used up" in answers[-1].json()["detail"]
         assert sandbox.calls() == {"token": 1, "invitations": 2}
+
+
+def test_while_no_name_server_answers_an_invitation_is_known_to_be_unsent_in_time(sandbox: RunningSandbox) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        # gevent's own resolver, as the system's can't be told of a server. It gives up after the server's 30 s.
+        with ProxyFromScratch(
+            sandbox,
+            GEVENT_RESOLVER="ares",
+            GEVENTARES_SERVERS="127.0.0.1",
+            GEVENTARES_UDP_PORT=str(silent.getsockname()[1]),
+            GEVENTARES_TIMEOUT="60",
+            UPSTREAM_TIMEOUT_SECONDS="1",
+            TRUSTPILOT_INVITATIONS_URL="http://nobody.example/v1",
+        ) as proxy:
+            for _ in range(2):
+                assert invite(proxy, order()).status_code == 503
+
+
+def test_no_setting_has_an_invitation_take_longer_than_the_server_gives_a_request(sandbox: RunningSandbox) -> None:
+    environment = proxy_environment(sandbox, UPSTREAM_TIMEOUT_SECONDS="60")
+    inviting = build(Settings.from_environment(environment)).inviting
+    assert inviting is not None
+    assert inviting.invitations.seconds + 2 < REQUEST_SECONDS
