@@ -194,15 +194,11 @@ _TAG_IN_OUTPUT = re.compile(rf"\s*({_TAG_WORDS}.+|else|end(?:if|for|unless|case|
 _ELSEWHERES = [
     Rule(
         pattern,
-        lambda match: _printing(personal(re.sub(r"\W+", "_", match[1].strip()).lower())),
+        lambda match: f"{{{{${{{personal(re.sub('[^0-9A-Za-z_]+', '_', match[1].strip()).lower())}}}}}}}",
         f"{{found}} is how {tool} fills in a value; customers would read it as it stands: write {{plain}}.",
     )
     for pattern, tool in TABLES["tools"]
 ]
-
-
-def _printing(name: str) -> str:
-    return f"{{{{${{{name}}}}}}}"
 
 
 def _braces(draft: Draft) -> None:

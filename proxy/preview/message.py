@@ -298,11 +298,15 @@ class _Room:
     ) -> Rendering:
         if is_boundless(template):
             raise TemplateBoundError("too much is opened in the template and never closed", 1)
+        own: Credentials = {
+            "basic_auth": BasicCredential(self.caller.name, self.caller.secret),
+            "auth_credentials": TokenCredential({"X-Api-Key": self.caller.secret}),
+        }
         return render(
             template,
             given,
             transport=transport,
-            credentials=_credentials(template, self.caller),
+            credentials={name: own[option] for option, name in _NAMED.findall(template)},
             clock=time.monotonic,
             sleep=lambda _: None,
             cache=cache,
@@ -345,14 +349,6 @@ def _parts(message: Message) -> Mapping[str, str]:
     return {name: text for name, text in (("title", title), ("preheader", preheader)) if text} | {
         "body": message.body
     }
-
-
-def _credentials(template: str, caller: Credential) -> Credentials:
-    own: dict[str, BasicCredential | TokenCredential] = {
-        "basic_auth": BasicCredential(caller.name, caller.secret),
-        "auth_credentials": TokenCredential({"X-Api-Key": caller.secret}),
-    }
-    return {name: own[option] for option, name in _NAMED.findall(template)}
 
 
 PROFILE_KINDS = tuple(field.name for field in fields(Profile))

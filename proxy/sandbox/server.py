@@ -82,18 +82,14 @@ def serve(app: Flask, host: str, port: int) -> None:
     Prints ``Sandbox listening on http://127.0.0.1:PORT/v1`` once callers can connect. Nothing is monkey-patched:
     the stand-in only ever waits through gevent itself.
     """
-    _allow_many_connections()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     server = WSGIServer((host, port), app, handler_class=_Handler, backlog=_BACKLOG, log=None)
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, server.stop)
     server.start()
     print(f"Sandbox listening on http://{host}:{server.server_port}/v1", flush=True)
     server.serve_forever()
-
-
-def _allow_many_connections() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @click.command("sandbox")

@@ -27,18 +27,7 @@ from flask import Response
 from gevent.socket import wait_read
 from werkzeug.exceptions import HTTPException
 
-from proxy.sandbox import BUSINESS_UNIT, SECOND_BUSINESS_UNIT
-from proxy.sandbox.shops import (
-    NEWEST,
-    BusinessUnit,
-    Order,
-    Products,
-    imported_products,
-    sample_products,
-    second_products,
-    service_reviews,
-    written_at,
-)
+from proxy.sandbox import BUSINESS_UNIT, SECOND_BUSINESS_UNIT, shops
 
 
 class Mode(StrEnum):
@@ -413,8 +402,8 @@ class Lists:
     the feed and the next. ``lost_page``: the page of the feed that nobody gets; the one after it comes in its place.
     """
 
-    reviews_order: Order = Order.NEWEST
-    feed_order: Order = Order.NEWEST
+    reviews_order: shops.Order = shops.Order.NEWEST
+    feed_order: shops.Order = shops.Order.NEWEST
     batch_skus: int = 10**9
     arrivals: int = 0
     lost_page: int = 10**9
@@ -424,9 +413,9 @@ class State:
     """The shops, what has been called, how to answer, and the connections kept waiting."""
 
     def __init__(self) -> None:
-        self._samples = {BUSINESS_UNIT: sample_products(), SECOND_BUSINESS_UNIT: second_products()}
-        self._imported = imported_products()
-        self._service_reviews = service_reviews()
+        self._samples = {BUSINESS_UNIT: shops.sample_products(), SECOND_BUSINESS_UNIT: shops.second_products()}
+        self._imported = shops.imported_products()
+        self._service_reviews = shops.service_reviews()
         self.waiting: set[Wire] = set()
         self.reset()
 
@@ -434,8 +423,10 @@ class State:
         """Be as on the first day, with nothing counted, told, limited or stored; waiting callers are let go."""
         first, second = self._samples.items()
         self.units = {
-            first[0]: BusinessUnit("Toy Trucks", Products(first[1]), Products(self._imported), self._service_reviews),
-            second[0]: BusinessUnit("Second Shop", Products(second[1])),
+            first[0]: shops.BusinessUnit(
+                "Toy Trucks", shops.Products(first[1]), shops.Products(self._imported), self._service_reviews
+            ),
+            second[0]: shops.BusinessUnit("Second Shop", shops.Products(second[1])),
         }
         self.behaviours: Sequence[Behaviour] = ()
         self.record = CallRecord()
@@ -447,7 +438,7 @@ class State:
         self.invitations: deque[dict[str, object]] = deque(maxlen=_KEPT)
         self.links: deque[dict[str, object]] = deque(maxlen=_KEPT)
         self.deletions: dict[str, list[dict[str, str]]] = {"reviewId": [], "consumerId": []}
-        self._last = NEWEST
+        self._last = shops.NEWEST
         for wire in tuple(self.waiting):
             wire.drop()
 
@@ -458,7 +449,7 @@ class State:
 
     def list_deletion(self, name: str, identifier: str) -> None:
         """List a review (``reviewId``), or a consumer (``consumerId``), as deleted."""
-        self.deletions[name].append({name: identifier, "deletedAt": written_at(self.now())})
+        self.deletions[name].append({name: identifier, "deletedAt": shops.written_at(self.now())})
 
     def delete(self, name: str, identifier: str) -> int:
         """Delete a review, or all of a consumer, from all shops, and list that; return how many reviews."""

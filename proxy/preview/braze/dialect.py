@@ -392,10 +392,6 @@ def _looped(value: object) -> list[object] | range:
             return []
 
 
-def _for(token: Token, expression: LoopExpression, block: BlockNode, default: BlockNode | None = None) -> Node:
-    return ForNode(token, _loop(expression), block, default)
-
-
 def _loop(loop: LoopExpression) -> BrazeLoopExpression:
     return BrazeLoopExpression(
         loop.token,
@@ -438,7 +434,7 @@ _NODES: Mapping[str, Callable[..., Node]] = {
     "if": partial(_conditional, IfNode),
     "unless": partial(_conditional, UnlessNode),
     "case": _case,
-    "for": _for,
+    "for": lambda token, expression, **blocks: ForNode(token, _loop(expression), **blocks),
     "tablerow": BrazeTablerowNode,
     "cycle": BrazeCycleNode,
 }

@@ -8,30 +8,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
+from proxy.preview.braze import wire
 from proxy.preview.braze.markup import BoundReachedError, output_end
-from proxy.preview.braze.wire import (
-    ANSWER_SECONDS,
-    BODY_BYTES,
-    DEFAULT_VARIABLE,
-    BodyTooLargeError,
-    CallRequest,
-    Channel,
-    Credentials,
-    MemoryAnswers,
-    NoAnswerInTimeError,
-    NotSentError,
-    Outgoing,
-    Question,
-    Redaction,
-    RefusedError,
-    Request,
-    Response,
-    Transport,
-    TransportError,
-    cache_seconds,
-    clamped_cache_seconds,
-    outgoing,
-)
 
 # Not Braze's: a page that renders other people's templates has to stop somewhere.
 CALLS_PER_RENDER = 20
@@ -63,16 +41,16 @@ class Verdict:
 
 
 _TOO_LARGE = Verdict("over 1 MB: refused, nothing is inserted and nothing is cached")
-_TOO_LATE = Verdict(f"no answer within {ANSWER_SECONDS:g} seconds: nothing is inserted", failed=True)
+_TOO_LATE = Verdict(f"no answer within {wire.ANSWER_SECONDS:g} seconds: nothing is inserted", failed=True)
 
 
-def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] | None = None) -> Verdict:
+def _judged(answer: wire.Response, save: str | None, rerender: Callable[[str], str] | None = None) -> Verdict:
     """Return what Braze does with ``answer`` when the tag says ``:save save`` (or does not).
 
     ``rerender`` renders the Liquid in it before anything else (Braze: Pull user profile data).
     """
     status = answer.status
-    if len(answer.body) > BODY_BYTES:
+    if len(answer.body) > wire.BODY_BYTES:
         return _TOO_LARGE
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return _inserted(answer, save, rerender)
@@ -87,14 +65,14 @@ def _judged(answer: Response, save: str | None, rerender: Callable[[str], str] |
     return Verdict(f"nothing is inserted: {_named(status)}{more}", failed=is_failure)
 
 
-def _without_answer(error: TransportError) -> Verdict:
+def _without_answer(error: wire.TransportError) -> Verdict:
     """Return what Braze does when no answer was had."""
     match error:
-        case BodyTooLargeError():
+        case wire.BodyTooLargeError():
             return _TOO_LARGE
-        case RefusedError():
+        case wire.RefusedError():
             return Verdict(f"refused, nothing was sent: {error}")
-        case NoAnswerInTimeError():
+        case wire.NoAnswerInTimeError():
             return _TOO_LATE
         case _:
             return Verdict(f"nothing is inserted: no connection ({error})", failed=True)
@@ -107,13 +85,13 @@ def _named(status: int) -> str:
         return str(status)
 
 
-def _inserted(answer: Response, save: str | None, rerender: Callable[[str], str] | None) -> Verdict:
+def _inserted(answer: wire.Response, save: str | None, rerender: Callable[[str], str] | None) -> Verdict:
     text = answer.body.decode("utf-8-sig", errors="replace")
     if rerender is not None:
         text = rerender(text)
     if not text:
         return Verdict("nothing is inserted: the answer is empty", succeeded=True)
-    variable = save or DEFAULT_VARIABLE
+    variable = save or wire.DEFAULT_VARIABLE
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -214,7 +192,7 @@ class _Result:
     """What came of one call, however it came."""
 
     verdict: Verdict
-    answer: Response | None = None
+    answer: wire.Response | None = None
     seconds: float | None = None
     from_cache: bool = False
     refused: bool = False
@@ -224,12 +202,12 @@ class _Result:
 class Inserted:
     """One call: what was asked, the URL it went to, and what came of it; None when it was not sent."""
 
-    asked: CallRequest
+    asked: wire.CallRequest
     url: str
     verdict: Verdict | None
 
 
-def _of_request(asked: CallRequest, ready: Outgoing) -> Iterator[Mistake]:
+def _of_request(asked: wire.CallRequest, ready: wire.Outgoing) -> Iterator[Mistake]:
     """Tell what is wrong with a call that is about to be made."""
     if ready.unescaped:
         # Braze: Make a Connected Content call, "Adding variables".
@@ -244,7 +222,7 @@ def _of_request(asked: CallRequest, ready: Outgoing) -> Iterator[Mistake]:
     for name, because, expression in _empty_parameters(asked.written_url, ready.request.url):
         yield Mistake(MistakeKind.EMPTY_PARAMETER, asked.line, f"{name}= arrives empty: {because}.", expression)
     age = asked.cache_max_age
-    if age is not None and (used := clamped_cache_seconds(age)) != age:
+    if age is not None and (used := wire.clamped_cache_seconds(age)) != age:
         message = f":cache_max_age {age} becomes {used}: Braze caches for 5 minutes to 4 hours."
         yield Mistake(MistakeKind.CACHE_AGE, asked.line, message, str(used))
 
@@ -264,7 +242,7 @@ def _empty_parameters(written: str, rendered: str) -> Iterator[tuple[str, str, s
             yield name, "the URL gives it no value", ""
 
 
-def _of_answer(asked: CallRequest, answer: Response, verdict: Verdict, wanted: Wanted) -> Iterator[Mistake]:
+def _of_answer(asked: wire.CallRequest, answer: wire.Response, verdict: Verdict, wanted: Wanted) -> Iterator[Mistake]:
     """Tell what the answer itself says is wrong, and what can't be done with it."""
     if ignored := answer.header("X-Ignored-Parameters"):
         message = f"the proxy does not know these parameters and ignored them: {ignored}."
@@ -284,7 +262,7 @@ def _of_answer(asked: CallRequest, answer: Response, verdict: Verdict, wanted: W
         yield Mistake(MistakeKind.NOT_JSON, asked.line, message)
 
 
-def _problem_detail(answer: Response) -> str:
+def _problem_detail(answer: wire.Response) -> str:
     try:
         problem = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -302,15 +280,15 @@ class Exchange:
     the queue. Each time is a *pass*; calls that were settled in an earlier pass are not sent again.
     """
 
-    transport: Transport
-    credentials: Credentials
+    transport: wire.Transport
+    credentials: wire.Credentials
     clock: Callable[[], float]
-    cache: MemoryAnswers
+    cache: wire.MemoryAnswers
     wanted: Wanted
-    channel: Channel | None
-    _redaction: Redaction = field(default_factory=Redaction)
-    _settled: dict[tuple[int, Question], _Result] = field(default_factory=dict)
-    _attempts: dict[tuple[int, Question], int] = field(default_factory=dict)
+    channel: wire.Channel | None
+    _redaction: wire.Redaction = field(default_factory=wire.Redaction)
+    _settled: dict[tuple[int, wire.Question], _Result] = field(default_factory=dict)
+    _attempts: dict[tuple[int, wire.Question], int] = field(default_factory=dict)
     _mistakes: list[Mistake] = field(default_factory=list)
     # Of this pass, in the order they were made; to_retry are the places of those with :retry that failed.
     calls: list[CallRecord] = field(default_factory=list)
@@ -354,7 +332,7 @@ class Exchange:
             message = "abort_message was reached first, so Braze never uses :retry; leave one of them out."
             self._note(MistakeKind.ABORT_BEFORE_RETRY, self.calls[index].line, message)
 
-    def call(self, asked: CallRequest) -> Verdict:
+    def call(self, asked: wire.CallRequest) -> Verdict:
         """Make one call, from the cache where Braze would, and return what becomes of it.
 
         Raises:
@@ -369,12 +347,12 @@ class Exchange:
             self._note(MistakeKind.RETRY_NOT_AVAILABLE, asked.line, message)
             asked = replace(asked, retry=False)
         try:
-            ready = outgoing(asked, self.credentials)
-        except NotSentError as err:
+            ready = wire.outgoing(asked, self.credentials)
+        except wire.NotSentError as err:
             return self._not_sent(asked, str(err))
         request = ready.request
         self.note_mistakes(_of_request(asked, ready))
-        position = (len(self.calls), Question(request.method, request.url, request.body))
+        position = (len(self.calls), wire.Question(request.method, request.url, request.body))
         result = self._settled.get(position)
         if result is None:
             result = self._result(asked, request, position)
@@ -384,9 +362,9 @@ class Exchange:
         self.inserted.append(Inserted(asked, request.url, result.verdict))
         return result.verdict
 
-    def _result(self, asked: CallRequest, request: Request, position: tuple[int, Question]) -> _Result:
+    def _result(self, asked: wire.CallRequest, request: wire.Request, position: tuple[int, wire.Question]) -> _Result:
         question = position[1]
-        seconds = cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
+        seconds = wire.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         cached = self.cache.get(question) if seconds is not None else None
         if cached is not None:
             result = _Result(_judged(cached, asked.save, asked.rerender), cached, from_cache=True)
@@ -400,23 +378,23 @@ class Exchange:
             self._settled[position] = result
         return result
 
-    def _sent(self, request: Request, asked: CallRequest) -> _Result:
+    def _sent(self, request: wire.Request, asked: wire.CallRequest) -> _Result:
         started = self.clock()
         try:
             answer = self.transport.send(request)
-        except TransportError as err:
-            refused = isinstance(err, RefusedError)
+        except wire.TransportError as err:
+            refused = isinstance(err, wire.RefusedError)
             return _Result(_without_answer(err), seconds=None if refused else self.clock() - started, refused=refused)
         seconds = self.clock() - started
-        if seconds > ANSWER_SECONDS:
+        if seconds > wire.ANSWER_SECONDS:
             return _Result(_TOO_LATE, answer, seconds)
         return _Result(_judged(answer, asked.save, asked.rerender), answer, seconds)
 
-    def _record(self, asked: CallRequest, ready: Outgoing, result: _Result, attempts: int) -> None:
+    def _record(self, asked: wire.CallRequest, ready: wire.Outgoing, result: _Result, attempts: int) -> None:
         request, verdict, answer = ready.request, result.verdict, result.answer
         if asked.retry and verdict.failed:
             self.to_retry.append(len(self.calls))
-        # Request headers first: what is secret there is then starred in the URL, the body and the answer too.
+        # wire.Request headers first: what is secret there is then starred in the URL, the body and the answer too.
         headers = self._redaction.headers(request.headers, ready.secret_headers)
         record = CallRecord(
             line=asked.line,
@@ -429,16 +407,18 @@ class Exchange:
             duration_ms=None if result.seconds is None else round(result.seconds * 1000, 1),
             attempts=attempts,
             from_cache=result.from_cache,
-            saved_as=(asked.save or DEFAULT_VARIABLE) if verdict.value is not None else None,
+            saved_as=(asked.save or wire.DEFAULT_VARIABLE) if verdict.value is not None else None,
         )
         if answer is not None:
             record = self._with_answer(record, asked, answer, verdict)
         self.calls.append(record)
 
-    def _with_answer(self, record: CallRecord, asked: CallRequest, answer: Response, verdict: Verdict) -> CallRecord:
+    def _with_answer(
+        self, record: CallRecord, asked: wire.CallRequest, answer: wire.Response, verdict: Verdict
+    ) -> CallRecord:
         self.note_mistakes(_of_answer(asked, answer, verdict, self.wanted))
         body = self._redaction.text(answer.body.decode("utf-8-sig", errors="replace"))
-        seconds = cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
+        seconds = wire.cache_seconds(asked.method, asked=asked.cache_max_age, no_cache=asked.no_cache)
         return replace(
             record,
             status=answer.status,
@@ -452,7 +432,7 @@ class Exchange:
     def _shown_body(self, body: bytes | None) -> str | None:
         return None if body is None else self._redaction.form(body.decode())[:BODY_SHOWN_CHARACTERS]
 
-    def _not_sent(self, asked: CallRequest, reason: str) -> Verdict:
+    def _not_sent(self, asked: wire.CallRequest, reason: str) -> Verdict:
         verdict = Verdict(f"not sent, nothing is inserted: {reason}")
         headers = self._redaction.headers(asked.headers)
         self.calls.append(
