@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import select
+import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -28,8 +32,8 @@ begins where a word begins, or a long word would be searched anew from each of i
 _PIECE = select.PIPE_BUF
 """Bytes that a pipe takes in one piece, whoever else writes into it (POSIX, write): several workers share one."""
 
-_PATIENCE_MS = 250
-"""How long whoever reads a full pipe is waited for. One who reads no more would hold up every answer."""
+_PATIENCE_SECONDS = 0.25
+"""How much of each second whoever reads is waited for. One who is slow would hold up every answer."""
 
 _Poll = get_original("select", "poll")
 """It asks the system. gevent's own would have others go on in the middle of a line."""
@@ -135,18 +139,27 @@ class Columns(logging.Formatter):
 class LineHandler(logging.Handler):
     """Writes lines in the order they come, each in one piece. Never waits for another writer, and never raises.
 
-    Who reads them is waited for a moment, once: until all is read again, lines are lost and answers are not late.
+    Who reads them is waited for a moment, and not again before there is room: lines are lost, answers are not late.
 
     Lines that can't be written are lost, and the next line that can be is preceded by their number. The lines of one
     record are written together: each write wakes whoever reads the log, which costs more than making the line.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         super().__init__()
         self._descriptor = descriptor
+        # Opened anew a pipe waits for nobody, and does so still for whoever else has it. Another user's can't be
+        # opened: there another worker may take the room that this one has found.
+        with suppress(OSError):
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                self._descriptor = os.open(f"/dev/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK)
+        self._patience_seconds = patience_seconds
+        self._patience_left = 0.0
+        self._patient_since = -math.inf
         self._waiting: deque[str] = deque()
         self._writing = threading.Lock()
         self._lost = 0
+        self._is_cut = False
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a line, without the library's lock: making one touches nothing that is shared, and a deque is safe."""
@@ -176,13 +189,17 @@ class LineHandler(logging.Handler):
 
     def _write(self, lines: list[str]) -> None:
         notice = [self._lost_notice()] if self._lost else []
+        if self._is_cut:
+            notice.insert(0, "")
         written = -len(notice)
         try:
             for count, piece in _pieces([*notice, *lines]):
                 rest = piece
                 while rest:
                     self._await_room()
-                    rest = rest[os.write(self._descriptor, rest[:_PIECE]) :]
+                    with suppress(BlockingIOError):  # another worker took the room
+                        rest = rest[os.write(self._descriptor, rest) :]
+                        self._is_cut = bool(rest)
                 written += count
                 self._lost = 0
         except OSError:
@@ -193,7 +210,14 @@ class LineHandler(logging.Handler):
         """Raise ``BlockingIOError`` where nobody reads."""
         room = _Poll()
         room.register(self._descriptor, select.POLLOUT)
-        if not room.poll(0 if self._lost else _PATIENCE_MS):
+        if room.poll(0):
+            return
+        now = time.monotonic()
+        if now > self._patient_since + 1:
+            self._patient_since, self._patience_left = now, self._patience_seconds
+        ready = room.poll(0 if self._lost else max(0.0, self._patience_left) * 1000)
+        self._patience_left -= time.monotonic() - now
+        if not ready:
             raise BlockingIOError
 
     def _lost_notice(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -21,21 +22,28 @@ LOST = 7
 class Pipe:
     """A handler that writes into a pipe, and what has come out of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float = 0.2) -> None:
         self._out, into = os.pipe()
-        self.handler = LineHandler(into)
+        self.handler = LineHandler(into, patience_seconds)
         self.handler.setFormatter(logging.Formatter("%(message)s"))
         self._into = into
 
     def log(self, message: object, **more: object) -> None:
         self.handler.handle(logging.makeLogRecord({"msg": message, **more}))
 
-    def came(self) -> list[str]:
+    def came(self, most: int = 65_536) -> list[str]:
         os.set_blocking(self._out, False)
         try:
-            return os.read(self._out, 65_536).decode().splitlines()
+            return os.read(self._out, most).decode().splitlines()
         except BlockingIOError:
             return []
+
+    def fill(self) -> None:
+        other = os.open(f"/dev/fd/{self._into}", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(other, b"-" * 4096)
+        os.close(other)
 
     def until(self, end: bytes) -> bytes:
         read = b""
@@ -125,12 +133,52 @@ def test_nobody_waits_for_a_reader_that_reads_no_more(pipe: Pipe) -> None:
     assert pipe.came() == [f"{logged - len(came)} lines before this one could not be written", "after"]
 
 
+def test_a_reader_that_is_slow_for_good_is_waited_for_once(pipe: Pipe) -> None:
+    logged, came = 500, []
+
+    def log() -> None:
+        for number in range(logged):
+            pipe.log(f"{number:0300}")
+
+    writer = threading.Thread(target=log, daemon=True)
+    writer.start()
+    while writer.is_alive():
+        # Room again before the handler has waited for as long as it does.
+        writer.join(0.1)
+        came += pipe.came(4096)
+    while lines := pipe.came():
+        came += lines
+    pipe.log("after")
+    assert "lines before this one could not be written" in " ".join([*came, *pipe.came()])
+
+
+def test_room_that_another_writer_takes_first_is_waited_for_again(pipe: Pipe) -> None:
+    await_room = pipe.handler._await_room
+
+    def found() -> None:
+        await_room()
+        pipe.fill()
+
+    pipe.handler._await_room = found  # type: ignore[method-assign]  # what the other does in that moment
+    writer = threading.Thread(target=pipe.log, args=["lost"], daemon=True)
+    writer.start()
+    writer.join(20)
+    assert not writer.is_alive()
+
+
+def test_what_comes_after_a_line_that_was_cut_is_a_line_of_its_own(pipe: Pipe) -> None:
+    pipe.log("x" * 100_000)
+    assert [set(line) for line in pipe.came()] == [{"x"}]
+    pipe.log("after")
+    assert pipe.came() == ["", "1 lines before this one could not be written", "after"]
+
+
 _WRITER = """
 import logging, sys
 from proxy.telemetry.logging import LineHandler
 
 into, lines, width = map(int, sys.argv[1:4])
-handler = LineHandler(into)
+handler = LineHandler(into, 60)
 handler.setFormatter(logging.Formatter('%(message)s'))
 for number in range(0, lines, 10):
     text = '\\n'.join(f'{line:05}' + sys.argv[4] * width for line in range(number, number + 10))
@@ -155,6 +203,17 @@ def test_lines_of_two_processes_on_one_pipe_are_never_mixed() -> None:
     for name in ("a", "b"):
         assert [line for line in told if line.endswith(name)] == [f"{n:05}" + name * width for n in range(lines)]
     assert len(told) == 2 * lines
+
+
+def test_long_lines_of_two_processes_in_one_file_are_never_mixed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    lines, width = 2000, 8_000
+    with log.open("ab") as file:
+        command = [sys.executable, "-c", _WRITER, str(file.fileno()), str(lines), str(width)]
+        children = [subprocess.Popen([*command, name], pass_fds=[file.fileno()]) for name in ("a", "b")]
+    assert [child.wait(20) for child in children] == [0, 0]
+    told = log.read_text().splitlines()
+    assert sorted(told) == sorted(f"{n:05}" + name * width for n in range(lines) for name in ("a", "b"))
 
 
 def test_a_line_within_a_write_leaves_both_to_the_write_under_way(pipe: Pipe) -> None:
