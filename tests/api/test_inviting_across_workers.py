@@ -1,4 +1,4 @@
-"""Two workers with one Redis: an invitation arrives once, and the token is fetched once."""
+"""Two workers with one store: an invitation arrives once, and the token is fetched once."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.api.inviting import invite, invite_at_once, order
 from tests.running import RunningProxy, RunningRedis, RunningSandbox, served_here
 
 
-def two_workers(sandbox: RunningSandbox, redis_server: RunningRedis) -> RunningProxy:
-    return RunningProxy(sandbox, CACHE_URL=redis_server.url, WEB_CONCURRENCY="2", LOG_LEVEL="debug")
+def two_workers(sandbox: RunningSandbox, store: str) -> RunningProxy:
+    return RunningProxy(sandbox, CACHE_URL=store, WEB_CONCURRENCY="2", LOG_LEVEL="debug", DEADLINE_SECONDS="5")
 
 
+@pytest.mark.parametrize("store", ["redis", "sqlite"])
 def test_of_a_hundred_at_once_each_arrives_once_with_one_token(
-    sandbox: RunningSandbox, redis_server: RunningRedis
+    sandbox: RunningSandbox, request: pytest.FixtureRequest, tmp_path: Path, store: str
 ) -> None:
-    with two_workers(sandbox, redis_server) as proxy:
+    redis = request.getfixturevalue("redis_server").url if store == "redis" else None
+    with two_workers(sandbox, redis or f"sqlite:///{tmp_path}/proxy.sqlite3") as proxy:
         same = order()
         answers = invite_at_once(proxy, [same] * 100)
         assert [answer.status_code for answer in answers] == [202] * 100
@@ -37,7 +40,7 @@ def test_a_token_revoked_midway_costs_one_renewal_and_no_invitation(
     sandbox: RunningSandbox, redis_server: RunningRedis
 ) -> None:
     sandbox.behave("slow", kinds=["invitations"], seconds=0.05)
-    with two_workers(sandbox, redis_server) as proxy:
+    with two_workers(sandbox, redis_server.url) as proxy:
         orders = [order() for _ in range(200)]
         revoked_after: list[int] = []
 
@@ -74,7 +77,7 @@ def test_a_second_proxy_knows_what_the_first_one_sent(sandbox: RunningSandbox, r
 def test_without_redis_only_what_cannot_be_told_apart_is_sent(
     sandbox: RunningSandbox, redis_server: RunningRedis
 ) -> None:
-    with two_workers(sandbox, redis_server) as proxy:
+    with two_workers(sandbox, redis_server.url) as proxy:
         redis_server.kill()
         body = order()
         answer = invite(proxy, body)

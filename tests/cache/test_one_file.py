@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.api.inviting import invite_at_once, order
 from tests.load import Callers
 from tests.running import SECRET, RunningProxy, RunningSandbox, flask, proxy_environment
 
@@ -102,18 +101,6 @@ def test_what_a_killed_process_was_fetching_is_fetched_by_another_at_once(sandbo
         asking.join()
         answer = other.get("/v1/reviews", sku="LAMP-01")
         assert (answer.status_code, answer.headers["X-Cache"], sandbox.calls()["reviews"]) == (200, "miss", 2)
-
-
-def test_of_a_hundred_invitations_at_once_over_two_workers_each_arrives_once_with_one_token(
-    sandbox: RunningSandbox, proxy: RunningProxy
-) -> None:
-    same = order()
-    others = [order() for _ in range(50)]
-    answers = invite_at_once(proxy, [same] * 50 + others)
-    assert [answer.status_code for answer in answers] == [202] * 100
-    arrived = sorted(each["body"]["referenceNumber"] for each in sandbox.invitations())
-    assert arrived == sorted(each["referenceNumber"] for each in [same, *others])
-    assert sandbox.calls() == {"token": 1, "invitations": 51}
 
 
 def test_a_start_is_refused_where_the_file_can_not_be(sandbox: RunningSandbox, tmp_path: Path) -> None:

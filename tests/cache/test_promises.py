@@ -71,16 +71,6 @@ def test_a_bad_day_is_an_immediate_stale_200_and_without_a_copy_a_clear_problem_
         sandbox.behave("ok")
 
 
-def test_a_late_fetch_fills_the_cache(sandbox: RunningSandbox) -> None:
-    with RunningProxy(sandbox, DEADLINE_SECONDS="0.3") as proxy:
-        sandbox.behave("slow", seconds=1, kinds=["reviews"])
-        assert proxy.get("/v1/reviews", sku="LAMP-01").status_code == 504
-        time.sleep(1.2)
-        answer = proxy.get("/v1/reviews", sku="LAMP-01")
-        assert (answer.status_code, answer.headers["X-Cache"]) == (200, "hit")
-        assert sandbox.calls() == {"reviews": 1}
-
-
 def test_a_late_fetch_of_a_product_with_more_than_a_page_is_summed_up_too(sandbox: RunningSandbox) -> None:
     with RunningProxy(sandbox, DEADLINE_SECONDS="0.3") as proxy:
         sandbox.behave("slow", seconds=1, kinds=["reviews"])
@@ -94,14 +84,6 @@ def test_a_late_fetch_of_a_product_with_more_than_a_page_is_summed_up_too(sandbo
         sandbox.behave("fail")
         answer = proxy.get("/v1/reviews", sku="TRUCK-01")
         assert (answer.headers["X-Cache"], answer.json()["summary"]["total"]) == ("hit", 153)
-
-
-def test_a_call_that_drips_is_severed_after_its_total_time(sandbox: RunningSandbox) -> None:
-    with RunningProxy(sandbox, UPSTREAM_TIMEOUT_SECONDS="0.5", UPSTREAM_CONCURRENCY="1") as proxy:
-        sandbox.behave("drip", seconds=0.05, times=1)
-        assert proxy.get("/v1/reviews", sku="LAMP-01").status_code == 503
-        # The only place is free again.
-        assert proxy.get("/v1/reviews", sku="LAMP-01").status_code == 200
 
 
 def test_a_product_without_reviews_is_remembered_for_its_own_time(sandbox: RunningSandbox) -> None:
