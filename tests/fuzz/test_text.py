@@ -57,6 +57,7 @@ def test_clean_text_has_no_control_characters_and_single_spaces_between_words(ra
 
 @fuzzed
 @given(texts, rooms)
+@example("x" * 9 + " " + "y" * 9 + " zzz", 20)
 @example("x" * 19 + "\u0e31" * 9, 20)
 @example("🇩🇰" * 30, 20)
 @example("1️⃣" * 30, 20)
