@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import gevent
 import redis
 from cachetools import TTLCache
+from gevent.monkey import is_module_patched
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -27,6 +29,10 @@ PATIENCE_SECONDS = 0.25
 """How long one question may take. A healthy Redis needs less than a millisecond, and DEADLINE_SECONDS has to hold."""
 
 REST_SECONDS = 1.0
+_LONGEST = 4
+"""Patiences that a question takes with its connection at most. Each step has its own; to look a name up has none, and
+takes the system half a minute where no server answers."""
+
 _CONNECTIONS = 64
 _PLACE_SECONDS = 1.0
 """How long a question waits for one of the connections while all are in use. Under a burst that takes longer than any
@@ -81,6 +87,7 @@ class RedisLink:
         self._places = threading.BoundedSemaphore(_CONNECTIONS)
         self._refusals: TTLCache[str, bool] = TTLCache(32, _REFUSALS_SECONDS, timer=time.monotonic)
         self._rest = rest
+        self._longest = _LONGEST * patience if is_module_patched("socket") else None
         self._lock = threading.Lock()
         self._down = False
         self._resting_until = 0.0
@@ -91,7 +98,8 @@ class RedisLink:
             raise RedisDown("too many questions to Redis are under way")
         try:
             self._wait_its_turn()
-            answer = work(self.client)
+            with gevent.Timeout(self._longest, redis.TimeoutError):
+                answer = work(self.client)
         except redis.ResponseError as error:
             # It answers, so there is no need to leave it alone; a full Redis still reads.
             self._note_up()
