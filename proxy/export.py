@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO
 from urllib.parse import quote
@@ -31,10 +31,9 @@ from proxy.api.parameters import BadParameter, Query
 from proxy.cache import Cache, Cached, Group, Key, Lookup, Tiered
 from proxy.cache.cache import Call, Fetch
 from proxy.clock import Deadline, Now, Spawn, spawn
-from proxy.reviews import ProductReviews, Selection, Unavailable, View, Warmed
+from proxy.reviews import ProductReviews, Selection, Unavailable, View
 from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
-from proxy.reviews.search import MISSING
 from proxy.terminal import bar, chosen_unit, shared_store
 from proxy.trustpilot import TrustpilotError
 from proxy.warming import NoSuchColumn, read_skus
@@ -68,10 +67,13 @@ def export(
         try:
             skus = read_skus(file) if file else cached_skus(cache, selection.business_unit)
             gone = sorted(seen.before.keys() - skus) if file is None else []
-            without = _without_reviews(proxy.reviews, selection, gone[:_MOST_ASKED])
-            skus += gone
-            found = _read_once(blocks(reviews, selection, skus, view), cache, selection.business_unit)
-            found = bar(" SKUs", found, len(skus))
+            without: list[str] = []
+            found: Blocks = chain(
+                _read_once(blocks(reviews, selection, skus, view), cache, selection.business_unit),
+                _asked_again(blocks(proxy.reviews, selection, gone[:_MOST_ASKED], view), without),
+                blocks(reviews, selection, gone[_MOST_ASKED:], view),
+            )
+            found = bar(" SKUs", found, len(skus) + len(gone))
             if each:
                 counts = _each(found, target, seen)
             else:
@@ -108,14 +110,12 @@ def _asked(settings: Any, business_unit: str | None, query: str) -> tuple[Select
     return Selection(unit, (), selection.locale, selection.sources), view
 
 
-def _without_reviews(reviews: ProductReviews, selection: Selection, skus: Iterable[str]) -> list[str]:
-    """Fetch what was exported before and is not cached; return those that have no reviews any more."""
-    without = []
-    for sku in skus:
-        with suppress(*MISSING):
-            warmed, _ = reviews.warm_page(replace(selection, skus=(sku,)), Deadline.after(_PATIENCE_SECONDS))
-            without += [sku] * (warmed is Warmed.WITHOUT_REVIEWS)
-    return without
+def _asked_again(found: Blocks, without: list[str]) -> Blocks:
+    """Add to ``without`` what was passed on and has no reviews any more."""
+    for sku, block in found:
+        yield sku, block
+        if block and block["summary"] and (block["scope"] == "business" or not block["summary"]["total"]):
+            without.append(sku)
 
 
 def _read_once(found: Blocks, cache: CopiesOnly, business_unit: str) -> Blocks:
@@ -210,9 +210,11 @@ def blocks(
     for sku in skus:
         alone = Selection(selection.business_unit, (sku,), selection.locale, selection.sources)
         try:
-            yield sku, reviews.block(alone, view, Deadline.after(_PATIENCE_SECONDS)).body
+            block = reviews.block(alone, view, Deadline.after(_PATIENCE_SECONDS)).body
         except Unavailable:
             yield sku, None
+        else:
+            yield sku, block if block["summary"] else None
 
 
 LONGEST_VALUE = 5000
@@ -333,6 +335,6 @@ class Seen:
         """Remember what was noted, but for what was ``taken_back``."""
         for sku in taken_back:
             self._now.pop(sku, None)
-        if self._now:
+        if self._now or self.before:
             with replaced(self._path) as file:
                 file.write(json.dumps(self._units).encode())

@@ -32,8 +32,8 @@ def filled(started_sandbox: RunningSandbox, tmp_path_factory: pytest.TempPathFac
     return url, answers
 
 
-def export(sandbox: RunningSandbox, url: str, *arguments: str) -> str:
-    done = flask(sandbox, "export", *arguments, CACHE_URL=url)
+def export(sandbox: RunningSandbox, url: str, *arguments: str, **environment: str) -> str:
+    done = flask(sandbox, "export", *arguments, CACHE_URL=url, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -127,11 +127,13 @@ def test_what_was_exported_is_taken_back_once_when_the_last_review_of_its_produc
 ) -> None:
     url, each = f"sqlite:///{tmp_path}/cache.sqlite3", target == "each"
     arguments = [str(tmp_path / target), "--each" if each else "--changed"]
-    flask(sandbox, "warm", "-", given="MUG-01\nLAMP-01", CACHE_URL=url)
+    # Of many reviews there is more to ask for than a page. A product without any need not be cached.
+    [many] = sandbox.generate(1, 150, "MANY-")
+    flask(sandbox, "warm", "-", given=f"MUG-01\n{many}", CACHE_URL=url)
     assert "2 written" in export(sandbox, url, *arguments)
     sandbox.put_product("MUG-01", [])
     flask(sandbox, "cache", "clear", CACHE_URL=url)
-    assert "1 written, 1 unchanged, 0 not cached" in export(sandbox, url, *arguments)
+    assert "1 written, 1 unchanged, 0 not cached" in export(sandbox, url, *arguments, CACHE_MISSING_SECONDS="0")
     shown = json.loads((tmp_path / target / "MUG-01.json" if each else tmp_path / target).read_bytes())
     assert shown.get("review_1_text", shown.get("reviews", [])) in (None, [])
     # Nothing of it is left to be taken back.
@@ -139,6 +141,22 @@ def test_what_was_exported_is_taken_back_once_when_the_last_review_of_its_produc
     before = sandbox.calls()["reviews"]
     assert "0 written, 1 unchanged, 0 not cached" in export(sandbox, url, *arguments)
     assert sandbox.calls()["reviews"] == before + 1
+
+
+def test_what_can_only_be_had_in_part_is_left_out_and_the_last_of_all_is_forgotten_once_it_was_taken_back(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    url, target = f"sqlite:///{tmp_path}/cache.sqlite3", tmp_path / "catalog.jsonl"
+    [many] = sandbox.generate(1, 150, "MANY-")
+    flask(sandbox, "warm", "-", given=many, CACHE_URL=url)
+    assert "1 written" in export(sandbox, url, str(target))
+    flask(sandbox, "cache", "clear", CACHE_URL=url)
+    sandbox.behave("fail", kinds=["summary", "batch_summaries"], status=503)
+    assert "0 written, 0 unchanged, 1 not cached" in export(sandbox, url, str(target), "--changed")
+    sandbox.put_product(many, [])
+    flask(sandbox, "cache", "clear", CACHE_URL=url)
+    assert "1 written" in export(sandbox, url, str(target), "--changed")
+    assert json.loads(target.with_name("catalog.jsonl.seen").read_bytes()) == {UNIT: {}}
 
 
 def test_what_stood_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
