@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.preview.message import sms_length
 from tests.preview.braze.endpoint import running_endpoint
 from tests.preview.braze.test_seed import REVIEWS, SAMPLE
 from tests.running import SECRET, RunningSandbox
@@ -127,3 +128,24 @@ def test_the_seeds_reviews_snippet_works_character_for_character(sandbox: Runnin
     # whether there is a review.
     assert [mistake["kind"] for mistake in result["mistakes"]] == ["not-escaped", "no-disclosure", "came-up-empty"]
     assert (sample["body"], sample["calls"]) == (SAMPLE, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "characters", "segments", "encoding"),
+    [
+        ("", 0, 0, "GSM-7"),
+        ("a" * 160, 160, 1, "GSM-7"),
+        ("a" * 161, 161, 2, "GSM-7"),
+        ("é" * 306, 306, 2, "GSM-7"),
+        ("a" * 307, 307, 3, "GSM-7"),
+        ("€" * 80, 160, 1, "GSM-7"),
+        ("★" * 70, 70, 1, "UCS-2"),
+        ("★" * 71, 71, 2, "UCS-2"),
+        ("😀" * 35, 70, 1, "UCS-2"),
+    ],
+)
+def test_a_text_is_counted_as_the_network_counts(text: str, characters: int, segments: int, encoding: str) -> None:
+    """Braze: Message copy segments; GSM 03.38."""
+    length = sms_length(text)
+    assert (length["characters"], length["segments"], length["encoding"]) == (characters, segments, encoding)
+    assert bool(length["outside"]) == (encoding == "UCS-2")
