@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from proxy.api.parameters import BadParameter, Query, skus, view
+from proxy.api.parameters import VIEW, BadParameter, Query, skus, view
 from proxy.preview.braze import Channel
 from proxy.preview.findings import CallTag, Edit, applied, call_tags
 
@@ -22,7 +22,7 @@ FILTERS = (
     *("stars", "language", "limit", "sort", "min_chars", "max_chars", "max_age_days"),
     *("with_image", "min_reviews", "min_average"),
 )
-_DEFAULTS = {"limit": "3", "sort": "newest", "min_chars": "1", "with_image": "false", "min_reviews": "0"}
+_DEFAULTS = {one.name: str(one.default).lower() for one in VIEW.values() if one.name in FILTERS}
 _TAKES_NO_FILTERS = frozenset({"stars"})
 _BLOCKS = tomllib.loads((files(__package__) / "templates/blocks.toml").read_text("utf-8"))
 

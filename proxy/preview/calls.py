@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote
 
 from proxy.api import parameters
-from proxy.preview.braze import CallRecord, Channel, Mistake, MistakeKind, is_boundless
+from proxy.preview.braze import ESCAPING_PATHS, CallRecord, Channel, Mistake, MistakeKind, is_boundless
 from proxy.preview.findings import (
     MEANT,
     TABLES,
@@ -41,7 +41,6 @@ _PERSONAL = re.compile(r"\$\{(email_address|phone_number|email|phone)\}")
 _ALWAYS_NEW = re.compile(r"['\"]now['\"]|\brandom\b", re.IGNORECASE)
 _ALWAYS_NEW_NAMES = TABLES["always_new"].split()
 OF_REVIEWS = ("/v1/reviews", "/v1/products", "/v1/business")
-IN_HTML = (*OF_REVIEWS, "/v1/summary")
 _MANY_CALLS = 3
 
 
@@ -83,7 +82,7 @@ def without_answer(template: str, calls: Sequence[CallRecord]) -> Iterator[Findi
     failed = {call.line for call in calls if not call.succeeded}
     for tag in call_tags(template):
         is_open = tag.value("on_error") is None and "retry" not in tag.options
-        if tag.line in failed and tag.path in IN_HTML and is_open:
+        if tag.line in failed and tag.path in ESCAPING_PATHS and is_open:
             edit = tag.with_parameter("on_error", "empty")
             yield finding_of(template, "no-answer", edit, at=tag.start, variable=tag.variable)
 
@@ -272,7 +271,7 @@ def too_large(part: Part) -> Iterator[Finding]:
 
 # ---- How a mistake that the rendering tells of is put right
 
-_PATHS = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business", "/v1/fragment")
+_PATHS = (*ESCAPING_PATHS, "/v1/fragment")
 _PARAMETERS = {
     one.name.lower(): one.name
     for one in (*vars(parameters).values(), *parameters.VIEW.values(), parameters.of_imported(default=False))

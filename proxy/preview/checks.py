@@ -11,8 +11,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from proxy.preview.braze import Channel, Empty, Rendering
-from proxy.preview.calls import IN_HTML, OF_REVIEWS, Part, calls_in_loop, examine_calls, query_of, too_large
+from proxy.preview.braze import ESCAPING_PATHS, Channel, Empty, Rendering
+from proxy.preview.calls import OF_REVIEWS, Part, calls_in_loop, examine_calls, query_of, too_large
 from proxy.preview.findings import (
     MOST_FINDINGS,
     TABLES,
@@ -141,7 +141,7 @@ def _invitation(part: Part) -> Iterator[Finding]:
 
 
 def _pictured_stars(part: Part) -> Iterator[Finding]:
-    tag = next((tag for tag in part.tags if tag.path in IN_HTML), None)
+    tag = next((tag for tag in part.tags if tag.path in ESCAPING_PATHS), None)
     if tag is None:
         return
     summary = "" if tag.path in ("/v1/summary", "/v1/business") else ".summary"
@@ -317,7 +317,7 @@ def _html_in_text(part: Part) -> Iterator[Finding]:
             edits = [tag.with_parameter("channel", "text") for tag in fragments]
             yield finding("html-shown/fragment", *edits, at=fragments[0].start)
             return
-        tags = [tag for tag in part.tags if tag.path in IN_HTML and tag.value("format") != "text"]
+        tags = [tag for tag in part.tags if tag.path in ESCAPING_PATHS and tag.value("format") != "text"]
         escapes = list(re.finditer(r"\s*\|\s*(?:escape|escape_once|h)\b(?=\s*(?:\||-?\}\}))", part.template))
         if escapes and what == "entity":
             yield finding("html-shown/escape", *(Edit(*match.span(), "") for match in escapes))
@@ -336,7 +336,7 @@ def _html_answers(part: Part) -> Iterator[Finding]:
     is_printed = re.search(r"\{\{[^{}]*\.(?:content|author|reply)\b", part.template)
     for tag in part.tags if is_printed else ():
         is_read = re.search(rf"\b{re.escape(tag.variable)}\b|\bfor\b", part.template)
-        if is_read and tag.path in ("/v1/reviews", "/v1/products") and tag.value("format") != "text":
+        if is_read and tag.path in OF_REVIEWS and tag.value("format") != "text":
             yield part.finding("html-shown/answer", tag.with_parameter("format", "text"), at=tag.start)
 
 

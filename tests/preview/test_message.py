@@ -42,6 +42,24 @@ def test_a_template_without_a_credential_is_told_so(previewing: Previewing) -> N
     assert "the answer is 401: no or a wrong credential" in result["mistakes"][0]["message"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "review"),
+    [
+        ("reviews?sku=TRUCK-01", "r.reviews[0]"),
+        ("products?skus=TRUCK-01", "r.products[0].reviews[0]"),
+        ("business?limit=1", "r.reviews[0]"),
+    ],
+)
+def test_an_address_that_escapes_is_right_for_an_e_mail_and_told_of_in_a_push(
+    previewing: Previewing, asked: str, review: str
+) -> None:
+    tag = f"{{% connected_content https://reviews.example.com/v1/{asked} :basic_auth a :save r %}}"
+    body = f"{tag}{{{{ {review}.content }}}}"
+    for channel, kind, is_told in (("email", "unescaped-text", False), ("push", "html-shown", True)):
+        kinds = [mistake["kind"] for mistake in previewing.render(body, channel)["mistakes"]]
+        assert (kind in kinds) is is_told, (channel, kinds)
+
+
 def test_an_aborted_message_has_its_reason(previewing: Previewing) -> None:
     body = TAG + "{% unless product.found %}{% abort_message('no review') %}{% endunless %}"
     result = previewing.render(body, data={"event_properties": {"item_sku": "NEW-00"}})

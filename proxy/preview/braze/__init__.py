@@ -60,6 +60,7 @@ __all__ = [
     "CALL_FLAGS",
     "CALL_OPTIONS",
     "CALL_WORDS",
+    "ESCAPING_PATHS",
     "FILTERS",
     "NAMESPACES",
     "BasicCredential",
@@ -363,7 +364,7 @@ def _wanted(parsed: BoundTemplate, variables: Mapping[str, object]) -> Wanted:
 # whatever a review holds.
 
 # The contract: these addresses escape their text for HTML unless told otherwise.
-_ESCAPING_PATHS = frozenset({"/v1/reviews", "/v1/products", "/v1/summary"})
+ESCAPING_PATHS = ("/v1/reviews", "/v1/products", "/v1/summary", "/v1/business")
 # Before a space an & begins no character reference (HTML, "Ampersands"): "4 & 5" may stand as it is.
 _NEEDS_ESCAPING = re.compile(r"[<>]|&(?!\s|#?\w{1,32};)")
 # Ids, dates and codes can't hold markup, and a template may compare them: only words with a space are marked.
@@ -447,4 +448,4 @@ def _is_markup(url: str) -> bool:
 
 def _is_escaped(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.path in _ESCAPING_PATHS and parse_qs(parts.query).get("format") != ["text"]
+    return parts.path in ESCAPING_PATHS and parse_qs(parts.query).get("format") != ["text"]
