@@ -16,7 +16,7 @@ import requests
 
 from proxy.server import with_file
 from proxy.settings import SettingsError
-from tests.exposition import values
+from tests.exposition import totals
 from tests.load import Callers
 from tests.running import SECRET, ProxyFromScratch, RunningProxy, RunningSandbox
 
@@ -36,13 +36,9 @@ def _pids(proxy: RunningProxy, line: str) -> list[int]:
     return [int(found[1]) for text in proxy.log if (found := re.search(line, text))]
 
 
-def _counted(proxy: RunningProxy) -> float:
+def _counted(proxy: RunningProxy) -> int:
     """Return the reads that ``/metrics`` tells of."""
-    return sum(
-        number
-        for (name, labels), number in values(proxy.get("/metrics").text).items()
-        if name == "ccproxy_requests_total" and ("route", "/v1/reviews") in labels
-    )
+    return totals(proxy, "ccproxy_requests_total", "route")["/v1/reviews",]
 
 
 def _await_workers(proxy: RunningProxy, number: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.trustpilot import NoAccess
-from tests.exposition import value, values
+from tests.exposition import totals, value
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
 from tests.sync.shop import FRESH, Heart
 from tests.sync.test_validator import wait_until
@@ -86,13 +86,8 @@ def test_one_shops_403_and_a_401_stop_nothing_else(sandbox: RunningSandbox) -> N
     units = f"{sandbox.business_unit},{second}"
     with RunningProxy(sandbox, SYNC="auto", CACHE_FRESH_SECONDS="0.5", TRUSTPILOT_BUSINESS_UNIT_ID=units) as proxy:
 
-        def reads(outcome: str) -> float:
-            shown = values(proxy.get("/metrics").text)
-            return sum(
-                count
-                for (name, labels), count in shown.items()
-                if name == "ccproxy_sync_feed_reads_total" and dict(labels)["outcome"] == outcome
-            )
+        def reads(outcome: str) -> int:
+            return totals(proxy, "ccproxy_sync_feed_reads_total", "outcome")[outcome,]
 
         assert_soon(lambda: reads("read") >= 2)
         assert reads("failed") == 1

@@ -6,7 +6,6 @@ import itertools
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
 
 import pytest
 import requests
@@ -15,21 +14,9 @@ from proxy.api import route_of
 from proxy.events import CallNotMade, Happened, RedisFailed
 from proxy.telemetry.metrics import Metrics
 from proxy.trustpilot.circuit_breaker import RUN
-from tests.exposition import value, values
+from tests.exposition import totals, value, values
 from tests.load import Callers
 from tests.running import RunningProxy, RunningRedis, RunningSandbox
-
-
-def _requests(shown: Mapping[tuple[str, frozenset[tuple[str, str]]], float]) -> float:
-    """Return how many requests were counted and timed, without those for metrics: the fewer of the two."""
-    return min(
-        sum(
-            number
-            for (name, labels), number in shown.items()
-            if name == counter and ("route", "/metrics") not in labels
-        )
-        for counter in ("ccproxy_requests_total", "ccproxy_request_seconds_count")
-    )
 
 
 def test_two_workers_metrics_add_up_to_what_was_sent(sandbox: RunningSandbox, redis_server: RunningRedis) -> None:
@@ -44,34 +31,30 @@ def test_two_workers_metrics_add_up_to_what_was_sent(sandbox: RunningSandbox, re
     with RunningProxy(sandbox, WEB_CONCURRENCY="2", CACHE_URL=redis_server.patient_url, keep_alive=2) as proxy:
         with Callers(20) as many:
             answers = many.all_at_once([proxy], list(itertools.chain(*paths.values())))
+        sent = Counter({(route, str(status)): len(asked) for (route, status), asked in paths.items()})
+
+        def counted(name: str, *labels: str) -> Counter[tuple[str, ...]]:
+            """Return what was counted of the requests, without those for metrics."""
+            told = totals(proxy, name, "route", *labels)
+            return Counter({key: number for key, number in told.items() if key[0] != "/metrics"})
+
         until = time.monotonic() + 10
         # What the worker that is not asked has to tell, it tells a little later.
-        while _requests(shown := values(proxy.get("/metrics").text)) < len(answers) and time.monotonic() < until:
+        while counted("ccproxy_requests_total", "status") != sent and time.monotonic() < until:
             time.sleep(0.05)
+        assert counted("ccproxy_requests_total", "status") == sent
+        while counted("ccproxy_request_seconds_count").total() < len(answers) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert counted("ccproxy_request_seconds_count").total() == len(answers)
+        caches: Counter[str] = Counter()
+        for (_, cache), number in counted("ccproxy_requests_total", "cache").items():
+            caches[cache] += number
+        assert caches == Counter(answer.cache or "none" for answer in answers)
         calls = sandbox.calls()
+        assert {kind: n for (kind,), n in totals(proxy, "ccproxy_upstream_calls_total", "kind").items()} == calls
+        used = totals(proxy, "ccproxy_budget_used_calls", "window")
+        assert used == {("5 minutes",): calls.total(), ("hour",): calls.total()}
     assert len(set(proxy.workers())) == 2
-    counted: Counter[tuple[str, int]] = Counter()
-    caches: Counter[str] = Counter()
-    durations: Counter[str] = Counter()
-    for (name, labels), number in shown.items():
-        told = dict(labels)
-        if not number or told.get("route") == "/metrics":
-            continue
-        if name == "ccproxy_requests_total":
-            counted[told["route"], int(told["status"])] += int(number)
-            caches[told["cache"]] += int(number)
-        if name == "ccproxy_request_seconds_count":
-            durations[told["route"]] += int(number)
-    assert counted == {asked: len(sent) for asked, sent in paths.items()}
-    assert caches == Counter(answer.cache or "none" for answer in answers)
-    assert durations.total() == len(answers)
-    made: Counter[str] = Counter()
-    for (name, labels), number in shown.items():
-        if name == "ccproxy_upstream_calls_total":
-            made[dict(labels)["kind"]] += int(number)
-    assert +made == calls
-    used = {dict(labels)["window"]: n for (name, labels), n in shown.items() if name == "ccproxy_budget_used_calls"}
-    assert used == {"5 minutes": calls.total(), "hour": calls.total()}
 
 
 def test_a_scrape_has_what_its_worker_answered_before_also_over_many_connections(sandbox: RunningSandbox) -> None:
