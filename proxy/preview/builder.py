@@ -62,12 +62,6 @@ class Choices:
     fallback_text: str = ""
     display_locale: str = ""
 
-    @property
-    def chooses(self) -> bool:
-        """Whether not all reviews are shown, or the best ones first, which the message then has to say."""
-        stars = set(self.filters.get("stars", "").replace(" ", "").split(",")) - {""}
-        return self.kind not in _TAKES_NO_FILTERS and (0 < len(stars) < 5 or self.filters.get("sort") == "highest")
-
 
 @dataclass(frozen=True)
 class Built:
@@ -170,7 +164,7 @@ def _sku(choices: Choices) -> str:
 def _block(choices: Choices, variable: str) -> str:
     is_html = choices.channel.is_html
     blocks = _BLOCKS["html" if is_html else "text"]
-    shown = blocks[choices.kind].replace("<disclosure>", blocks["disclosure"] if choices.chooses else "")
+    shown = blocks[choices.kind]
     if choices.fallback == "abort":
         return f"{{% unless {variable}.found %}}{{% abort_message('no reviews') %}}{{% endunless %}}\n{shown}"
     # In a text message every line break is seen; in HTML none is.

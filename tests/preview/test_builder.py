@@ -81,6 +81,16 @@ def test_defaults_are_left_out_and_what_is_typed_is_escaped() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["product", "products"])
+@pytest.mark.parametrize("channel", [Channel.EMAIL, Channel.SMS])
+def test_a_block_with_reviews_says_which_these_are_and_a_mail_leads_to_trustpilot(
+    channel: Channel, kind: str
+) -> None:
+    block = build(Choices(channel, HOST, kind=kind)).block
+    assert "{{ product.disclosure }}" in block
+    assert ("product.links.trustpilot" in block) is channel.is_html
+
+
 # ---- In a message
 
 CHOICES = Choices(Channel.EMAIL, HOST, filters={"stars": "4,5", "limit": "2"})
