@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote
 
 from proxy.api import parameters
-from proxy.preview.braze import ESCAPING_PATHS, CallRecord, Channel, Mistake, MistakeKind, is_boundless
+from proxy.preview.braze import ESCAPING_PATHS, CallRecord, Channel, Mistake, MistakeKind, is_boundless, is_secret
 from proxy.preview.findings import (
     MEANT,
     TABLES,
@@ -28,7 +28,6 @@ from proxy.preview.findings import (
     without_unread,
 )
 
-_SECRET_HEADER = re.compile(r"authorization|api[-_]?key|token|secret|password", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(
     r"[?&](api[-_]?key|key|(?:access_)?token|secret|password)=((?:\{\{\s*'[^']*'.*?\}\}|[^&\s{])+)", re.IGNORECASE
 )
@@ -223,7 +222,7 @@ def _secrets(part: Part, tag: CallTag) -> Iterator[Finding]:
             yield secret("auth_credentials", tag.without_parameter(match[1]), *naming("auth_credentials"))
     start, end, value = tag.options.get("headers", (0, 0, ""))
     pairs = re.findall(r'"([^"]*)"\s*:\s*"((?:\{\{.*?\}\}|[^"])*)"', value)
-    names = [name for name, content in pairs if _SECRET_HEADER.search(name) and _is_secret(content)]
+    names = [name for name, content in pairs if is_secret(name) and _stands_there(content)]
     if names:
         rest = {name: content for name, content in pairs if name not in names}
         written = [f":headers {json.dumps(rest, ensure_ascii=False)}"] if rest else []
@@ -231,7 +230,7 @@ def _secrets(part: Part, tag: CallTag) -> Iterator[Finding]:
         yield secret("auth_credentials", Edit(start, end, " ".join([*written, *stored])))
 
 
-def _is_secret(value: str) -> bool:
+def _stands_there(value: str) -> bool:
     value = re.sub(r"^(?:Basic|Bearer|Token)\s+", "", value.strip())
     quoted = re.search(r"\{\{\s*['\"]([^'\"]*)['\"]", value)
     rest = quoted[1] if quoted else re.sub(r"\{\{.*?\}\}\}?", "", value)
@@ -242,7 +241,7 @@ def _assigned_secret(part: Part, tag: CallTag) -> Iterator[Finding]:
     """Tell of a secret that is set above and named in the headers."""
     for name in re.findall(r"\{\{\s*(\w+)\s*\}\}", tag.options.get("headers", (0, 0, ""))[2]):
         pattern = rf"\{{%-?\s*assign\s+{name}\s*=\s*(['\"])((?:(?!\1).)+)\1\s*-?%\}}"
-        if (given := re.search(pattern, part.template)) and _is_secret(given[2]):
+        if (given := re.search(pattern, part.template)) and _stands_there(given[2]):
             named = tag.with_option("auth_credentials", "reviews_proxy")
             yield part.finding("secret/assigned", Edit(*given.span(), ""), tag.without_option("headers"), named)
 

@@ -272,12 +272,8 @@ _Item = TypeVar("_Item")
 _UNDATED = datetime.min.replace(tzinfo=UTC)
 
 
-class Order(StrEnum):
-    """How a list comes, of which Trustpilot documents no order."""
-
-    NEWEST = "newest"
-    OLDEST = "oldest"
-    SHUFFLED = "shuffled"
+Order = StrEnum("Order", "NEWEST OLDEST SHUFFLED")
+"""How a list comes, of which Trustpilot documents no order."""
 
 
 @dataclass(frozen=True, slots=True)

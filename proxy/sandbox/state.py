@@ -29,40 +29,15 @@ from werkzeug.exceptions import HTTPException
 
 from proxy.sandbox import BUSINESS_UNIT, SECOND_BUSINESS_UNIT, shops
 
+Mode = StrEnum(
+    "Mode",
+    "OK SLOW FAIL RATE_LIMIT HANG DRIP DRIP_HEADERS RESET RESET_MIDWAY "
+    "RESET_AFTER GARBAGE HTML WRONG_SHAPE HUGE REDIRECT TRUNCATED",
+)
+"""The ways to answer. This module says what each does on the wire."""
 
-class Mode(StrEnum):
-    """The ways to answer. This module says what each does on the wire."""
-
-    OK = "ok"
-    SLOW = "slow"
-    FAIL = "fail"
-    RATE_LIMIT = "rate_limit"
-    HANG = "hang"
-    DRIP = "drip"
-    DRIP_HEADERS = "drip_headers"
-    RESET = "reset"
-    RESET_MIDWAY = "reset_midway"
-    RESET_AFTER = "reset_after"
-    GARBAGE = "garbage"
-    HTML = "html"
-    WRONG_SHAPE = "wrong_shape"
-    HUGE = "huge"
-    REDIRECT = "redirect"
-    TRUNCATED = "truncated"
-
-
-class Shape(StrEnum):
-    """What ``wrong_shape`` turns a right answer into."""
-
-    LIST = "list"
-    NULL = "null"
-    TEXT = "text"
-    NULL_MEMBERS = "null_members"
-    TEXT_MEMBERS = "text_members"
-    OBJECT_MEMBERS = "object_members"
-    NOT_A_NUMBER = "not_a_number"
-    DEEP = "deep"
-
+Shape = StrEnum("Shape", "LIST NULL TEXT NULL_MEMBERS TEXT_MEMBERS OBJECT_MEMBERS NOT_A_NUMBER DEEP")
+"""What ``wrong_shape`` turns a right answer into."""
 
 _USUAL: Mapping[Mode, Mapping[str, Any]] = {
     Mode.SLOW: {"seconds": 3.0},

@@ -53,6 +53,7 @@ from proxy.preview.braze.wire import (
     TokenCredential,
     Transport,
     TransportError,
+    is_secret,
 )
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "Transport",
     "TransportError",
     "is_boundless",
+    "is_secret",
     "line_of",
     "parse",
     "render",
