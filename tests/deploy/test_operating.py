@@ -191,7 +191,7 @@ def test_the_lines_that_the_page_explains_are_lines_of_the_proxy() -> None:
     explained = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
     assert len(explained) > 5
     source = "\n".join(file.read_text() for file in (ROOT / "proxy").rglob("*.py"))
-    written = re.findall(r"_log\.\w+\(\s*\"([^\"]+)\"", source)
+    written = re.findall(r"(?:_log\.\w+\(\s*|message = )\"([^\"]+)\"", source)
     for line in explained:
         assert any(line in message for message in written), line
 
