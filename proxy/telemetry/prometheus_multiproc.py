@@ -54,7 +54,9 @@ def forget_worker(pid: int) -> None:
             for kind in _KINDS:
                 _fold(shared_by_all / f"{kind}_{pid}.db", shared_by_all / f"{kind}_ended.db")
     except Exception as error:  # noqa: BLE001  # the master would end for it, and all workers with it
-        _log.warning("what an ended worker counted is not added to the others' counts: %s", type(error).__name__)
+        # Of an OSError the name alone is no cause: a full disk has none of its own.
+        why = getattr(error, "strerror", None) or type(error).__name__
+        _log.warning("what an ended worker counted is not added to the others' counts: %s", why)
 
 
 def reserve(file: Path, size: int) -> None:

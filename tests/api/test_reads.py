@@ -124,6 +124,16 @@ def test_the_newest_1000_reviews_can_be_paged_through_and_no_link_leads_further(
     assert proxy.get(path, sku=sku, perPage=30, page=35).status_code == 400
 
 
+def test_each_page_of_trustpilots_shape_leads_to_the_next_and_the_last_to_none(shared_proxy: RunningProxy) -> None:
+    seen: list[str] = []
+    path = f"/v1/product-reviews/business-units/{UNIT}/reviews?sku=BLENDER-450&perPage=100"
+    while path:
+        page = shared_proxy.get(path).json()
+        seen += [review["id"] for review in page["productReviews"]]
+        path = "".join(link["href"] for link in page["links"])
+    assert len(seen) == len(set(seen)) == 450
+
+
 def test_hostile_text_is_inert_as_html_and_readable_as_text(shared_proxy: RunningProxy) -> None:
     html = shared_proxy.get("/v1/reviews", sku="HOSTILE-01", limit=20).json()["reviews"]
     assert not [review for review in html if set(review["content"] + review["author"]) & set("<>\"'{}")]

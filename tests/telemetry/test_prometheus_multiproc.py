@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from proxy.telemetry import prometheus_multiproc
 from tests.exposition import value
 from tests.running import RunningProxy, RunningSandbox
 
@@ -79,3 +82,13 @@ def test_a_folder_that_somebody_tidied_away_ends_no_worker_and_not_the_master(sa
             os.kill(old if number == signal.SIGKILL else proxy.pid, number)
             _replaced(proxy, old, len(before) + 2)
             assert value(proxy, "ccproxy_requests_total", route="/v1/reviews", status="400", cache="none") == 0
+
+
+def test_why_an_ended_workers_counts_are_left_apart_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(no_folder))
+    prometheus_multiproc.forget_worker(1)
+    assert caplog.messages == ["what an ended worker counted is not added to the others' counts: File exists"]
