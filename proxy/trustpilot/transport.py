@@ -405,9 +405,13 @@ class _Abortable:
         deadline, left = _current.deadline, None
         if deadline is not None and is_module_patched("socket"):
             left = max(0.0, deadline.at - time.monotonic())
-        # Before there is a socket to abort, its name is looked up, for which the system may take half a minute.
-        with gevent.Timeout(left, TimeoutError):
-            sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # mixed into urllib3's connections below
+        sock: socket.socket | None = None
+        # Before there is a socket to abort, its name is looked up, for which the system may take half a minute, and
+        # each of its addresses is tried. Not by a TimeoutError: after that the next address would be.
+        with gevent.Timeout(left, exception=False):
+            sock = super()._new_conn()  # type: ignore[misc]  # mixed into urllib3's connections below
+        if sock is None:
+            raise TimeoutError("the call's time was up before it was connected")
         if deadline is not None:
             try:
                 deadline.opened(sock)

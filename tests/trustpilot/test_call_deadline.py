@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -134,3 +136,36 @@ def test_a_host_has_one_pool_of_connections_and_each_host_its_own() -> None:
     assert pool("http://a.example") is one
     others = ("http://a.example:81/", "https://a.example/", "http://b.example/")
     assert len({id(each) for each in (one, *map(pool, others))}) == 4
+
+
+_CALL = """
+from gevent import monkey
+monkey.patch_all()
+import socket, sys
+from proxy.trustpilot import TimedOut
+from proxy.trustpilot.transport import Transport
+
+addresses = [("127.0.0.1", int(port)) for port in sys.argv[1:]]
+socket.getaddrinfo = lambda *_: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+try:
+    Transport(timeout=0.5, concurrency=1).send("GET", "http://nobody.example/v1/x", headers={})
+except TimedOut as error:
+    print("in time", error.received)
+"""
+
+
+def test_of_a_names_addresses_none_is_tried_after_the_calls_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as hung, socket.create_server(("127.0.0.1", 0)) as next_:
+        # Whoever connects to the first waits: there is no room in its queue.
+        full = [socket.socket() for _ in range(3)]
+        for each in full:
+            each.setblocking(False)
+            each.connect_ex(hung.getsockname())
+        ports = [str(each.getsockname()[1]) for each in (hung, next_)]
+        told = subprocess.run([sys.executable, "-c", _CALL, *ports], capture_output=True, text=True, timeout=60)
+        assert (told.stdout, told.stderr) == ("in time False\n", "")
+        next_.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            next_.accept()
+        for each in full:
+            each.close()
