@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, REFRESHES_AT_ONCE
-from tests.load import Callers, percentile
+from tests.load import Callers
 from tests.running import PATIENT, RunningProxy, RunningRedis, RunningSandbox
 
 SECONDS_EACH = 6
@@ -23,7 +23,6 @@ def _reviews(sku: str) -> str:
 def test_500_first_requests_for_one_sku_make_one_call_over_two_masters_with_two_workers_each(
     sandbox: RunningSandbox, redis_server: RunningRedis
 ) -> None:
-    upstream = 0.5
     [sku] = sandbox.generate(1, 100)
     with ExitStack() as started:
         proxies = [
@@ -41,15 +40,10 @@ def test_500_first_requests_for_one_sku_make_one_call_over_two_masters_with_two_
         many = started.enter_context(Callers(500))
         # Connected before, so that all ask while the one call is under way.
         many.all_at_once(proxies, ["/healthz"] * 500)
-        sandbox.behave("slow", seconds=upstream, kinds=["reviews"])
+        sandbox.behave("slow", seconds=0.5, kinds=["reviews"])
         answers = many.all_at_once(proxies, [_reviews(sku)] * 500)
     assert Counter(answer.status for answer in answers) == {200: 500}
     assert sandbox.calls() == {"reviews": 1}
-    added = [answer.served - upstream for answer in answers if answer.cache == "miss"]
-    print(
-        f"{len(added)} waited; added to the upstream's {upstream} s:"
-        f" median {percentile(added, 0.5) * 1000:.0f} ms, p99 {percentile(added, 0.99) * 1000:.0f} ms"
-    )
 
 
 def test_300_skus_against_a_limit_of_250_make_250_calls(sandbox: RunningSandbox, redis_server: RunningRedis) -> None:
@@ -148,7 +142,7 @@ def test_a_redis_that_goes_away_under_load_is_not_noticed_by_callers(
     ):
         for _ in range(4):
             callers.all_at_once([proxy], [_reviews(sku) for sku in skus])
-        load = beside.submit(callers.steadily, 50, 4, lambda number: proxy.url + _reviews(skus[number % len(skus)]))
+        load = beside.submit(callers.steadily, 50, 5, lambda number: proxy.url + _reviews(skus[number % len(skus)]))
         time.sleep(0.5)
         if harm == "kill":
             redis_server.kill()

@@ -77,7 +77,7 @@ def test_150_skus_with_an_interruption_cost_150_calls(
 ) -> None:
     skus = sandbox.generate(150, 3)
     # Slow enough that the Ctrl-C comes in the middle on a busy machine too.
-    sandbox.behave("slow", seconds=0.15)
+    sandbox.behave("slow", seconds=0.2)
     file = tmp_path / "send.csv"
     file.write_text("name;sku\n" + "".join(f"Product;{sku}\n" for sku in skus))
     first = Terminal([*WARM, str(file)], environment)

@@ -24,7 +24,7 @@ def test_one_failing_product_keeps_none_of_the_others_from_being_served(sandbox:
     assert {answer.status for answer, sku in zip(answers, skus, strict=True) if sku != bad} == {200}
     assert {answer.status for answer, sku in zip(answers, skus, strict=True) if sku == bad} == {503}
     # After 0, 1 and 3 seconds, and those that share a call with others.
-    assert sum(bad in call.skus for call in sandbox.ledger().calls) < 15
+    assert sum(bad in call.skus for call in sandbox.ledger().calls) < 20
 
 
 REVIEW = {
