@@ -96,10 +96,12 @@ def test_a_product_that_cannot_be_had_is_an_error_unless_that_is_to_count_as_not
         instead = get(proxy, "/v1/reviews", sku="TRUCK-01", fallback="business", on_error="empty").json()
         fragment = get(proxy, "/v1/fragment", sku="TRUCK-01", fallback="business").text
         half = get(proxy, "/v1/products", skus="TRUCK-01,SCARF-101", fallback="business").json()
+        none = get(proxy, "/v1/products", skus="TRUCK-01,MUG-01", fallback="business", on_error="empty").json()
     assert failed.status_code == 503
     assert (instead["found"], instead["scope"], instead["sku"]) == (True, "business", "TRUCK-01")
     assert instead["error"] == failed.json()["detail"]
     assert "<table" in fragment
+    assert [block["scope"] for block in none["products"]] == ["business"] * 2
     assert [(block["scope"], "error" in block) for block in half["products"]] == [
         ("business", True),
         ("product", False),
