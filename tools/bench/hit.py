@@ -73,13 +73,11 @@ def body_on_the_wire(server: Gunicorn) -> bytes:
     return body
 
 
-def load(
-    server: Gunicorn, connections: int, seconds: float, script: Path = FIGURES, under: Sequence[str] = ()
-) -> Load:
-    """Ask for :data:`PATH`, or what ``script`` says, over so many connections. ``under``: what wrk is started by."""
+def load(server: Gunicorn, connections: int, seconds: float, script: Path = FIGURES) -> Load:
+    """Ask for :data:`PATH`, or what ``script`` says, over so many connections."""
     headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
     # It takes whole seconds only, and ends early when it is told to.
-    command = [*under, "wrk", "-t1", f"-c{connections}", "-d1h", "--timeout", "20s", "-s", str(script), *headers]
+    command = ["wrk", "-t1", f"-c{connections}", "-d1h", "--timeout", "20s", "-s", str(script), *headers]
     before, drivers = server.cpu_seconds(), _ended_seconds()
     with subprocess.Popen([*command, server.url + PATH], stdout=subprocess.PIPE, text=True) as wrk:
         time.sleep(seconds)
@@ -89,7 +87,7 @@ def load(
     found = re.search(r"(\d+) requests (\d+) failed (\S+) s p50 (\S+) ms p99 (\S+) ms", printed)
     if wrk.returncode == -signal.SIGINT or (found and found[1] == "0"):
         # On a busy machine it was told to end before it had begun.
-        return load(server, connections, seconds, script, under)
+        return load(server, connections, seconds, script)
     assert found is not None, printed
     count, failed, took, p50, p99 = map(float, found.groups())
     assert failed == 0, printed

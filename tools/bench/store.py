@@ -31,8 +31,11 @@ _CONNECTIONS = 64
 _SLICE_SECONDS, _SLICES = 0.25, 12
 """Of a load: the machine's mood changes from second to second, so what is compared has to be close by."""
 
-_SHARED_SECONDS, _SHARED_SLICES = 1.0, 3
+_SHARED_SECONDS, _SHARED_SLICES = 1.0, 6
 """The same of two workers, where in less it counts how long the connections took to be shared out."""
+
+_SHARED_CONNECTIONS = 256
+"""The same: two workers share their cores with wrk, and with 64 have all answered before it has its turn again."""
 
 _PAUSE_SECONDS = 0.05
 _WARM = 1000
@@ -45,9 +48,6 @@ _MEBIBYTE = 1024 * 1024
 
 _MEMORY, _AGAIN = "memory", "another memory"
 _ONE, _TWO = "one worker on SQLite", "two workers on SQLite"
-_HALF, _ONE_CORE = "one worker on SQLite that shares one core with wrk", ("taskset", "-c", "0")
-"""As two workers share two cores with it: wrk takes its part of each answer there, too."""
-
 _REPEATED, _VIEWS = "repeated answers", "answers worked out"
 _VIEW = f"""
 math.randomseed({{seed}})
@@ -85,19 +85,19 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     alone = [
         _started(sandbox, number, folder, (_AGAIN, _MEMORY, _ONE), (_REPEATED,)) for number in range(scale.rounds)
     ]
-    both = [
-        _started(sandbox, number, folder, (_ONE, _HALF, _TWO), (_REPEATED, _VIEWS)) for number in range(scale.rounds)
-    ]
-    loads: dict[tuple[str, str], list[Load]] = defaultdict(list)
-    for start in (*alone, *both):
-        for kind, those in start.items():
-            loads[kind] += those
+    both = [_started(sandbox, number, folder, (_ONE, _TWO), (_REPEATED, _VIEWS)) for number in range(scale.rounds)]
     lines = []
-    for (name, what), those in loads.items():
-        lines += [
-            Line("store", f"{what}, {name}: a second", median(those, "per_second")),
-            Line("store", f"{what}, {name}: processor time", median(those, "cpu"), "µs"),
-        ]
+    for starts, connections in ((alone, _CONNECTIONS), (both, _SHARED_CONNECTIONS)):
+        loads: dict[tuple[str, str], list[Load]] = defaultdict(list)
+        for start in starts:
+            for kind, those in start.items():
+                loads[kind] += those
+        for (name, what), those in loads.items():
+            asked = f"{what} over {connections} connections, {name}"
+            lines += [
+                Line("store", f"{asked}: a second", median(those, "per_second")),
+                Line("store", f"{asked}: processor time", median(those, "cpu"), "µs"),
+            ]
     told = f"median of {scale.rounds} starts"
     for figure, by in (("per_second", ""), ("cpu", ", by processor time")):
         for name, floor in ((_ONE, 0.97), (_AGAIN, None)):
@@ -110,13 +110,10 @@ def _hits(sandbox: RunningSandbox, folder: Path, scale: Scale) -> list[Line]:
     for what in (_REPEATED, _VIEWS):
         pairs = [(start[_TWO, what], start[_ONE, what]) for start in both]
         rate = statistics.median(_times(two, one, "per_second") for two, one in pairs)
-        of_half = statistics.median(_times(start[_TWO, what], start[_HALF, what], "per_second") for start in both)
         of_each = statistics.median(_times(two, one, "cpu") for two, one in pairs)
         share = statistics.median(load.driver / load.cpu for two, _ in pairs for load in two)
         lines += [
-            # One worker has a core for itself here, where two have to share theirs with wrk.
             Line("store", f"{what}: two workers of one, {told}", rate, "times", floor=1.8),
-            Line("store", f"{what}: two workers and wrk on two cores, of one on one", of_half, "times", floor=1.8),
             Line("store", f"{what}: two workers of one, by processor time", 2 * of_each, "times", floor=1.8),
             Line("store", f"{what}: wrk's processor time of a worker's", share, "times"),
         ]
@@ -128,20 +125,19 @@ def _started(
 ) -> dict[tuple[str, str], list[Load]]:
     """Start each of ``names`` once, and load them in turn."""
     measured: dict[tuple[str, str], list[Load]] = defaultdict(list)
-    seconds, slices = (_SHARED_SECONDS, _SHARED_SLICES) if _TWO in names else (_SLICE_SECONDS, _SLICES)
+    seconds, slices, connections = _SLICE_SECONDS, _SLICES, _CONNECTIONS
+    if _TWO in names:
+        seconds, slices, connections = _SHARED_SECONDS, _SHARED_SLICES, _SHARED_CONNECTIONS
     with ExitStack() as started:
         servers: dict[str, Gunicorn] = {}
         for name in names:
             file = f"{folder}/{number}-{len(servers)}-{len(names)}.sqlite3"
             url = "memory://" if name in (_AGAIN, _MEMORY) else f"sqlite:///{file}"
             options = ("--workers", "2" if name == _TWO else "1")
-            seed, under = str(number), _ONE_CORE if name == _HALF else ()
-            servers[name] = started.enter_context(
-                proxy(sandbox, *options, under=under, CACHE_URL=url, PYTHONHASHSEED=seed)
-            )
+            servers[name] = started.enter_context(proxy(sandbox, *options, CACHE_URL=url, PYTHONHASHSEED=str(number)))
         for name, server in servers.items():
             server.settle(2 if name == _TWO else 1)
-            Driver(server.url, HEADERS).burst([(PATH,)] * _WARM, _CONNECTIONS)
+            Driver(server.url, HEADERS).burst([(PATH,)] * _WARM, connections)
         # Views after all that is repeated: what they leave in memory makes a repeated answer dearer.
         for what in whats:
             # Each start begins with the order that the one before came to.
@@ -149,9 +145,7 @@ def _started(
             for turn, order in zip(range(slices), orders, strict=False):
                 script = _script(folder, _VIEW, seed=turn) if what == _VIEWS else FIGURES
                 for name in order:
-                    measured[name, what].append(
-                        load(servers[name], _CONNECTIONS, seconds, script, _ONE_CORE if name == _HALF else ())
-                    )
+                    measured[name, what].append(load(servers[name], connections, seconds, script))
                     # What was asked last is still being answered, by nobody's measure.
                     time.sleep(_PAUSE_SECONDS)
     return measured
