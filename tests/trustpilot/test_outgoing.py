@@ -47,6 +47,7 @@ class Listening:
     def __init__(self, behave: Callable[[socket.socket], object]) -> None:
         self.heads: list[str] = []
         self._behave = behave
+        self._is_over = False
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -58,15 +59,21 @@ class Listening:
             connection, _ = self._listening.accept()
             with connection:
                 head = b""
-                while b"\r\n\r\n" not in head and (part := connection.recv(65_536)):
-                    head += part
-                if not head:
+                # Whoever else had this port before may be tried again by somebody, who then says nothing.
+                connection.settimeout(2)
+                with suppress(TimeoutError):
+                    while b"\r\n\r\n" not in head and (part := connection.recv(65_536)):
+                        head += part
+                connection.settimeout(None)
+                if head:
+                    self.heads.append(head.decode())
+                    self._behave(connection)
+                elif self._is_over:
                     return
-                self.heads.append(head.decode())
-                self._behave(connection)
 
     def close(self) -> None:
         """Stop listening, by a connection that says nothing."""
+        self._is_over = True
         socket.create_connection(("127.0.0.1", self.port)).close()
         self._serving.join()
         self._listening.close()
