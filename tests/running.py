@@ -44,6 +44,20 @@ PATIENT: Mapping[str, Any] = {"DEADLINE_SECONDS": "15", "UPSTREAM_TIMEOUT_SECOND
 """Settings of a proxy that is to answer many at once on a busy machine; callers wait 20 s."""
 
 
+@contextmanager
+def silent_name_server() -> Iterator[dict[str, Any]]:
+    """Yield what has a :class:`ProxyFromScratch` ask a name server that never answers, and wait for it for 30 s."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        # gevent's own resolver, as the system's can't be told of a server.
+        yield {
+            "GEVENT_RESOLVER": "ares",
+            "GEVENTARES_SERVERS": "127.0.0.1",
+            "GEVENTARES_UDP_PORT": str(silent.getsockname()[1]),
+            "GEVENTARES_TIMEOUT": "60",
+        }
+
+
 class Process:
     """A server process. ``log`` is what it printed."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
 
 from proxy.redis_link import RedisDown, RedisLink
-from tests.running import PATIENT, ProxyFromScratch, RunningRedis, RunningSandbox
+from tests.running import PATIENT, ProxyFromScratch, RunningRedis, RunningSandbox, silent_name_server
 
 
 def test_more_questions_at_once_than_connections_do_not_make_it_believe_that_redis_is_down(
@@ -41,18 +40,7 @@ def test_a_refusal_is_logged_once_by_its_code_and_leaves_redis_in_use(
 
 
 def test_while_no_name_server_answers_reads_are_answered_without_redis(sandbox: RunningSandbox) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("127.0.0.1", 0))
-        # gevent's own resolver, as the system's can't be told of a server. It gives up after the server's 30 s.
-        with ProxyFromScratch(
-            sandbox,
-            GEVENT_RESOLVER="ares",
-            GEVENTARES_SERVERS="127.0.0.1",
-            GEVENTARES_UDP_PORT=str(silent.getsockname()[1]),
-            GEVENTARES_TIMEOUT="60",
-            CACHE_URL="redis://nobody.example/0",
-            WEB_CONCURRENCY="1",
-            **PATIENT,
-        ) as proxy:
-            assert proxy.get("/v1/reviews", sku="MUG-01").status_code == 200
-            assert proxy.get("/readyz").status_code == 503
+    settings = {"CACHE_URL": "redis://nobody.example/0", "WEB_CONCURRENCY": "1", **PATIENT}
+    with silent_name_server() as names, ProxyFromScratch(sandbox, **names, **settings) as proxy:
+        assert proxy.get("/v1/reviews", sku="MUG-01").status_code == 200
+        assert proxy.get("/readyz").status_code == 503

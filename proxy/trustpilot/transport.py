@@ -208,6 +208,7 @@ class _Current(threading.local):
 
 
 _current = _Current()
+_NOT_CONNECTED = "the call's time was up before it was connected"
 
 
 class CallDeadline:
@@ -260,7 +261,7 @@ class CallDeadline:
 
     def _check(self) -> None:
         if self.expired:
-            raise TimeoutError("the call's time was up before it was connected")
+            raise TimeoutError(_NOT_CONNECTED)
 
     def _drop_opened(self) -> None:
         if self._opened is not None:
@@ -411,7 +412,7 @@ class _Abortable:
         with gevent.Timeout(left, exception=False):
             sock = super()._new_conn()  # type: ignore[misc]  # mixed into urllib3's connections below
         if sock is None:
-            raise TimeoutError("the call's time was up before it was connected")
+            raise TimeoutError(_NOT_CONNECTED)
         if deadline is not None:
             try:
                 deadline.opened(sock)

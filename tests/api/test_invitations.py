@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -23,6 +24,7 @@ from tests.running import (
     Served,
     proxy_environment,
     served_here,
+    silent_name_server,
 )
 
 DROP_IN = f"/v1/private/business-units/{UNIT}/email-invitations"
@@ -299,20 +301,13 @@ def test_invitations_count_against_the_call_budget_and_are_not_sent_beyond_it(sa
 
 
 def test_while_no_name_server_answers_an_invitation_is_known_to_be_unsent_in_time(sandbox: RunningSandbox) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("127.0.0.1", 0))
-        # gevent's own resolver, as the system's can't be told of a server. It gives up after the server's 30 s.
-        with ProxyFromScratch(
-            sandbox,
-            GEVENT_RESOLVER="ares",
-            GEVENTARES_SERVERS="127.0.0.1",
-            GEVENTARES_UDP_PORT=str(silent.getsockname()[1]),
-            GEVENTARES_TIMEOUT="60",
-            UPSTREAM_TIMEOUT_SECONDS="1",
-            TRUSTPILOT_INVITATIONS_URL="http://nobody.example/v1",
-        ) as proxy:
-            for _ in range(2):
-                assert invite(proxy, order()).status_code == 503
+    settings: dict[str, Any] = {
+        "UPSTREAM_TIMEOUT_SECONDS": "1",
+        "TRUSTPILOT_INVITATIONS_URL": "http://nobody.example/v1",
+    }
+    with silent_name_server() as names, ProxyFromScratch(sandbox, **names, **settings) as proxy:
+        for _ in range(2):
+            assert invite(proxy, order()).status_code == 503
 
 
 def test_no_setting_has_an_invitation_take_longer_than_the_server_gives_a_request(sandbox: RunningSandbox) -> None:

@@ -31,6 +31,17 @@ class Pipe:
     def log(self, message: object, **more: object) -> None:
         self.handler.handle(logging.makeLogRecord({"msg": message, **more}))
 
+    def log_many(self, lines: int) -> threading.Thread:
+        """Log so many lines of 300 digits beside the test."""
+
+        def log() -> None:
+            for number in range(lines):
+                self.log(f"{number:0300}")
+
+        writer = threading.Thread(target=log, daemon=True)
+        writer.start()
+        return writer
+
     def came(self, most: int = 65_536) -> list[str]:
         os.set_blocking(self._out, False)
         try:
@@ -116,14 +127,8 @@ def test_lines_that_can_not_be_written_cost_nobody_an_answer_and_are_told_of_lat
 
 
 def test_nobody_waits_for_a_reader_that_reads_no_more(pipe: Pipe) -> None:
-    logged, came = 1000, []
-
-    def log() -> None:
-        for number in range(logged):
-            pipe.log(f"{number:0300}")
-
-    writer = threading.Thread(target=log, daemon=True)
-    writer.start()
+    logged, came = 1000, list[str]()
+    writer = pipe.log_many(logged)
     writer.join(20)
     assert not writer.is_alive()
     while lines := pipe.came():
@@ -134,14 +139,8 @@ def test_nobody_waits_for_a_reader_that_reads_no_more(pipe: Pipe) -> None:
 
 
 def test_a_reader_that_is_slow_for_good_is_waited_for_once(pipe: Pipe) -> None:
-    logged, came = 500, []
-
-    def log() -> None:
-        for number in range(logged):
-            pipe.log(f"{number:0300}")
-
-    writer = threading.Thread(target=log, daemon=True)
-    writer.start()
+    came: list[str] = []
+    writer = pipe.log_many(500)
     while writer.is_alive():
         # Room again before the handler has waited for as long as it does.
         writer.join(0.1)
