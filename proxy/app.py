@@ -26,7 +26,7 @@ from proxy.clock import Every, spawn
 from proxy.events import Events, Report, unheard
 from proxy.invitations import Idempotency, Invitations
 from proxy.middleware import ResponseCache, ResponseStore
-from proxy.middleware.access_log import AccessLog, write_lines
+from proxy.middleware.access_log import AccessLog
 from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
 from proxy.reviews import ProductReviews, Updates
 from proxy.server import is_draining
@@ -36,6 +36,7 @@ from proxy.sync.feed import FeedReader, Shops
 from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.telemetry import prometheus_multiproc
+from proxy.telemetry.logging import write_lines
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
 from proxy.trustpilot import NotFound, Rejected
 from proxy.trustpilot.brand_assets import EVERY_SECONDS as ASSETS_SECONDS

@@ -1,17 +1,16 @@
-"""The access log: one event per request, one line per request and per call to Trustpilot."""
+"""The access log: one event per request."""
 
 from __future__ import annotations
 
-import logging
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from random import getrandbits
 from typing import TYPE_CHECKING
 
 from proxy.api import STARTED, Application, Headers, PrebuiltResponse, route_of
 from proxy.clock import CAUSE
-from proxy.events import CallEnded, Happened, Report, RequestFinished
+from proxy.events import Report, RequestFinished
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,9 +26,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SENDER = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _CACHE_STATES = frozenset({"hit", "stale", "miss"})
-
-_requests = logging.getLogger("proxy.requests")
-_upstream = logging.getLogger("proxy.upstream")
 
 
 class AccessLog:
@@ -113,42 +109,3 @@ def _skus(query: str) -> int:
 
 def _sender(version: str) -> str:
     return version if version and _SENDER.fullmatch(version) else ""
-
-
-def write_lines(happened: Sequence[Happened]) -> None:
-    """Write the line of each call and each answered request; other events have lines where they happen, or none."""
-    if _upstream.isEnabledFor(logging.INFO):
-        calls = [(at, _of_call(event, cause)) for event, at, cause in happened if isinstance(event, CallEnded)]
-        _write(_upstream, "called Trustpilot", calls)
-    if _requests.isEnabledFor(logging.INFO):
-        requests = [(at, _of_request(event)) for event, at, _ in happened if isinstance(event, RequestFinished)]
-        _write(_requests, "answered", requests)
-
-
-def _write(logger: logging.Logger, message: str, lines: Sequence[tuple[float, dict[str, object]]]) -> None:
-    if lines:
-        logger.info(message, extra={"lines": lines})
-
-
-def _of_request(event: RequestFinished) -> dict[str, object]:
-    return {
-        "request_id": event.request_id,
-        "method": event.method,
-        "route": event.route,
-        "status": event.status,
-        "cache": event.cache,
-        "skus": event.skus,
-        "ms": round(event.seconds * 1000, 1),
-        "bytes": event.bytes,
-        "sender": event.sender,
-    }
-
-
-def _of_call(event: CallEnded, cause: str) -> dict[str, object]:
-    return {
-        "request_id": cause,
-        "kind": event.kind,
-        "outcome": event.outcome,
-        "ms": round(event.seconds * 1000, 1),
-        "bytes": event.bytes,
-    }

@@ -272,7 +272,7 @@ class RequestBody:
 
 
 class GunicornLog(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own log without its line per request, which :mod:`proxy.middleware.access_log` writes.
+    """gunicorn's own log without its line per request, which :func:`proxy.telemetry.logging.write_lines` writes.
 
     gunicorn would work out some thirty parts of each line, also where nobody reads it.
     """

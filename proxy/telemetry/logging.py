@@ -1,4 +1,4 @@
-"""How log lines look and are written: JSON for machines, columns on a terminal; no secret, no e-mail address.
+"""The log: a line per request and call, as JSON for machines or columns on a terminal; no secret, no e-mail address.
 
 A record of the access log has many lines: its ``lines`` are when each was, and what it says beside the message.
 """
@@ -24,6 +24,8 @@ from typing import Any
 import msgspec
 from gevent.monkey import get_original
 
+from proxy.events import CallEnded, Happened, RequestFinished
+
 _IN_ADDRESS = r"[^\s\x00-\x1f\x7f-\x9f\ufeff@<>(),;:\"\[\]\\]"
 _ADDRESS = re.compile(rf"(?<!{_IN_ADDRESS}){_IN_ADDRESS}+(?:@|%40){_IN_ADDRESS}+")
 """Rather too much than too little: whatever an invitation takes as an address, and what only looks like one. It
@@ -40,6 +42,48 @@ _Poll = get_original("select", "poll")
 
 _SHORTEST_SECRET = 4
 """A shorter one would blot out ordinary words, and hides nothing."""
+
+_requests = logging.getLogger("proxy.requests")
+_upstream = logging.getLogger("proxy.upstream")
+
+
+def write_lines(happened: Sequence[Happened]) -> None:
+    """Write the line of each call and each answered request; other events have lines where they happen, or none."""
+    if _upstream.isEnabledFor(logging.INFO):
+        calls = [(at, _of_call(event, cause)) for event, at, cause in happened if isinstance(event, CallEnded)]
+        _write(_upstream, "called Trustpilot", calls)
+    if _requests.isEnabledFor(logging.INFO):
+        requests = [(at, _of_request(event)) for event, at, _ in happened if isinstance(event, RequestFinished)]
+        _write(_requests, "answered", requests)
+
+
+def _write(logger: logging.Logger, message: str, lines: Sequence[tuple[float, dict[str, object]]]) -> None:
+    if lines:
+        logger.info(message, extra={"lines": lines})
+
+
+def _of_request(event: RequestFinished) -> dict[str, object]:
+    return {
+        "request_id": event.request_id,
+        "method": event.method,
+        "route": event.route,
+        "status": event.status,
+        "cache": event.cache,
+        "skus": event.skus,
+        "ms": round(event.seconds * 1000, 1),
+        "bytes": event.bytes,
+        "sender": event.sender,
+    }
+
+
+def _of_call(event: CallEnded, cause: str) -> dict[str, object]:
+    return {
+        "request_id": cause,
+        "kind": event.kind,
+        "outcome": event.outcome,
+        "ms": round(event.seconds * 1000, 1),
+        "bytes": event.bytes,
+    }
 
 
 def _encode(value: object) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from proxy.telemetry.logging import Columns, JsonLines, Redaction, log_config
+from proxy.events import BreakerTurned, CallEnded, Happened, RequestFinished
+from proxy.telemetry.logging import Columns, JsonLines, Redaction, log_config, write_lines
 from tests.running import SECRET, RunningProxy, RunningSandbox
 
 
@@ -48,6 +49,28 @@ def test_every_request_and_every_call_has_a_line(sandbox: RunningSandbox) -> Non
     assert sorted(call["kind"] for call in calls) == ["reviews", "reviews", "reviews", "summaries"]
     assert {call["request_id"] for call in calls} == {"given-1"}
     assert {call["outcome"] for call in calls} == {"200"}
+
+
+def test_each_request_and_call_has_a_line_with_its_own_time(caplog: pytest.LogCaptureFixture) -> None:
+    finished = [
+        RequestFinished(f"id-{number}", "GET", "/healthz", 200, "none", 0, 0.0012, 10, 0, "", replayed=False)
+        for number in range(2)
+    ]
+    events = [finished[0], CallEnded("reviews", "200", 0.15, 7), BreakerTurned(is_open=True), finished[1]]
+    with caplog.at_level(logging.INFO, "proxy"):
+        write_lines([Happened(event, 1000.25 + number, "id-1") for number, event in enumerate(events)])
+    calls, requests = (record.__dict__["lines"] for record in caplog.records)
+    assert calls == [(1001.25, {"request_id": "id-1", "kind": "reviews", "outcome": "200", "ms": 150.0, "bytes": 7})]
+    assert [(at, fields["request_id"], fields["ms"]) for at, fields in requests] == [
+        (1000.25, "id-0", 1.2),
+        (1003.25, "id-1", 1.2),
+    ]
+
+
+def test_without_level_info_there_are_no_lines(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "proxy"):
+        write_lines([Happened(CallEnded("reviews", "200", 0.15, 7), 1000.25, "")])
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("formatter", [JsonLines, Columns])
