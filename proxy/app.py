@@ -25,9 +25,8 @@ from proxy.cache.sqlite import Offload, SqliteBackend, inline
 from proxy.clock import Every, spawn
 from proxy.events import Events, Report, unheard
 from proxy.invitations import Idempotency, Invitations
-from proxy.middleware import ResponseCache, ResponseStore
-from proxy.middleware.access_log import AccessLog
-from proxy.middleware.callers import AllowedNetworks, SecretFromQuery, refusing
+from proxy.middleware import AccessLog, AllowedNetworks, SecretFromQuery, refusing
+from proxy.middleware.response_cache import ResponseCache, ResponseStore
 from proxy.reviews import ProductReviews, Updates
 from proxy.server import is_draining
 from proxy.settings import Settings

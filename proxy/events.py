@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from random import getrandbits
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -39,6 +40,13 @@ class RequestFinished(Struct, frozen=True, gc=False):
     """``X-Braze-Sender-Version``."""
     replayed: bool
     """An invitation that was answered like the first and not sent again."""
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    # It has to be different, not secret. Written as a UUID (RFC 9562, version 4), which tells it from a token.
+    digits = f"{getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 class RedisFailed(Struct, frozen=True, gc=False):

@@ -20,7 +20,7 @@ from werkzeug.exceptions import BadRequest
 from proxy.cache import BackendDown, Tiered
 from proxy.clock import Now, Spawn
 from proxy.export import CopiesOnly, blocks, sku_of_page
-from proxy.middleware.callers import caller
+from proxy.middleware import caller
 from proxy.preview.braze import Channel
 from proxy.preview.builder import HOST, BadChoices, Choices, build, read, rewritten
 from proxy.preview.calls import has_secret

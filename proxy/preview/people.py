@@ -25,7 +25,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
 from proxy.clock import TRIES_OUT, Spawn
-from proxy.middleware.callers import IN_PROCESS
+from proxy.middleware import IN_PROCESS
 from proxy.preview.braze import BodyTooLargeError, NoAnswerInTimeError, Profile, RefusedError, Request, Response
 from proxy.reviews import models
 from proxy.reviews.answers import Block, BusinessAnswer

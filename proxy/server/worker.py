@@ -22,8 +22,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from proxy.events import Events, RequestFinished
-from proxy.middleware.access_log import new_request_id
+from proxy.events import Events, RequestFinished, new_request_id
 from proxy.server import is_draining
 from proxy.server.plain_gets import REQUEST_SECONDS, Handover, PlainGets
 

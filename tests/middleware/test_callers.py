@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from proxy.middleware.callers import caller_address
+from proxy.middleware import caller_address
 from tests.running import SECRET, RunningProxy, RunningSandbox
 
 

@@ -18,7 +18,7 @@ from proxy.api import SOURCES, TAKES_PREBUILT, Application, PrebuiltResponse, So
 from proxy.cache import Freshness, State
 from proxy.clock import Now
 from proxy.events import unheard
-from proxy.middleware.access_log import AccessLog
+from proxy.middleware import AccessLog
 from proxy.middleware.response_cache import CachedResponse, HeaderFields, RequestKey, ResponseCache, ResponseStore
 
 if TYPE_CHECKING:
