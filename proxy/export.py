@@ -28,8 +28,7 @@ from flask.cli import with_appcontext
 
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
-from proxy.cache import Cache, Cached, Group, Key, Lookup, Tiered
-from proxy.cache.cache import Call, Fetch
+from proxy.cache import Cache, Cached, Call, Fetch, Group, Key, Lookup, Tiered
 from proxy.clock import Deadline, Now, Spawn, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
 from proxy.reviews.answers import Block

@@ -32,7 +32,7 @@ REPLACED_BY = {
 # Where the word is the field's own.
 ALLOWED = {
     ("api/schemas.py", "notices"): "a key of /status",
-    ("cache/cache.py", "forget"): "the Forget of Go's singleflight",
+    ("cache/__init__.py", "forget"): "the Forget of Go's singleflight",
     ("preview/braze/__init__.py", "frame"): "Python's frame of a call",
     ("server/__init__.py", "frame"): "the same, as Python gives it to a signal's handler",
     ("server/worker.py", "frame"): "the same",

@@ -16,8 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from proxy.cache import Cache, Cached, Fetched, Key, Lookup
-from proxy.cache.cache import PATIENCE, Fetch, Patience
+from proxy.cache import PATIENCE, Cache, Cached, Fetch, Fetched, Key, Lookup, Patience
 from proxy.clock import Deadline, Priority
 from proxy.reviews.models import SHOP, Page, Shop, Source, products_query
 from proxy.reviews.view import NOTHING, Filter, Summary

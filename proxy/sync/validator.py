@@ -13,8 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from proxy.cache import BackendDown, Cache, Cached, Fetched, Key, State, Updated
-from proxy.cache.cache import Parts
+from proxy.cache import BackendDown, Cache, Cached, Fetched, Key, Parts, State, Updated
 from proxy.clock import Now, Priority, Spawn, in_turns
 from proxy.events import Report, Validated, unheard
 from proxy.reviews.models import Page

@@ -23,7 +23,7 @@ from itertools import count
 from cachetools import LRUCache
 from msgspec import Struct
 
-from proxy.cache.cache import PATIENCE, Patience
+from proxy.cache import PATIENCE, Patience
 from proxy.clock import AWAITED, Deadline, Now, Priority
 from proxy.events import BreakerTurned, Report, unheard
 from proxy.trustpilot import (

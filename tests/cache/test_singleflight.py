@@ -8,8 +8,7 @@ from operator import add
 
 import pytest
 
-from proxy.cache import DeadlinePassed, Group, Key
-from proxy.cache.cache import PATIENCE
+from proxy.cache import PATIENCE, DeadlinePassed, Group, Key
 from proxy.clock import Deadline
 
 

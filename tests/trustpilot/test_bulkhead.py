@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from proxy.cache.cache import PATIENCE, Patience
+from proxy.cache import PATIENCE, Patience
 from proxy.clock import Deadline, Priority
 from proxy.trustpilot import Busy
 from proxy.trustpilot.circuit_breaker import REFRESHES_AT_ONCE, Bulkhead
