@@ -33,7 +33,7 @@ from proxy.api import parameters as p
 from proxy.api.pages import register_docs
 from proxy.api.parameters import ListParameter, Parameter
 from proxy.api.schemas import SCHEMAS
-from proxy.invitations.validation import UNRENDERED
+from proxy.invitations import UNRENDERED
 from proxy.settings import Settings
 
 Json = dict[str, Any]

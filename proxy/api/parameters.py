@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import parse_qsl, quote
 
+from proxy import invitations
 from proxy.clock import Now
-from proxy.invitations import validation
 from proxy.reviews import Selection, View
 from proxy.reviews.fragment import Style
 from proxy.reviews.models import UNDATED, Source, at_url
@@ -258,7 +258,7 @@ def _check_rendered(name: str, value: str, kind: str, takes: str) -> None:
     rendered_to_nothing = f"the Liquid variable rendered to nothing; {takes}"
     if not value:
         raise BadParameter(name, value, f"an empty {kind}: {rendered_to_nothing}")
-    if validation.is_unrendered(value):
+    if invitations.is_unrendered(value):
         raise BadParameter(name, value, f"unrendered Liquid: {rendered_to_nothing}")
 
 
@@ -341,7 +341,7 @@ def _several_skus(most: int) -> Takes:
         rf"{_SKU_CHARACTER}(?:{_SKU_INSIDE}{{0,{LONGEST_SKU - 2}}}{_SKU_CHARACTER})?",
         f"give one SKU, or up to {most} separated by commas",
         most,
-        validation.UNRENDERED,
+        invitations.UNRENDERED,
     )
 
 
@@ -428,8 +428,8 @@ CHANNEL = _one_of_two("channel", "html: for an e-mail; text: one plain line, for
 LOCALE = _maybe(
     "locale",
     "language of attribute names, passed to Trustpilot",
-    written(validation.LOCALE, "takes a locale such as en-US or da"),
-    validation.locale_tag,
+    written(invitations.LOCALE, "takes a locale such as en-US or da"),
+    invitations.locale_tag,
 )
 ON_ERROR = _one_of_two(
     "on_error", "empty: answer 200 with found: false and error when Trustpilot can't be had", "empty", "error"

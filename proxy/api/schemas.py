@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hin
 import msgspec
 from msgspec import Meta
 
-from proxy.invitations import validation as v
+from proxy import invitations
 from proxy.reviews import answers
 from proxy.reviews.answers import Count, is_
 
@@ -128,8 +128,8 @@ def _or_null(schema: Json) -> Json:
 
 
 _NULL: Json = {"type": "null"}
-_SEND_TIME: Json = _or_null({"type": "string", "pattern": v.VISIBLE, "examples": ["2026-01-31T09:00:00"]})
-_SKU_TEXT: Json = {"type": "string", "pattern": v.VISIBLE, "not": {"pattern": v.UNRENDERED}}
+_SEND_TIME: Json = _or_null({"type": "string", "pattern": invitations.VISIBLE, "examples": ["2026-01-31T09:00:00"]})
+_SKU_TEXT: Json = {"type": "string", "pattern": invitations.VISIBLE, "not": {"pattern": invitations.UNRENDERED}}
 
 
 def _products(given: str, items: Json, absent: str) -> Json:
@@ -150,21 +150,21 @@ _PRODUCT_REVIEW: Json = {
 _SERVICE_REVIEW: Json = {"type": "object", "properties": {"preferredSendTime": _SEND_TIME}}
 _ADDRESS: Json = {
     "type": "string",
-    "pattern": f"^{v.ADDRESS}$",
-    "maxLength": v.LONGEST_ADDRESS,
+    "pattern": f"^{invitations.ADDRESS}$",
+    "maxLength": invitations.LONGEST_ADDRESS,
     "examples": ["jane@example.com"],
 }
 _TEXT: Json = {
     "type": "string",
-    "pattern": v.VISIBLE,
-    "maxLength": v.LONGEST_TEXT,
-    "not": {"pattern": v.UNRENDERED},
+    "pattern": invitations.VISIBLE,
+    "maxLength": invitations.LONGEST_TEXT,
+    "not": {"pattern": invitations.UNRENDERED},
 }
-_A_SKU = rf"(?=[^,]*{v.VISIBLE}){v.SKU}"
+_A_SKU = rf"(?=[^,]*{invitations.VISIBLE}){invitations.SKU}"
 _SKU_LIST: Json = {
     "type": "string",
-    "pattern": rf"^{_A_SKU}(,{_A_SKU}){{0,{v.MOST_SKUS - 1}}}$",
-    "not": {"pattern": v.UNRENDERED},
+    "pattern": rf"^{_A_SKU}(,{_A_SKU}){{0,{invitations.MOST_SKUS - 1}}}$",
+    "not": {"pattern": invitations.UNRENDERED},
 }
 
 
@@ -180,12 +180,12 @@ def _link_request(*absent: Json, number: Json) -> Json:
                 "description": "what the link is about; without it the shop itself",
                 "anyOf": [
                     _SKU_LIST,
-                    {"type": "array", "items": _SKU_LIST, "minItems": 1, "maxItems": v.MOST_SKUS},
+                    {"type": "array", "items": _SKU_LIST, "minItems": 1, "maxItems": invitations.MOST_SKUS},
                     *absent,
                 ],
             },
-            "locale": {"anyOf": [{"type": "string", "pattern": f"^{v.LOCALE}$"}, *absent]},
-            "redirect_url": {"anyOf": [{"type": "string", "pattern": f"^{v.REDIRECT_URL}$"}, *absent]},
+            "locale": {"anyOf": [{"type": "string", "pattern": f"^{invitations.LOCALE}$"}, *absent]},
+            "redirect_url": {"anyOf": [{"type": "string", "pattern": f"^{invitations.REDIRECT_URL}$"}, *absent]},
         },
         "required": ["email", "name", "reference"],
     }
@@ -198,7 +198,7 @@ _INVITATION: Json = {
         "consumerEmail": _ADDRESS,
         "referenceNumber": {
             "type": ["string", "integer", "null"],
-            "not": {"type": "string", "pattern": v.UNRENDERED},
+            "not": {"type": "string", "pattern": invitations.UNRENDERED},
         },
         "serviceReviewInvitation": _or_null(_SERVICE_REVIEW),
         "productReviewInvitation": _or_null(_PRODUCT_REVIEW),

@@ -12,8 +12,7 @@ from proxy.api.errors import problem
 from proxy.api.parameters import BadParameter, Query
 from proxy.api.schemas import Applied, Link, Purged, Token
 from proxy.clock import Deadline, Now
-from proxy.invitations import BadInvitation, Invitations, Outcome
-from proxy.invitations.validation import is_unrendered, read_link_request, read_object
+from proxy.invitations import BadInvitation, Invitations, Outcome, is_unrendered, read_link_request, read_object
 from proxy.reviews import Updates
 from proxy.reviews.models import products_query
 from proxy.settings import Settings

@@ -9,9 +9,15 @@ from typing import Any
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from proxy.invitations import BadInvitation, invitation_fingerprint, without_address
+from proxy.invitations import (
+    ADDRESS,
+    LONGEST_ADDRESS,
+    BadInvitation,
+    invitation_fingerprint,
+    read_invitation,
+    without_address,
+)
 from proxy.invitations.idempotency import Verdict
-from proxy.invitations.validation import ADDRESS, LONGEST_ADDRESS, read_invitation
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, MOMENTS, TEXT, damaged, mostly, written
 

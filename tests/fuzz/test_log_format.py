@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from proxy.invitations.validation import ADDRESS
+from proxy.invitations import ADDRESS
 from proxy.telemetry.logging import Columns, JsonLines, Redaction
 from tests.fuzz.effort import fuzzed
 

@@ -12,9 +12,17 @@ from proxy.cache import BackendDown, Group
 from proxy.cache.backend import Backend
 from proxy.cache.memory import MemoryBackend
 from proxy.clock import Deadline, spawn
-from proxy.invitations import BadInvitation, Idempotency, Invitations, LinkLate, Outcome, RecordsDown
+from proxy.invitations import (
+    BadInvitation,
+    Idempotency,
+    Invitations,
+    LinkLate,
+    LinkRequest,
+    Outcome,
+    RecordsDown,
+    read_link_request,
+)
 from proxy.invitations.idempotency import Verdict
-from proxy.invitations.validation import LinkRequest, read_link_request
 from proxy.trustpilot import Failing, TimedOut
 
 GIVEN: dict[str, Any] = {"email": "ada@example.com", "name": "Ada", "reference": "o-1"}

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.invitations import BadInvitation, without_address
+from proxy.invitations import BadInvitation, read_invitation, without_address
 from proxy.invitations.idempotency import Verdict
-from proxy.invitations.validation import read_invitation
 
 SERVICE: dict[str, Any] = {"preferredSendTime": "2026-01-01T09:00:00"}
 TAKES = "takes an e-mail address"
