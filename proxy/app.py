@@ -13,8 +13,7 @@ from flask import Flask, Response, request
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 
-from proxy.api import NO_SNIFFING, Application
-from proxy.api.errors import register_problems
+from proxy.api import NO_SNIFFING, Application, register_problems
 from proxy.api.openapi import describing
 from proxy.api.pages import health, home_page, metrics_text, status_page
 from proxy.api.reads import Reads, batch_reading, read_endpoints

@@ -24,7 +24,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request
 
-from proxy.api.errors import problem
+from proxy.api import problem
 from proxy.api.schemas import SCHEMAS, Alive, Plan, Readiness
 from proxy.cache import BackendDown, Tiered
 from proxy.cache.backend import Use

@@ -24,9 +24,9 @@ from proxy.api import (
     STARTED,
     Sources,
     parameters,
+    problem_of,
     route_of,
 )
-from proxy.api.errors import problem_of
 from proxy.api.parameters import BadParameter, Query, check_sku
 from proxy.cache import Freshness, State
 from proxy.clock import Deadline, Now
@@ -91,7 +91,7 @@ def answer(
 
 
 Endpoint = Callable[[Read], Reply]
-"""Raises what :mod:`proxy.api.errors` has an answer to."""
+"""Raises what :func:`~proxy.api.problem_of` has an answer to."""
 
 
 class Reads:

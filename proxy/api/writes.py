@@ -7,8 +7,7 @@ import re
 
 from flask import Blueprint, Response, abort, jsonify, request
 
-from proxy.api import STARTED, parameters
-from proxy.api.errors import problem
+from proxy.api import STARTED, parameters, problem
 from proxy.api.parameters import BadParameter, Query
 from proxy.api.schemas import Applied, Link, Purged, Token
 from proxy.clock import Deadline, Now

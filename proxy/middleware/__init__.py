@@ -27,9 +27,9 @@ from proxy.api import (
     Application,
     Headers,
     PrebuiltResponse,
+    problem,
     route_of,
 )
-from proxy.api.errors import problem
 from proxy.clock import CAUSE
 from proxy.events import Report, RequestFinished, new_request_id
 from proxy.settings import Credential, Network, Settings
