@@ -28,8 +28,7 @@ from proxy.trustpilot import (
     TrustpilotError,
     error_of,
 )
-from proxy.trustpilot.client import Calls
-from proxy.trustpilot.decode import read_object
+from proxy.trustpilot.client import Calls, read_object
 
 EVERY_SECONDS = 1.0
 QUIET_SECONDS = 3.0

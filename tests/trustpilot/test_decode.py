@@ -27,11 +27,11 @@ from proxy.trustpilot.changes import read_deletions, read_events, read_feed, rea
 from proxy.trustpilot.client import (
     read_batch_summaries,
     read_business_unit,
+    read_object,
     read_reviews,
     read_service_reviews,
     read_summary,
 )
-from proxy.trustpilot.decode import read_object
 
 REVIEW: dict[str, Any] = {
     "id": "r1",
