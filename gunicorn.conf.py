@@ -14,10 +14,10 @@ from gevent import monkey  # noqa: E402  # as above
 # Before proxy brings in urllib3: ssl must not be imported unpatched.
 monkey.patch_all()
 
-from proxy.server import drain_on_sigterm, reload_settings, warnings  # noqa: E402  # after the patch, see above
+from proxy import telemetry  # noqa: E402  # after the patch, see above
+from proxy.server import drain_on_sigterm, reload_settings, warnings  # noqa: E402  # as above
 from proxy.settings import SettingsError  # noqa: E402  # as above
-from proxy.telemetry import prometheus_multiproc  # noqa: E402  # as above
-from proxy.telemetry.logging import log_config  # noqa: E402  # after the patch, see above
+from proxy.telemetry.logging import log_config  # noqa: E402  # as above
 
 # Braze: Make a Connected Content call. The preview knows it too, but is an extra that the core must not need.
 BRAZE_WAITS_SECONDS = 2.0
@@ -28,7 +28,7 @@ except SettingsError as error:
     # Here and not only in the workers: one line per mistake instead of a worker's traceback.
     sys.exit(str(error))
 
-prometheus_multiproc.prepare()
+telemetry.prepare_folder()
 
 # Here and not in each worker: one that is started later, at SIGHUP or in the place of one that ended, answers sooner.
 import proxy.app  # noqa: E402, F401  # after prometheus_client's folder is named
@@ -99,7 +99,7 @@ def when_ready(_server: Any) -> None:
 
 def pre_exec(server: Any) -> None:
     """Let a new master (USR2) count on."""
-    prometheus_multiproc.hand_over(server)
+    telemetry.hand_over(server)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
@@ -110,12 +110,12 @@ def worker_exit(_server: Any, worker: Any) -> None:
 
 def child_exit(_server: Any, worker: Any) -> None:
     """Take an ended worker's levels out of the metrics."""
-    prometheus_multiproc.forget_worker(worker.pid)
+    telemetry.forget_worker(worker.pid)
 
 
 def on_exit(server: Any) -> None:
     """Leave nothing behind."""
-    prometheus_multiproc.remove(server)
+    telemetry.remove_folder(server)
 
 
 def post_request(_worker: Any, _request: Any, _environ: Any, _response: Any) -> None:

@@ -13,6 +13,7 @@ from flask import Flask, Response, request
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 
+from proxy import telemetry
 from proxy.api import NO_SNIFFING, Application, register_problems
 from proxy.api.openapi import describing
 from proxy.api.pages import health, home_page, metrics_text, status_page
@@ -33,7 +34,6 @@ from proxy.sync import PACE_SECONDS, Deletions, Demand, Planner, Sync
 from proxy.sync.feed import FeedReader, Shops
 from proxy.sync.validator import Validator
 from proxy.sync.whole_shop import Backfill, Comparison
-from proxy.telemetry import prometheus_multiproc
 from proxy.telemetry.logging import write_lines
 from proxy.telemetry.metrics import GAUGE_SECONDS, SNAPSHOT_SECONDS, Metrics, Recent, Workers
 from proxy.trustpilot import NotFound, Rejected
@@ -155,7 +155,7 @@ def _show_status(app: Flask, proxy: Proxy, recent: Recent, events: Events) -> No
         copies = {"bytes": store.l1_bytes, **store.ages()._asdict()}
         return {"copies": copies, "pauses": [asdict(pause) for pause in pauses]}
 
-    workers = Workers(recent, levels, prometheus_multiproc.folder(), time.time)
+    workers = Workers(recent, levels, telemetry.folder(), time.time)
     proxy.services.append(Every(SNAPSHOT_SECONDS, workers.write, spawn))
     app.register_blueprint(status_page(proxy.settings, workers, proxy.quota, proxy.store, proxy.sync, is_draining))
 

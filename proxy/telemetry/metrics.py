@@ -47,7 +47,7 @@ from proxy.events import (
     ReviewsDropped,
     Validated,
 )
-from proxy.telemetry.prometheus_multiproc import locked, reserve
+from proxy.telemetry import locked, reserve
 from proxy.trustpilot.quota import YEAR_DAYS, Quota
 from proxy.trustpilot.transport import KINDS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.telemetry import prometheus_multiproc
+from proxy import telemetry
 from tests.exposition import value
 from tests.running import RunningProxy, RunningSandbox
 
@@ -90,5 +90,5 @@ def test_why_an_ended_workers_counts_are_left_apart_is_told(
     no_folder = tmp_path / "file"
     no_folder.touch()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(no_folder))
-    prometheus_multiproc.forget_worker(1)
+    telemetry.forget_worker(1)
     assert caplog.messages == ["what an ended worker counted is not added to the others' counts: File exists"]
