@@ -42,9 +42,8 @@ from proxy.trustpilot.brand_assets import AssetCalls, KeptAssets
 from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, Bulkhead, CircuitBreaker
 from proxy.trustpilot.client import Calls, Trustpilot, probe
-from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.private import Grant, InvitationApi, Tokens
 from proxy.trustpilot.quota import Plan, Quota
-from proxy.trustpilot.token import Grant, Tokens
 from proxy.trustpilot.transport import Transport
 
 MEBIBYTE = 1024 * 1024

@@ -37,7 +37,7 @@ from proxy.sync.feed import dated, is_newest_first
 from proxy.terminal import bar, end_if_stopped, shared_store, stopped_by_signals
 from proxy.trustpilot import FIREWALL, Refused, TrustpilotError, TurnedAway
 from proxy.trustpilot.changes import read_feed
-from proxy.trustpilot.token import Grant, Token
+from proxy.trustpilot.private import Grant, Token
 from proxy.trustpilot.transport import Transport
 from proxy.warming import warm
 

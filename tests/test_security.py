@@ -100,7 +100,7 @@ def test_the_limits_are_those_in_force() -> None:
 def test_the_token_lies_where_it_is_said_to() -> None:
     assert "`ccp:1:token:`" in TEXT
     assert '_RECORDS = "ccp:1"' in (ROOT / "proxy/cache/redis.py").read_text()
-    assert 'f"token:{' in (ROOT / "proxy/trustpilot/token.py").read_text()
+    assert 'f"token:{' in (ROOT / "proxy/trustpilot/private.py").read_text()
 
 
 def test_a_secret_made_as_advised_is_long_and_taken() -> None:

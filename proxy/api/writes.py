@@ -17,7 +17,7 @@ from proxy.reviews.models import products_query
 from proxy.settings import Settings
 from proxy.trustpilot import Malformed
 from proxy.trustpilot.changes import read_events
-from proxy.trustpilot.token import PATH, Tokens
+from proxy.trustpilot.private import PATH, Tokens
 
 LARGEST_BODY_BYTES = 256 * 1024
 """An invitation with a hundred products is a tenth of this."""

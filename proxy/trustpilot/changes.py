@@ -17,7 +17,7 @@ from proxy.reviews.view import Summary
 from proxy.trustpilot import Malformed, NoAccess, Refused, Response
 from proxy.trustpilot.circuit_breaker import Call
 from proxy.trustpilot.client import REFUSED, Calls, counts_of, fitting, read_list, read_object, value_of
-from proxy.trustpilot.token import Token, Tokens
+from proxy.trustpilot.private import Token, Tokens
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from proxy.reviews.models import Page, Review, Source, read_review
 from proxy.reviews.view import Summary, View, product_block
 from proxy.trustpilot import Malformed
 from proxy.trustpilot.client import read_batch_summaries, read_reviews
-from proxy.trustpilot.token import LONGEST_SECONDS, read_token
+from proxy.trustpilot.private import LONGEST_SECONDS, read_token
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.outside import ANY_JSON, NUMBERS, REVIEWS, TEXT, damaged, mostly, written
 from tests.reviews.trustpilot import NoAssets

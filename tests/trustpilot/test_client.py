@@ -16,7 +16,7 @@ from proxy.reviews.view import Filter
 from proxy.trustpilot import Busy, Failing, Malformed, NotFound, Paused, QuotaUsedUp, Rejected, Response
 from proxy.trustpilot.changes import DeletionCalls, ShopCalls
 from proxy.trustpilot.circuit_breaker import INTERVAL_SECONDS, RUN, Call
-from proxy.trustpilot.invitations import InvitationApi
+from proxy.trustpilot.private import InvitationApi
 from tests.running import UNIT, RunningSandbox
 from tests.trustpilot.upstream import Attempt, Upstream, Walk
 

@@ -19,7 +19,7 @@ from proxy.trustpilot import (
     TurnedAway,
     Unreachable,
 )
-from proxy.trustpilot.invitations import InvitationApi, read_link
+from proxy.trustpilot.private import InvitationApi, read_link
 from tests.trustpilot.upstream import Upstream, Walk
 
 _TOKEN = (200, {"access_token": "token-1", "expires_in": 360_000})

@@ -17,7 +17,7 @@ from proxy.cache.redis import RedisBackend
 from proxy.clock import Deadline, spawn
 from proxy.redis_link import RedisLink
 from proxy.trustpilot import Failing, Malformed, Refused, TimedOut
-from proxy.trustpilot.token import DISTRUST_SECONDS, UNTOLD_SECONDS, Grant, Token, Tokens, read_token
+from proxy.trustpilot.private import DISTRUST_SECONDS, UNTOLD_SECONDS, Grant, Token, Tokens, read_token
 from tests.running import RunningRedis
 from tests.trustpilot.upstream import Upstream, Walk
 

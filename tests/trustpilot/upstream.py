@@ -16,8 +16,8 @@ from proxy.clock import Priority, spawn
 from proxy.trustpilot import QuotaUsedUp, TrustpilotError
 from proxy.trustpilot.circuit_breaker import Bulkhead, Call, CircuitBreaker
 from proxy.trustpilot.client import Calls, Trustpilot
+from proxy.trustpilot.private import Grant, Tokens
 from proxy.trustpilot.quota import Quota
-from proxy.trustpilot.token import Grant, Tokens
 from proxy.trustpilot.transport import Transport
 
 
