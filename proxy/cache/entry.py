@@ -23,7 +23,7 @@ _HEADER = struct.Struct(">?ddd")
 _DIGEST_BYTES = 16
 _DEFAULT_RETRY_SECONDS = 5
 _UNKNOWN = "Trustpilot could not be had"
-_SKEW_SECONDS = 300
+SKEW_SECONDS = 300
 """How far another machine's clock may be ahead."""
 
 
@@ -69,7 +69,7 @@ def unpack(envelope: bytes, now: float) -> Entry:
         raise BadEnvelope("not an entry of this version, or damaged")
     found, fetched_at, confirmed_at, outdated_at = _HEADER.unpack_from(body)
     # Neither is compared with max(), which has its own view of what is no number.
-    past = all(moment <= now + _SKEW_SECONDS for moment in (fetched_at, confirmed_at))
+    past = all(moment <= now + SKEW_SECONDS for moment in (fetched_at, confirmed_at))
     if not math.isfinite(fetched_at) or math.isnan(outdated_at) or not past:
         raise BadEnvelope("its moments make no sense")
     return Entry(body[_HEADER.size :], found, fetched_at, confirmed_at, outdated_at)
@@ -188,14 +188,10 @@ class Lifetimes:
         return self.fresh * self.pace.fresh
 
     def state(self, entry: Entry | None, now: float) -> State:
-        """Tell whether ``entry`` may be answered, and whether without asking Trustpilot again.
-
-        An entry from further ahead than it may be fresh is not: the clock was set back, and its age is unknown.
-        """
+        """Tell whether ``entry`` may be answered, and whether without asking Trustpilot again."""
         if entry is None or now >= self.gone_at(entry):
             return State.MISS
-        fresh_until = self.fresh_until(entry)
-        is_fresh = now < fresh_until and entry.as_of - now <= fresh_until - entry.as_of
+        is_fresh = now < self.fresh_until(entry) and not self._is_ahead(entry, now)
         return State.HIT if is_fresh else State.STALE
 
     def fresh_until(self, entry: Entry) -> float:
@@ -212,7 +208,7 @@ class Lifetimes:
 
     def may_be_confirmed(self, entry: Entry, now: float) -> bool:
         """Tell whether ``entry`` needs no fetch if nothing that can be counted has changed."""
-        return now < min(entry.outdated_at, self.whole_until(entry))
+        return now < min(entry.outdated_at, self.whole_until(entry)) and not self._is_ahead(entry, now)
 
     def gone_at(self, entry: Entry) -> float:
         """Return the moment from which ``entry`` is not answered any more. Without reviews it has no stale phase.
@@ -228,6 +224,10 @@ class Lifetimes:
     def kept_until(self, entry: Entry) -> float:
         """Return the moment until which it is worth keeping ``entry``: a whole shop may be confirmed meanwhile."""
         return self.gone_at(entry) + (_CONFIRMED_SECONDS if self.confirms and entry.found else 0.0)
+
+    def _is_ahead(self, entry: Entry, now: float) -> bool:
+        """Tell whether ``entry`` is from further ahead than it may be fresh: the clock was set back."""
+        return entry.as_of - now > self.fresh_until(entry) - entry.as_of
 
     def _fresh(self, entry: Entry) -> float:
         if entry.found:

@@ -18,10 +18,11 @@ from functools import partial
 
 from proxy.cache import Key, Lifetimes
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend, BackendDown, Lock
+from proxy.cache.entry import SKEW_SECONDS
 from proxy.clock import Now, Spawn, attempt, in_turns
 from proxy.events import Deleted, FeedRead, Report, unheard
 from proxy.reviews import Updates
-from proxy.sync.feed import FeedReader, OutOfOrder, Shops, ShopState
+from proxy.sync.feed import UNORDERED_SECONDS, FeedReader, OutOfOrder, Shops, ShopState
 from proxy.sync.whole_shop import Backfill, Comparison
 from proxy.trustpilot import NotFound, QuotaUsedUp, Rejected, TrustpilotError
 from proxy.trustpilot.quota import PlanUse
@@ -45,7 +46,6 @@ Sooner where copies are fresh for less.
 
 _RETRY_SECONDS = 15.0
 _REFUSED_SECONDS = 3600.0
-_UNORDERED_SECONDS = 86_400.0
 
 _log = logging.getLogger(__name__)
 
@@ -98,9 +98,11 @@ class Deletions:
     def _last(self) -> float:
         kept = self.backend.get(_DELETIONS)
         try:
-            return float(kept) if kept else 0.0
+            last = float(kept) if kept else 0.0
         except ValueError:
             return 0.0
+        # Where the clock was set back, nobody would look before it is that late again.
+        return last if last <= self.now() + SKEW_SECONDS else 0.0
 
 
 @dataclass(eq=False)
@@ -237,7 +239,7 @@ class Sync:
             if self.backfill is not None and self._is_backfill_due(unit, state):
                 self.shops.save(unit, self.backfill.step(unit, state, self._stopped.is_set))
         except OutOfOrder:
-            self._leave_alone(unit, state, _UNORDERED_SECONDS, "is not newest first")
+            self._leave_alone(unit, state, UNORDERED_SECONDS, "is not newest first")
             self.report(FeedRead("out_of_order"))
             return
         except QuotaUsedUp as error:

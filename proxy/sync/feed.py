@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from proxy.cache import Key
 from proxy.cache.backend import FOR_GOOD_SECONDS, Backend
+from proxy.cache.entry import SKEW_SECONDS
 from proxy.clock import Now, Priority
 from proxy.events import FeedRead, Report, unheard
 from proxy.reviews import Updates
@@ -34,6 +35,9 @@ MOST_PAGES = 50
 
 _BEHIND = 2.0
 """A feed that was not read for so many times as long as copies are fresh confirms nothing any more."""
+
+UNORDERED_SECONDS = 86_400.0
+"""How long a feed that is in no order is left alone, the longest of all."""
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +97,10 @@ class Shops:
                 state = msgspec.msgpack.decode(kept, type=ShopState)
             except msgspec.DecodeError:
                 _log.warning("what is stored of shop %s is not the proxy's: treated as absent", business_unit)
+        looked_at = max(state.confirmed_at, state.compared_at, state.unreadable_until - UNORDERED_SECONDS)
+        if looked_at > self._now() + SKEW_SECONDS:
+            # The clock was set back. Nobody would look at the shop before it is that late again.
+            state = ShopState(skus=state.skus)
         # None are there where the store was emptied while another process had the state in hand.
         if state.skus and self._skus_of(business_unit)[0] != state.skus and (skus := self._read_skus(business_unit)):
             self._skus[business_unit] = (state.skus, skus)

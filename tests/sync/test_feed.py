@@ -205,6 +205,30 @@ def test_deleted_reviews_and_all_reviews_of_deleted_people_leave_every_copy() ->
     assert third["content"] not in [review.content for page in heart.pages("S1") for review in page]
 
 
+@pytest.mark.parametrize("ahead", [6 * HOUR, 400 * 24 * HOUR])
+def test_a_clock_that_was_ahead_keeps_no_new_review_and_no_deletion_waiting(ahead: float) -> None:
+    heart, skus = fed()
+    heart.shop.add("LATER", content="Fetched while it was ahead")
+    heart.clock.now += ahead
+    heart.sync.round()
+    heart.ask("LATER")
+    heart.clock.now -= ahead
+    heart.shop.add("S3", content="New")
+    heart.shop.add("LATER", content="New")
+    removed = heart.shop.products["S4"].pop()
+    heart.shop.deleted.append((heart.clock.now, removed["id"]))
+    heart.clock.now += FRESH + 1
+    heart.sync.round()
+    heart.ask("LATER", *skus)
+    assert heart.ask("LATER", *skus) == [text for sku in ("LATER", *skus) for text in texts(heart, sku)]
+    heart.shop.calls.clear()
+    for _ in range(2):
+        heart.clock.now += FRESH
+        heart.sync.round()
+        heart.ask("LATER", *skus)
+    assert heart.shop.calls == {"feed": 2, "summaries": 1}
+
+
 def test_a_running_proxy_reads_the_feed_and_shows_a_new_review_without_fetching(sandbox: RunningSandbox) -> None:
     with RunningProxy(sandbox, SYNC="auto", CACHE_FRESH_SECONDS="1") as proxy:
         for _ in range(100):
