@@ -28,8 +28,8 @@ from flask.cli import with_appcontext
 
 from proxy.api import parameters
 from proxy.api.parameters import BadParameter, Query
-from proxy.cache import Cache, Cached, Call, Fetch, Group, Key, Lookup, Tiered
-from proxy.clock import Deadline, Now, Spawn, spawn
+from proxy.cache import Cache, Cached, Call, Fetch, Group, Key, Lookup
+from proxy.clock import Deadline, spawn
 from proxy.reviews import ProductReviews, Selection, Unavailable, View
 from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
@@ -59,7 +59,7 @@ def export(
     """
     with shared_store() as proxy:
         selection, view = _asked(proxy.settings, business_unit, query)
-        cache = CopiesOnly(proxy.store, time.time, spawn)
+        cache = CopiesOnly(proxy.store, Group(spawn), time.time)
         proxy.assets.load()
         reviews = proxy.reviews.through(cache)
         seen = Seen(target / ".seen" if each else target.with_name(f"{target.name}.seen"), selection.business_unit)
@@ -166,9 +166,6 @@ class NotCached(TrustpilotError):
 
 class CopiesOnly(Cache):
     """Answers from entries, fresh or stale, and never fetches."""
-
-    def __init__(self, store: Tiered, now: Now, spawn: Spawn) -> None:
-        super().__init__(store, Group(spawn), now)
 
     def get_or_fetch(self, key: Key, fetch: Fetch, *, awaited: bool = True) -> Lookup:
         """Find the entry for ``key``; waiting for one that is not there raises :class:`NotCached`."""

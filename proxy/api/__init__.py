@@ -157,10 +157,6 @@ def problem_of(error: Exception) -> Response:
     return next(_PROBLEMS[kind] for kind in type(error).__mro__ if kind in _PROBLEMS)(error)
 
 
-def _store_down(error: BackendDown) -> Response:
-    return retried(503, f"done in this worker only, send it again: {error}", 5)
-
-
 def retried(status: int, detail: str, seconds: int) -> Response:
     """Return a problem that asking again after ``seconds`` may solve."""
     response = problem(status, detail)
@@ -227,7 +223,7 @@ _PROBLEMS: dict[type[Exception], Callable[[Any], Response]] = {
     BadParameter: lambda error: problem(400, str(error)),
     UnknownBusinessUnit: lambda error: problem(404, str(error)),
     Unavailable: unavailable,
-    BackendDown: _store_down,
+    BackendDown: lambda error: retried(503, f"done in this worker only, send it again: {error}", 5),
     BadInvitation: lambda error: problem(400, str(error)),
     KeyReused: _key_reused,
     InvitationUnderWay: _under_way,

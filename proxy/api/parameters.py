@@ -328,10 +328,6 @@ def _listed(query: Query, parameter: ListParameter) -> list[str]:
     return values
 
 
-def _sort(value: str) -> Literal["newest", "highest"]:
-    return "highest" if value == "highest" else "newest"
-
-
 _SKU_CHARACTER = r"[^\s,\x00-\x1f\x7f-\x9f\ufffd]"
 _SKU_INSIDE = r"[^,\x00-\x1f\x7f-\x9f\ufffd]"
 
@@ -397,7 +393,7 @@ SORT: Parameter[Literal["newest", "highest"]] = Parameter(
     "newest first, or the most stars first and then the newest",
     choice(("newest", "highest")),
     "newest",
-    _sort,
+    lambda word: "highest" if word == "highest" else "newest",
 )
 MIN_CHARS = Parameter("min_chars", "skip reviews with shorter text", whole_number(0, 10_000), 1, int)
 MAX_CHARS = _maybe("max_chars", "cut the text at a word boundary, ending in …", whole_number(20, 2000), int)

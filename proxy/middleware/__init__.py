@@ -109,7 +109,7 @@ def _finished(environ: WSGIEnvironment, status: str, headers: Headers, seconds: 
     # By the names as this application writes them.
     fields = dict(headers)
     cache = fields.get("X-Cache", "none")
-    method = environ["REQUEST_METHOD"]
+    method, sender = environ["REQUEST_METHOD"], environ.get("HTTP_X_BRAZE_SENDER_VERSION", "")
     return RequestFinished(
         request_id=environ[REQUEST_ID],
         method=method if method in _METHODS else "other",
@@ -120,7 +120,7 @@ def _finished(environ: WSGIEnvironment, status: str, headers: Headers, seconds: 
         seconds=seconds,
         bytes=0 if method == "HEAD" else int(fields.get("Content-Length", 0)),
         skus=_skus(environ.get("QUERY_STRING", "")),
-        sender=_sender(environ.get("HTTP_X_BRAZE_SENDER_VERSION", "")),
+        sender=sender if sender and _SENDER.fullmatch(sender) else "",
         replayed=fields.get("Idempotency-Replayed") == "true",
     )
 
@@ -132,10 +132,6 @@ def _skus(query: str) -> int:
         if name in ("sku", "skus"):
             count += 1 + value.count(",") + value.upper().count("%2C")
     return count
-
-
-def _sender(version: str) -> str:
-    return version if version and _SENDER.fullmatch(version) else ""
 
 
 class AllowedNetworks:

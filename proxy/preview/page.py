@@ -17,7 +17,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import BadRequest
 
-from proxy.cache import BackendDown, Tiered
+from proxy.cache import BackendDown, Group, Tiered
 from proxy.clock import Now, Spawn
 from proxy.export import CopiesOnly, blocks, sku_of_page
 from proxy.middleware import caller
@@ -47,7 +47,7 @@ def known_products(
     It never waits long. With a text it lists those whose SKU holds it: all that begin so are looked at first, as the
     cache finds them by their beginning however many there are; then the others, as far as there is time.
     """
-    copies, selection = CopiesOnly(store, now, spawn), Selection(business_unit, ())
+    copies, selection = CopiesOnly(store, Group(spawn), now), Selection(business_unit, ())
     reviews = reviews.through(copies)
 
     def listed(like: str) -> list[dict[str, Any]]:
