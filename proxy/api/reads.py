@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
@@ -94,32 +95,26 @@ Endpoint = Callable[[Read], Reply]
 """Raises what :func:`~proxy.api.problem_of` has an answer to."""
 
 
+@dataclass(frozen=True)
 class Reads:
     """The WSGI layer that answers ``GET`` reads by their ``endpoints``, past what Flask does for any request.
 
     All else is Flask's: by :meth:`for_flask` it knows which methods are wrong. Refusals and problems are the same
-    either way.
+    either way; ``refusal`` is asked first, as Flask asks it.
     """
 
-    def __init__(
-        self,
-        flask: WSGIApplication,
-        endpoints: Mapping[str, Endpoint],
-        refusal: Callable[[WSGIEnvironment], Response | None],
-        deadline_seconds: float,
-    ) -> None:
-        """``endpoints``: by route. ``refusal`` is asked first, as Flask asks it."""
-        self._flask = flask
-        self._endpoints = endpoints
-        self._refusal = refusal
-        self._deadline_seconds = deadline_seconds
+    flask: WSGIApplication
+    endpoints: Mapping[str, Endpoint]
+    """By route."""
+    refusal: Callable[[WSGIEnvironment], Response | None]
+    deadline_seconds: float
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        endpoint = self._endpoints.get(route_of(environ["PATH_INFO"]))
+        endpoint = self.endpoints.get(route_of(environ["PATH_INFO"]))
         if endpoint is None or environ["REQUEST_METHOD"] != "GET":
-            return self._flask(environ, start_response)
+            return self.flask(environ, start_response)
         try:
-            refused = self._refusal(environ)
+            refused = self.refusal(environ)
             if refused is None:
                 return endpoint(self._asked(environ))(environ, start_response)
         except Exception as error:  # noqa: BLE001  # as Flask does; a bug has its answer too, and is logged
@@ -130,7 +125,7 @@ class Reads:
     def for_flask(self) -> Blueprint:
         """Return the addresses, for what is asked of them by other methods."""
         blueprint = Blueprint("reading", __name__)
-        for route in self._endpoints:
+        for route in self.endpoints:
             blueprint.add_url_rule(route.replace("{bu}", "<unit>"), route, methods=["GET"])
         return blueprint
 
@@ -138,7 +133,8 @@ class Reads:
         # As Flask reads them.
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
         query = Query.parse(environ.get("QUERY_STRING", "").encode("latin-1"))
-        return Read(path, _unit_in(path), query, Deadline.since(environ.get(STARTED), self._deadline_seconds))
+        unit = _UNIT.search(path)
+        return Read(path, unit[1] if unit else "", query, Deadline.since(environ.get(STARTED), self.deadline_seconds))
 
 
 def read_endpoints(reviews: ProductReviews, settings: Settings, now: Now) -> dict[str, Endpoint]:
@@ -279,11 +275,6 @@ def batch_reading(reviews: ProductReviews, settings: Settings, now: Now) -> Blue
 
 
 _UNIT = re.compile("/business-units/([^/]+)")
-
-
-def _unit_in(path: str) -> str:
-    named = _UNIT.search(path)
-    return named[1] if named else ""
 
 
 def _next_page(asked: Read, page: int) -> list[dict[str, str]]:

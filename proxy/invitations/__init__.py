@@ -79,10 +79,14 @@ class InvitationCalls(Protocol):
     """Trustpilot's calls; each raises :class:`~proxy.trustpilot.TrustpilotError`."""
 
     def invite(self, business_unit: str, body: bytes, deadline: Deadline) -> Verdict:
-        """Return Trustpilot's verdict."""
+        """Send ``body`` as it is.
+
+        Raises :class:`~proxy.trustpilot.OutcomeUnknown` when Trustpilot may have taken the invitation, and another
+        error when it has not.
+        """
 
     def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
-        """Return a verdict whose body is the bare link, or Trustpilot's refusal."""
+        """Ask for a link to review products, or the shop itself: the bare body of an accepted verdict."""
 
 
 @dataclass(frozen=True)

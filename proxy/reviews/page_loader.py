@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
 
@@ -29,7 +29,7 @@ class Upstream(Protocol):
     def reviews(
         self, business_unit: str, sku: str, filters: Filter, page: int, *, locale: str | None, priority: Priority
     ) -> Page:
-        """Return page ``page`` (from 1) of 100 reviews, under Trustpilot's own filters.
+        """Return page ``page`` (from 1) of 100 reviews, newest first, under Trustpilot's own filters.
 
         ``sku`` is one, several with commas between, or what :func:`~proxy.reviews.models.at_url` named; Trustpilot
         merges their reviews. For :data:`~proxy.reviews.models.SHOP` they are those of the shop itself.
@@ -40,7 +40,10 @@ class Upstream(Protocol):
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
     ) -> Mapping[str, Summary | Malformed]:
-        """Return the summaries of several products in one call, an error in the place of one that can't be read."""
+        """Return the summaries of several products in one call, an error in the place of one that can't be read.
+
+        A product without reviews may be missing.
+        """
 
     def business_unit(self, business_unit: str, *, priority: Priority) -> Shop:
         """Return the shop itself."""
@@ -143,6 +146,8 @@ def _await_expected(batch: _Batch) -> None:
 
 WHOLE = Filter()
 SUMMARY = "summary"
+"""The part that is Trustpilot's own summary."""
+
 _LONGEST_LIST = 4000
 """Characters of SKUs in one URL; servers take 8,000 in all."""
 _PAGE = "page2"
@@ -193,11 +198,6 @@ def shop_and_sku(product: str) -> tuple[str, str]:
     return business_unit, sku
 
 
-def is_summary(part: str) -> bool:
-    """Tell whether ``part`` is Trustpilot's own summary."""
-    return part == SUMMARY
-
-
 def is_page(part: str) -> bool:
     """Tell whether ``part`` is a page of Trustpilot's own reviews of its one product."""
     return part.startswith(f"{_PAGE}/")
@@ -222,7 +222,7 @@ def is_confirmable(key: Key) -> bool:
     """Tell whether ``key`` is of one SKU alone, and not of imported reviews: what counts and feeds tell of."""
     sku = shop_and_sku(key.product)[1]
     is_one = sku != SHOP and "," not in sku and products_query(sku)[0] == "sku"
-    return is_one and (is_summary(key.part) or is_page(key.part))
+    return is_one and (key.part == SUMMARY or is_page(key.part))
 
 
 def is_variants_token(part: str) -> bool:
@@ -240,30 +240,22 @@ def read_shop(cached: Cached) -> Shop:
     return msgspec.json.decode(cached.value, type=Shop)
 
 
+@dataclass(eq=False)
 class PageLoader:
-    """Looks up one business unit's pages, in one language of attribute names, and its summaries."""
+    """Looks up one business unit's pages, in one language of attribute names, and its summaries.
 
-    def __init__(
-        self,
-        cache: Cache,
-        trustpilot: Upstream,
-        batches: SummaryBatches,
-        business_unit: str,
-        locale: str | None,
-        *,
-        fresh: bool = False,
-        without_reviews: WithoutReviews | None = None,
-    ) -> None:
-        """``fresh``: a stale copy is not enough. What ``without_reviews`` knows of is not fetched."""
-        self._without_reviews = without_reviews
-        self._cache = cache
-        self._fresh = fresh
-        self._trustpilot = trustpilot
-        self._batches = batches
-        self._business_unit = business_unit
-        self._locale = locale
-        self._merged: dict[str, str] = {}
-        """By the SKUs of a merged list, their tokens together."""
+    ``fresh``: a stale copy is not enough. What ``without_reviews`` knows of is not fetched.
+    """
+
+    cache: Cache
+    trustpilot: Upstream
+    batches: SummaryBatches
+    business_unit: str
+    locale: str | None
+    fresh: bool = False
+    without_reviews: WithoutReviews | None = None
+    _merged: dict[str, str] = field(default_factory=dict, init=False)
+    """By the SKUs of a merged list, their tokens together."""
 
     def page(self, sku: str, filters: Filter, number: int = 1, after: str = "", *, again: bool = False) -> Lookup:
         """Look page ``number`` up. ``after`` names the review before it. ``again``: a fresh copy is not enough.
@@ -276,11 +268,11 @@ class PageLoader:
             if filters.source == "trustpilot" and self._has_no_reviews(sku):
                 return Fetched(Page.of([], complete=True).encode(), found=False)
             try:
-                page = self._trustpilot.reviews(
-                    self._business_unit, sku, filters, number, locale=self._locale, priority=priority
+                page = self.trustpilot.reviews(
+                    self.business_unit, sku, filters, number, locale=self.locale, priority=priority
                 )
             except NotFound:
-                cached = self._cache.get(key)
+                cached = self.cache.get(key)
                 if cached is not None and page_of(cached).index:
                     # A 404 may be a mistake for a while; reviews that were there are not replaced by none.
                     raise
@@ -288,7 +280,7 @@ class PageLoader:
             return Fetched(page.encode(), found=bool(page.index), source=page)
 
         key = self._page_key(sku, filters, number, after)
-        return self._cache.refetch(key, fetch) if again else self._look_up(key, fetch)
+        return self.cache.refetch(key, fetch) if again else self._look_up(key, fetch)
 
     def summary(self, sku: str, *, awaited: bool = True) -> Lookup:
         """Look the summary up that Trustpilot itself makes; ``awaited`` as for :meth:`Cache.get_or_fetch`."""
@@ -297,22 +289,22 @@ class PageLoader:
             if self._has_no_reviews(sku):
                 return Fetched(NOTHING.encode(), found=False)
             try:
-                summary = self._batches.summary(self._business_unit, sku, priority=priority) or NOTHING
+                summary = self.batches.summary(self.business_unit, sku, priority=priority) or NOTHING
             except NotFound:
-                cached = self._cache.get(key)
+                cached = self.cache.get(key)
                 if cached is not None and Summary.decode(cached.value).total:
                     raise  # as for a page
                 summary = NOTHING
             return Fetched(summary.encode(), found=bool(summary.total))
 
-        key = Key(product_name(self._business_unit, sku), SUMMARY)
+        key = Key(product_name(self.business_unit, sku), SUMMARY)
         return self._look_up(key, fetch, awaited=awaited)
 
     def summaries(self, skus: Sequence[str], *, awaited: bool = True) -> list[Lookup]:
         """Look several summaries up; one call fetches all that are not there."""
-        self._batches.expect(self._business_unit, len(skus))
+        self.batches.expect(self.business_unit, len(skus))
         lookups = [self.summary(sku, awaited=awaited) for sku in skus]
-        self._batches.expect(self._business_unit, -sum(lookup.is_ready for lookup in lookups))
+        self.batches.expect(self.business_unit, -sum(lookup.is_ready for lookup in lookups))
         return lookups
 
     def merged_summary(self, sku: str, source: Source, *, awaited: bool = True) -> Lookup:
@@ -320,7 +312,7 @@ class PageLoader:
 
         def fetch(*, priority: Priority) -> Fetched:
             try:
-                summary = self._trustpilot.summary(self._business_unit, sku, source=source, priority=priority)
+                summary = self.trustpilot.summary(self.business_unit, sku, source=source, priority=priority)
             except NotFound:
                 summary = NOTHING
             return Fetched(summary.encode(), found=bool(summary.total))
@@ -331,14 +323,14 @@ class PageLoader:
         """Look the business unit itself up; :func:`read_shop` reads the copy."""
 
         def fetch(*, priority: Priority) -> Fetched:
-            shop = self._trustpilot.business_unit(self._business_unit, priority=priority)
+            shop = self.trustpilot.business_unit(self.business_unit, priority=priority)
             return Fetched(msgspec.json.encode(shop), found=True)
 
         return self._look_up(self._key(SHOP, "unit"), fetch)
 
     def cached_page(self, sku: str, source: Source = "trustpilot") -> Cached | None:
         """Return the newest page if a copy is there, without fetching."""
-        return self._cache.get(self._page_key(sku, Filter(source=source), 1, ""))
+        return self.cache.get(self._page_key(sku, Filter(source=source), 1, ""))
 
     def variants(self, skus: Sequence[str], sources: Sequence[Source], deadline: Deadline) -> list[str]:
         """Return the names of the lists to read for ``skus``: alone, or those that Trustpilot merges in one call.
@@ -351,9 +343,7 @@ class PageLoader:
         if len(skus) == 1:
             return list(skus)
         groups = [",".join(group) for group in _together(skus)]
-        tokens = [
-            self._cache.get(Key(product_name(self._business_unit, sku), self._token_part(skus))) for sku in skus
-        ]
+        tokens = [self.cache.get(Key(product_name(self.business_unit, sku), self._token_part(skus))) for sku in skus]
         if None in tokens:
             alone = (self.cached_page(sku, source) for sku in skus for source in sources)
             if all(cached is not None and page_of(cached).countable for cached in alone):
@@ -364,26 +354,26 @@ class PageLoader:
         return groups
 
     def _look_up(self, key: Key, fetch: Fetch, *, awaited: bool = True) -> Lookup:
-        if self._fresh:
-            return self._cache.refresh(key, fetch)
-        return self._cache.get_or_fetch(key, fetch, awaited=awaited)
+        if self.fresh:
+            return self.cache.refresh(key, fetch)
+        return self.cache.get_or_fetch(key, fetch, awaited=awaited)
 
     def _has_no_reviews(self, sku: str) -> bool:
         """Tell whether nothing need be fetched: it is known of one SKU alone, and where nothing is cached of it."""
-        if self._without_reviews is None:
+        if self.without_reviews is None:
             return False
-        alone = is_confirmable(Key(product_name(self._business_unit, sku), NEWEST_PAGE))
-        return alone and self._without_reviews(self._business_unit, sku) is not None
+        alone = is_confirmable(Key(product_name(self.business_unit, sku), NEWEST_PAGE))
+        return alone and self.without_reviews(self.business_unit, sku) is not None
 
     def _token(self, sku: str, skus: Sequence[str]) -> Lookup:
-        key = Key(product_name(self._business_unit, sku), self._token_part(skus))
+        key = Key(product_name(self.business_unit, sku), self._token_part(skus))
 
         def fetch(*, priority: Priority) -> Fetched:
             # One that is there stays, or the list would have another name. That it is there yet is all it says.
-            cached = self._cache.get(key)
+            cached = self.cache.get(key)
             return Fetched(cached.value if cached else uuid.uuid4().bytes, found=True)
 
-        return self._cache.get_or_fetch(key, fetch)
+        return self.cache.get_or_fetch(key, fetch)
 
     @staticmethod
     def _token_part(skus: Sequence[str]) -> str:
@@ -397,13 +387,13 @@ class PageLoader:
             kind = f"service-{_PAGE}"
         elif filters.source == "imported":
             kind = f"imported-{_PAGE}"
-        return self._key(sku, f"{kind}/{self._locale or '*'}/{filters.name}/{number}/{after}")
+        return self._key(sku, f"{kind}/{self.locale or '*'}/{filters.name}/{number}/{after}")
 
     def _key(self, sku: str, part: str) -> Key:
         if tokens := self._merged.get(sku):
             first, _, _ = sku.partition(",")
-            return Key(product_name(self._business_unit, first), f"{part}/{tokens}")
-        return Key(product_name(self._business_unit, sku), part)
+            return Key(product_name(self.business_unit, first), f"{part}/{tokens}")
+        return Key(product_name(self.business_unit, sku), part)
 
 
 def _together(skus: Sequence[str]) -> list[list[str]]:

@@ -24,10 +24,10 @@ from proxy.reviews.models import (
 )
 from proxy.reviews.page_loader import (
     NEWEST_PAGE,
+    SUMMARY,
     holds_reviews,
     is_imported_page,
     is_newest_page,
-    is_summary,
     page_of,
     product_name,
     shop_and_sku,
@@ -164,7 +164,7 @@ class Updates:
 
     def _change(self, product: str, changes: _Changes) -> None:
         def change(part: str, cached: Cached) -> Updated | None:
-            if is_summary(part):
+            if part == SUMMARY:
                 return Updated(cached.value, refresh=True)
             if is_imported_page(part) and not any(review.id in changes for review in page_of(cached).index):
                 return Updated(cached.value, refresh=False)

@@ -380,11 +380,9 @@ class KnownAssets:
         self._now = now
 
     def stars_image(self, stars: float) -> str | None:
-        """Return the address of the picture if it is known."""
         return self._look(f"stars/{stars:g}")
 
     def shop_page(self, business_unit: str) -> str | None:
-        """Return the address of the page if it is known."""
         return self._look(f"page/{business_unit}")
 
     def _look(self, name: str) -> str | None:

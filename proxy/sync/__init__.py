@@ -127,11 +127,9 @@ class Sync:
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
     def start(self) -> None:
-        """Begin; called once, after the fork."""
         self.spawn(self._run)
 
     def stop(self) -> None:
-        """End soon."""
         self._stopped.set()
 
     def states(self) -> dict[str, ShopState]:

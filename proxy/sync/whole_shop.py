@@ -29,7 +29,6 @@ from proxy.reviews.page_loader import (
     is_confirmable,
     is_newest_page,
     is_page,
-    is_summary,
     is_variants_token,
     page_of,
     product_name,
@@ -142,7 +141,7 @@ class Comparison:
         def change(part: str, cached: Cached) -> Updated | None:
             if is_variants_token(part) or (part in wrong and part not in newest):
                 return None
-            return Updated(cached.value, refresh=part in wrong or is_summary(part))
+            return Updated(cached.value, refresh=part in wrong or part == SUMMARY)
 
         self.cache.update(product, change)
         if newest & wrong:

@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections import Counter as Counts
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -387,50 +388,44 @@ class Recent:
         )
 
 
+@dataclass(frozen=True)
 class Workers:
-    """All workers' snapshots: this one's own, and those that the others have written into ``folder``."""
+    """All workers' snapshots: this one's own, and those that the others have written into ``folder``.
 
-    def __init__(
-        self,
-        recent: Recent,
-        levels: Callable[[], dict[str, Any]],
-        folder: Path | None,
-        now: Now,
-    ) -> None:
-        """``levels``: what the rooms say of themselves, as JSON. ``folder``: where the workers of one master meet.
+    ``levels``: what the rooms say of themselves, as JSON. Without a folder, where the workers of one master meet,
+    there is only this one.
+    """
 
-        Without a folder there is only this one.
-        """
-        self._recent = recent
-        self._levels = levels
-        self._folder = folder
-        self._now = now
+    recent: Recent
+    levels: Callable[[], dict[str, Any]]
+    folder: Path | None
+    now: Now
 
     def write(self) -> None:
         """Write this worker's snapshot, where the workers meet."""
-        if self._folder is None:
+        if self.folder is None:
             return
-        file = self._folder / f"status_{os.getpid()}.json"
+        file = self.folder / f"status_{os.getpid()}.json"
         new = file.with_suffix(".new")
         # The folder is gone when the master stops. A full disk costs this page, and nothing else.
         with contextlib.suppress(OSError):
-            new.write_text(json.dumps(self._recent.snapshot(self._levels())))
+            new.write_text(json.dumps(self.recent.snapshot(self.levels())))
             new.replace(file)
 
     def snapshots(self) -> tuple[list[Snapshot], list[Snapshot]]:
         """Return the snapshots of the workers that run, this one's first, and of those that ended within the hour."""
-        own = self._recent.snapshot(self._levels())
+        own = self.recent.snapshot(self.levels())
         others = [snapshot for snapshot in self._written() if snapshot["pid"] != own["pid"]]
-        running = [other for other in others if self._now() - other["at"] < _GONE_SECONDS]
+        running = [other for other in others if self.now() - other["at"] < _GONE_SECONDS]
         return [own, *running], [other for other in others if other not in running]
 
     def _written(self) -> list[Snapshot]:
         found: list[Snapshot] = []
-        for file in sorted(self._folder.glob("status_*.json")) if self._folder else []:
+        for file in sorted(self.folder.glob("status_*.json")) if self.folder else []:
             # One that is just being replaced, or taken away by another worker.
             with contextlib.suppress(OSError, ValueError):
                 snapshot: Snapshot = json.loads(file.read_text())
-                if self._now() - snapshot["at"] > MINUTES * 60:
+                if self.now() - snapshot["at"] > MINUTES * 60:
                     file.unlink()
                 else:
                     snapshot["failures"] = [Failure(*failure) for failure in snapshot["failures"]]

@@ -12,6 +12,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, urlencode
@@ -61,22 +62,15 @@ _REVIEWS: Mapping[Source, str] = {"trustpilot": "reviews", "imported": "imported
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class Calls:
     """The way that every call takes: bulkhead, circuit breaker, quota, transport."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        bulkhead: Bulkhead,
-        breaker: CircuitBreaker,
-        quota: Quota,
-        report: Report = unheard,
-    ) -> None:
-        self.transport = transport
-        self.breaker = breaker
-        self.quota = quota
-        self._bulkhead = bulkhead
-        self._report = report
+    transport: Transport
+    bulkhead: Bulkhead
+    breaker: CircuitBreaker
+    quota: Quota
+    report: Report = unheard
 
     def ask(
         self,
@@ -101,7 +95,7 @@ class Calls:
         try:
             return self._make(call, answer, Deadline.after(self.transport.timeout), priority, free=free)
         except Malformed:
-            self._report(AnswerMalformed())
+            self.report(AnswerMalformed())
             raise
         except NotFound:
             _log.warning("Trustpilot answered 404 for %s of business unit %s", call.kind, call.business_unit)
@@ -143,16 +137,19 @@ class Calls:
     ) -> T:
         attempt = self.breaker.attempt(call, priority) if call else contextlib.nullcontext()
         try:
-            with self._bulkhead.slot(priority, deadline), attempt:
+            with self.bulkhead.slot(priority, deadline), attempt:
                 self.quota.spend(priority=priority, free=free)
                 return answer(deadline)
         except (Paused, QuotaUsedUp, Busy) as error:
-            self._report(CallNotMade(_NOT_MADE[type(error)]))
+            self.report(CallNotMade(_NOT_MADE[type(error)]))
             raise
 
 
 class Trustpilot:
-    """Trustpilot's public API, called with the proxy's key."""
+    """Trustpilot's public API, called with the proxy's key: an :class:`~proxy.reviews.page_loader.Upstream`.
+
+    A 404 is logged and raised as :class:`NotFound`: a product without reviews, or a wrong business unit.
+    """
 
     def __init__(self, calls: Calls, *, api_url: str, api_key: str, report: Report = unheard) -> None:
         self._calls = calls
@@ -164,11 +161,6 @@ class Trustpilot:
     def reviews(
         self, business_unit: str, sku: str, filters: Filter, page: int, *, locale: str | None, priority: Priority
     ) -> Page:
-        """Return page ``page`` (from 1) of a product's reviews, newest first, under Trustpilot's own filters.
-
-        Raises :class:`~proxy.trustpilot.TrustpilotError`. A 404 is logged and raised as :class:`NotFound`: a
-        product without reviews, or a wrong business unit.
-        """
         of_shop = sku == SHOP
         name, text = ("orderBy", "createdat.desc") if of_shop else products_query(sku)
         query = f"{name}={quote_plus(text)}&perPage={PER_PAGE}&page={page}" + "".join(
@@ -189,12 +181,10 @@ class Trustpilot:
         return found
 
     def business_unit(self, business_unit: str, *, priority: Priority) -> Shop:
-        """Return the shop itself. Raises as :meth:`reviews` does."""
         url = f"{self._units}{quote(business_unit, safe='')}"
         return self._ask(business_unit, "business unit", [], url, read_business_unit, priority)
 
     def summary(self, business_unit: str, sku: str, *, source: Source, priority: Priority) -> Summary:
-        """Return the summary of what ``sku`` names, merged by Trustpilot. Raises as :meth:`reviews` does."""
         path = "" if source == "trustpilot" else "/imported-reviews-summaries"
         url = f"{self._url}{quote(business_unit, safe='')}{path}?{urlencode([products_query(sku)])}"
         return self._ask(business_unit, f"{source} summary", [sku], url, read_summary, priority)
@@ -202,10 +192,6 @@ class Trustpilot:
     def batch_summaries(
         self, business_unit: str, skus: Sequence[str], *, priority: Priority
     ) -> dict[str, Summary | Malformed]:
-        """Return the summaries of ``skus`` in one call; a product without reviews may be missing.
-
-        A summary that can't be read is an error in its SKU's place. Raises as :meth:`reviews` does.
-        """
         url = f"{self._url}{quote(business_unit, safe='')}/batch-summaries"
         body = json.dumps({"skus": list(skus)}).encode()
         return self._ask(business_unit, "summaries", skus, url, read_batch_summaries, priority, body)

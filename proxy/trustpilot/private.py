@@ -259,11 +259,6 @@ class InvitationApi:
             self._headers["x-business-user-id"] = business_user
 
     def invite(self, business_unit: str, body: bytes, deadline: Deadline) -> Verdict:
-        """Send ``body`` as it is; after a 401, once more with a new token.
-
-        Raises :class:`OutcomeUnknown` when Trustpilot may have taken the invitation, and another
-        :class:`~proxy.trustpilot.TrustpilotError` when it has not.
-        """
         url = f"{self._invitations}{quote(business_unit, safe='')}/email-invitations"
 
         def send(token: Token) -> Response:
@@ -278,11 +273,7 @@ class InvitationApi:
         return _refusal(response) or _acceptance(response)
 
     def link(self, business_unit: str, body: dict[str, Any], deadline: Deadline, *, of_products: bool) -> Verdict:
-        """Ask for a link to review products, or the shop itself. The body of an accepted verdict is the bare link.
-
-        Raises :class:`~proxy.trustpilot.TrustpilotError`. Whether Trustpilot made a link that never came here
-        matters to nobody, so no outcome is unknown.
-        """
+        # Whether Trustpilot made a link that never came here matters to nobody, so no outcome is unknown.
         base = self._products if of_products else self._invitations
         url = f"{base}{quote(business_unit, safe='')}/invitation-links"
         text = json.dumps(body).encode()
