@@ -26,12 +26,20 @@ def app(started_sandbox: RunningSandbox) -> Flask:
 
 
 def _both(client: FlaskClient, path: str, headers: dict[str, str]) -> list[tuple[int, dict[str, str]]]:
-    """Return the status and the headers by GET and by HEAD, but for what is each answer's own."""
+    """Return the status and the headers by GET and by HEAD, but for what is each answer's own.
+
+    Both of one moment: how old a copy is they say in whole seconds, of which one may end between them.
+    """
     client.get(path, headers=headers)  # from here on both find it cached
-    answers = [client.get(path, headers=headers), client.head(path, headers=headers)]
-    return [
-        (answer.status_code, {name: value for name, value in answer.headers if name not in OWN}) for answer in answers
-    ]
+    for _ in range(20):
+        answers = [ask(path, headers=headers) for ask in (client.get, client.head, client.get)]
+        by_get, by_head, by_get_again = [
+            (answer.status_code, {name: value for name, value in answer.headers if name not in OWN})
+            for answer in answers
+        ]
+        if by_get == by_get_again:
+            break
+    return [by_get, by_head]
 
 
 @pytest.mark.parametrize("route", READS)
