@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from proxy.cache.backend import Backend, BackendDown
-from proxy.cache.entry import Entry, FailedElsewhere, Freshness, Key, Lifetimes, Pace, State
+from proxy.cache.entry import SKEW_SECONDS, Entry, FailedElsewhere, Freshness, Key, Lifetimes, Pace, State
 from proxy.cache.memory import MemoryBackend
 from proxy.cache.tiered import Tiered
 from proxy.clock import TRIES_OUT, Deadline, Now, Priority, Spawn
@@ -351,6 +352,12 @@ class Cache:
         states = {part: self._lifetimes.state(entry, self._now()) for part, entry in parts.items()}
         kept = {part: self._cached(parts[part], state) for part, state in states.items() if state is not State.MISS}
         return Parts(kept, generation)
+
+    def was_changed_after(self, product: str, moment: float) -> bool:
+        """Tell whether ``product`` may have been updated or invalidated after ``moment``, on whatever machine."""
+        with suppress(BackendDown):
+            return self._store.backend.read(product).generation > (moment - SKEW_SECONDS) * 1_000_000
+        return False
 
     def put(self, key: Key, fetched: Fetched, at: float, generation: int) -> bool:
         """Cache what was ``fetched`` at ``at``, unless its product changed since ``generation``; tell whether it is.

@@ -22,7 +22,8 @@ class BackendDown(Exception):
 class Product(NamedTuple):
     """What is kept of one product: its entries by part, and its generation.
 
-    ``generation`` rises with each :meth:`Backend.replace` and never goes back.
+    ``generation`` is the moment of the last :meth:`Backend.replace`, in microseconds since the epoch; it rises with
+    each and never goes back.
     """
 
     parts: Mapping[str, bytes]

@@ -192,7 +192,7 @@ class MemoryBackend:
         with self._lock:
             if generation is not None and self.read(product).generation > generation:
                 return None
-            self._generation += 1
+            self._generation = max(int(time.time() * 1_000_000), self._generation + 1)
             self._generations[product] = (self._generation, ttl)
             return self._generation
 

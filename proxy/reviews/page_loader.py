@@ -362,8 +362,12 @@ class PageLoader:
         """Tell whether nothing need be fetched: it is known of one SKU alone, and where nothing is cached of it."""
         if self.without_reviews is None:
             return False
-        alone = is_confirmable(Key(product_name(self.business_unit, sku), NEWEST_PAGE))
-        return alone and self.without_reviews(self.business_unit, sku) is not None
+        product = product_name(self.business_unit, sku)
+        if not is_confirmable(Key(product, NEWEST_PAGE)):
+            return False
+        known_at = self.without_reviews(self.business_unit, sku)
+        # A webhook may have told of its first review since, or somebody had it forgotten.
+        return known_at is not None and not self.cache.was_changed_after(product, known_at)
 
     def _token(self, sku: str, skus: Sequence[str]) -> Lookup:
         key = Key(product_name(self.business_unit, sku), self._token_part(skus))

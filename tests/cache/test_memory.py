@@ -176,16 +176,20 @@ def test_the_log_forgets_what_no_window_reaches() -> None:
 def test_a_generation_is_remembered_for_its_time() -> None:
     clock = Clock()
     backend = MemoryBackend(clock)
-    assert backend.replace("p", {}, None, ttl=10) == 1
-    assert backend.replace("q", {}, None, ttl=10) == 2
-    assert backend.replace("q", {}, 1, ttl=10) is None
+    first, second = (backend.replace(product, {}, None, ttl=10) for product in ("p", "q"))
+    assert first
+    assert second
+    assert second > first
+    assert backend.replace("q", {}, first, ttl=10) is None
     lock = backend.lock("lock", 10)
-    assert not backend.write("q", "page", b"old", 1, ttl=10, lock=lock)
+    assert not backend.write("q", "page", b"old", first, ttl=10, lock=lock)
     assert backend.lock("lock", 10)
-    assert backend.write("q", "page", b"new", 2, ttl=10)
+    assert backend.write("q", "page", b"new", second, ttl=10)
     clock.seconds += 10
     assert backend.read("q").generation == 0
-    assert backend.replace("q", {}, 0, ttl=10) == 3
+    third = backend.replace("q", {}, 0, ttl=10)
+    assert third
+    assert third > second
 
 
 def test_what_costs_nothing_of_a_year_is_counted_without_its_window() -> None:

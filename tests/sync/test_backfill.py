@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from proxy.clock import Priority
 from proxy.trustpilot import Rejected
+from proxy.trustpilot.changes import read_events
 from tests.sync.shop import FRESH, UNIT, Heart
 
 
@@ -44,6 +46,22 @@ def test_then_no_product_is_cold_and_an_unknown_one_has_no_reviews_without_a_cal
     heart.clock.now += FRESH
     heart.sync.round()
     assert heart.ask("NEW") == ["The first"]
+
+
+def test_the_first_review_of_a_product_is_there_once_a_webhook_told_of_it(tmp_path: Path) -> None:
+    heart, _ = shop_of(tmp_path, 5, 2)
+    heart.sync.round()
+    assert heart.ask("ASKED") == []
+    heart.clock.now += FRESH / 2
+    for sku in ("ASKED", "COLD"):
+        told = {name: value for name, value in heart.shop.add(sku, content="The first").items() if name != "language"}
+        body = {"events": [{"eventName": "product-review-created", "eventData": {**told, "product": {"sku": sku}}}]}
+        heart.updates.apply(UNIT, read_events(json.dumps(body).encode())[0])
+        assert [heart.ask(sku) for _ in range(3)] == [["The first"]] * 3
+    heart.shop.add("PURGED", content="The first")
+    assert heart.ask("PURGED") == []
+    heart.updates.purge(UNIT, ["PURGED"])
+    assert heart.ask("PURGED") == ["The first"]
 
 
 def test_a_review_without_a_date_that_can_be_read_stops_nothing(tmp_path: Path) -> None:
