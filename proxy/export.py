@@ -35,7 +35,7 @@ from proxy.reviews.answers import Block
 from proxy.reviews.page_loader import NEWEST_PAGE, product_name, shop_and_sku
 from proxy.terminal import bar, chosen_unit, shared_store
 from proxy.trustpilot import TrustpilotError
-from proxy.warming import NoSuchColumn, read_skus
+from proxy.warming import UnreadableList, read_skus
 
 Blocks = Iterable[tuple[str, Block | None]]
 """Each SKU with its block, ``None`` where not all of it is cached."""
@@ -78,7 +78,7 @@ def export(
             else:
                 counts = _rows(found, view.limit, target, seen, only_changed=only_changed)
             seen.save(without)
-        except NoSuchColumn as error:
+        except UnreadableList as error:
             raise click.UsageError(str(error)) from error
         except FileTooLarge:
             raise click.ClickException(

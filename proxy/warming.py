@@ -57,6 +57,8 @@ def warm(file: TextIO, column: str | None, business_unit: str | None, through: s
         skus = read_skus(file, column)
     except NoSuchColumn as error:
         raise click.UsageError(f"{error}; choose one with --column") from error
+    except UnreadableList as error:
+        raise click.UsageError(str(error)) from error
     if not skus:
         raise click.UsageError("the file holds no SKU")
     bad = _refused(skus)
@@ -181,7 +183,11 @@ class Warming:
 DEFAULT_COLUMN = "sku"
 
 
-class NoSuchColumn(Exception):
+class UnreadableList(Exception):
+    """A file with SKUs can't be read. The message says why."""
+
+
+class NoSuchColumn(UnreadableList):
     """A CSV has no column of the name asked for."""
 
 
@@ -189,13 +195,20 @@ def read_skus(lines: Iterable[str], column: str | None = None) -> list[str]:
     """Return the SKUs in their order, duplicates and empty lines left out.
 
     The first line may name the columns, separated by commas, semicolons or tabs; ``column`` (by default ``sku``, in
-    any case) is the one that is read. A file with one column needs no such line. Raises :class:`NoSuchColumn`.
+    any case) is the one that is read. A file with one column needs no such line. Raises :class:`UnreadableList`.
     """
-    text = [line for line in (line.strip("\ufeff\r\n") for line in lines) if line.strip()]
+    try:
+        text = [line for line in (line.strip("\ufeff\r\n") for line in lines) if line.strip()]
+    except UnicodeDecodeError as error:
+        raise UnreadableList("the file is not UTF-8: save it as “CSV UTF-8”") from error
     if not text:
         return []
     delimiter = max(",;\t", key=text[0].count)
-    rows = list(csv.reader(text, delimiter=delimiter))
+    try:
+        # Strict: a quotation mark that is never closed would take all lines after it in.
+        rows = list(csv.reader(text, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise UnreadableList(f"the file is no CSV: {error}") from error
     index, has_header = _index([name.strip() for name in rows[0]], column)
     cells = (row[index].strip() for row in rows[has_header:] if len(row) > index)
     return list(dict.fromkeys(cell for cell in cells if cell))

@@ -221,6 +221,25 @@ def test_a_missing_column_is_an_error_that_names_the_columns_there_are(lines: li
         read_skus(lines, column)
 
 
+@pytest.mark.parametrize("command", [["warm"], ["export", "a.csv", "--skus"]])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("sku\nTÖPFE\n".encode("cp1252"), "not UTF-8"),
+        (b'sku\nA\n"B\nC\n', "no CSV: unexpected end of data"),
+        (b"x" * 200_000, "no CSV: field larger than field limit"),
+    ],
+)
+def test_a_list_that_can_not_be_read_is_one_line(
+    sandbox: RunningSandbox, tmp_path: Path, command: list[str], content: bytes, why: str
+) -> None:
+    file = tmp_path / "skus.csv"
+    file.write_bytes(content)
+    done = flask(sandbox, *command, str(file), CACHE_URL=f"sqlite:///{tmp_path}/cache.sqlite3")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert f"the file is {why}" in done.stderr
+
+
 @pytest.mark.parametrize(
     "command", [["cache", "stats"], ["export", "a.csv"], ["sync"], ["sync", "--wait"], ["warm", "-"]]
 )

@@ -57,10 +57,10 @@ def preview(
     from proxy.preview.people import InProcessTransport
 
     try:
-        given = profile(json.loads(data.read_text("utf-8")) if data else {})
+        given = profile(json.loads(_read(data)) if data else {})
     except (BadProfile, ValueError) as error:
         raise click.ClickException(f"{data}: {error}") from error
-    message = Message(Channel(channel), template.read_text("utf-8"), title, given, preheader)
+    message = Message(Channel(channel), _read(template), title, given, preheader)
     app = context.ensure_object(ScriptInfo).load_app()
     settings: Settings = app.extensions["proxy"].settings
     # Without credentials the app answers reading without one, whatever is shown.
@@ -72,6 +72,14 @@ def preview(
         for one in result.people:
             click.echo(f"{one['label']}: {one['verdict']}. {one['reason'] or ' '.join(one['body'].split())[:100]}")
     sys.exit(1 if result.verdict == "red" or (strict and result.verdict == "yellow") else 0)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise click.ClickException(f"{file}: line {line} is not UTF-8; save it as UTF-8") from error
 
 
 def _printed(result: Preview) -> str:

@@ -52,6 +52,18 @@ def test_it_fails_when_nothing_would_be_sent(
     assert "Traceback" not in printed
 
 
+def test_a_file_that_is_not_utf_8_is_one_line_and_a_byte_order_mark_is_no_text(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    file = tmp_path / "message.liquid"
+    file.write_bytes("Hi\nschöner Tag".encode("cp1252"))
+    for command in ([str(file)], [str(file), "--data", str(file)]):
+        done = flask(sandbox, "preview", *command)
+        assert (done.returncode, done.stderr) == (1, f"Error: {file}: line 2 is not UTF-8; save it as UTF-8\n")
+    file.write_bytes("\ufeffHi".encode())
+    assert flask(sandbox, "preview", str(file), "--body").stdout == "Hi\n"
+
+
 def test_the_documented_command_and_files_work_as_printed(sandbox: RunningSandbox, tmp_path: Path) -> None:
     template, data = (re.findall(rf"```{kind}\n(.*?)```", DOCS, re.DOTALL)[0] for kind in ("liquid", "json"))
     command = re.findall(r"^ .*flask (--app wsgi preview message.liquid --data person.json.*)$", DOCS, re.MULTILINE)
