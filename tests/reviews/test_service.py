@@ -143,7 +143,7 @@ def test_the_same_reads_go_through_another_cache() -> None:
         trustpilot,
         AllAssets(),
         lambda: 0.0,
-        without_reviews=lambda unit, sku: 1.0 if (unit, sku) in known_empty else None,
+        without_reviews=lambda unit, sku: 1_000.0 if (unit, sku) in known_empty else None,
     )
     other = proxy.through(in_memory(lifetimes, lambda: 0.0, spawn))
     for each in (proxy, other):
