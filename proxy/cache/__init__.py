@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
@@ -353,11 +352,9 @@ class Cache:
         kept = {part: self._cached(parts[part], state) for part, state in states.items() if state is not State.MISS}
         return Parts(kept, generation)
 
-    def was_changed_after(self, product: str, moment: float) -> bool:
-        """Tell whether ``product`` may have been updated or invalidated after ``moment``, on whatever machine."""
-        with suppress(BackendDown):
-            return self._store.backend.read(product).generation > (moment - SKEW_SECONDS) * 1_000_000
-        return False
+    def was_changed_after(self, key: Key, moment: float) -> bool:
+        """Tell whether the product of ``key`` may have been changed after ``moment``, on whatever machine."""
+        return self._find(key)[1] > (moment - SKEW_SECONDS) * 1_000_000
 
     def put(self, key: Key, fetched: Fetched, at: float, generation: int) -> bool:
         """Cache what was ``fetched`` at ``at``, unless its product changed since ``generation``; tell whether it is.

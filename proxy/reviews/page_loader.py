@@ -362,12 +362,12 @@ class PageLoader:
         """Tell whether nothing need be fetched: it is known of one SKU alone, and where nothing is cached of it."""
         if self.without_reviews is None:
             return False
-        product = product_name(self.business_unit, sku)
-        if not is_confirmable(Key(product, NEWEST_PAGE)):
+        key = Key(product_name(self.business_unit, sku), NEWEST_PAGE)
+        if not is_confirmable(key):
             return False
         known_at = self.without_reviews(self.business_unit, sku)
         # A webhook may have told of its first review since, or somebody had it forgotten.
-        return known_at is not None and not self.cache.was_changed_after(product, known_at)
+        return known_at is not None and not self.cache.was_changed_after(key, known_at)
 
     def _token(self, sku: str, skus: Sequence[str]) -> Lookup:
         key = Key(product_name(self.business_unit, sku), self._token_part(skus))
