@@ -58,6 +58,7 @@ def test_the_preview_is_made_where_the_start_leads_to_it(page: Page, shared_prox
     _open(page, shared_proxy, "/")
     page.locator("main").get_by_role("link", name="Preview a message").click()
     page.frame_locator("#message iframe").get_by_text("Such a great toy truck").wait_for()
+    assert faults(page, "preview-from-the-start") == []
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", None])
